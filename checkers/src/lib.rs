@@ -1,0 +1,45 @@
+//! Was it right? Pure functions from a history to a verdict with evidence.
+//!
+//! Checkers do no I/O, read no clock and start no runtime, so that they can be used as a library,
+//! fuzzed, and run anywhere. What they need of the world is handed to them as a [`Budget`].
+//!
+//! A checker that says `false` proves it: its [`Evidence`] names the operations, and a small
+//! independent verifier re-proves it before anyone sees it. `true` means that the whole history was
+//! checked. Everything else is `unknown`, with the reason.
+
+pub mod budget;
+mod verdict;
+
+pub use budget::{Budget, Exhausted};
+pub use verdict::{CheckResult, Evidence, OperationsEvidence, Valid};
+
+use store::Event;
+
+/// What a checker knows after some events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// Nothing final yet.
+    Continue,
+    /// A violation that no continuation can retract: a run may stop here.
+    Violation,
+    /// The budget is used up; [`Checker::finish`] will say `unknown` with the reason.
+    Exhausted,
+}
+
+/// A checker, fed a history in order and asked for its verdict at the end.
+///
+/// A batch run is one feed of everything. A checker is fed *all* events of a history, nemesis
+/// events included, and ignores those that are not its business.
+pub trait Checker: Send {
+    /// Takes the next events. After anything but [`Feed::Continue`] further feeds do nothing.
+    fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed;
+
+    /// The verdict on everything fed. Called once.
+    fn finish(&mut self, budget: &dyn Budget) -> CheckResult;
+}
+
+/// Feeds a whole history to a checker and returns its verdict.
+pub fn check(checker: &mut dyn Checker, events: &[Event], budget: &dyn Budget) -> CheckResult {
+    checker.feed(events, budget);
+    checker.finish(budget)
+}

@@ -1,0 +1,123 @@
+//! What a fault can ask of the world.
+//!
+//! A fault speaks to capabilities, not to nodes: SSH nodes, the local cluster's switch and the
+//! simulated store each provide them, so that one fault and one schedule serve all three.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use store::{Name, Value};
+use thiserror::Error;
+
+/// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
+///
+/// One-way cuts are grudges without their mirror image. Clients' own links are never in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Grudge(pub BTreeMap<Name, BTreeSet<Name>>);
+
+impl Grudge {
+    /// Whether packets from one node to another are dropped.
+    pub fn drops(&self, from: &str, to: &str) -> bool {
+        self.0.get(to).is_some_and(|sources| sources.contains(from))
+    }
+}
+
+/// A signal to the processes of the system under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Signal {
+    /// End at once.
+    Kill,
+    /// Please end.
+    Term,
+    /// Interrupt.
+    Int,
+    /// Hang up.
+    Hup,
+    /// Quit with a core dump.
+    Quit,
+    /// Abort.
+    Abrt,
+    /// User signal 1.
+    Usr1,
+    /// User signal 2.
+    Usr2,
+    /// Stop running, keep memory and sockets.
+    Stop,
+    /// Go on.
+    Cont,
+}
+
+/// What is known of an action on the world.
+#[derive(Debug, Error)]
+pub enum CapabilityError {
+    /// It was not done, for certain.
+    #[error("not done: {0}")]
+    NotDone(String),
+    /// It may have been done, in part or whole.
+    #[error("indeterminate: {0}")]
+    Indeterminate(String),
+}
+
+/// Cutting links between nodes.
+#[async_trait]
+pub trait Network: Send + Sync {
+    /// Replaces the cuts in force by these, on all nodes at once. Returns evidence per node, such as
+    /// the rules installed.
+    async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError>;
+
+    /// Removes all our cuts, and nobody else's rules. Verifies that they are gone. Returns what they
+    /// did while they stood: for each node the packets dropped.
+    async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError>;
+
+    /// Packets dropped so far by the cuts in force, per node that drops them.
+    async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError>;
+}
+
+/// The state of the system's process on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcessState {
+    /// Running or sleeping.
+    Running,
+    /// Stopped by a signal.
+    Stopped,
+    /// Not there.
+    Absent,
+}
+
+/// Acting on the system's processes.
+#[async_trait]
+pub trait Processes: Send + Sync {
+    /// Sends a signal to the system's processes on a node, and says what is seen of them afterwards.
+    async fn signal(&self, node: &Name, signal: Signal) -> Result<ProcessState, CapabilityError>;
+
+    /// Starts the system on a node if it does not run.
+    async fn start(&self, node: &Name) -> Result<ProcessState, CapabilityError>;
+
+    /// What is seen of the system's process on a node.
+    async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError>;
+}
+
+/// Telling leaders.
+#[async_trait]
+pub trait Primaries: Send + Sync {
+    /// The nodes that believe to be primary now. Empty when none is known. Bounded by a second.
+    async fn primaries(&self) -> Vec<Name>;
+}
+
+/// The world of a run, as faults see it.
+#[derive(Clone, Default)]
+pub struct Environment {
+    /// All nodes, in the order given by the user.
+    pub nodes: Vec<Name>,
+    /// Links between nodes, if they can be cut.
+    pub network: Option<Arc<dyn Network>>,
+    /// The system's processes, if they can be acted on.
+    pub processes: Option<Arc<dyn Processes>>,
+    /// Leaders, if the system has them.
+    pub primaries: Option<Arc<dyn Primaries>>,
+}

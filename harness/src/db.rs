@@ -1,0 +1,71 @@
+//! The trait that a system under test implements: how it comes to a node, runs there and leaves.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use store::Name;
+use thiserror::Error;
+
+use crate::capability::{ProcessState, Signal};
+use crate::remote::{Node, RemoteError};
+
+/// What went wrong with the system on a node.
+#[derive(Debug, Error)]
+pub enum DbError {
+    /// Between here and the node.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// On the node; the message says which, and what to do.
+    #[error("{node}: {message}\n  hint: {hint}")]
+    System {
+        /// The node.
+        node: Name,
+        /// What failed.
+        message: String,
+        /// What to do next.
+        hint: String,
+    },
+}
+
+/// A system under test. Every method is called for all nodes in parallel, by phase, with a time
+/// limit around it.
+#[async_trait]
+pub trait Db: Send + Sync {
+    /// Brings the software to the node. Does nothing where it is already there.
+    async fn install(&self, node: &Node) -> Result<(), DbError>;
+
+    /// Removes data and processes of *earlier runs of ours*, so that the next start is fresh. Data
+    /// that is not ours is never wiped: an error says so, and names the flag that allows it.
+    async fn wipe(&self, node: &Node) -> Result<(), DbError>;
+
+    /// Configures and starts the system on a node that was wiped. `nodes` is the whole cluster.
+    async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError>;
+
+    /// Starts the system again with the data it has, if it does not run. Idempotent.
+    async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError>;
+
+    /// Waits until the node answers as a healthy member. The caller bounds it.
+    async fn healthy(&self, node: &Node) -> Result<(), DbError>;
+
+    /// Sends a signal to the system's processes and says what is seen of them afterwards; a `KILL`
+    /// returns only when they are gone.
+    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError>;
+
+    /// What is seen of the system's processes.
+    async fn state(&self, node: &Node) -> Result<ProcessState, DbError>;
+
+    /// Stops the system and removes its data and ours (never the package).
+    async fn teardown(&self, node: &Node) -> Result<(), DbError>;
+
+    /// The nodes that believe to be primary, among these. Must answer within a second or so.
+    async fn primaries(&self, nodes: &[Node]) -> Vec<Name>;
+
+    /// Log files on a node, as absolute paths.
+    fn log_files(&self) -> Vec<String>;
+
+    /// About how long an election takes: the scale of fault durations.
+    fn election_timeout(&self) -> Duration;
+
+    /// The version that runs on a node, for the report.
+    async fn version(&self, node: &Node) -> Result<String, DbError>;
+}

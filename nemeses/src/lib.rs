@@ -1,0 +1,1 @@
+//! Faults, their schedules and their undoing.

@@ -1,0 +1,16 @@
+//! Events, histories and the run folder: the waist of Gainsay.
+//!
+//! Everything else meets here. The interpreter writes *events* through a recorder; a finished
+//! run is a *history* that checkers read; the run folder is where both live on disk.
+//!
+//! An **event** is one line of the history: an `invoke`, `ok`, `fail` or `info`. An **operation** is
+//! an invocation together with its completion. Counts and rates are always of operations.
+//!
+//! This crate knows nothing of networks, clients or checkers, and pulls in no async runtime.
+
+mod event;
+mod history;
+
+pub use event::{Event, EventType, Name, OpError, Process};
+pub use history::{History, HistoryError, Operation, Outcome};
+pub use serde_json::{Value, json};

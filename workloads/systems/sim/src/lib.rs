@@ -1,0 +1,1 @@
+//! The simulated store: a deterministic replicated register with bugs to switch on.
