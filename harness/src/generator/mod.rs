@@ -9,8 +9,6 @@
 //! Random choices come from a [`Seed`](crate::seed::Seed) given at construction and from counters,
 //! never from arrival order, so that each worker's stream of operations repeats under the seed.
 
-use std::sync::Arc;
-
 use store::{EventType, Name, Value};
 
 use crate::client::Op;
@@ -26,21 +24,29 @@ pub type Thread = usize;
 
 /// What a generator sees of the run: the time, and which threads are free.
 ///
-/// Contexts for some of the threads only are made by combinators; all parts are cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Context {
+/// A view that costs nothing to copy: whoever drives a generator owns the parts, and combinators
+/// narrow the view by pointing it at smaller sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
     /// Now, in nanoseconds since the run began.
     pub time: Nanos,
-    /// All threads that this generator may use.
-    pub threads: ThreadSet,
+    /// All threads that this generator may use. They stay the same for the life of a generator.
+    pub threads: &'a ThreadSet,
     /// Those of them that are free.
-    pub free: ThreadSet,
+    pub free: &'a ThreadSet,
     /// Where to look first for a free thread, so that all get their turn.
     pub next: Thread,
     /// What does not change during a run.
-    pub roster: Arc<Roster>,
+    pub roster: &'a Roster,
     /// The process of each client worker.
-    pub processes: Arc<[u64]>,
+    pub processes: &'a [u64],
+}
+
+impl Context<'_> {
+    /// The free thread whose turn it is.
+    pub fn turn(&self) -> Option<Thread> {
+        self.free.next_from(self.next)
+    }
 }
 
 /// The threads of a run.
@@ -72,6 +78,9 @@ pub enum Peek {
     Done,
     /// Nothing now: it waits for a thread to become free, or for an update.
     Pending,
+    /// Nothing now, and nothing before this time, which is after the context's, unless a thread
+    /// becomes free or an update comes first. Then ask again.
+    Wait(Nanos),
     /// This operation.
     Op(Planned),
 }
@@ -92,16 +101,42 @@ pub struct Update<'a> {
 }
 
 /// A state machine that yields operations.
+///
+/// Whoever drives it (the interpreter, the simulator, or a combinator) keeps to this:
+///
+/// 1. Time never runs backwards from one context to the next.
+/// 2. `accept` follows a `peek` of the same context that answered [`Peek::Op`], and nothing comes
+///    between. An operation planned for a later time is not accepted but peeked again at that time,
+///    so that a completion that comes first may change the plan.
+/// 3. When an operation completes, its thread becomes free first (under its next process, if it ended
+///    `info`) and then all generators that share the thread are told with `update`.
+/// 4. Without a free thread there is nothing to ask for.
 pub trait Generator: Send {
     /// What would come next in this context. May cache, but changes nothing that can be seen: asked
-    /// again with the same context it answers the same.
-    fn peek(&mut self, ctx: &Context) -> Peek;
+    /// again with the same context it answers the same. `Done` is for ever.
+    fn peek(&mut self, ctx: &Context<'_>) -> Peek;
 
-    /// Commits an operation. It is the one that the last `peek` answered for this same context.
-    fn accept(&mut self, ctx: &Context, planned: &Planned);
+    /// Commits the operation that the last `peek` answered for this same context. Its thread is the
+    /// one that was peeked. Combinators further out may have moved its time to a later one and
+    /// changed the operation itself.
+    fn accept(&mut self, ctx: &Context<'_>, planned: &Planned);
 
     /// Tells of a completed operation (of any thread of the context, also of other generators').
-    fn update(&mut self, _ctx: &Context, _update: &Update<'_>) {}
+    fn update(&mut self, _ctx: &Context<'_>, _update: &Update<'_>) {}
+}
+
+impl<G: Generator + ?Sized> Generator for Box<G> {
+    fn peek(&mut self, ctx: &Context<'_>) -> Peek {
+        (**self).peek(ctx)
+    }
+
+    fn accept(&mut self, ctx: &Context<'_>, planned: &Planned) {
+        (**self).accept(ctx, planned);
+    }
+
+    fn update(&mut self, ctx: &Context<'_>, update: &Update<'_>) {
+        (**self).update(ctx, update);
+    }
 }
 
 /// A generator of any kind.

@@ -1,10 +1,15 @@
 //! Sets of threads.
 
+use smallvec::SmallVec;
+
 use super::Thread;
 
+/// Sets of up to 1,024 threads need no heap.
+const INLINE_WORDS: usize = 16;
+
 /// A set of threads, as a bit set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ThreadSet(Vec<u64>);
+#[derive(Clone, Debug, Default)]
+pub struct ThreadSet(SmallVec<[u64; INLINE_WORDS]>);
 
 impl ThreadSet {
     /// The threads from 0 to `n - 1`.
@@ -50,6 +55,12 @@ impl ThreadSet {
         ThreadSet(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
     }
 
+    /// Makes this set the threads that are in both others.
+    pub fn assign_intersection(&mut self, a: &ThreadSet, b: &ThreadSet) {
+        self.0.clear();
+        self.0.extend(a.0.iter().zip(&b.0).map(|(a, b)| a & b));
+    }
+
     /// The first thread at or after one, or else the first of all.
     pub fn next_from(&self, start: Thread) -> Option<Thread> {
         let from = start / 64;
@@ -81,6 +92,17 @@ impl ThreadSet {
     }
 }
 
+/// Sets are equal that have the same threads; how many zero words follow does not count.
+impl PartialEq for ThreadSet {
+    fn eq(&self, other: &ThreadSet) -> bool {
+        let common = self.0.len().min(other.0.len());
+        let rest = |set: &ThreadSet| set.0[common..].iter().all(|word| *word == 0);
+        self.0[..common] == other.0[..common] && rest(self) && rest(other)
+    }
+}
+
+impl Eq for ThreadSet {}
+
 impl FromIterator<Thread> for ThreadSet {
     fn from_iter<I: IntoIterator<Item = Thread>>(threads: I) -> ThreadSet {
         let mut set = ThreadSet::default();
@@ -104,5 +126,16 @@ mod tests {
         assert_eq!(ThreadSet::default().next_from(5), None);
         assert_eq!(set.iter().collect::<Vec<_>>(), [1, 70, 130]);
         assert_eq!(set.len(), 3);
+    }
+
+    #[test]
+    fn equality_is_of_members() {
+        let mut long = ThreadSet::first(300);
+        (3..300).for_each(|thread| long.remove(thread));
+        assert_eq!(long, ThreadSet::first(3));
+        assert_eq!(ThreadSet::first(3), long);
+        long.insert(200);
+        assert_ne!(long, ThreadSet::first(3));
+        assert_ne!(ThreadSet::first(3), long);
     }
 }
