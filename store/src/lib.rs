@@ -10,7 +10,13 @@
 
 mod event;
 mod history;
+mod line;
+pub mod recorder;
+#[cfg(test)]
+mod testing;
 
 pub use event::{Event, EventType, Name, OpError, Process};
 pub use history::{History, HistoryError, Operation, Outcome};
+pub use line::write_event;
+pub use recorder::{Draft, Observer, Recorder, Stamp};
 pub use serde_json::{Value, json};
