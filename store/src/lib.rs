@@ -12,6 +12,7 @@ mod event;
 mod history;
 mod line;
 pub mod recorder;
+mod run;
 #[cfg(test)]
 mod testing;
 
@@ -19,4 +20,5 @@ pub use event::{Event, EventType, Name, OpError, Process};
 pub use history::{History, HistoryError, Operation, Outcome};
 pub use line::write_event;
 pub use recorder::{Draft, Observer, Recorder, Stamp};
+pub use run::{RunError, RunFolder};
 pub use serde_json::{Value, json};
