@@ -65,6 +65,12 @@ pub enum CapabilityError {
 /// Cutting links between nodes.
 #[async_trait]
 pub trait Network: Send + Sync {
+    /// Whether links can be cut here, asked before the run. The error says why not and what would
+    /// help.
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Replaces the cuts in force by these, on all nodes at once. Returns evidence per node, such as
     /// the rules installed.
     async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError>;

@@ -298,7 +298,7 @@ pub fn unknown<S: AsRef<str>>(name: &str, existing: impl IntoIterator<Item = S>)
 
 fn did_you_mean<S: AsRef<str>>(name: &str, existing: &[S]) -> String {
     match nearest(name, existing) {
-        Some(near) => format!("; did you mean `{near}`?"),
+        Some(near) => format!(" (did you mean `{near}`?)"),
         None => String::new(),
     }
 }
@@ -376,7 +376,7 @@ mod tests {
         };
         assert_eq!(
             error("intervall", "1s"),
-            "no option `intervall`; did you mean `interval`?; there are: serializable-reads, \
+            "no option `intervall` (did you mean `interval`?); there are: serializable-reads, \
              interval, count, mode"
         );
         assert_eq!(
@@ -394,8 +394,8 @@ mod tests {
         );
         assert_eq!(
             error("mode", "carefull"),
-            "option `mode`: one of fast, careful expected, found `carefull`; did you mean \
-             `careful`?"
+            "option `mode`: one of fast, careful expected, found `carefull` (did you mean \
+             `careful`?)"
         );
     }
 

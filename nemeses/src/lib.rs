@@ -1,1 +1,47 @@
 //! Faults, their schedules and their undoing.
+//!
+//! A fault is something done to a system that the world does too: a link cut, a process killed. Two
+//! questions are asked of every tool that does it, and answered here by construction:
+//!
+//! - *Did it take effect?* Each activity completes with **evidence**: packets counted as dropped, a
+//!   process seen to be gone. Evidence is positive; that a node cannot be reached proves nothing.
+//! - *Is it gone for certain?* Each fault undoes exactly what it did, and sees that it is undone; and before
+//!   it acts on a node, how to undo it is written down there.
+//!
+//! # The parts
+//!
+//! - [`catalogue()`] describes the faults as data; [`parse`] reads what the user asks for; [`build`] makes
+//!   [`Package`]s: a fault with its [`schedule`].
+//! - [`grudge`] knows the shapes of partitions, [`target`] who is aimed at.
+//! - Faults act through capabilities ([`harness::capability`]). [`ssh`] provides them for nodes that are
+//!   reached over SSH.
+//!
+//! # In the history
+//!
+//! Each fault is a process `nemesis/<name>`. Its operations are `start`, whose value says what to do, and
+//! `stop`. The completions' values are objects:
+//!
+//! - `effective`: whether it is proved to have taken effect. For a partition proof comes with the
+//!   packets it drops: a start that was too quick to see any says `false`, and the stop tells.
+//! - `targets`: the nodes struck. Those of a partition are the nodes that cannot exchange packets with a
+//!   majority any more, or, where all still can (a ring, a bridge), those that lost any link.
+//! - `leader`: whether a node that believed to be primary just before was among them. Absent where the
+//!   system has no primaries.
+//! - `dropped`: packets dropped, by the node that dropped them. `states`: what was seen of processes.
+//!
+//! A start that ends `fail` did nothing. One that ends `info` may be in force, in part; its stop undoes
+//! it. A stop that ends `info` did not undo everything, and is tried again.
+
+mod build;
+mod catalogue;
+pub mod grudge;
+mod outcome;
+mod partition;
+mod process;
+pub mod schedule;
+mod spec;
+pub mod target;
+
+pub use build::{BuildContext, BuildError, Package, build};
+pub use catalogue::{FaultInfo, VariantInfo, catalogue, find};
+pub use spec::{FaultSpec, NONE, SpecError, parse};

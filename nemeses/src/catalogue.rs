@@ -1,0 +1,100 @@
+//! The faults that there are, as data: what they do, their variants and options, how each is proved to
+//! take effect and how it is undone. Help, documentation and the parser of `--nemesis` are all made from
+//! it.
+
+use std::sync::LazyLock;
+
+use harness::fault::Fault;
+use harness::options::{OptionKind, OptionSpec};
+
+use crate::build::BuildContext;
+use crate::schedule::Draw;
+use crate::spec::FaultSpec;
+use crate::{partition, process};
+
+/// The option of every fault that sets the time from one start to the next.
+pub(crate) const INTERVAL: &str = "interval";
+/// The option of every fault that sets how long it is in force.
+pub(crate) const DURATION: &str = "duration";
+
+/// A fault, described.
+#[derive(Debug)]
+pub struct FaultInfo {
+    /// Its name, as `--nemesis` takes it.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// Its variants. Where there are some and the user chooses none, each activity draws one.
+    pub variants: Vec<VariantInfo>,
+    /// Its options.
+    pub options: Vec<OptionSpec>,
+    /// What proves that it took effect.
+    pub evidence: &'static str,
+    /// How it is undone.
+    pub undo: &'static str,
+    /// Whether it cannot happen in nature. Such faults are in no preset and named in the verdict.
+    pub synthetic: bool,
+    /// Makes one, with what draws its activities.
+    pub(crate) make: fn(&FaultSpec, &BuildContext) -> Result<Made, String>,
+}
+
+/// A variant of a fault.
+#[derive(Clone, Debug)]
+pub struct VariantInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+}
+
+/// A fault, made.
+pub(crate) struct Made {
+    pub(crate) fault: Box<dyn Fault>,
+    pub(crate) draw: Draw,
+}
+
+/// All faults.
+pub fn catalogue() -> &'static [FaultInfo] {
+    static CATALOGUE: LazyLock<Vec<FaultInfo>> = LazyLock::new(|| {
+        vec![
+            partition::info(),
+            process::kill_info(),
+            process::pause_info(),
+        ]
+    });
+    &CATALOGUE
+}
+
+/// The fault with a name.
+pub fn find(name: &str) -> Option<&'static FaultInfo> {
+    catalogue().iter().find(|info| info.name == name)
+}
+
+/// A fault's own options, and those that all faults have.
+pub(crate) fn with_times(own: Vec<OptionSpec>) -> Vec<OptionSpec> {
+    let interval = "Time from one start to the next, on average; each is drawn between half and one \
+                    and a half of it. By default as the schedule's duty cycle says.";
+    let duration = "How long it is in force each time. By default drawn between a tenth and ten \
+                    times the system's election time-out.";
+    let times = [(INTERVAL, interval), (DURATION, duration)]
+        .map(|(name, help)| OptionSpec::new(name, OptionKind::Duration, None, help));
+    own.into_iter().chain(times).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_defaults_parse() {
+        let mut names: Vec<&str> = catalogue().iter().map(|info| info.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), catalogue().len());
+        for info in catalogue() {
+            for option in &info.options {
+                option.default_value();
+            }
+        }
+    }
+}
