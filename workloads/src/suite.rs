@@ -58,10 +58,6 @@ pub struct Plan {
     pub generator: BoxGenerator,
     /// Clients' operations after all faults are healed and recovery is proved, if any.
     pub final_generator: Option<BoxGenerator>,
-    /// What judges the history, besides what judges every history.
-    pub checkers: Vec<NamedChecker>,
-    /// What the system promises.
-    pub claim: Claim,
 }
 
 /// What a plan is built from.
@@ -82,6 +78,9 @@ pub struct BuildRequest<'a> {
     pub op_timeout: Duration,
     /// The root of the workload's random streams.
     pub seed: Seed,
+    /// Tells this run's data from other runs': different even under the same seed, but in a simulated
+    /// world.
+    pub run: u64,
     /// The clock of the run.
     pub clock: SharedClock,
 }
@@ -115,6 +114,19 @@ pub trait Suite: Send + Sync {
     /// Its options, for all workloads.
     fn options(&self) -> Vec<OptionSpec>;
 
+    /// Whether its nodes are simulated in this process, so that it needs none of the user's.
+    fn is_simulated(&self) -> bool {
+        false
+    }
+
+    /// Whether its nodes have leaders, so that a test worth the name strikes one.
+    fn has_leaders(&self) -> bool {
+        true
+    }
+
+    /// What the system promises for a workload with these options: what a verdict is relative to.
+    fn claim(&self, workload: &str, options: &Options) -> Claim;
+
     /// Debian packages that nodes need for this suite, to be had when a local node image is built.
     fn packages(&self) -> Vec<String> {
         Vec::new()
@@ -126,7 +138,7 @@ pub trait Suite: Send + Sync {
     /// The plan of a workload.
     fn plan(&self, world: &World, request: &BuildRequest<'_>) -> Result<Plan, BuildError>;
 
-    /// The checkers of a workload alone, to judge a stored history again.
+    /// What judges a workload's history, besides what judges every history.
     fn checkers(&self, workload: &str, options: &Options) -> Result<Vec<NamedChecker>, BuildError>;
 }
 
