@@ -6,6 +6,7 @@ pub mod client;
 pub mod db;
 pub mod fault;
 pub mod generator;
+pub mod interpreter;
 pub mod options;
 pub mod remote;
 pub mod seed;

@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use super::{Clock, Nanos, Task};
@@ -138,10 +139,15 @@ impl Wake for TaskWaker {
     }
 }
 
+/// Tasks that have not ended, each with the waker made for it.
+type Tasks = FxHashMap<TaskId, (Task, Waker)>;
+
 /// Runs futures on virtual time, in one thread, in an order that depends on nothing but the futures.
 #[derive(Default)]
 pub struct VirtualRuntime {
     state: Arc<Mutex<State>>,
+    /// Where tasks wait between two calls of `block_on`.
+    tasks: Mutex<Tasks>,
 }
 
 impl VirtualRuntime {
@@ -155,24 +161,54 @@ impl VirtualRuntime {
         VirtualClock(self.state.clone())
     }
 
-    /// Runs a future, and all that it spawns, until it is done. Tasks still running then are dropped.
+    /// Runs a future until it is done, and meanwhile all that was spawned. Tasks still running then go
+    /// on with the next call, and are dropped with the runtime.
     pub fn block_on<F: Future>(&self, main: F) -> Result<F::Output, Stalled> {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        let result = self.clock().run(main, &mut tasks);
+        *self.tasks() = tasks;
+        result
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tasks and timers hold the clock, which holds them: left alone they would keep each other for ever.
+impl Drop for VirtualRuntime {
+    fn drop(&mut self) {
+        drop(std::mem::take(&mut *self.tasks()));
+        // Out of the lock before they are dropped: a destructor may ask for the time.
         let clock = self.clock();
-        let waker = |id| {
-            Waker::from(Arc::new(TaskWaker {
-                id,
-                clock: clock.clone(),
-            }))
-        };
-        let mut tasks: rustc_hash::FxHashMap<TaskId, (Task, Waker)> = Default::default();
+        let mut state = clock.state();
+        let rest = (
+            std::mem::take(&mut state.timers),
+            std::mem::take(&mut state.spawned),
+        );
+        drop(state);
+        drop(rest);
+    }
+}
+
+impl VirtualClock {
+    fn waker(&self, id: TaskId) -> Waker {
+        Waker::from(Arc::new(TaskWaker {
+            id,
+            clock: self.clone(),
+        }))
+    }
+
+    fn run<F: Future>(&self, main: F, tasks: &mut Tasks) -> Result<F::Output, Stalled> {
         let mut main = pin!(main);
-        let main_waker = waker(MAIN);
-        clock.state().ready.push_back(MAIN);
+        let main_waker = self.waker(MAIN);
+        self.state().ready.push_back(MAIN);
         loop {
-            let next = clock.state().ready.pop_front();
+            let next = self.state().ready.pop_front();
             // New tasks are taken in before anything runs, so that a task may be woken at once.
-            for (id, task) in std::mem::take(&mut clock.state().spawned) {
-                tasks.insert(id, (task, waker(id)));
+            let spawned = std::mem::take(&mut self.state().spawned);
+            for (id, task) in spawned {
+                tasks.insert(id, (task, self.waker(id)));
             }
             match next {
                 Some(MAIN) => {
@@ -184,32 +220,34 @@ impl VirtualRuntime {
                 Some(id) => {
                     // A task that has ended may still be woken; that means nothing.
                     if let Some((task, waker)) = tasks.get_mut(&id) {
-                        let waker = waker.clone();
-                        if task
-                            .as_mut()
-                            .poll(&mut Context::from_waker(&waker))
-                            .is_ready()
-                        {
+                        let mut context = Context::from_waker(waker);
+                        if task.as_mut().poll(&mut context).is_ready() {
                             tasks.remove(&id);
                         }
                     }
                 }
-                None => {
-                    let mut state = clock.state();
-                    let Some(Reverse(timer)) = state.timers.pop() else {
-                        return Err(Stalled { at: state.now });
-                    };
-                    state.now = state.now.max(timer.at);
-                    drop(state);
-                    timer.waker.wake();
-                }
+                None => self.advance()?,
             }
         }
+    }
+
+    /// Jumps to the next timer.
+    fn advance(&self) -> Result<(), Stalled> {
+        let mut state = self.state();
+        let Some(Reverse(timer)) = state.timers.pop() else {
+            return Err(Stalled { at: state.now });
+        };
+        state.now = state.now.max(timer.at);
+        drop(state);
+        timer.waker.wake();
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::time::{sleep, timeout};
     use std::time::Duration;
@@ -242,5 +280,44 @@ mod tests {
         assert_eq!(gone, Ok(None));
         assert_eq!(clock.now(), 3_600_000_000_000);
         assert!(runtime.block_on(std::future::pending::<()>()).is_err());
+    }
+
+    #[test]
+    fn tasks_go_on_with_the_next_call() {
+        let runtime = VirtualRuntime::new();
+        let clock = runtime.clock();
+        let done = Arc::new(Mutex::new(false));
+        let (clock2, done2) = (clock.clone(), done.clone());
+        clock.spawn(Box::pin(async move {
+            sleep(&clock2, Duration::from_nanos(20)).await;
+            *done2.lock().unwrap() = true;
+        }));
+        let nap = || sleep(&clock, Duration::from_nanos(15));
+        runtime.block_on(nap()).unwrap();
+        assert!(!*done.lock().unwrap());
+        runtime.block_on(nap()).unwrap();
+        assert!(*done.lock().unwrap());
+    }
+
+    #[test]
+    fn a_dropped_runtime_frees_everything() {
+        let runtime = VirtualRuntime::new();
+        let clock = runtime.clock();
+        let held = Arc::new(());
+        for wait in [10, 20] {
+            let (clock2, held) = (clock.clone(), held.clone());
+            clock.spawn(Box::pin(async move {
+                sleep(&clock2, Duration::from_nanos(wait)).await;
+                std::future::pending::<()>().await;
+                drop(held);
+            }));
+        }
+        runtime
+            .block_on(sleep(&clock, Duration::from_nanos(15)))
+            .unwrap();
+        let state = Arc::downgrade(&clock.0);
+        drop((runtime, clock));
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert!(state.upgrade().is_none());
     }
 }
