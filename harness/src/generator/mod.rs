@@ -8,14 +8,90 @@
 //!
 //! Random choices come from a [`Seed`](crate::seed::Seed) given at construction and from counters,
 //! never from arrival order, so that each worker's stream of operations repeats under the seed.
+//!
+//! # Building one
+//!
+//! Small generators make big ones. The leaves are an operation ([`op`]), a sequence ([`ops`]), a
+//! function ([`from_fn`]) and a [`sleep`]; methods of [`GeneratorExt`] wrap one generator; functions
+//! such as [`any`], [`mix`] and [`phases`] put several together. Names and meanings are Jepsen's.
+//!
+//! ```
+//! use std::time::Duration;
+//! use harness::client::Op;
+//! use harness::generator::{GeneratorExt, clients_and_nemeses, cycle, from_fn, mix, op, phases, sleep};
+//! use harness::{generators, json, seed::Seed};
+//! use rand::RngExt;
+//!
+//! let seed = Seed::new(7);
+//! let read = op(Op::new("read", json!(null))).repeat();
+//! let write = from_fn(seed.named("write"), |rng, _call| {
+//!     Some(Op::new("write", json!(rng.random_range(0..5))))
+//! });
+//! let faults = cycle(|_round| {
+//!     phases(generators![
+//!         sleep(Duration::from_secs(5)),
+//!         op(Op::new("start", json!("majority"))),
+//!         sleep(Duration::from_secs(5)),
+//!         op(Op::new("stop", json!(null))),
+//!     ])
+//! });
+//! // A hundred operations a second for half a minute, under partitions; then what every thread sees.
+//! let main = clients_and_nemeses(
+//!     mix(seed.named("mix"), generators![read, write])
+//!         .stagger(seed.named("stagger"), Duration::from_millis(10)),
+//!     faults.nemesis("partition"),
+//! );
+//! let end = harness::generator::each_thread(|_| op(Op::new("read", json!(null)))).clients();
+//! let whole = phases(generators![main.time_limit(Duration::from_secs(30)), end]);
+//! # let steps = harness::generator::simulate::perfect(5, whole);
+//! # assert!(steps.len() > 2_000);
+//! ```
+//!
+//! # Where this differs from Jepsen
+//!
+//! - A [`sleep`] holds up the generators after it in its sequence, not a thread, and a
+//!   [`log`] is written when it is reached: neither is an operation.
+//! - Copies ([`each_thread`], [`each_process`], [`cycle`]) are made by a function, since a Rust
+//!   generator is not a value that can be used twice.
+//! - [`mix`] and [`flip_flop`] pass updates on, and a `mix` does not wait for a member that is
+//!   pending while others have operations; nested [`reserve`]s work.
+//! - [`time_limit`](GeneratorExt::time_limit) lasts until its time is up even if what comes next in
+//!   it would come too late.
+//! - [`stagger`](GeneratorExt::stagger) and [`delay`](GeneratorExt::delay) keep the rate when a
+//!   timer is late.
 
-use store::{EventType, Name, Value};
+use store::{EventType, Name, Process, Value};
 
 use crate::client::Op;
 use crate::time::Nanos;
 
+mod checks;
+mod choices;
+mod counts;
+mod ext;
+pub mod independent;
+mod leaves;
+mod limits;
+mod occupancy;
+mod pace;
+mod partition;
+#[cfg(test)]
+mod properties;
+mod routing;
+mod sequences;
+pub mod simulate;
+#[cfg(test)]
+mod testing;
 mod threads;
+mod transforms;
 
+pub use choices::{any, mix, shortest_any};
+pub use ext::GeneratorExt;
+pub use leaves::{Call, Promise, from_fn, lazy, log, nothing, op, ops, promise, sleep};
+pub use occupancy::Occupancy;
+pub use pace::cycle_times;
+pub use routing::{clients_and_nemeses, each_process, each_thread, reserve};
+pub use sequences::{concat, cycle, cycle_n, flip_flop, phases};
 pub use threads::ThreadSet;
 
 /// Who performs operations, by number: client workers from 0, then the faults in the order of the
@@ -47,6 +123,19 @@ impl Context<'_> {
     pub fn turn(&self) -> Option<Thread> {
         self.free.next_from(self.next)
     }
+
+    /// Whether all threads are free.
+    pub fn all_free(&self) -> bool {
+        self.free == self.threads
+    }
+
+    /// The process that a thread works under now.
+    pub fn process(&self, thread: Thread) -> Process {
+        match self.processes.get(thread) {
+            Some(process) => Process::Client(*process),
+            None => Process::Nemesis(self.roster.nemeses[thread - self.roster.workers].clone()),
+        }
+    }
 }
 
 /// The threads of a run.
@@ -58,6 +147,19 @@ pub struct Roster {
     pub nodes: Vec<Name>,
     /// The faults; fault `k` is thread `workers + k`.
     pub nemeses: Vec<Name>,
+}
+
+impl Roster {
+    /// How many threads there are.
+    pub fn threads(&self) -> usize {
+        self.workers + self.nemeses.len()
+    }
+
+    /// The thread of a fault.
+    pub fn nemesis(&self, name: &str) -> Option<Thread> {
+        let at = self.nemeses.iter().position(|nemesis| **nemesis == *name);
+        at.map(|at| self.workers + at)
+    }
 }
 
 /// An operation that a generator has ready.
@@ -102,7 +204,8 @@ pub struct Update<'a> {
 
 /// A state machine that yields operations.
 ///
-/// Whoever drives it (the interpreter, the simulator, or a combinator) keeps to this:
+/// Whoever drives it (the interpreter, the
+/// [simulator](simulate), or a combinator) keeps to this:
 ///
 /// 1. Time never runs backwards from one context to the next.
 /// 2. `accept` follows a `peek` of the same context that answered [`Peek::Op`], and nothing comes
@@ -141,3 +244,11 @@ impl<G: Generator + ?Sized> Generator for Box<G> {
 
 /// A generator of any kind.
 pub type BoxGenerator = Box<dyn Generator>;
+
+/// Boxes generators of different types into a vector: `generators![a, b, c]`.
+#[macro_export]
+macro_rules! generators {
+    ($($generator:expr),* $(,)?) => {
+        vec![$($crate::generator::GeneratorExt::boxed($generator)),*]
+    };
+}

@@ -61,6 +61,13 @@ impl ThreadSet {
         self.0.extend(a.0.iter().zip(&b.0).map(|(a, b)| a & b));
     }
 
+    /// Takes out the threads of another set.
+    pub fn subtract(&mut self, other: &ThreadSet) {
+        for (word, taken) in self.0.iter_mut().zip(&other.0) {
+            *word &= !taken;
+        }
+    }
+
     /// The first thread at or after one, or else the first of all.
     pub fn next_from(&self, start: Thread) -> Option<Thread> {
         let from = start / 64;
@@ -126,6 +133,14 @@ mod tests {
         assert_eq!(ThreadSet::default().next_from(5), None);
         assert_eq!(set.iter().collect::<Vec<_>>(), [1, 70, 130]);
         assert_eq!(set.len(), 3);
+    }
+
+    #[test]
+    fn subtraction_takes_only_what_is_there() {
+        let mut set = ThreadSet::first(130);
+        set.subtract(&[0, 64, 129, 500].into_iter().collect());
+        assert_eq!(set.len(), 127);
+        assert!(!set.contains(0) && !set.contains(64) && !set.contains(129) && set.contains(1));
     }
 
     #[test]

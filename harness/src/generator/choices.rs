@@ -1,0 +1,382 @@
+//! Several generators for the same threads.
+
+use rand::RngExt;
+use smallvec::SmallVec;
+
+use super::counts::Counts;
+use super::{BoxGenerator, Context, Generator, Peek, Planned, Thread, Update};
+use crate::seed::{Rng, Seed};
+use crate::time::Nanos;
+
+/// The earlier of two times to ask again, of which the first may be none.
+pub(super) fn earlier(wake: Option<Nanos>, time: Nanos) -> Option<Nanos> {
+    Some(wake.map_or(time, |wake| wake.min(time)))
+}
+
+/// The answer when nobody has an operation: wait until then, or for something to happen.
+pub(super) fn idle(wake: Option<Nanos>) -> Peek {
+    wake.map_or(Peek::Pending, Peek::Wait)
+}
+
+/// Operations from any of the generators, the soonest first; done when all are done. Updates go to all.
+///
+/// Of operations for the same time, the one goes first whose thread's turn it is; between several for
+/// that thread, chance decides, from the seed and the thread's own count.
+pub fn any<I>(seed: Seed, generators: I) -> impl Generator + 'static
+where
+    I: IntoIterator<Item = BoxGenerator>,
+{
+    Any::new(seed, generators, false)
+}
+
+/// Like [`any`], but done as soon as one of the generators is done.
+pub fn shortest_any<I>(seed: Seed, generators: I) -> impl Generator + 'static
+where
+    I: IntoIterator<Item = BoxGenerator>,
+{
+    Any::new(seed, generators, true)
+}
+
+pub(super) struct Any {
+    seed: Seed,
+    /// Those that are not done.
+    generators: Vec<Option<BoxGenerator>>,
+    shortest: bool,
+    counts: Counts,
+    chosen: usize,
+}
+
+impl Any {
+    pub(super) fn new<I>(seed: Seed, generators: I, shortest: bool) -> Any
+    where
+        I: IntoIterator<Item = BoxGenerator>,
+    {
+        Any {
+            seed,
+            generators: generators.into_iter().map(Some).collect(),
+            shortest,
+            counts: Counts::default(),
+            chosen: 0,
+        }
+    }
+
+    fn rng(&self, thread: Thread) -> Rng {
+        let count = self.counts.get(thread);
+        self.seed.child(thread as u64).child(count).rng()
+    }
+}
+
+/// The best offer so far.
+struct Best {
+    planned: Planned,
+    rank: (Nanos, bool, Thread),
+    /// Offers as good as this one, itself included, and the chance that decides between them.
+    ties: u32,
+    rng: Option<Rng>,
+}
+
+impl Generator for Any {
+    fn peek(&mut self, ctx: &Context<'_>) -> Peek {
+        let mut best: Option<Best> = None;
+        let mut wake = None;
+        let mut done = true;
+        for at in 0..self.generators.len() {
+            let Some(generator) = &mut self.generators[at] else {
+                continue;
+            };
+            match generator.peek(ctx) {
+                Peek::Done => {
+                    self.generators[at] = None;
+                    if self.shortest {
+                        self.generators.clear();
+                        return Peek::Done;
+                    }
+                    continue;
+                }
+                Peek::Pending => {}
+                Peek::Wait(time) => wake = earlier(wake, time),
+                Peek::Op(planned) => {
+                    let thread = planned.thread;
+                    let rank = (planned.time.max(ctx.time), thread < ctx.next, thread);
+                    match &mut best {
+                        Some(best) if best.rank < rank => {}
+                        Some(best) if best.rank == rank => {
+                            best.ties += 1;
+                            let rng = best.rng.get_or_insert_with(|| self.rng(thread));
+                            // Each of k equal offers ends up chosen with a chance of 1/k.
+                            if rng.random_range(0..best.ties) == 0 {
+                                best.planned = planned;
+                                self.chosen = at;
+                            }
+                        }
+                        _ => {
+                            best = Some(Best {
+                                planned,
+                                rank,
+                                ties: 1,
+                                rng: None,
+                            });
+                            self.chosen = at;
+                        }
+                    }
+                }
+            }
+            done = false;
+        }
+        match best {
+            Some(best) => Peek::Op(best.planned),
+            None if done => Peek::Done,
+            None => idle(wake),
+        }
+    }
+
+    fn accept(&mut self, ctx: &Context<'_>, planned: &Planned) {
+        self.counts.add(planned.thread);
+        if let Some(Some(generator)) = self.generators.get_mut(self.chosen) {
+            generator.accept(ctx, planned);
+        }
+    }
+
+    fn update(&mut self, ctx: &Context<'_>, update: &Update<'_>) {
+        for generator in self.generators.iter_mut().flatten() {
+            generator.update(ctx, update);
+        }
+    }
+}
+
+/// A uniformly random mixture: each operation comes from one of the generators, chosen from the seed,
+/// the thread and the thread's own count. Done when all are done.
+///
+/// A generator that has nothing for the thread now (it is pending, sleeps or is done) is passed over
+/// for another. One whose operation is planned for later is waited for, so that the mixture stays as
+/// it was drawn. Updates go to all.
+pub fn mix<I>(seed: Seed, generators: I) -> impl Generator + 'static
+where
+    I: IntoIterator<Item = BoxGenerator>,
+{
+    Mix {
+        seed,
+        generators: generators.into_iter().map(Some).collect(),
+        counts: Counts::default(),
+        chosen: 0,
+    }
+}
+
+struct Mix {
+    seed: Seed,
+    /// Those that are not done.
+    generators: Vec<Option<BoxGenerator>>,
+    counts: Counts,
+    chosen: usize,
+}
+
+impl Mix {
+    /// Asks the generators in the thread's random order until one has an operation.
+    fn draw(&mut self, ctx: &Context<'_>, thread: Thread) -> Peek {
+        let count = self.counts.get(thread);
+        let mut rng = self.seed.child(thread as u64).child(count).rng();
+        // Generators that are done are drawn, too, and passed over: so the choices do not depend on
+        // when one ended.
+        let mut untried: SmallVec<[u32; 16]> = (0..self.generators.len() as u32).collect();
+        let mut wake = None;
+        let mut other: Option<(usize, Planned)> = None;
+        while !untried.is_empty() {
+            let at = untried.swap_remove(rng.random_range(0..untried.len())) as usize;
+            let Some(generator) = &mut self.generators[at] else {
+                continue;
+            };
+            match generator.peek(ctx) {
+                Peek::Done => self.generators[at] = None,
+                Peek::Pending => {}
+                Peek::Wait(time) => wake = earlier(wake, time),
+                Peek::Op(planned) if planned.thread == thread => {
+                    self.chosen = at;
+                    return Peek::Op(planned);
+                }
+                // Some generator may not serve this thread: its offer is for when none does.
+                Peek::Op(planned) => {
+                    other.get_or_insert((at, planned));
+                }
+            }
+        }
+        match other {
+            Some((at, planned)) => {
+                self.chosen = at;
+                Peek::Op(planned)
+            }
+            None if self.generators.iter().all(Option::is_none) => Peek::Done,
+            None => idle(wake),
+        }
+    }
+}
+
+impl Generator for Mix {
+    fn peek(&mut self, ctx: &Context<'_>) -> Peek {
+        match ctx.turn() {
+            Some(thread) => self.draw(ctx, thread),
+            None if self.generators.iter().all(Option::is_none) => Peek::Done,
+            None => Peek::Pending,
+        }
+    }
+
+    fn accept(&mut self, ctx: &Context<'_>, planned: &Planned) {
+        self.counts.add(planned.thread);
+        if let Some(generator) = &mut self.generators[self.chosen] {
+            generator.accept(ctx, planned);
+        }
+    }
+
+    fn update(&mut self, ctx: &Context<'_>, update: &Update<'_>) {
+        for generator in self.generators.iter_mut().flatten() {
+            generator.update(ctx, update);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::generator::simulate::{Step, perfect, quick};
+    use crate::generator::testing::{call, count, fs, many, ns, rows, secs, times};
+    use crate::generator::{GeneratorExt, concat, nothing, op, sleep};
+    use crate::generators;
+
+    /// `a` on thread 0 and `b` on thread 1, every 20 ns each.
+    fn apart() -> Vec<BoxGenerator> {
+        generators![
+            many("a").delay(ns(20)).on_threads(|thread, _| thread == 0),
+            many("b").delay(ns(20)).on_threads(|thread, _| thread == 1),
+        ]
+    }
+
+    #[test]
+    fn any_takes_the_soonest() {
+        let steps = perfect(2, any(Seed::new(1), apart()).limit(4));
+        assert_eq!(
+            rows(&steps),
+            [("a", 0, 0), ("b", 1, 0), ("a", 0, 20), ("b", 1, 20)]
+        );
+        let steps = perfect(
+            2,
+            any(
+                Seed::new(1),
+                generators![nothing(), op(call("x")), nothing()],
+            ),
+        );
+        assert_eq!(fs(&steps), ["x"]);
+        assert_eq!(perfect(2, any(Seed::new(1), [])), []);
+    }
+
+    #[test]
+    fn any_decides_ties_by_chance_and_evenly() {
+        let three = || generators![many("a"), many("b"), many("c")];
+        let steps = perfect(4, any(Seed::new(1), three()).limit(3000));
+        for f in ["a", "b", "c"] {
+            let n = count(&steps, f);
+            assert!((900..1100).contains(&n), "{f}: {n}");
+        }
+        let other = perfect(4, any(Seed::new(2), three()).limit(3000));
+        assert_ne!(fs(&steps), fs(&other));
+    }
+
+    fn mean_gap(steps: &[Step], f: &str) -> f64 {
+        let times: Vec<_> = steps
+            .iter()
+            .filter(|s| *s.op.f == *f)
+            .map(|s| s.time)
+            .collect();
+        (times[times.len() - 1] - times[0]) as f64 / (times.len() - 1) as f64 / 1e9
+    }
+
+    #[test]
+    fn any_starves_no_stagger() {
+        let both = generators![
+            many("a").stagger(Seed::new(1), secs(3)),
+            many("b").stagger(Seed::new(2), secs(5)),
+        ];
+        let steps = perfect(2, any(Seed::new(3), both).limit(1000).clients());
+        assert_eq!(steps.len(), 1000);
+        assert!((2.7..3.3).contains(&mean_gap(&steps, "a")));
+        assert!((4.5..5.5).contains(&mean_gap(&steps, "b")));
+    }
+
+    #[test]
+    fn shortest_any_ends_with_the_first() {
+        let [a, b]: [BoxGenerator; 2] = apart().try_into().map_err(|_| "two").unwrap();
+        let steps = perfect(2, shortest_any(Seed::new(1), generators![a.limit(2), b]));
+        assert_eq!(rows(&steps), [("a", 0, 0), ("b", 1, 0), ("a", 0, 20)]);
+        assert_eq!(
+            perfect(
+                2,
+                shortest_any(Seed::new(1), generators![nothing(), many("a")])
+            ),
+            []
+        );
+    }
+
+    #[test]
+    fn shortest_any_runs_a_load_for_as_long_as_the_faults() {
+        let faults = concat(generators![sleep(ns(50)), op(call("start")), sleep(ns(50))]).nemeses();
+        let steps = perfect(
+            2,
+            shortest_any(Seed::new(1), generators![faults, many("r").clients()]),
+        );
+        assert!(rows(&steps).contains(&("start", 2, 50)));
+        // The load goes on until the last sleep is over: 50 + 10 + 50.
+        let last = steps.iter().map(|step| step.time).max();
+        assert_eq!(last, Some(100));
+        assert_eq!(count(&steps, "r"), 2 * 11);
+    }
+
+    #[test]
+    fn mix_is_uniform_and_uses_everything_up() {
+        let both = generators![many("a").limit(50), many("b").limit(100)];
+        let steps = perfect(2, mix(Seed::new(1), both));
+        assert_eq!((count(&steps, "a"), count(&steps, "b")), (50, 100));
+        let a_early = count(&steps[..50], "a");
+        assert!((15..35).contains(&a_early), "{a_early}");
+        let three = generators![many("a"), many("b"), many("c")];
+        let steps = perfect(5, mix(Seed::new(1), three).limit(3000));
+        for f in ["a", "b", "c"] {
+            let n = count(&steps, f);
+            assert!((900..1100).contains(&n), "{f}: {n}");
+        }
+        assert_eq!(perfect(2, mix(Seed::new(1), [])), []);
+    }
+
+    #[test]
+    fn mix_does_not_wait_for_what_is_pending() {
+        // The first is pending while anything is in flight, the second sleeps for ever.
+        let stuck = generators![
+            many("a").synchronize(),
+            concat(generators![sleep(secs(1_000_000)), many("z")]),
+            many("b"),
+            many("c"),
+        ];
+        let steps = quick(2, mix(Seed::new(3), stuck).limit(1000));
+        assert_eq!(steps.len(), 1000);
+        assert_eq!(count(&steps, "z"), 0);
+        let (b, c) = (count(&steps, "b"), count(&steps, "c"));
+        assert!(b > 250 && b.abs_diff(c) < 120, "{b} {c}");
+    }
+
+    #[test]
+    fn mix_serves_members_that_serve_some_threads_only() {
+        let both = generators![many("a").nemeses(), many("b").clients()];
+        let steps = perfect(3, mix(Seed::new(1), both).limit(100));
+        assert!(steps.iter().all(|s| (*s.op.f == *"a") == (s.thread == 3)));
+        assert_eq!(count(&steps, "a"), 25);
+    }
+
+    #[test]
+    fn mix_waits_for_a_member_that_is_not_due() {
+        let both = generators![many("a").delay(ns(1000)), many("b").delay(ns(1000))];
+        let steps = perfect(2, mix(Seed::new(1), both).limit(20));
+        let times = times(&steps);
+        // As drawn: what comes is not always what would be soonest.
+        assert!(times.windows(2).any(|pair| pair[0].1 == pair[1].1));
+        assert!(times.last().unwrap().0 >= 9000);
+    }
+}
