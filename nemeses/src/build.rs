@@ -35,9 +35,9 @@ pub struct Package {
     pub name: Name,
     /// The fault.
     pub fault: Box<dyn Fault>,
-    /// Its operations in the main phase, for thread `workers + k` of a run whose k-th fault this is. Its
-    /// context must have the threads of all faults, for it begins some activities when another fault
-    /// is healed.
+    /// Its operations in the main phase, for the thread that the roster has under its name. Its context must
+    /// have the threads of all faults, for it begins some activities when another fault is healed: put
+    /// the schedules of all faults together with [`any`](harness::generator::any).
     pub schedule: BoxGenerator,
     /// The activities that the schedule plans (the first thousand), to be shown before the run.
     pub planned: Vec<Activity>,
@@ -82,7 +82,7 @@ fn package(
         interval: spec.options.duration_if(INTERVAL),
         duration: spec.options.duration_if(DURATION),
     };
-    let (schedule, planned) = Schedule::new(ctx.seed.named(info.name), timing, made.draw);
+    let (schedule, planned) = Schedule::new(info.name, ctx.seed, timing, made.draw);
     Ok(Package {
         name: info.name.into(),
         fault: made.fault,

@@ -347,7 +347,7 @@ mod tests {
             let views = views(Shape::MajoritiesRing, &nodes, &[]);
             let exact = views.iter().filter(|view| view.len() == majority(n)).count();
             let one_more = views.iter().filter(|view| view.len() == majority(n) + 1).count();
-            let odd = n % 2 == 1 && majority(n) % 2 == 0;
+            let odd = n % 2 == 1 && majority(n).is_multiple_of(2);
             prop_assert_eq!((exact, one_more), if odd { (n - 1, 1) } else { (n, 0) });
             let distinct: BTreeSet<_> = views.iter().collect();
             prop_assert_eq!(distinct.len(), n);

@@ -40,6 +40,7 @@ mod partition;
 mod process;
 pub mod schedule;
 mod spec;
+pub mod ssh;
 pub mod target;
 
 pub use build::{BuildContext, BuildError, Package, build};

@@ -222,6 +222,8 @@ impl<'a> Part<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn error(text: &str) -> String {

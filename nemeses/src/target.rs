@@ -147,6 +147,8 @@ pub(crate) async fn primaries(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn names(list: &str) -> Vec<Name> {

@@ -1,0 +1,151 @@
+//! Our table in a node's firewall, as text: what to tell `nft`, and how to read what it says.
+//!
+//! All that Gainsay ever does to a firewall is in one table of its own, `inet gainsay`, which is made whole
+//! in one transaction and deleted whole. Nobody else's tables are read or touched. Its only chain drops
+//! packets as they come in, before other filters see them, by the sender's address; so connections
+//! that are open already are cut too, and nothing but packets from chosen peers is ever dropped.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+/// The table's family and name.
+const TABLE: &str = "inet gainsay";
+/// Where `nft` is on Debian, which not every login has in its path.
+const PATH: &str = "PATH=\"$PATH:/usr/sbin:/sbin\"";
+
+/// The exit status of [`cut`] when the table was installed but could not be listed.
+pub(super) const NOT_LISTED: i32 = 93;
+
+/// A script that checks that we may and can make the table, and changes nothing.
+pub(super) fn check() -> String {
+    let rules = table(&[
+        IpAddr::from([192, 0, 2, 1]),
+        IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+    ]);
+    format!("{PATH}; command -v nft >/dev/null || exit 127; nft -c '{rules}'")
+}
+
+/// A script that replaces the table, in one transaction, by one that drops packets from these addresses;
+/// and lists it as it then is. Fails with [`NOT_LISTED`] only after it was replaced, and with anything
+/// else only if nothing was changed.
+pub(super) fn cut(sources: &[IpAddr]) -> String {
+    let rules = table(sources);
+    format!("{PATH}; nft '{rules}' && {{ nft list table {TABLE} || (exit {NOT_LISTED}); }}")
+}
+
+/// A script that prints the counter of dropped packets, if the table is there.
+pub(super) fn count() -> String {
+    format!("{PATH}; nft list counter {TABLE} dropped")
+}
+
+/// A script that deletes the table, sees that it is gone, and prints the last count.
+pub(super) fn heal() -> String {
+    format!(
+        "{PATH}; counted=$(nft list counter {TABLE} dropped 2>/dev/null); {}; {} && \
+         printf '%s\\n' \"$counted\"",
+        undo(),
+        verify()
+    )
+}
+
+/// A script that deletes the table, if it is there.
+pub(super) fn undo() -> String {
+    format!("{PATH} nft delete table {TABLE} 2>/dev/null")
+}
+
+/// A script that succeeds if the table is certainly not there.
+pub(super) fn verify() -> String {
+    format!(
+        "tables=$({PATH} nft list tables) && \
+         ! printf '%s\\n' \"$tables\" | grep -qx 'table {TABLE}'"
+    )
+}
+
+/// The table, as one transaction: made if it is not there so that it can be deleted, and made anew.
+fn table(sources: &[IpAddr]) -> String {
+    let family = |six: bool| {
+        let addresses = sources.iter().filter(|address| address.is_ipv6() == six);
+        let addresses: Vec<String> = addresses.map(IpAddr::to_string).collect();
+        addresses.join(", ")
+    };
+    let mut rules = format!("add table {TABLE}; delete table {TABLE}; table {TABLE} {{\n");
+    rules.push_str("counter dropped { }\nchain input {\n");
+    rules.push_str("type filter hook input priority filter - 10; policy accept;\n");
+    for (protocol, addresses) in [("ip", family(false)), ("ip6", family(true))] {
+        if !addresses.is_empty() {
+            let rule = format!("{protocol} saddr {{ {addresses} }} counter name dropped drop");
+            let _ = writeln!(rules, "{rule}");
+        }
+    }
+    rules.push_str("}\n}");
+    rules
+}
+
+/// The addresses in a listing of the table.
+pub(super) fn listed(listing: &str) -> BTreeSet<IpAddr> {
+    let separator = |c: char| c.is_whitespace() || ",{}".contains(c);
+    let words = listing.split(separator);
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+/// The packets in a listing of a counter.
+pub(super) fn packets(listing: &str) -> Option<u64> {
+    let mut words = listing.split_whitespace();
+    words.find(|word| *word == "packets")?;
+    words.next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn one_transaction_replaces_the_table() {
+        let sources = ["10.0.0.2", "fd00::2", "10.0.0.3"].map(|text| text.parse().unwrap());
+        assert_eq!(
+            table(&sources),
+            "add table inet gainsay; delete table inet gainsay; table inet gainsay {
+counter dropped { }
+chain input {
+type filter hook input priority filter - 10; policy accept;
+ip saddr { 10.0.0.2, 10.0.0.3 } counter name dropped drop
+ip6 saddr { fd00::2 } counter name dropped drop
+}
+}"
+        );
+    }
+
+    #[test]
+    fn only_our_table_is_named() {
+        let sources = ["10.0.0.2".parse().unwrap()];
+        for script in [check(), cut(&sources), count(), heal(), undo(), verify()] {
+            assert!(!script.contains("flush"), "{script}");
+            for (at, _) in script.match_indices("table ") {
+                assert!(script[at..].starts_with("table inet gainsay"), "{script}");
+            }
+        }
+    }
+
+    #[test]
+    fn listings_are_read() {
+        let listing = "table inet gainsay {
+	counter dropped {
+		packets 17 bytes 1428
+	}
+
+	chain input {
+		type filter hook input priority filter - 10; policy accept;
+		ip saddr { 10.0.0.2, 10.0.0.3 } counter name \"dropped\" drop
+		ip6 saddr 2001:db8::1 counter name \"dropped\" drop
+	}
+}";
+        assert_eq!(packets(listing), Some(17));
+        let addresses: Vec<String> = listed(listing).iter().map(IpAddr::to_string).collect();
+        assert_eq!(addresses, ["10.0.0.2", "10.0.0.3", "2001:db8::1"]);
+        assert_eq!(packets(""), None);
+        assert_eq!(packets("packets many"), None);
+    }
+}

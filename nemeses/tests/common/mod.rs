@@ -1,0 +1,227 @@
+//! Nodes for tests: network namespaces of the test's own, joined by a bridge that is in one too, so that
+//! nothing of the machine's own network is touched.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::Command as Process;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use harness::Name;
+use harness::remote::{Command, Node, Output, Remote, RemoteError};
+use nix::sched::{CloneFlags, setns};
+use tokio::io::AsyncWriteExt;
+
+/// A session to a node that is a network namespace of this machine.
+struct Namespace {
+    node: Name,
+    namespace: String,
+}
+
+#[async_trait]
+impl Remote for Namespace {
+    fn node(&self) -> &Name {
+        &self.node
+    }
+
+    async fn run(&self, command: Command) -> Result<Output, RemoteError> {
+        let mut child = tokio::process::Command::new("ip")
+            .args([
+                "netns",
+                "exec",
+                &self.namespace,
+                "sh",
+                "-c",
+                &command.script,
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("ip can be run");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(&command.stdin).await.expect("stdin");
+        drop(stdin);
+        let output = child.wait_with_output().await.expect("output");
+        Ok(Output {
+            status: output.status.code().unwrap_or(255),
+            stdout: output.stdout,
+            stderr: output.stderr,
+        })
+    }
+
+    async fn write(&self, path: &str, contents: Vec<u8>, _: u32) -> Result<(), RemoteError> {
+        std::fs::write(path, contents).expect("written");
+        Ok(())
+    }
+
+    async fn upload(&self, _: &Path, _: &str, _: u32) -> Result<(), RemoteError> {
+        unimplemented!("no test uploads")
+    }
+
+    async fn download(&self, _: &str, _: &Path) -> Result<(), RemoteError> {
+        unimplemented!("no test downloads")
+    }
+}
+
+/// Nodes n1, n2 … with the addresses 10.77.0.1 and fd77::1, 10.77.0.2 … Gone when dropped.
+pub(crate) struct Cluster {
+    prefix: String,
+    count: usize,
+}
+
+impl Cluster {
+    /// A cluster, or none where this machine cannot have one, which is said loudly.
+    pub(crate) fn up(test: &str, count: usize) -> Option<Cluster> {
+        if let Err(reason) = possible() {
+            // Not `eprintln`, which the test harness swallows.
+            let message = format!("\nSKIPPED {test}: {reason}\n\n");
+            let _ = std::io::stderr().write_all(message.as_bytes());
+            return None;
+        }
+        let prefix = format!("gstest-{}-{test}", std::process::id());
+        let cluster = Cluster { prefix, count };
+        cluster.build();
+        Some(cluster)
+    }
+
+    fn build(&self) {
+        let switch = self.switch();
+        sh(&format!(
+            "ip netns add {switch} && ip -n {switch} link add br0 type bridge && \
+             ip -n {switch} link set br0 up"
+        ));
+        for i in 1..=self.count {
+            let node = self.namespace(i);
+            sh(&format!(
+                "ip netns add {node} && ip -n {node} link set lo up && \
+                 ip -n {switch} link add p{i} type veth peer name eth0 netns {node} && \
+                 ip -n {switch} link set p{i} master br0 up && \
+                 ip -n {node} link set eth0 up && \
+                 ip -n {node} addr add 10.77.0.{i}/24 dev eth0 && \
+                 ip -n {node} addr add fd77::{i}/64 dev eth0 nodad"
+            ));
+        }
+    }
+
+    fn switch(&self) -> String {
+        format!("{}-sw", self.prefix)
+    }
+
+    fn namespace(&self, i: usize) -> String {
+        format!("{}-n{i}", self.prefix)
+    }
+
+    /// The nodes; those with even numbers are known by their IPv6 addresses.
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        let node = |i: usize| {
+            let name = Name::from(format!("n{i}"));
+            Node {
+                name: name.clone(),
+                address: self.address(i).to_string(),
+                remote: Arc::new(Namespace {
+                    node: name,
+                    namespace: self.namespace(i),
+                }),
+            }
+        };
+        (1..=self.count).map(node).collect()
+    }
+
+    pub(crate) fn address(&self, i: usize) -> IpAddr {
+        let text = match i.is_multiple_of(2) {
+            true => format!("fd77::{i}"),
+            false => format!("10.77.0.{i}"),
+        };
+        text.parse().expect("an address")
+    }
+
+    /// A script's output on a node, run outside of what is tested.
+    pub(crate) fn on(&self, i: usize, script: &str) -> String {
+        run(&[
+            "ip",
+            "netns",
+            "exec",
+            &self.namespace(i),
+            "sh",
+            "-c",
+            script,
+        ])
+    }
+
+    /// A socket of a node that hears all packets to it, in both families.
+    pub(crate) fn socket(&self, i: usize) -> Probe {
+        let path = format!("/run/netns/{}", self.namespace(i));
+        let open = move || {
+            let namespace = File::open(path).expect("the namespace is there");
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("root may enter it");
+            UdpSocket::bind("[::]:7777").expect("nobody else is there")
+        };
+        // A thread of its own, for it stays in that namespace.
+        let socket = std::thread::spawn(open).join().expect("no panic");
+        Probe(socket)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let nodes = (1..=self.count).map(|i| self.namespace(i));
+        for namespace in nodes.chain([self.switch()]) {
+            let _ = Process::new("ip")
+                .args(["netns", "del", &namespace])
+                .output();
+        }
+    }
+}
+
+/// A socket that packets are sent from and to, to see whether they arrive.
+pub(crate) struct Probe(UdpSocket);
+
+impl Probe {
+    pub(crate) fn send(&self, to: IpAddr, message: &str) {
+        let to = match to {
+            IpAddr::V4(four) => IpAddr::V6(four.to_ipv6_mapped()),
+            six => six,
+        };
+        let sent = self
+            .0
+            .send_to(message.as_bytes(), SocketAddr::new(to, 7777));
+        sent.expect("packets can be sent");
+    }
+
+    /// The next packet, if one comes before the limit.
+    pub(crate) fn hears(&self, limit: Duration) -> Option<String> {
+        self.0.set_read_timeout(Some(limit)).expect("a limit");
+        let mut buffer = [0; 100];
+        let (length, _) = self.0.recv_from(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+}
+
+fn possible() -> Result<(), String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("needs root, to make network namespaces".to_owned());
+    }
+    for program in ["ip", "nft"] {
+        if Process::new(program).arg("-V").output().is_err() {
+            return Err(format!("needs the program `{program}`"));
+        }
+    }
+    Ok(())
+}
+
+fn sh(script: &str) -> String {
+    run(&["sh", "-c", script])
+}
+
+fn run(words: &[&str]) -> String {
+    let output = Process::new(words[0]).args(&words[1..]).output();
+    let output = output.expect("it can be run");
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

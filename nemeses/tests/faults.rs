@@ -1,0 +1,513 @@
+//! Faults against a world in memory: what they do to it, what they say of it, and how they undo it.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use harness::capability::{
+    CapabilityError, Environment, Grudge, Network, Primaries, ProcessState, Processes, Signal,
+};
+use harness::client::Op;
+use harness::fault::{Fault, FaultOutcome};
+use harness::seed::Seed;
+use harness::time::VirtualRuntime;
+use harness::{Name, Value};
+use nemeses::grudge::majority;
+use nemeses::{BuildContext, Package, build, parse};
+use proptest::prelude::*;
+use serde_json::json;
+
+/// A world in memory.
+#[derive(Default)]
+struct World {
+    cuts: Grudge,
+    /// How many packets come in on each cut link every time that somebody looks.
+    traffic: u64,
+    dropped: BTreeMap<Name, u64>,
+    /// The state of the process on each node.
+    processes: BTreeMap<Name, ProcessState>,
+    primaries: Vec<Name>,
+    /// How often nobody is primary yet when asked.
+    elections: usize,
+    /// Signals and starts, in their order.
+    done: Vec<String>,
+    /// Nodes that answer nothing.
+    gone: BTreeSet<Name>,
+    /// What happens to the network next.
+    failure: Option<fn(String) -> CapabilityError>,
+}
+
+impl World {
+    fn count(&mut self) {
+        for (node, sources) in &self.cuts.0 {
+            *self.dropped.entry(node.clone()).or_default() += self.traffic * sources.len() as u64;
+        }
+    }
+
+    fn check(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
+        match self.gone.contains(node) {
+            true => Err(CapabilityError::Indeterminate(format!("{node} is gone"))),
+            false => Ok(self.processes[node]),
+        }
+    }
+
+    fn fail(&mut self) -> Result<(), CapabilityError> {
+        match self.failure.take() {
+            None => Ok(()),
+            Some(failure) => Err(failure("the cable is hot".to_owned())),
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<World>>);
+
+impl Shared {
+    fn new(nodes: &[Name]) -> Shared {
+        let shared = Shared::default();
+        shared.with(|world| {
+            world.traffic = 3;
+            world.processes = nodes
+                .iter()
+                .map(|node| (node.clone(), ProcessState::Running))
+                .collect();
+        });
+        shared
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
+        act(&mut self.0.lock().unwrap())
+    }
+
+    fn environment(&self, nodes: &[Name]) -> Environment {
+        Environment {
+            nodes: nodes.to_vec(),
+            network: Some(Arc::new(self.clone())),
+            processes: Some(Arc::new(self.clone())),
+            primaries: Some(Arc::new(self.clone())),
+        }
+    }
+}
+
+#[async_trait]
+impl Network for Shared {
+    async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError> {
+        self.with(|world| {
+            world.fail()?;
+            world.cuts = grudge.clone();
+            Ok(json!("installed"))
+        })
+    }
+
+    async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
+        self.with(|world| {
+            world.fail()?;
+            world.count();
+            world.cuts = Grudge::default();
+            Ok(std::mem::take(&mut world.dropped))
+        })
+    }
+
+    async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
+        self.with(|world| {
+            world.count();
+            Ok(world.dropped.clone())
+        })
+    }
+}
+
+#[async_trait]
+impl Processes for Shared {
+    async fn signal(&self, node: &Name, signal: Signal) -> Result<ProcessState, CapabilityError> {
+        self.with(|world| {
+            let before = world.check(node)?;
+            world.done.push(format!("{signal:?} {node}"));
+            let after = match (signal, before) {
+                (_, ProcessState::Absent) | (Signal::Kill, _) => ProcessState::Absent,
+                (Signal::Stop, _) => ProcessState::Stopped,
+                (Signal::Cont, _) => ProcessState::Running,
+                (_, state) => state,
+            };
+            world.processes.insert(node.clone(), after);
+            Ok(after)
+        })
+    }
+
+    async fn start(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.done.push(format!("start {node}"));
+            world.processes.insert(node.clone(), ProcessState::Running);
+            Ok(ProcessState::Running)
+        })
+    }
+
+    async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
+        self.with(|world| world.check(node))
+    }
+}
+
+#[async_trait]
+impl Primaries for Shared {
+    async fn primaries(&self) -> Vec<Name> {
+        self.with(|world| match world.elections {
+            0 => world.primaries.clone(),
+            _ => {
+                world.elections -= 1;
+                Vec::new()
+            }
+        })
+    }
+}
+
+fn names(n: usize) -> Vec<Name> {
+    (1..=n).map(|i| Name::from(format!("n{i}"))).collect()
+}
+
+/// One fault in a world of some nodes, on virtual time.
+struct Stage {
+    runtime: VirtualRuntime,
+    world: Shared,
+    env: Environment,
+    package: Package,
+}
+
+impl Stage {
+    fn new(nodes: usize, fault: &str, seed: u64) -> Stage {
+        let runtime = VirtualRuntime::new();
+        let nodes = names(nodes);
+        let world = Shared::new(&nodes);
+        let env = world.environment(&nodes);
+        let ctx = BuildContext {
+            seed: Seed::new(seed),
+            time_limit: Duration::from_secs(60),
+            election_timeout: Duration::from_secs(1),
+            nodes,
+            clock: Arc::new(runtime.clock()),
+        };
+        let mut packages = build(&parse(fault).unwrap(), &ctx).unwrap();
+        Stage {
+            runtime,
+            world,
+            env,
+            package: packages.remove(0),
+        }
+    }
+
+    fn fault(&mut self) -> &mut dyn Fault {
+        &mut *self.package.fault
+    }
+
+    fn invoke(&mut self, f: &str, value: Value) -> FaultOutcome {
+        let op = Op::new(f, value);
+        let run = self.package.fault.invoke(&self.env, &op);
+        self.runtime.block_on(run).unwrap()
+    }
+
+    fn start(&mut self, activity: usize) -> FaultOutcome {
+        let value = self.package.planned[activity].value.clone();
+        self.invoke("start", value)
+    }
+
+    fn stop(&mut self) -> FaultOutcome {
+        self.invoke("stop", Value::Null)
+    }
+
+    fn heal(&mut self) -> Result<(), String> {
+        let run = self.package.fault.heal(&self.env);
+        let healed = self.runtime.block_on(run).unwrap();
+        healed.map_err(|error| error.to_string())
+    }
+}
+
+/// The evidence of an outcome that must be `Installed`.
+fn installed(outcome: FaultOutcome) -> Value {
+    match outcome {
+        FaultOutcome::Installed(value) => value,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn skipped(outcome: FaultOutcome) -> String {
+    match outcome {
+        FaultOutcome::Skipped(error) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn indeterminate(outcome: FaultOutcome) -> String {
+    match outcome {
+        FaultOutcome::Indeterminate(error) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_partition_drops_packets_and_says_so() {
+    let mut stage = Stage::new(5, "partition:one:target=primary", 1);
+    stage
+        .world
+        .with(|world| world.primaries = vec!["n4".into()]);
+    let started = installed(stage.start(0));
+    assert_eq!(started["targets"], json!(["n4"]));
+    assert_eq!(started["leader"], json!(true));
+    assert_eq!(started["effective"], json!(true));
+    assert_eq!(
+        started["dropped"],
+        json!({"n1": 3, "n2": 3, "n3": 3, "n4": 12, "n5": 3})
+    );
+    let cuts = stage.world.with(|world| world.cuts.clone());
+    assert!(cuts.drops("n1", "n4") && cuts.drops("n4", "n1") && !cuts.drops("n1", "n2"));
+    let stopped = installed(stage.stop());
+    assert_eq!(stopped["effective"], json!(true));
+    assert_eq!(stopped["targets"], json!(["n4"]));
+    assert_eq!(
+        stage.world.with(|world| world.cuts.clone()),
+        Grudge::default()
+    );
+}
+
+#[test]
+fn without_traffic_there_is_no_evidence() {
+    let mut stage = Stage::new(3, "partition:halves", 1);
+    stage.world.with(|world| world.traffic = 0);
+    assert_eq!(installed(stage.start(0))["effective"], json!(false));
+    assert_eq!(installed(stage.stop())["effective"], json!(false));
+}
+
+#[test]
+fn a_fault_that_is_to_strike_a_primary_waits_for_an_election() {
+    for fault in ["partition:one", "kill", "pause"] {
+        let mut stage = Stage::new(5, fault, 1);
+        stage.world.with(|world| {
+            world.primaries = vec!["n2".into()];
+            world.elections = 20;
+        });
+        let started = installed(stage.start(0));
+        assert_eq!(
+            (&started["targets"], &started["leader"]),
+            (&json!(["n2"]), &json!(true))
+        );
+    }
+    // But not for ever.
+    let mut stage = Stage::new(5, "kill:target=primary", 1);
+    stage.world.with(|world| world.elections = usize::MAX);
+    let started = installed(stage.start(0));
+    assert_eq!(started["leader"], json!(false));
+    assert_eq!(started["targets"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_cut_that_was_not_made_is_skipped_and_one_in_doubt_is_healed() {
+    let mut stage = Stage::new(3, "partition", 1);
+    stage
+        .world
+        .with(|world| world.failure = Some(CapabilityError::NotDone));
+    assert!(skipped(stage.start(0)).contains("the cable is hot"));
+    assert!(skipped(stage.stop()).contains("nothing to undo"));
+
+    stage
+        .world
+        .with(|world| world.failure = Some(CapabilityError::Indeterminate));
+    assert!(indeterminate(stage.start(0)).contains("the cable is hot"));
+    installed(stage.stop());
+
+    // A stop that failed, even for certain, leaves it in force.
+    installed(stage.start(0));
+    stage
+        .world
+        .with(|world| world.failure = Some(CapabilityError::NotDone));
+    assert!(indeterminate(stage.stop()).contains("the cable is hot"));
+    stage
+        .world
+        .with(|world| world.failure = Some(CapabilityError::NotDone));
+    stage.heal().unwrap_err();
+    stage.heal().unwrap();
+    stage.heal().unwrap();
+    assert_eq!(
+        stage.world.with(|world| world.cuts.clone()),
+        Grudge::default()
+    );
+}
+
+#[test]
+fn the_killed_are_gone_and_started_again() {
+    let mut stage = Stage::new(5, "kill:target=n2+n4", 1);
+    stage
+        .world
+        .with(|world| world.primaries = vec!["n4".into()]);
+    let started = installed(stage.start(0));
+    let states = json!({"n2": "absent", "n4": "absent"});
+    assert_eq!(
+        started,
+        json!({"effective": true, "leader": true, "states": states, "targets": ["n2", "n4"]})
+    );
+    let stopped = installed(stage.stop());
+    assert_eq!(stopped["states"], json!({"n2": "running", "n4": "running"}));
+    let done = stage.world.with(|world| world.done.len());
+    assert_eq!(done, 4);
+    assert!(skipped(stage.stop()).contains("nothing to undo"));
+}
+
+#[test]
+fn a_signal_that_is_ignored_proves_nothing() {
+    let mut stage = Stage::new(3, "kill:target=all:signal=TERM", 1);
+    let started = installed(stage.start(0));
+    assert_eq!(started["effective"], json!(false));
+    assert_eq!(started["leader"], json!(false));
+    // One that need not end a process is proved by its delivery.
+    let mut stage = Stage::new(3, "kill:target=all:signal=HUP", 1);
+    assert_eq!(installed(stage.start(0))["effective"], json!(true));
+}
+
+#[test]
+fn a_process_that_was_not_there_was_not_killed() {
+    let mut stage = Stage::new(3, "kill:target=n1", 1);
+    let absent = |world: &mut World| world.processes.insert("n1".into(), ProcessState::Absent);
+    stage.world.with(absent);
+    assert!(skipped(stage.start(0)).contains("not there already"));
+    stage.heal().unwrap();
+    assert!(
+        stage.world.with(|world| world.done.is_empty()),
+        "and is not started either"
+    );
+}
+
+#[test]
+fn the_paused_go_on() {
+    let mut stage = Stage::new(3, "pause:target=majority", 5);
+    let started = installed(stage.start(0));
+    assert_eq!(started["effective"], json!(true));
+    let stopped = |world: &mut World| {
+        let states = world.processes.values();
+        states
+            .filter(|state| **state == ProcessState::Stopped)
+            .count()
+    };
+    assert_eq!(stage.world.with(stopped), 2);
+    stage.heal().unwrap();
+    assert_eq!(stage.world.with(stopped), 0);
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_no_evidence() {
+    let mut stage = Stage::new(3, "pause:target=all", 1);
+    stage.world.with(|world| world.gone.insert("n2".into()));
+    // It could not even be looked at, so nothing was done to it.
+    let started = installed(stage.start(0));
+    assert_eq!(started["targets"], json!(["n1", "n3"]));
+    assert_eq!(started["skipped"], json!(["indeterminate: n2 is gone"]));
+    // It vanishes while paused: undoing waits for it.
+    stage.world.with(|world| {
+        world.gone.clear();
+        world.gone.insert("n1".into());
+    });
+    assert!(indeterminate(stage.stop()).contains("n1 is gone"));
+    stage.world.with(|world| world.gone.clear());
+    assert_eq!(installed(stage.stop())["targets"], json!(["n1"]));
+}
+
+#[test]
+fn what_cannot_be_done_here_is_refused_before_the_run() {
+    let probe = |fault: &str, spoil: fn(&mut Environment)| {
+        let mut stage = Stage::new(3, fault, 1);
+        spoil(&mut stage.env);
+        let env = stage.env.clone();
+        let run = stage.package.fault.probe(&env);
+        stage.runtime.block_on(run).unwrap()
+    };
+    assert_eq!(probe("partition,kill,pause", |_| {}), Ok(()));
+    assert!(probe("partition", |env| env.network = None).is_err());
+    assert!(probe("kill", |env| env.processes = None).is_err());
+    assert!(probe("pause:target=primary", |env| env.primaries = None).is_err());
+    assert!(probe("partition:primaries", |env| env.primaries = None).is_err());
+    assert_eq!(probe("pause", |env| env.primaries = None), Ok(()));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_when_built() {
+    let runtime = VirtualRuntime::new();
+    let error = |nodes: usize, fault: &str| {
+        let ctx = BuildContext {
+            seed: Seed::new(1),
+            time_limit: Duration::from_secs(10),
+            election_timeout: Duration::from_secs(1),
+            nodes: names(nodes),
+            clock: Arc::new(runtime.clock()),
+        };
+        let built = build(&parse(fault).unwrap(), &ctx);
+        built.map(|_| ()).unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(2, "partition:bridge"),
+        "--nemesis partition:bridge: at least 3 nodes needed, there are 2"
+    );
+    assert_eq!(
+        error(1, "partition"),
+        "--nemesis partition: at least 2 nodes needed, there are 1"
+    );
+    assert!(error(3, "kill:target=n1+n4").contains("no target or node `n4`"));
+}
+
+#[test]
+fn operations_that_nobody_planned_are_refused() {
+    let mut stage = Stage::new(3, "partition", 1);
+    assert!(skipped(stage.invoke("start", json!({"variant": "thirds"}))).contains("thirds"));
+    assert!(skipped(stage.invoke("jump", Value::Null)).contains("no operation `jump`"));
+    let mut stage = Stage::new(3, "kill", 1);
+    assert!(skipped(stage.invoke("start", Value::Null)).contains("refused"));
+    assert_eq!(stage.fault().name(), "kill");
+}
+
+proptest! {
+    /// Whatever is drawn: the cut is a real one, evidence names who suffers, and heal leaves nothing.
+    #[test]
+    fn every_planned_partition_acts_and_is_undone(seed: u64, n in 2usize..9, primary in 0usize..9) {
+        let mut stage = Stage::new(n, "partition", seed);
+        let primary = names(n)[primary % n].clone();
+        stage.world.with(|world| world.primaries = vec![primary.clone()]);
+        for activity in 0..stage.package.planned.len() {
+            let started = installed(stage.start(activity));
+            prop_assert_eq!(&started["effective"], &json!(true));
+            let cuts = stage.world.with(|world| world.cuts.clone());
+            let targets: Vec<Name> =
+                started["targets"].as_array().unwrap().iter().map(|t| t.as_str().unwrap().into()).collect();
+            prop_assert!(!targets.is_empty());
+            prop_assert_eq!(&started["leader"], &json!(targets.contains(&primary)));
+            if activity == 0 {
+                prop_assert_eq!(&started["leader"], &json!(true));
+                // It is really cut off from a majority.
+                let all = names(n);
+                let open = |other: &&Name| !cuts.drops(&primary, other) && !cuts.drops(other, &primary);
+                prop_assert!(all.iter().filter(open).count() < majority(n));
+            }
+            installed(stage.stop());
+            prop_assert_eq!(stage.world.with(|world| world.cuts.clone()), Grudge::default());
+        }
+        stage.heal().unwrap();
+    }
+
+    #[test]
+    fn whoever_is_killed_or_paused_runs_in_the_end(seed: u64, n in 1usize..9, fault in "kill|pause") {
+        let mut stage = Stage::new(n, &fault, seed);
+        stage.world.with(|world| world.primaries = vec!["n1".into()]);
+        for activity in 0..stage.package.planned.len() {
+            let started = installed(stage.start(activity));
+            prop_assert_eq!(&started["effective"], &json!(true));
+            if activity == 0 {
+                prop_assert_eq!(&started["targets"], &json!(["n1"]));
+            }
+            let hit = stage.world.with(|world| {
+                world.processes.values().filter(|state| **state != ProcessState::Running).count()
+            });
+            prop_assert_eq!(hit, started["targets"].as_array().unwrap().len());
+            installed(stage.stop());
+            let running = stage.world.with(|world| {
+                world.processes.values().all(|state| *state == ProcessState::Running)
+            });
+            prop_assert!(running);
+        }
+    }
+}
