@@ -16,14 +16,16 @@ use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op};
 use harness::generator::{Context, Generator, Peek, Planned, Roster};
 use harness::interpreter::{Config, Interpreter, Phase, Stop};
 use harness::seed::Rng;
-use harness::time::RealClock;
+use harness::time::{Nanos, RealClock};
 use harness::{Name, OpError, Value, json};
 use rand::{RngExt, SeedableRng};
 use store::Recorder;
 use store::recorder::Options;
 
 const WORKERS: [usize; 3] = [10, 100, 1_000];
-const CLIENTS: [&str; 3] = ["ready", "yields", "sleeps"];
+/// `paced` is the client that is ready at once, under a schedule of [`PACE`] operations a second.
+const CLIENTS: [&str; 4] = ["ready", "yields", "sleeps", "paced"];
+const PACE: u64 = 5_000;
 const OPERATIONS: u64 = 2_000_000;
 const RUNS: usize = 3;
 
@@ -45,14 +47,16 @@ fn main() {
 /// Each measurement is a process of its own, so that none inherits another's memory.
 fn all(operations: u64) {
     let program = std::env::current_exe().expect("this program");
-    println!("client   workers      ops/s  B/op   p50 latency  p99 stamping  p99 dispatch");
+    println!(
+        "client   workers      ops/s  B/op   p50 latency  p99 stamping  p99 dispatch  p50 lateness"
+    );
     for client in CLIENTS {
         for workers in WORKERS {
-            // A client that sleeps a millisecond is bounded by the number of workers.
-            let operations = if client == "sleeps" {
-                operations.min(workers as u64 * 2_000)
-            } else {
-                operations
+            let operations = match client {
+                // Bounded by the number of workers: an operation takes a millisecond and more.
+                "sleeps" => operations.min(workers as u64 * 2_000),
+                "paced" => operations.min(PACE * 5),
+                _ => operations,
             };
             for _ in 0..RUNS {
                 let arguments = [operations.to_string(), workers.to_string(), client.into()];
@@ -80,12 +84,13 @@ fn run(operations: u64, workers: usize, client: &str) {
     assert_eq!(phase.operations.ok, operations);
     check_lines(&path, 2 * operations);
     println!(
-        "{client:<7} {workers:>8} {:>10.0} {:>5.1} {:>13.1?} {:>13.1?} {:>13.1?}",
+        "{client:<7} {workers:>8} {:>10.0} {:>5.1} {:>13.1?} {:>13.1?} {:>13.1?} {:>13.1?}",
         operations as f64 / seconds,
         grown as f64 / operations as f64,
         phase.timing.latency.p50,
         phase.timing.stamping.p99,
         phase.timing.dispatch.p99,
+        phase.timing.lateness.p50,
     );
 }
 
@@ -103,7 +108,7 @@ async fn perform(
             nodes: ["n1", "n2", "n3", "n4", "n5"].map(Name::from).to_vec(),
             nemeses: Vec::new(),
         }),
-        connect: Arc::new(Nothing(client)),
+        connect: Arc::new(Nothing(client.clone())),
         faults: Vec::new(),
         environment: Environment::default(),
         recorder: recorder.clone(),
@@ -113,6 +118,12 @@ async fn perform(
         stop: Stop::new(),
     });
     let generator = Register {
+        gap: if client == "paced" {
+            1_000_000_000 / PACE
+        } else {
+            0
+        },
+        due: 0,
         left: operations,
         functions: ["read", "write", "cas"].map(Name::from),
         rng: Rng::seed_from_u64(7),
@@ -124,8 +135,10 @@ async fn perform(
     phase
 }
 
-/// A register's operations, as fast as threads become free.
+/// A register's operations, as fast as threads become free, or with a gap from one to the next.
 struct Register {
+    gap: Nanos,
+    due: Nanos,
     left: u64,
     functions: [Name; 3],
     rng: Rng,
@@ -155,12 +168,13 @@ impl Generator for Register {
         };
         let op = self.planned.take().unwrap_or_else(|| self.op());
         self.planned = Some(op.clone());
-        let time = ctx.time;
+        let time = if self.gap == 0 { ctx.time } else { self.due };
         Peek::Op(Planned { time, thread, op })
     }
 
     fn accept(&mut self, _: &Context<'_>, _: &Planned) {
         self.planned = None;
+        self.due += self.gap;
         self.left -= 1;
     }
 }
@@ -173,7 +187,7 @@ impl Connect for Nothing {
     async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError> {
         let node = info.node.clone();
         Ok(match &*self.0 {
-            "ready" => Box::new(Ready(node)),
+            "ready" | "paced" => Box::new(Ready(node)),
             "yields" => Box::new(Yields(node)),
             _ => Box::new(Sleeps(node)),
         })

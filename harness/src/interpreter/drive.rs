@@ -18,6 +18,8 @@ use crate::time::{Nanos, nanos};
 const BURST: usize = 128;
 /// How often the recorder is asked whether it can still write.
 const RECORDER_CHECK: Duration = Duration::from_millis(100);
+/// When to ask a generator again that waits for a time that has passed.
+const LATER: Duration = Duration::from_millis(1);
 
 /// What the generator has for now.
 enum Next {
@@ -86,6 +88,11 @@ impl Interpreter {
         let planned = match source.peek(&ctx)? {
             Peek::Done => return Ok(Next::Done),
             Peek::Pending => return Ok(Next::Wait(None)),
+            // A time that has passed, against the contract, would have us spin.
+            Peek::Wait(until) if until <= ctx.time => {
+                let later = ctx.time.saturating_add(nanos(LATER));
+                return Ok(Next::Wait(Some(later)));
+            }
             Peek::Wait(until) => return Ok(Next::Wait(Some(until))),
             // It is peeked again when its time has come: a completion may change the plan.
             Peek::Op(planned) if planned.time > ctx.time => {

@@ -81,7 +81,7 @@ pub use stop::{Stage, Stop};
 pub use timing::{Counts, Quantiles, Timing};
 
 /// The class of an operation that was under way when the run was abandoned.
-pub const ABANDONED: &str = "interrupted";
+pub const INTERRUPTED: &str = "interrupted";
 /// The class of an operation whose client or fault panicked.
 pub const PANIC: &str = "panic";
 /// The function under which [`Interpreter::heal`] is recorded.

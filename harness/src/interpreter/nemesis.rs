@@ -8,7 +8,7 @@ use store::{Draft, EventType, Name, OpError, Process, Value};
 use super::attempt::{Attempts, Ended};
 use super::desk::{Assignment, Desk, Job};
 use super::outbox::{Completed, Outbox, Times};
-use super::{ABANDONED, HEAL, PANIC};
+use super::{INTERRUPTED, HEAL, PANIC};
 use crate::capability::Environment;
 use crate::client::Op;
 use crate::fault::{Fault, FaultOutcome};
@@ -77,7 +77,7 @@ impl FaultWorker {
                 let message = format!("not done within {:?}", self.timeout);
                 Err(OpError::new(OpError::TIMEOUT, message))
             }
-            Ended::Abandoned => Err(OpError::new(ABANDONED, "the run was ended")),
+            Ended::Abandoned => Err(OpError::new(INTERRUPTED, "the run was ended")),
             Ended::Panicked(message) => Err(OpError::new(PANIC, message)),
         }
     }

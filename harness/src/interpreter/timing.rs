@@ -47,7 +47,7 @@ impl Timing {
     /// than half of the operations took altogether. Such a history cannot show that there were no
     /// stale reads.
     pub fn is_overloaded(&self) -> bool {
-        self.stamping.p99 > self.latency.p50
+        self.latency.count > 0 && self.stamping.p99 > self.latency.p50
     }
 }
 

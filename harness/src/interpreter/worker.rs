@@ -8,7 +8,7 @@ use store::{Draft, EventType, Name, OpError, Process, Value};
 use super::attempt::{Attempts, Ended, discard};
 use super::desk::{Assignment, Desk, Job};
 use super::outbox::{Completed, Outbox, Times};
-use super::{ABANDONED, PANIC};
+use super::{INTERRUPTED, PANIC};
 use crate::client::{Client, ClientInfo, Completion, Invocation, Op, SharedConnect};
 use crate::generator::Thread;
 use crate::time::{Nanos, nanos};
@@ -90,7 +90,7 @@ impl ClientWorker {
                 let message = format!("no answer within {:?}", self.op_timeout);
                 unknown(&op, OpError::TIMEOUT, message)
             }
-            Ended::Abandoned => unknown(&op, ABANDONED, "the run was ended".to_owned()),
+            Ended::Abandoned => unknown(&op, INTERRUPTED, "the run was ended".to_owned()),
             Ended::Panicked(message) => unknown(&op, PANIC, message),
         };
         if completion.kind == EventType::Info {

@@ -13,6 +13,7 @@ use futures::future::{Either, select};
 
 mod real;
 mod simulated;
+mod timers;
 
 pub use real::RealClock;
 pub use simulated::{Stalled, VirtualClock, VirtualRuntime};

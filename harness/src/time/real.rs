@@ -2,24 +2,28 @@
 
 use std::time::{Duration, Instant};
 
+use super::timers::Timers;
 use super::{Clock, Nanos, Task, nanos};
 
-/// CLOCK_MONOTONIC of this machine, and tokio's tasks and timers. Timers tick in milliseconds.
+/// CLOCK_MONOTONIC of this machine, tokio's tasks, and timers that are punctual to some ten
+/// microseconds.
 #[derive(Debug)]
 pub struct RealClock {
     start: Instant,
     handle: tokio::runtime::Handle,
+    timers: Timers,
 }
 
 impl RealClock {
     /// A clock that begins now, on the current tokio runtime.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime, and when the system has no thread left.
     pub fn start() -> RealClock {
         RealClock {
             start: Instant::now(),
             handle: tokio::runtime::Handle::current(),
+            timers: Timers::start(),
         }
     }
 }
@@ -30,8 +34,12 @@ impl Clock for RealClock {
     }
 
     fn sleep_until(&self, at: Nanos) -> Task {
-        let deadline = tokio::time::Instant::from_std(self.start + Duration::from_nanos(at));
-        Box::pin(tokio::time::sleep_until(deadline))
+        let at = self.start.checked_add(Duration::from_nanos(at));
+        match at {
+            Some(at) => Box::pin(self.timers.sleep_until(at)),
+            // Later than the clock can tell.
+            None => Box::pin(std::future::pending()),
+        }
     }
 
     fn spawn(&self, task: Task) {
