@@ -10,7 +10,7 @@ pub(super) struct Validate<G> {
 }
 
 /// What is wrong with an answer.
-fn problem(ctx: &Context<'_>, answer: &Peek) -> Option<&'static str> {
+pub(crate) fn problem(ctx: &Context<'_>, answer: &Peek) -> Option<&'static str> {
     match answer {
         Peek::Op(planned) if !ctx.threads.contains(planned.thread) => {
             Some("the operation's thread is not one that the generator may use")

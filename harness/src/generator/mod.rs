@@ -85,6 +85,7 @@ mod testing;
 mod threads;
 mod transforms;
 
+pub(crate) use checks::problem;
 pub use choices::{any, mix, shortest_any};
 pub use ext::GeneratorExt;
 pub use leaves::{Call, Promise, from_fn, lazy, log, nothing, op, ops, promise, sleep};

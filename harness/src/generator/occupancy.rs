@@ -57,9 +57,29 @@ impl Occupancy {
         }
     }
 
+    /// A free thread takes a rest: nobody's turn passes.
+    pub fn rest(&mut self, thread: Thread) {
+        self.free.remove(thread);
+    }
+
+    /// A thread that rested is free again.
+    pub fn rested(&mut self, thread: Thread) {
+        self.free.insert(thread);
+    }
+
+    /// A busy thread is given up. Only between generators: their threads stay the same.
+    pub fn lose(&mut self, thread: Thread) {
+        self.threads.remove(thread);
+    }
+
     /// The process that a thread works under now.
     pub fn process(&self, thread: Thread) -> Process {
         self.context(0).process(thread)
+    }
+
+    /// All threads.
+    pub fn threads(&self) -> &ThreadSet {
+        &self.threads
     }
 
     /// The threads that are free.

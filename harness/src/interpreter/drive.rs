@@ -11,15 +11,13 @@ use super::outbox::Completed;
 use super::source::Source;
 use super::stop::Stage;
 use super::{GRACE, Interpreter, InterpreterError};
-use crate::generator::{Context, Peek, Planned, Thread};
+use crate::generator::{Context, Peek, Planned, Thread, problem};
 use crate::time::{Nanos, nanos};
 
 /// How many operations are handed out before others get their turn on this thread.
 const BURST: usize = 128;
 /// How often the recorder is asked whether it can still write.
 const RECORDER_CHECK: Duration = Duration::from_millis(100);
-/// When to ask a generator again that waits for a time that has passed.
-const LATER: Duration = Duration::from_millis(1);
 
 /// What the generator has for now.
 enum Next {
@@ -81,18 +79,17 @@ impl Interpreter {
             self.recorder_check = self.time.saturating_add(nanos(RECORDER_CHECK));
             self.check_recorder()?;
         }
-        if self.free.is_empty() {
+        if self.occupancy.free().is_empty() {
             return Ok(Next::Wait(None));
         }
-        let ctx = self.context();
-        let planned = match source.peek(&ctx)? {
+        let ctx = self.occupancy.context(self.time);
+        let answer = source.peek(&ctx)?;
+        if let Some(problem) = problem(&ctx, &answer) {
+            return Err(InterpreterError::WrongAnswer(problem));
+        }
+        let planned = match answer {
             Peek::Done => return Ok(Next::Done),
             Peek::Pending => return Ok(Next::Wait(None)),
-            // A time that has passed, against the contract, would have us spin.
-            Peek::Wait(until) if until <= ctx.time => {
-                let later = ctx.time.saturating_add(nanos(LATER));
-                return Ok(Next::Wait(Some(later)));
-            }
             Peek::Wait(until) => return Ok(Next::Wait(Some(until))),
             // It is peeked again when its time has come: a completion may change the plan.
             Peek::Op(planned) if planned.time > ctx.time => {
@@ -100,9 +97,6 @@ impl Interpreter {
             }
             Peek::Op(planned) => planned,
         };
-        if !self.free.contains(planned.thread) {
-            return Err(InterpreterError::NotFree(planned.thread));
-        }
         source.accept(&ctx, &planned)?;
         self.begin(planned);
         Ok(Next::Begun)
@@ -118,11 +112,10 @@ impl Interpreter {
                 due: time.max(self.free_since[thread]),
             }),
         );
-        self.next = thread + 1;
     }
 
     pub(super) fn put(&mut self, thread: Thread, job: Job) {
-        self.free.remove(thread);
+        self.occupancy.begin(thread);
         self.busy.insert(thread);
         self.outstanding += 1;
         self.desks[thread].put(job);
@@ -131,14 +124,15 @@ impl Interpreter {
     /// Takes what has completed, in order, and tells of each.
     fn receive(&mut self, tell: Tell<'_>) {
         while let Some((since, thread)) = self.backoff.rested(self.time) {
-            self.release(thread, since);
+            self.occupancy.rested(thread);
+            self.free_since[thread] = since;
         }
         let mut batch = std::mem::take(&mut self.batch);
         self.outbox.take(&mut batch);
         for completed in batch.drain(..) {
             if self.busy.contains(completed.thread) {
                 self.finished(&completed);
-                tell(&self.context(), &completed);
+                tell(&self.occupancy.context(self.time), &completed);
             }
             // Else its thread was given up as unresponsive, and answered after all: too late.
         }
@@ -146,28 +140,26 @@ impl Interpreter {
     }
 
     fn finished(&mut self, completed: &Completed) {
-        let Completed { thread, times, .. } = *completed;
+        let Completed {
+            thread,
+            kind,
+            times,
+            refused,
+            ..
+        } = *completed;
         self.busy.remove(thread);
         self.outstanding -= 1;
-        if let Some(process) = self.processes.get_mut(thread) {
-            self.counts.add(completed.kind);
-            self.meter.add(completed.kind, &times);
-            if completed.kind == EventType::Info {
-                *process += self.roster.workers as u64;
-            }
+        self.occupancy.end(thread, kind == EventType::Info);
+        self.free_since[thread] = times.completed;
+        if thread < self.roster.workers {
+            self.counts.add(kind);
+            self.meter.add(kind, &times);
         }
-        if completed.refused && self.backoff.refused(thread, times.invoked, self.time) {
-            return;
-        }
-        if !completed.refused {
+        if !refused {
             self.backoff.answered(thread);
+        } else if self.backoff.refused(thread, times.invoked, self.time) {
+            self.occupancy.rest(thread);
         }
-        self.release(thread, times.completed);
-    }
-
-    fn release(&mut self, thread: Thread, since: Nanos) {
-        self.free.insert(thread);
-        self.free_since[thread] = since;
     }
 
     /// Waits until all operations under way have ended; makes them end when the run is abandoned, and
@@ -204,7 +196,7 @@ impl Interpreter {
     fn give_up(&mut self) -> InterpreterError {
         let silent: Vec<Thread> = self.busy.iter().collect();
         for thread in &silent {
-            self.threads.remove(*thread);
+            self.occupancy.lose(*thread);
             self.busy.remove(*thread);
         }
         self.outstanding = 0;
@@ -247,17 +239,6 @@ impl Interpreter {
         self.outbox
             .error()
             .map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    fn context(&self) -> Context<'_> {
-        Context {
-            time: self.time,
-            threads: &self.threads,
-            free: &self.free,
-            next: self.next,
-            roster: &self.roster,
-            processes: &self.processes,
-        }
     }
 }
 

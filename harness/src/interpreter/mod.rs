@@ -51,7 +51,7 @@ use thiserror::Error;
 use crate::capability::Environment;
 use crate::client::SharedConnect;
 use crate::fault::Fault;
-use crate::generator::{BoxGenerator, Roster, Thread, ThreadSet};
+use crate::generator::{BoxGenerator, Occupancy, Roster, Thread, ThreadSet};
 use crate::time::{Nanos, SharedClock, Task, nanos};
 
 mod attempt;
@@ -148,8 +148,8 @@ pub enum InterpreterError {
     #[error("the generator waits, but all threads are free and nothing can change that")]
     Stuck,
     /// A defect of the generator.
-    #[error("the generator planned an operation for thread {0}, which is not free")]
-    NotFree(Thread),
+    #[error("the generator gave a wrong answer: {0}")]
+    WrongAnswer(&'static str),
     /// A defect of the generator.
     #[error("the generator panicked: {0}")]
     GeneratorPanicked(String),
@@ -178,15 +178,12 @@ pub struct Interpreter {
     desks: Vec<Arc<Desk>>,
     /// Completed operations that are being told of. Kept to be filled again.
     batch: Vec<Completed>,
-    processes: Vec<u64>,
-    threads: ThreadSet,
-    free: ThreadSet,
+    occupancy: Occupancy,
     /// Threads with an operation under way.
     busy: ThreadSet,
     outstanding: usize,
     /// Since when each thread is free.
     free_since: Vec<Nanos>,
-    next: Thread,
     backoff: Backoff,
     /// The time of the contexts that generators see. Never runs backwards.
     time: Nanos,
@@ -213,7 +210,7 @@ impl Interpreter {
             names.eq(roster.nemeses.iter().map(|name| &**name)),
             "the roster's nemeses are the faults"
         );
-        let threads = roster.workers + roster.nemeses.len();
+        let threads = roster.threads();
         let mut limit = config.open_timeout.saturating_add(config.op_timeout);
         if !roster.nemeses.is_empty() {
             limit = limit.max(config.fault_timeout);
@@ -225,13 +222,10 @@ impl Interpreter {
             limit,
             close_limit: config.open_timeout,
             batch: Vec::new(),
-            processes: (0..roster.workers as u64).collect(),
-            threads: ThreadSet::first(threads),
-            free: ThreadSet::first(threads),
+            occupancy: Occupancy::new(Roster::clone(roster)),
             busy: ThreadSet::default(),
             outstanding: 0,
             free_since: vec![0; threads],
-            next: 0,
             backoff: Backoff::new(roster.workers),
             time: clock.now(),
             recorder_check: 0,
@@ -341,7 +335,7 @@ impl Interpreter {
         let faults = self.roster.workers..self.desks.len();
         let mut outcomes: Vec<_> = faults.clone().map(|_| silent()).collect();
         for thread in faults.clone() {
-            if self.free.contains(thread) {
+            if self.occupancy.free().contains(thread) {
                 self.put(thread, Job::Heal);
             }
         }
@@ -362,7 +356,7 @@ impl Interpreter {
     /// Closes all clients and ends the workers. Bounded by the time limit of opening a client.
     pub async fn close(mut self) {
         self.dismiss();
-        let present = self.threads.len();
+        let present = self.occupancy.threads().len();
         let deadline = self
             .tick()
             .saturating_add(nanos(self.close_limit.saturating_add(GRACE)));

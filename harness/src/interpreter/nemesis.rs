@@ -8,7 +8,7 @@ use store::{Draft, EventType, Name, OpError, Process, Value};
 use super::attempt::{Attempts, Ended};
 use super::desk::{Assignment, Desk, Job};
 use super::outbox::{Completed, Outbox, Times};
-use super::{INTERRUPTED, HEAL, PANIC};
+use super::{HEAL, INTERRUPTED, PANIC};
 use crate::capability::Environment;
 use crate::client::Op;
 use crate::fault::{Fault, FaultOutcome};

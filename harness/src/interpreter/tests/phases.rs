@@ -145,6 +145,21 @@ impl Generator for Until {
 }
 
 #[test]
+fn a_generator_that_waits_for_the_past_is_an_error_not_a_hang() {
+    struct Past;
+    impl Generator for Past {
+        fn peek(&mut self, ctx: &Context<'_>) -> Peek {
+            Peek::Wait(ctx.time)
+        }
+
+        fn accept(&mut self, _: &Context<'_>, _: &Planned) {}
+    }
+    let (result, _) =
+        World::new(1).run(async |mut interpreter| interpreter.run(Box::new(Past)).await);
+    assert!(matches!(result, Err(InterpreterError::WrongAnswer(_))));
+}
+
+#[test]
 fn a_generator_may_wait_for_a_time() {
     let (phase, _) =
         World::new(1).run(async |mut interpreter| interpreter.run(Box::new(Until(7 * MS))).await);
@@ -170,7 +185,7 @@ impl Generator for Greedy {
 fn a_thread_performs_one_operation_at_a_time() {
     let (result, history) =
         World::new(2).run(async |mut interpreter| interpreter.run(Box::new(Greedy)).await);
-    assert!(matches!(result, Err(InterpreterError::NotFree(0))));
+    assert!(matches!(result, Err(InterpreterError::WrongAnswer(_))));
     assert_eq!(history, ["0 0 invoke ok 1", "1 0 ok ok 1"]);
 }
 
