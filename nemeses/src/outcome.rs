@@ -24,6 +24,13 @@ pub(crate) fn failed(error: CapabilityError) -> FaultOutcome {
     }
 }
 
+/// What an error says, without what is known of the action.
+pub(crate) fn message(error: CapabilityError) -> String {
+    match error {
+        CapabilityError::NotDone(message) | CapabilityError::Indeterminate(message) => message,
+    }
+}
+
 /// Undoing failed: what was in force still is, or may be. Never [`FaultOutcome::Skipped`], which would
 /// say that there is nothing to worry about.
 pub(crate) fn still_in_force(message: String) -> FaultOutcome {

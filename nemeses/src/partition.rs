@@ -21,7 +21,7 @@ use crate::build::BuildContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_times};
 use crate::grudge::{Direction, Shape, struck, to_front};
 use crate::outcome::{
-    failed, not_in_force, patience, refused, still_in_force, unavailable, unknown_op,
+    failed, message, not_in_force, patience, refused, still_in_force, unavailable, unknown_op,
 };
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
@@ -86,7 +86,7 @@ pub(crate) fn info() -> FaultInfo {
     let direction = "Which packets between the two sides are dropped: `both`, those `in` to the smaller \
                      side, those `out` of it, or a `mix`. By default `both`, or a `mix` where no \
                      variant is chosen.";
-    let target = "Who is on the smaller side: `any`, `primary`, names of nodes joined by `+`, or a `mix`, \
+    let target = "Who is on the smaller side: `any`, `primary`, names of nodes joined by `+` (as many as fit), or a `mix`, \
                   which begins with the primary.";
     FaultInfo {
         name: NAME,
@@ -312,7 +312,7 @@ impl Partition {
                 self.standing = None;
                 FaultOutcome::Installed(standing.evidence(&dropped))
             }
-            Err(error) => still_in_force(error.to_string()),
+            Err(error) => still_in_force(message(error)),
         }
     }
 }

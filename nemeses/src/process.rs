@@ -22,7 +22,9 @@ use serde_json::json;
 
 use crate::build::BuildContext;
 use crate::catalogue::{FaultInfo, Made, with_times};
-use crate::outcome::{not_in_force, patience, refused, still_in_force, unavailable, unknown_op};
+use crate::outcome::{
+    message, not_in_force, patience, refused, still_in_force, unavailable, unknown_op,
+};
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
 use crate::target::{Target, primaries};
@@ -297,7 +299,7 @@ async fn strike(
         .state(node)
         .await
         // Looking changes nothing.
-        .map_err(|error| CapabilityError::NotDone(error.to_string()))?;
+        .map_err(|error| CapabilityError::NotDone(message(error)))?;
     if before == ProcessState::Absent {
         let message = format!("{node}: the process was not there already");
         return Err(CapabilityError::NotDone(message));
@@ -312,7 +314,7 @@ async fn strike(
         seen = processes
             .state(node)
             .await
-            .map_err(|error| CapabilityError::Indeterminate(error.to_string()))?;
+            .map_err(|error| CapabilityError::Indeterminate(message(error)))?;
     }
     Ok(Struck {
         node: node.clone(),
@@ -335,7 +337,7 @@ async fn undo(kind: Kind, processes: &dyn Processes, node: &Name) -> Result<Proc
     match result {
         Ok(state) if undone(state) => Ok(state),
         Ok(state) => Err(format!("the process is seen {}", word(state))),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(message(error)),
     }
 }
 

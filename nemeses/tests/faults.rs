@@ -398,7 +398,7 @@ fn a_node_that_does_not_answer_is_no_evidence() {
     // It could not even be looked at, so nothing was done to it.
     let started = installed(stage.start(0));
     assert_eq!(started["targets"], json!(["n1", "n3"]));
-    assert_eq!(started["skipped"], json!(["indeterminate: n2 is gone"]));
+    assert_eq!(started["skipped"], json!(["n2 is gone"]));
     // It vanishes while paused: undoing waits for it.
     stage.world.with(|world| {
         world.gone.clear();

@@ -11,8 +11,6 @@ use std::net::IpAddr;
 
 /// The table's family and name.
 const TABLE: &str = "inet gainsay";
-/// Where `nft` is on Debian, which not every login has in its path.
-const PATH: &str = "PATH=\"$PATH:/usr/sbin:/sbin\"";
 
 /// The exit status of [`cut`] when the table was installed but could not be listed.
 pub(super) const NOT_LISTED: i32 = 93;
@@ -23,7 +21,7 @@ pub(super) fn check() -> String {
         IpAddr::from([192, 0, 2, 1]),
         IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
     ]);
-    format!("{PATH}; command -v nft >/dev/null || exit 127; nft -c '{rules}'")
+    format!("command -v nft >/dev/null || exit 127; nft -c '{rules}'")
 }
 
 /// A script that replaces the table, in one transaction, by one that drops packets from these addresses;
@@ -31,18 +29,18 @@ pub(super) fn check() -> String {
 /// else only if nothing was changed.
 pub(super) fn cut(sources: &[IpAddr]) -> String {
     let rules = table(sources);
-    format!("{PATH}; nft '{rules}' && {{ nft list table {TABLE} || (exit {NOT_LISTED}); }}")
+    format!("nft '{rules}' && {{ nft list table {TABLE} || (exit {NOT_LISTED}); }}")
 }
 
 /// A script that prints the counter of dropped packets, if the table is there.
 pub(super) fn count() -> String {
-    format!("{PATH}; nft list counter {TABLE} dropped")
+    format!("nft list counter {TABLE} dropped")
 }
 
 /// A script that deletes the table, sees that it is gone, and prints the last count.
 pub(super) fn heal() -> String {
     format!(
-        "{PATH}; counted=$(nft list counter {TABLE} dropped 2>/dev/null); {}; {} && \
+        "counted=$(nft list counter {TABLE} dropped 2>/dev/null); {}; {} && \
          printf '%s\\n' \"$counted\"",
         undo(),
         verify()
@@ -51,13 +49,13 @@ pub(super) fn heal() -> String {
 
 /// A script that deletes the table, if it is there.
 pub(super) fn undo() -> String {
-    format!("{PATH} nft delete table {TABLE} 2>/dev/null")
+    format!("nft delete table {TABLE} 2>/dev/null")
 }
 
 /// A script that succeeds if the table is certainly not there.
 pub(super) fn verify() -> String {
     format!(
-        "tables=$({PATH} nft list tables) && \
+        "tables=$(nft list tables) && \
          ! printf '%s\\n' \"$tables\" | grep -qx 'table {TABLE}'"
     )
 }
