@@ -8,9 +8,11 @@
 //! checked. Everything else is `unknown`, with the reason.
 
 pub mod budget;
+pub mod linearizability;
 mod verdict;
 
 pub use budget::{Budget, Exhausted};
+pub use linearizability::Linearizable;
 pub use verdict::{CheckResult, Evidence, OperationsEvidence, Valid};
 
 use store::Event;

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::linearizability::DeadEnd;
+
 /// A verdict. Serialised as `true`, `false` or `"unknown"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Valid {
@@ -94,6 +96,8 @@ impl CheckResult {
 pub enum Evidence {
     /// A few operations that cannot all be true.
     Operations(OperationsEvidence),
+    /// A key's operations have no order that a register allows.
+    DeadEnd(Box<DeadEnd>),
 }
 
 /// A few operations that cannot all be true.

@@ -1,0 +1,184 @@
+//! Configurations, and which of them make others superfluous.
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::mask::Mask;
+
+/// Classes of crashed operations that were used, ascending, one entry a use.
+pub(super) type Used = SmallVec<[u32; 4]>;
+
+/// One way in which everything up to some event may have happened.
+#[derive(Clone)]
+pub(super) struct Config<M> {
+    /// The state of the object.
+    pub(super) state: u32,
+    /// Open operations that have taken effect.
+    pub(super) done: M,
+    /// Open overwrites that may be taken to have happened just before a later overwrite, where
+    /// nobody saw them, or not to have happened yet. Disjoint from `done`.
+    pub(super) optional: M,
+    /// Crashed operations that have taken effect.
+    pub(super) used: Used,
+}
+
+/// The open slots by what their operations do.
+#[derive(Clone)]
+pub(super) struct Kinds<M> {
+    /// Operations that change nothing.
+    pub(super) observations: M,
+    /// Operations that leave one state whatever was before.
+    pub(super) overwrites: M,
+    /// All others.
+    pub(super) updates: M,
+}
+
+impl<M: Mask> Config<M> {
+    /// Whether whatever can follow `other` can also follow `self`. Both must have the same state
+    /// and the same updates done.
+    ///
+    /// An observation that is done is better than one that is not. An optional overwrite stands
+    /// for both done and not done. Fewer crashed operations used leave more to be used.
+    fn dominates(&self, other: &Config<M>, kinds: &Kinds<M>) -> bool {
+        let words = self.done.words().len();
+        for at in 0..words {
+            let (mine, theirs) = (self.done.words()[at], other.done.words()[at]);
+            if theirs & !mine & kinds.observations.words()[at] != 0 {
+                return false;
+            }
+            let fixed = kinds.overwrites.words()[at] & !self.optional.words()[at];
+            if fixed & (other.optional.words()[at] | (mine ^ theirs)) != 0 {
+                return false;
+            }
+        }
+        is_submultiset(&self.used, &other.used)
+    }
+}
+
+/// Whether `small` is contained in `large`, counting repetitions. Both are ascending.
+fn is_submultiset(small: &[u32], large: &[u32]) -> bool {
+    if small.len() > large.len() {
+        return false;
+    }
+    let mut large = large.iter();
+    small
+        .iter()
+        .all(|wanted| large.by_ref().find(|have| *have >= wanted) == Some(wanted))
+}
+
+/// Takes `part` out of `whole`, which contains it. Both are ascending.
+pub(super) fn subtract(whole: &mut Used, part: &[u32]) {
+    let mut part = part.iter().peekable();
+    whole.retain(|have| match part.peek() {
+        Some(drop) if **drop == *have => {
+            part.next();
+            false
+        }
+        _ => true,
+    });
+}
+
+/// What two ascending multisets have in common.
+pub(super) fn intersection(left: &[u32], right: &[u32]) -> Used {
+    let mut common = Used::new();
+    let (mut i, mut j) = (0, 0);
+    while i < left.len() && j < right.len() {
+        match left[i].cmp(&right[j]) {
+            std::cmp::Ordering::Less => i += 1,
+            std::cmp::Ordering::Greater => j += 1,
+            std::cmp::Ordering::Equal => {
+                common.push(left[i]);
+                i += 1;
+                j += 1;
+            }
+        }
+    }
+    common
+}
+
+/// A set of configurations from which dominated ones are dropped as it grows.
+pub(super) struct Antichain<M> {
+    all: Vec<Config<M>>,
+    live: Vec<bool>,
+    /// Positions of live configurations that can be compared with each other.
+    groups: FxHashMap<(u32, M), SmallVec<[u32; 4]>>,
+}
+
+impl<M: Mask> Antichain<M> {
+    pub(super) fn new() -> Self {
+        Antichain {
+            all: Vec::new(),
+            live: Vec::new(),
+            groups: FxHashMap::default(),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        const KEEP: usize = 1 << 12;
+        if self.groups.capacity() > KEEP {
+            *self = Antichain::new();
+        }
+        self.all.clear();
+        self.live.clear();
+        self.groups.clear();
+    }
+
+    /// How many configurations were added, dominated ones included.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The configuration added as the `at`-th.
+    pub(super) fn get(&self, at: u32) -> &Config<M> {
+        &self.all[at as usize]
+    }
+
+    /// Adds a configuration and returns its position, unless another dominates it.
+    pub(super) fn add(&mut self, config: Config<M>, kinds: &Kinds<M>) -> Option<u32> {
+        let mut updates = config.done.clone();
+        for (word, mask) in updates.words_mut().iter_mut().zip(kinds.updates.words()) {
+            *word &= mask;
+        }
+        let group = self.groups.entry((config.state, updates)).or_default();
+        let all = &self.all;
+        if group
+            .iter()
+            .any(|at| all[*at as usize].dominates(&config, kinds))
+        {
+            return None;
+        }
+        let live = &mut self.live;
+        group.retain(|at| {
+            let keep = !config.dominates(&all[*at as usize], kinds);
+            live[*at as usize] = keep;
+            keep
+        });
+        let at = self.all.len() as u32;
+        group.push(at);
+        self.all.push(config);
+        self.live.push(true);
+        Some(at)
+    }
+
+    /// The states of all configurations ever added, ascending, each once.
+    pub(super) fn states(&self) -> Vec<u32> {
+        let mut states: Vec<u32> = self.all.iter().map(|config| config.state).collect();
+        states.sort_unstable();
+        states.dedup();
+        states
+    }
+
+    /// Moves the configurations that nothing dominates into `into`, in order of addition.
+    pub(super) fn drain_into(&mut self, into: &mut Vec<Config<M>>) {
+        into.clear();
+        let live = self.live.iter();
+        into.extend(
+            self.all
+                .drain(..)
+                .zip(live)
+                .filter(|(_, live)| **live)
+                .map(|(config, _)| config),
+        );
+        self.clear();
+    }
+}

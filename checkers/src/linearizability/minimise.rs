@@ -1,0 +1,182 @@
+//! From a history that is impossible to a small part of it that is impossible on its own.
+
+use crate::budget::{Budget, Exhausted};
+
+use super::frontier::{Crashed, Frontier, Limits};
+use super::slice::{Members, SliceOp, Whole};
+
+/// A sub-history that cannot be ordered.
+pub(super) struct Impossible {
+    /// Its operations, in order of invocation.
+    pub(super) ops: Vec<SliceOp>,
+    /// Which of them returned when nothing was possible any more.
+    pub(super) dead: usize,
+    /// The states that were possible until then, ascending.
+    pub(super) states: Vec<u32>,
+    /// Whether nothing more can be left out.
+    pub(super) minimal: bool,
+}
+
+/// How a single sub-history is tried.
+const TRY: Limits = Limits {
+    crashed: Crashed::Once,
+    width: 1 << 12,
+    depth: usize::MAX,
+    closure: 1 << 15,
+};
+
+/// How many sub-histories are tried at most.
+const TRIES: usize = 5_000;
+
+/// A closed sub-history that was found to be impossible.
+struct Candidate {
+    members: Members,
+    dead: usize,
+    states: Vec<u32>,
+}
+
+/// Makes an impossible history smaller while it stays impossible.
+///
+/// First it tries what happened shortly before the end, longer and longer parts, then it leaves
+/// out pieces of what was found (Zeller's delta debugging). `None` if no part, and not even the
+/// whole, could be shown to be impossible within the limits. When the budget runs out, the
+/// smallest so far is good enough.
+pub(super) fn minimise(whole: &Whole, initial: u32, budget: &dyn Budget) -> Option<Impossible> {
+    let mut best = shortest_suffix(whole, initial, budget).ok()??;
+    let minimal = leave_out(whole, initial, &mut best, budget).unwrap_or(false);
+    Some(Impossible {
+        ops: chosen(whole, &best.members),
+        dead: best.dead,
+        states: best.states,
+        minimal,
+    })
+}
+
+/// The operations of shortly before the end, as few as are impossible on their own, and all that
+/// never returned.
+fn shortest_suffix(
+    whole: &Whole,
+    initial: u32,
+    budget: &dyn Budget,
+) -> Result<Option<Candidate>, Exhausted> {
+    let mut returns: Vec<u64> = whole.ops.iter().filter_map(|op| op.returned).collect();
+    returns.sort_unstable();
+    let mut take = 4;
+    loop {
+        let from = returns.len().saturating_sub(take);
+        let members = whole.since(returns.get(from).copied().unwrap_or(0));
+        let found = closed_and_impossible(whole, initial, members, budget)?;
+        if found.is_some() || from == 0 {
+            return Ok(found);
+        }
+        take *= 4;
+    }
+}
+
+/// Leaves out smaller and smaller pieces wherever the rest stays impossible. Whether nothing more
+/// can be left out.
+fn leave_out(
+    whole: &Whole,
+    initial: u32,
+    best: &mut Candidate,
+    budget: &dyn Budget,
+) -> Result<bool, Exhausted> {
+    let mut piece = best.members.len();
+    let mut tries = 0;
+    loop {
+        piece = (piece / 2).max(1);
+        let mut smaller = false;
+        for chunk in best.members.clone().chunks(piece) {
+            let left_out = |at: &u32| chunk.binary_search(at).is_ok();
+            // Earlier pieces may have taken this one with them.
+            if !best.members.iter().any(left_out) {
+                continue;
+            }
+            if tries == TRIES {
+                return Ok(false);
+            }
+            tries += 1;
+            let rest = best.members.iter().copied();
+            let rest = rest.filter(|at| !left_out(at)).collect();
+            if let Some(found) = closed_and_impossible(whole, initial, rest, budget)? {
+                *best = found;
+                smaller = true;
+            }
+        }
+        if piece == 1 && !smaller {
+            return Ok(true);
+        }
+    }
+}
+
+fn closed_and_impossible(
+    whole: &Whole,
+    initial: u32,
+    mut members: Members,
+    budget: &dyn Budget,
+) -> Result<Option<Candidate>, Exhausted> {
+    whole.shrink(&mut members);
+    let found = examine(&chosen(whole, &members), initial, budget)?;
+    Ok(found.map(|(dead, states)| Candidate {
+        members,
+        dead,
+        states,
+    }))
+}
+
+fn chosen(whole: &Whole, members: &Members) -> Vec<SliceOp> {
+    members.iter().map(|at| whole.ops[*at as usize]).collect()
+}
+
+/// If the operations certainly cannot be ordered: the one that cannot be placed, and the states
+/// that were possible until then.
+fn examine(
+    ops: &[SliceOp],
+    initial: u32,
+    budget: &dyn Budget,
+) -> Result<Option<(usize, Vec<u32>)>, Exhausted> {
+    if ops.iter().any(|op| op.returned.is_none()) {
+        let unlimited = Limits {
+            crashed: Crashed::Unlimited,
+            ..TRY
+        };
+        if let Some(found) = run(ops, initial, unlimited, budget)? {
+            return Ok(Some(found));
+        }
+    }
+    run(ops, initial, TRY, budget)
+}
+
+fn run(
+    ops: &[SliceOp],
+    initial: u32,
+    limits: Limits,
+    budget: &dyn Budget,
+) -> Result<Option<(usize, Vec<u32>)>, Exhausted> {
+    let mut events: Vec<(u64, usize, bool)> = Vec::with_capacity(ops.len() * 2);
+    for (at, op) in ops.iter().enumerate() {
+        events.push((op.invoke, at, false));
+        if let Some(returned) = op.returned {
+            events.push((returned, at, true));
+        }
+    }
+    events.sort_unstable();
+    budget.check()?;
+    let mut frontier = Frontier::new(initial, limits);
+    for (_, at, returns) in events {
+        let op = &ops[at];
+        let id = at as u32;
+        match (returns, op.returned) {
+            (true, _) => frontier.complete(id, budget)?,
+            (false, Some(_)) => frontier.call(id, op.op),
+            (false, None) => frontier.crash(op.op),
+        }
+        if frontier.lossy() {
+            return Ok(None);
+        }
+        if frontier.is_dead() {
+            return Ok(Some((at, frontier.last_states().to_vec())));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,43 @@
+//! Linearizability of registers, with compare-and-set, key by key.
+//!
+//! A history is *linearizable* if each operation can be given one moment between its invocation
+//! and its completion, such that a single register, taking the operations in the order of these
+//! moments, gives the results that the clients saw (Herlihy and Wing 1990). Operations whose outcome
+//! nobody knows may be given any moment after their invocation, or none.
+//!
+//! Linearizability is *local*: a history of many keys is linearizable if and only if the history of
+//! each key is. So every key is searched on its own.
+//!
+//! The way from events to a verdict:
+//!
+//! ```text
+//! events ── intake: waits for results, values become numbers
+//!             └── search, one a key: upper and lower bound, exact only where these leave a gap
+//!                   └── frontier: all configurations that matter, event by event
+//!         violation ── slice, minimise: a small part that is impossible on its own
+//!                         └── explain: sentences          └── verify: proves it again
+//! ```
+//!
+//! An operation is taken in once its result is known, so a violation is certain as soon as all
+//! operations that began before it have ended: seconds after it happened, with time-outs as usual.
+
+mod checker;
+mod config;
+mod evidence;
+mod explain;
+mod frontier;
+mod intake;
+mod log;
+mod mask;
+mod meter;
+mod minimise;
+mod model;
+mod options;
+mod search;
+mod slice;
+mod verify;
+
+pub use checker::Linearizable;
+pub use evidence::{DeadEnd, OperationView, Source};
+pub use options::{FailedCas, NullRead, Options};
+pub use verify::{NODES, Refutation, verify};

@@ -1,0 +1,52 @@
+//! How a history of a register is to be read.
+
+use serde_json::Value;
+
+/// What a compare-and-set that failed says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailedCas {
+    /// With the error class [`precondition`](store::OpError::PRECONDITION): the value was
+    /// different. With any other: nothing, as it did not happen.
+    #[default]
+    Precondition,
+    /// Always that the value was different, as Porcupine reads etcd's logs.
+    Always,
+    /// Nothing, as Knossos reads it.
+    Never,
+}
+
+/// What a read that returned `null` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NullRead {
+    /// That the register held `null`, that is, nothing.
+    #[default]
+    Absent,
+    /// Nothing at all, as Knossos reads it.
+    Anything,
+}
+
+/// How a history of a register is to be read, and how much of it may be remembered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// What each register holds first. `null`, which is the default, is absent.
+    pub initial: Value,
+    /// What a compare-and-set that failed says.
+    pub failed_cas: FailedCas,
+    /// What a read that returned `null` says.
+    pub null_read: NullRead,
+    /// How many operations of all keys together are remembered for explaining a violation, and for
+    /// searching again where bounds were not enough. The search itself needs none. An operation
+    /// takes about 150 bytes.
+    pub remembered: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            initial: Value::Null,
+            failed_cas: FailedCas::default(),
+            null_read: NullRead::default(),
+            remembered: 4_000_000,
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Decides one key: a frontier while that is enough, bounds from both sides where it is not.
+//!
+//! As long as nothing crashed and few operations are open, one frontier is exact. From the first
+//! crashed operation on there are two. The *upper* one lets crashed operations take effect any
+//! number of times: when it dies, the history is invalid. The *lower* one is a beam that keeps only
+//! the configurations that used fewest crashed operations: while it lives, the history so far is
+//! valid. When it dies, a wider beam is sent over the same steps, from the last event at which
+//! nothing had been dropped; when the widest dies, only the exact search can tell, and that is left
+//! for the end.
+
+use crate::budget::{Budget, Exhausted};
+
+use super::frontier::{Crashed, Frontier, Limits, OpId};
+use super::log::{Log, LoggedOp};
+use super::model::RegisterOp;
+
+/// Without crashed operations: wide enough to be exact for tens of processes.
+const CALM: Limits = Limits {
+    crashed: Crashed::Once,
+    width: 1 << 10,
+    depth: 0,
+    closure: 1 << 16,
+};
+
+/// The upper bound is given up where it does not fit: a bound that drops anything is none.
+const UPPER: Limits = Limits {
+    crashed: Crashed::Unlimited,
+    width: 1 << 14,
+    depth: usize::MAX,
+    closure: 1 << 17,
+};
+
+/// Ever wider beams.
+const BEAMS: [Limits; 6] = [
+    beam(16, 1),
+    beam(64, 1),
+    beam(64, 2),
+    beam(512, 1),
+    beam(512, 2),
+    beam(4096, 3),
+];
+
+/// The beam to begin with where width, not crashes, made the exact frontier too large.
+const WIDE_BEAM: usize = 3;
+
+const fn beam(width: usize, depth: usize) -> Limits {
+    Limits {
+        crashed: Crashed::Once,
+        width,
+        depth,
+        closure: width * 64,
+    }
+}
+
+/// How many steps may pass before a new checkpoint is taken, while nothing was dropped.
+const CHECKPOINT_STEPS: usize = 1 << 10;
+
+/// What is known of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// There is an order.
+    Valid,
+    /// There is none.
+    Invalid {
+        /// The event at which that was found: an operation returned, and nothing survived.
+        at: u64,
+    },
+    /// The budget ran out.
+    Exhausted(Exhausted),
+    /// What the exact search needs was forgotten.
+    Forgotten,
+}
+
+/// One thing that happens to a frontier.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// An operation begins that will return.
+    Call(OpId, RegisterOp),
+    /// An operation begins that never returns.
+    Crash(RegisterOp),
+    /// An operation returns.
+    Return(OpId),
+}
+
+/// A frontier from which nothing has been dropped, and the steps that came after it, each with its
+/// event.
+struct Checkpoint {
+    frontier: Frontier<RegisterOp>,
+    steps: Vec<(Step, u64)>,
+}
+
+/// The search for an order of one key's operations.
+pub(super) struct Search {
+    pub(super) log: Log,
+    /// Where searching again begins; `None` once what it needs has been forgotten.
+    checkpoint: Option<Checkpoint>,
+    lower: Option<Frontier<RegisterOp>>,
+    upper: Option<Frontier<RegisterOp>>,
+    /// Which of [`BEAMS`] the lower bound is; `None` while it is calm.
+    beam: Option<usize>,
+    invalid_at: Option<u64>,
+    /// The states that were possible then.
+    last_states: Vec<u32>,
+    /// The last event up to which there certainly is an order.
+    proved: Option<u64>,
+    widest: usize,
+    most_open: usize,
+    crashed: usize,
+}
+
+/// What made a key hard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hardness {
+    /// Crashed operations that may have changed the state.
+    pub(super) crashed: usize,
+    /// The most operations open at once that returned later.
+    pub(super) open: usize,
+    /// The most configurations after an event.
+    pub(super) width: usize,
+    /// The last event up to which there certainly is an order.
+    pub(super) proved: Option<u64>,
+}
+
+impl Search {
+    pub(super) fn new(initial: u32) -> Search {
+        let frontier = Frontier::new(initial, CALM);
+        Search {
+            log: Log::default(),
+            checkpoint: Some(Checkpoint {
+                frontier: frontier.clone(),
+                steps: Vec::new(),
+            }),
+            lower: Some(frontier),
+            upper: None,
+            beam: None,
+            invalid_at: None,
+            last_states: Vec::new(),
+            proved: None,
+            widest: 1,
+            most_open: 0,
+            crashed: 0,
+        }
+    }
+
+    /// Whether an event has been found before which there is no order.
+    pub(super) fn is_invalid(&self) -> bool {
+        self.invalid_at.is_some()
+    }
+
+    /// The values that the register could have had when there was no order any more, ascending by
+    /// number. Possibly too many, never too few.
+    pub(super) fn last_states(&self) -> &[u32] {
+        &self.last_states
+    }
+
+    pub(super) fn hardness(&self) -> Hardness {
+        Hardness {
+            crashed: self.crashed,
+            open: self.most_open,
+            width: self.widest,
+            proved: self.proved,
+        }
+    }
+
+    /// How many steps are kept for searching again.
+    fn steps(&self) -> usize {
+        self.checkpoint.as_ref().map_or(0, |it| it.steps.len())
+    }
+
+    /// About how many bytes are kept that grow with the history.
+    pub(super) fn bytes(&self) -> usize {
+        self.steps() * size_of::<(Step, u64)>() + self.log.len() * size_of::<LoggedOp>()
+    }
+
+    /// Forgets the older half of the operations, and with it the chance to search again where that
+    /// would have to begin there.
+    pub(super) fn trim(&mut self) {
+        if self.steps() > self.log.len() {
+            self.checkpoint = None;
+        }
+        self.log.trim();
+    }
+
+    /// An operation begins; its result is known already.
+    pub(super) fn call(&mut self, op: LoggedOp, budget: &dyn Budget) -> Result<u32, Exhausted> {
+        let id = self.log.push(op);
+        let step = if op.returned().is_some() {
+            Step::Call(id, op.op)
+        } else {
+            self.crashed += 1;
+            Step::Crash(op.op)
+        };
+        self.advance(step, op.invoke, budget)?;
+        Ok(id)
+    }
+
+    /// An operation returns, with the event `index`.
+    pub(super) fn complete(
+        &mut self,
+        id: u32,
+        index: u64,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        self.advance(Step::Return(id), index, budget)
+    }
+
+    fn advance(&mut self, step: Step, index: u64, budget: &dyn Budget) -> Result<(), Exhausted> {
+        if self.is_invalid() {
+            return Ok(());
+        }
+        if matches!(step, Step::Crash(_)) && self.beam.is_none() {
+            self.expect_crashes();
+        }
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.steps.push((step, index));
+        }
+        self.advance_upper(step, index, budget)?;
+        if self.is_invalid() {
+            return Ok(());
+        }
+        self.advance_lower(step, index, budget)
+    }
+
+    /// Splits the exact frontier in two, before the first crashed operation.
+    fn expect_crashes(&mut self) {
+        let Some(lower) = &mut self.lower else {
+            return;
+        };
+        let mut upper = lower.clone();
+        upper.set_limits(UPPER);
+        self.upper = Some(upper);
+        lower.set_limits(BEAMS[0]);
+        self.beam = Some(0);
+        self.take_checkpoint();
+    }
+
+    fn take_checkpoint(&mut self) {
+        if let Some(lower) = &self.lower {
+            self.checkpoint = Some(Checkpoint {
+                frontier: lower.clone(),
+                steps: Vec::new(),
+            });
+        }
+    }
+
+    fn advance_upper(
+        &mut self,
+        step: Step,
+        index: u64,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        let Some(upper) = &mut self.upper else {
+            return Ok(());
+        };
+        apply(upper, step, budget)?;
+        if upper.lossy() {
+            self.upper = None;
+        } else if upper.is_dead() {
+            self.invalid_at = Some(index);
+            self.last_states = upper.last_states().to_vec();
+        }
+        Ok(())
+    }
+
+    fn advance_lower(
+        &mut self,
+        step: Step,
+        index: u64,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        let Some(lower) = &mut self.lower else {
+            return Ok(());
+        };
+        apply(lower, step, budget)?;
+        self.widest = self.widest.max(lower.width());
+        self.most_open = self.most_open.max(lower.open());
+        if lower.is_dead() {
+            if !lower.lossy() {
+                self.invalid_at = Some(index);
+                self.last_states = lower.last_states().to_vec();
+                return Ok(());
+            }
+            return self.widen_beam(budget);
+        }
+        self.proved = Some(index);
+        if lower.lossy() {
+            if self.beam.is_none() {
+                self.fall_back(budget)?;
+            }
+        } else if self.steps() >= CHECKPOINT_STEPS {
+            self.take_checkpoint();
+        }
+        Ok(())
+    }
+
+    /// The exact frontier grew too large without any crash.
+    fn fall_back(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
+        self.beam = Some(WIDE_BEAM);
+        if let Some(lower) = &mut self.lower {
+            lower.set_limits(BEAMS[WIDE_BEAM]);
+        }
+        if let Some(replay) = self.replay(UPPER, budget)?
+            && !replay.frontier.lossy()
+        {
+            self.note(&replay);
+            self.upper = Some(replay.frontier);
+        }
+        Ok(())
+    }
+
+    fn widen_beam(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
+        self.lower = None;
+        let first = self.beam.map_or(WIDE_BEAM, |beam| beam + 1);
+        for next in first..BEAMS.len() {
+            self.beam = Some(next);
+            let Some(replay) = self.replay(BEAMS[next], budget)? else {
+                return Ok(());
+            };
+            match replay.died_at {
+                None => {
+                    self.lower = Some(replay.frontier);
+                    return Ok(());
+                }
+                Some(_) if !replay.frontier.lossy() => {
+                    self.note(&replay);
+                    return Ok(());
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a frontier over all steps since the checkpoint, if there still is one.
+    fn replay(&mut self, limits: Limits, budget: &dyn Budget) -> Result<Option<Replay>, Exhausted> {
+        let Some(checkpoint) = &self.checkpoint else {
+            return Ok(None);
+        };
+        let mut replay = Replay {
+            frontier: checkpoint.frontier.clone(),
+            died_at: None,
+        };
+        replay.frontier.set_limits(limits);
+        for (at, (step, index)) in checkpoint.steps.iter().enumerate() {
+            if at.is_multiple_of(64) {
+                budget.check()?;
+            }
+            apply(&mut replay.frontier, *step, budget)?;
+            if replay.frontier.is_dead() {
+                replay.died_at = Some(*index);
+                break;
+            }
+            if limits.crashed == Crashed::Once {
+                self.proved = self.proved.max(Some(*index));
+            }
+        }
+        Ok(Some(replay))
+    }
+
+    /// Takes over where a frontier that dropped nothing died, if it did.
+    fn note(&mut self, replay: &Replay) {
+        self.invalid_at = replay.died_at;
+        self.last_states = replay.frontier.last_states().to_vec();
+    }
+
+    /// The answer on everything so far.
+    pub(super) fn answer(&mut self, budget: &dyn Budget) -> Answer {
+        if let Some(at) = self.invalid_at {
+            return Answer::Invalid { at };
+        }
+        if self.lower.is_some() {
+            return Answer::Valid;
+        }
+        match self.replay(Limits::EXACT, budget) {
+            Err(exhausted) => Answer::Exhausted(exhausted),
+            Ok(None) => Answer::Forgotten,
+            Ok(Some(replay)) => {
+                self.note(&replay);
+                replay
+                    .died_at
+                    .map_or(Answer::Valid, |at| Answer::Invalid { at })
+            }
+        }
+    }
+}
+
+/// What became of a frontier that was sent over old steps.
+struct Replay {
+    frontier: Frontier<RegisterOp>,
+    died_at: Option<u64>,
+}
+
+/// Lets a step happen to a frontier.
+fn apply(
+    frontier: &mut Frontier<RegisterOp>,
+    step: Step,
+    budget: &dyn Budget,
+) -> Result<(), Exhausted> {
+    match step {
+        Step::Call(id, op) => frontier.call(id, op),
+        Step::Crash(op) => frontier.crash(op),
+        Step::Return(id) => frontier.complete(id, budget)?,
+    }
+    Ok(())
+}

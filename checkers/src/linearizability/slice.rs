@@ -1,0 +1,170 @@
+//! Sub-histories that stand for the whole: if one of them is impossible, so is the history.
+//!
+//! Leaving out an operation that only observes can never make a possible history impossible.
+//! Leaving out one that writes can, if somebody who stays saw what it wrote. So a sub-history is
+//! *closed* when every operation in it that saw a value comes with all operations that it could
+//! have seen it from. These are the operations that wrote the value, began before the observer
+//! ended, and were not certainly overwritten before the observer began, by an operation of the
+//! sub-history that began after they had ended.
+//!
+//! Why that is enough: take an order in which the whole history is possible and strike out what is
+//! not in the sub-history. What an observer saw was written by the last change before it. That
+//! change is in the sub-history, as it could have been seen from, and nothing came between them, so
+//! the observer still sees the same.
+
+use rustc_hash::FxHashMap;
+
+use super::log::LoggedOp;
+use super::model::{RegisterOp, Transition};
+
+/// An operation of a history that ends with a certain event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SliceOp {
+    pub(super) op: RegisterOp,
+    pub(super) invoke: u64,
+    /// The event before which it certainly happened, if there is one.
+    pub(super) returned: Option<u64>,
+    /// Where it stands in the log.
+    pub(super) at: usize,
+}
+
+impl SliceOp {
+    fn end(&self) -> u64 {
+        self.returned.unwrap_or(u64::MAX)
+    }
+}
+
+/// A history that ends with a certain event, prepared for taking sub-histories.
+pub(super) struct Whole {
+    pub(super) ops: Vec<SliceOp>,
+    /// Operations that change something, by what they write, those that ended last first.
+    writers: FxHashMap<u32, Vec<u32>>,
+    /// The last completion among operations that are not known any more.
+    forgotten: Option<u64>,
+}
+
+/// A sub-history: positions in [`Whole::ops`], ascending.
+pub(super) type Members = Vec<u32>;
+
+impl Whole {
+    /// What had been invoked, and what had returned, when the event `end` had happened.
+    pub(super) fn new<'a>(
+        log: impl Iterator<Item = &'a LoggedOp>,
+        forgotten: Option<u64>,
+        end: u64,
+    ) -> Whole {
+        let ops: Vec<SliceOp> = log
+            .enumerate()
+            .filter(|(_, logged)| logged.invoke <= end)
+            .map(|(at, logged)| SliceOp {
+                op: logged.op,
+                invoke: logged.invoke,
+                returned: logged.returned().filter(|index| *index <= end),
+                at,
+            })
+            .filter(|op| op.returned.is_some() || !op.op.is_observation())
+            .collect();
+        let mut writers: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+        for (at, op) in ops.iter().enumerate() {
+            if let Some(value) = op.op.writes() {
+                writers.entry(value).or_default().push(at as u32);
+            }
+        }
+        for list in writers.values_mut() {
+            list.sort_by_key(|at| std::cmp::Reverse(ops[*at as usize].end()));
+        }
+        Whole {
+            ops,
+            writers,
+            forgotten,
+        }
+    }
+
+    /// The operations that returned at `from` or later, or never.
+    pub(super) fn since(&self, from: u64) -> Members {
+        (0..self.ops.len() as u32)
+            .filter(|at| self.ops[*at as usize].end() >= from)
+            .collect()
+    }
+
+    /// Drops members that could have seen something that is not a member, until the rest is closed.
+    pub(super) fn shrink(&self, members: &mut Members) {
+        loop {
+            let barriers = self.barriers(members);
+            let closed: Members = members
+                .iter()
+                .copied()
+                .filter(|at| self.is_justified(*at, members, &barriers))
+                .collect();
+            if closed.len() == members.len() {
+                return;
+            }
+            *members = closed;
+        }
+    }
+
+    /// Whether all that an operation could have seen is a member.
+    fn is_justified(&self, at: u32, members: &Members, barriers: &Barriers) -> bool {
+        let observer = &self.ops[at as usize];
+        if observer.op.is_overwrite() {
+            return true;
+        }
+        let barrier = barriers.before(observer.invoke);
+        if self.forgotten.is_some_and(|last| last >= barrier) {
+            return false;
+        }
+        let all_members = |list: &Vec<u32>| {
+            list.iter()
+                .take_while(|source| self.ops[**source as usize].end() >= barrier)
+                .filter(|source| self.ops[**source as usize].invoke < observer.end())
+                .all(|source| *source == at || members.binary_search(source).is_ok())
+        };
+        match observer.op {
+            RegisterOp::Read(value) | RegisterOp::Cas(value, _) => {
+                self.writers.get(&value).is_none_or(all_members)
+            }
+            RegisterOp::Differs(not) => self
+                .writers
+                .iter()
+                .all(|(value, list)| *value == not || all_members(list)),
+            RegisterOp::Write(_) => true,
+        }
+    }
+
+    fn barriers(&self, members: &Members) -> Barriers {
+        let sure = members
+            .iter()
+            .map(|at| &self.ops[*at as usize])
+            .filter(|op| !op.op.is_observation())
+            .filter_map(|op| op.returned.map(|returned| (returned, op.invoke)));
+        Barriers::new(sure)
+    }
+}
+
+/// Before which event a change must have ended to be certainly overwritten before another event.
+struct Barriers {
+    /// For the completion of each certain change, ascending: the latest invocation among the
+    /// changes that completed no later.
+    latest: Vec<(u64, u64)>,
+}
+
+impl Barriers {
+    fn new(sure: impl Iterator<Item = (u64, u64)>) -> Barriers {
+        let mut latest: Vec<(u64, u64)> = sure.collect();
+        latest.sort_unstable();
+        let mut most = 0;
+        for (_, invoke) in &mut latest {
+            most = most.max(*invoke);
+            *invoke = most;
+        }
+        Barriers { latest }
+    }
+
+    /// The barrier for an observer that began with the event `invoke`.
+    fn before(&self, invoke: u64) -> u64 {
+        let at = self
+            .latest
+            .partition_point(|(returned, _)| *returned < invoke);
+        at.checked_sub(1).map_or(0, |at| self.latest[at].1)
+    }
+}

@@ -1,0 +1,136 @@
+//! Recorded histories with known verdicts, in the folder that `GAINSAY_CORPUS` names.
+
+use std::path::PathBuf;
+
+use checkers::Valid;
+use checkers::linearizability::{FailedCas, Options};
+use serde_json::Value;
+use store::{Event, EventType, OpError};
+
+use crate::support::{event, judge};
+
+fn corpus() -> Option<PathBuf> {
+    let folder = std::env::var_os("GAINSAY_CORPUS").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("SKIPPED: GAINSAY_CORPUS does not name the folder of recorded histories");
+    }
+    folder
+}
+
+fn always() -> Options {
+    Options {
+        failed_cas: FailedCas::Always,
+        ..Options::default()
+    }
+}
+
+fn expected(entry: &Value, field: &str) -> Option<Valid> {
+    match entry[field].as_str()? {
+        "ok" => Some(Valid::True),
+        "bad" => Some(Valid::False),
+        other => panic!("unknown verdict {other}"),
+    }
+}
+
+/// Reads a log of Jepsen's as Porcupine does: a read that timed out says nothing, and everything
+/// else that timed out stays open.
+fn parse_log(text: &str) -> Vec<Event> {
+    let mut events = Vec::new();
+    for line in text.lines() {
+        let Some(rest) = line.strip_prefix("INFO  jepsen.util - ") else {
+            continue;
+        };
+        let fields: Vec<&str> = rest.split('\t').collect();
+        let (Ok(process), [_, kind, f, value, ..]) = (fields[0].trim().parse(), &fields[..]) else {
+            continue;
+        };
+        let timed_out = *value == ":timed-out";
+        let kind = match *kind {
+            ":invoke" => EventType::Invoke,
+            ":ok" => EventType::Ok,
+            ":fail" if !timed_out || *f == ":read" => EventType::Fail,
+            ":fail" | ":info" => EventType::Info,
+            _ => continue,
+        };
+        let value = match *value {
+            "nil" | ":timed-out" => Value::Null,
+            value => serde_json::from_str(&value.replace(' ', ",")).unwrap(),
+        };
+        let f = f.trim_start_matches(':');
+        events.push(event(events.len() as u64, process, kind, f, value));
+    }
+    events
+}
+
+/// Says which kind of failure each compare-and-set had, as a client would have.
+fn with_precondition(events: &[Event]) -> Vec<Event> {
+    let mut events = events.to_vec();
+    for event in &mut events {
+        if event.kind == EventType::Fail && &*event.f == "cas" {
+            event.error = Some(OpError::PRECONDITION.into());
+        }
+    }
+    events
+}
+
+#[test]
+fn etcd_logs() {
+    let Some(corpus) = corpus() else {
+        return;
+    };
+    let folder = corpus.join("porcupine");
+    let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let mut checked = 0;
+    for entry in manifest["entries"].as_array().unwrap() {
+        let Some(file) = entry["file"].as_str().filter(|it| it.ends_with(".log")) else {
+            continue;
+        };
+        let Some(observed) = expected(entry, "expected") else {
+            continue;
+        };
+        let dropped = expected(entry, "expected_when_failed_cas_dropped").unwrap();
+        let log = parse_log(&std::fs::read_to_string(folder.join(file)).unwrap());
+        assert_eq!(judge(&log, &always()).valid, observed, "{file}");
+        assert_eq!(judge(&log, &Options::default()).valid, dropped, "{file}");
+        let classed = with_precondition(&log);
+        assert_eq!(
+            judge(&classed, &Options::default()).valid,
+            observed,
+            "{file}"
+        );
+        let never = Options {
+            failed_cas: FailedCas::Never,
+            ..Options::default()
+        };
+        assert_eq!(judge(&classed, &never).valid, dropped, "{file}");
+        let lines = folder.join(entry["jsonl"].as_str().unwrap());
+        let lines = std::fs::read_to_string(lines).unwrap();
+        let lines: Vec<Event> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(judge(&lines, &always()).valid, observed, "{file} as lines");
+        checked += 1;
+    }
+    assert!(checked >= 50, "only {checked} logs");
+}
+
+#[test]
+fn fuzzed_registers() {
+    let Some(corpus) = corpus() else {
+        return;
+    };
+    let text = std::fs::read_to_string(corpus.join("fuzz/cas-register.jsonl")).unwrap();
+    let mut checked = 0;
+    for line in text.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let Some(wanted) = expected(&entry, "expected") else {
+            continue;
+        };
+        let events = parse_log(entry["log"].as_str().unwrap());
+        assert_eq!(judge(&events, &always()).valid, wanted, "{}", entry["name"]);
+        checked += 1;
+    }
+    assert!(checked >= 990, "only {checked} histories");
+}

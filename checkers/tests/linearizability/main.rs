@@ -1,0 +1,9 @@
+//! The linearizability checker against an oracle that tries everything, against recorded
+//! histories with known verdicts, and against itself.
+#![allow(clippy::unwrap_used)]
+
+mod corpus;
+mod generate;
+mod oracle;
+mod random;
+mod support;

@@ -1,0 +1,96 @@
+//! What several tests need.
+
+use checkers::budget::Unlimited;
+use checkers::linearizability::{DeadEnd, Linearizable, Options, verify};
+use checkers::{CheckResult, Checker, Evidence, Feed, Valid, check};
+use serde_json::Value;
+use store::{Event, EventType, Process};
+
+/// An event of a client.
+pub(crate) fn event(index: u64, process: u64, kind: EventType, f: &str, value: Value) -> Event {
+    Event {
+        index,
+        time: index * 1_000_000,
+        process: Process::Client(process),
+        kind,
+        f: f.into(),
+        key: None,
+        value,
+        error: None,
+        node: None,
+    }
+}
+
+/// A history from lines of `process type f value [error-class]`, one event a line.
+pub(crate) fn history(text: &str) -> Vec<Event> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .enumerate()
+        .map(|(index, line)| {
+            let mut words = line.split_whitespace();
+            let process = words.next().unwrap().parse().unwrap();
+            let kind = serde_json::from_value(words.next().unwrap().into()).unwrap();
+            let f = words.next().unwrap();
+            let value = serde_json::from_str(words.next().unwrap()).unwrap();
+            let mut event = event(index as u64, process, kind, f, value);
+            event.error = words.next().map(Value::from);
+            event
+        })
+        .collect()
+}
+
+/// The verdict, with the evidence of an invalid one proved again from the events.
+pub(crate) fn judge(events: &[Event], options: &Options) -> CheckResult {
+    let result = check(&mut Linearizable::new(options.clone()), events, &Unlimited);
+    if result.valid == Valid::False {
+        verify(dead_end(&result), events, options).unwrap();
+    }
+    result
+}
+
+/// The same, fed event by event.
+pub(crate) fn judge_online(events: &[Event], options: &Options) -> CheckResult {
+    let mut checker = Linearizable::new(options.clone());
+    for event in events {
+        if checker.feed(std::slice::from_ref(event), &Unlimited) != Feed::Continue {
+            break;
+        }
+    }
+    checker.finish(&Unlimited)
+}
+
+/// The evidence of an invalid verdict.
+pub(crate) fn dead_end(result: &CheckResult) -> &DeadEnd {
+    match result.evidence.as_slice() {
+        [Evidence::DeadEnd(dead_end)] => dead_end,
+        other => panic!("expected one dead end, not {other:?}: {}", result.reason),
+    }
+}
+
+/// How many times a random test is repeated: `GAINSAY_CASES`, or what is quick.
+pub(crate) fn cases(quick: u64) -> u64 {
+    std::env::var("GAINSAY_CASES").map_or(quick, |count| count.parse().unwrap())
+}
+
+/// A small random number generator (SplitMix64), so that every case has a number of its own.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// True with a probability in percent.
+    pub(crate) fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+}
