@@ -63,6 +63,8 @@ pub(crate) struct Schedule {
     plan: Plan,
     next: Option<Activity>,
     state: State,
+    /// When the main phase began: when this was asked first. All other times here are since then.
+    began: Option<Nanos>,
 }
 
 impl Schedule {
@@ -80,6 +82,7 @@ impl Schedule {
             next: plan.next(),
             plan,
             state: State::Resting(0),
+            began: None,
         };
         (schedule, planned)
     }
@@ -116,14 +119,19 @@ impl Generator for Schedule {
         let Some(thread) = ctx.roster.nemesis(self.name) else {
             return Peek::Done;
         };
-        let planned = |time, op| match ctx.free.contains(thread) {
-            true => Peek::Op(Planned { time, thread, op }),
+        let began = *self.began.get_or_insert(ctx.time);
+        let planned = |time: Nanos, op| match ctx.free.contains(thread) {
+            true => Peek::Op(Planned {
+                time: began.saturating_add(time),
+                thread,
+                op,
+            }),
             false => Peek::Pending,
         };
         match (self.state, &self.next) {
             (State::InForce(until), _) => planned(until, Op::new(STOP, Value::Null)),
             (State::Acting, _) => Peek::Pending,
-            (State::Resting(_), Some(next)) if ctx.time < self.plan.timing.deadline() => {
+            (State::Resting(_), Some(next)) if ctx.time - began < self.plan.timing.deadline() => {
                 planned(nanos(next.start), Op::new(START, next.value.clone()))
             }
             (State::Resting(_), _) => Peek::Done,
@@ -135,7 +143,7 @@ impl Generator for Schedule {
     }
 
     fn update(&mut self, ctx: &Context<'_>, update: &Update<'_>) {
-        let now = ctx.time;
+        let now = ctx.time - self.began.unwrap_or(ctx.time);
         let mine = Some(update.thread) == ctx.roster.nemesis(self.name);
         match (&*update.op.f, update.kind) {
             (STOP, EventType::Ok) if !mine && update.thread >= ctx.roster.workers => {

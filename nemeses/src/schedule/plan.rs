@@ -94,7 +94,7 @@ const MILLISECOND: Nanos = 1_000_000;
 pub struct Activity {
     /// Its number, from 0.
     pub number: u64,
-    /// When it starts, from the beginning of the run; at the latest, if `after_heal` is set.
+    /// When it starts, from the beginning of the main phase; at the latest, if `after_heal` is set.
     pub start: Duration,
     /// How long it is in force.
     pub lasts: Duration,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use harness::generator::simulate::{Ending, Step, simulate};
-use harness::generator::{GeneratorExt, Roster, any};
+use harness::generator::{GeneratorExt, Roster, any, phases};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -130,6 +130,30 @@ fn starts_and_stops_alternate_and_keep_to_the_plan() {
         assert_eq!(stop.time, until.min(28_500_000_000));
         rested = stop.time + nanos(took + SECOND / 2);
     }
+}
+
+#[test]
+fn times_count_from_the_beginning_of_the_phase() {
+    let steps = |sleep: Duration| {
+        let (one, _) = schedule(3, timing(30_000, 1000, 0, 1));
+        let roster = Roster {
+            workers: 0,
+            nodes: Vec::new(),
+            nemeses: vec![NAMES[0].into()],
+        };
+        let ending = |_: &Step| Ending {
+            latency: 0,
+            kind: EventType::Ok,
+        };
+        // Setting up takes its time.
+        let generator = phases([harness::generator::sleep(sleep).boxed(), one.boxed()]);
+        let steps = simulate(roster, generator, ending).expect("it ends");
+        let steps = steps.into_iter().filter(|step| &*step.op.f == START);
+        steps.map(|step| step.time).collect::<Vec<_>>()
+    };
+    let shift = |time: &Nanos| time + nanos(100 * SECOND);
+    let shifted: Vec<Nanos> = steps(Duration::ZERO).iter().map(shift).collect();
+    assert_eq!(steps(100 * SECOND), shifted);
 }
 
 #[test]
