@@ -73,14 +73,6 @@ impl Shape {
         }
     }
 
-    /// Whether it has a smaller side, which a chosen node can be put on.
-    pub fn has_sides(self) -> bool {
-        !matches!(
-            self,
-            Shape::MajoritiesRing | Shape::Bridge | Shape::Primaries
-        )
-    }
-
     /// The pairs of nodes that cannot talk. Of each pair the first is the *inner* one: on the smaller
     /// side where there is one, else the one that comes first.
     ///
@@ -371,7 +363,7 @@ mod tests {
         #[test]
         fn sides_are_complete_and_the_smaller_one_comes_first(n in 2usize..40) {
             let nodes = names(n);
-            for shape in Shape::ALL.into_iter().filter(|shape| shape.has_sides()) {
+            for shape in &Shape::ALL[..5] {
                 let views = views(shape, &nodes, &[]);
                 let (inner, outer) = (&views[0], &views[n - 1]);
                 prop_assert!(inner.is_disjoint(outer));

@@ -178,7 +178,7 @@ impl Choice {
                 .unwrap_or(if first { Direction::Both } else { direction }),
             target: match &self.target {
                 Some(target) => target.clone(),
-                None => (primary && variant.has_sides()).then_some(Target::Primary),
+                None => (primary && variant != Shape::Primaries).then_some(Target::Primary),
             },
             order: if variant == Shape::Halves {
                 self.nodes.clone()

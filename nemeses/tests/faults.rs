@@ -1,14 +1,13 @@
 //! Faults against a world in memory: what they do to it, what they say of it, and how they undo it.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+#[path = "common/world.rs"]
+mod world;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use harness::capability::{
-    CapabilityError, Environment, Grudge, Network, Primaries, ProcessState, Processes, Signal,
-};
+use harness::capability::{CapabilityError, Environment, Grudge, ProcessState};
 use harness::client::Op;
 use harness::fault::{Fault, FaultOutcome};
 use harness::seed::Seed;
@@ -19,152 +18,7 @@ use nemeses::{BuildContext, Package, build, parse};
 use proptest::prelude::*;
 use serde_json::json;
 
-/// A world in memory.
-#[derive(Default)]
-struct World {
-    cuts: Grudge,
-    /// How many packets come in on each cut link every time that somebody looks.
-    traffic: u64,
-    dropped: BTreeMap<Name, u64>,
-    /// The state of the process on each node.
-    processes: BTreeMap<Name, ProcessState>,
-    primaries: Vec<Name>,
-    /// How often nobody is primary yet when asked.
-    elections: usize,
-    /// Signals and starts, in their order.
-    done: Vec<String>,
-    /// Nodes that answer nothing.
-    gone: BTreeSet<Name>,
-    /// What happens to the network next.
-    failure: Option<fn(String) -> CapabilityError>,
-}
-
-impl World {
-    fn count(&mut self) {
-        for (node, sources) in &self.cuts.0 {
-            *self.dropped.entry(node.clone()).or_default() += self.traffic * sources.len() as u64;
-        }
-    }
-
-    fn check(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
-        match self.gone.contains(node) {
-            true => Err(CapabilityError::Indeterminate(format!("{node} is gone"))),
-            false => Ok(self.processes[node]),
-        }
-    }
-
-    fn fail(&mut self) -> Result<(), CapabilityError> {
-        match self.failure.take() {
-            None => Ok(()),
-            Some(failure) => Err(failure("the cable is hot".to_owned())),
-        }
-    }
-}
-
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<World>>);
-
-impl Shared {
-    fn new(nodes: &[Name]) -> Shared {
-        let shared = Shared::default();
-        shared.with(|world| {
-            world.traffic = 3;
-            world.processes = nodes
-                .iter()
-                .map(|node| (node.clone(), ProcessState::Running))
-                .collect();
-        });
-        shared
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
-        act(&mut self.0.lock().unwrap())
-    }
-
-    fn environment(&self, nodes: &[Name]) -> Environment {
-        Environment {
-            nodes: nodes.to_vec(),
-            network: Some(Arc::new(self.clone())),
-            processes: Some(Arc::new(self.clone())),
-            primaries: Some(Arc::new(self.clone())),
-        }
-    }
-}
-
-#[async_trait]
-impl Network for Shared {
-    async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError> {
-        self.with(|world| {
-            world.fail()?;
-            world.cuts = grudge.clone();
-            Ok(json!("installed"))
-        })
-    }
-
-    async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
-        self.with(|world| {
-            world.fail()?;
-            world.count();
-            world.cuts = Grudge::default();
-            Ok(std::mem::take(&mut world.dropped))
-        })
-    }
-
-    async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
-        self.with(|world| {
-            world.count();
-            Ok(world.dropped.clone())
-        })
-    }
-}
-
-#[async_trait]
-impl Processes for Shared {
-    async fn signal(&self, node: &Name, signal: Signal) -> Result<ProcessState, CapabilityError> {
-        self.with(|world| {
-            let before = world.check(node)?;
-            world.done.push(format!("{signal:?} {node}"));
-            let after = match (signal, before) {
-                (_, ProcessState::Absent) | (Signal::Kill, _) => ProcessState::Absent,
-                (Signal::Stop, _) => ProcessState::Stopped,
-                (Signal::Cont, _) => ProcessState::Running,
-                (_, state) => state,
-            };
-            world.processes.insert(node.clone(), after);
-            Ok(after)
-        })
-    }
-
-    async fn start(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
-        self.with(|world| {
-            world.check(node)?;
-            world.done.push(format!("start {node}"));
-            world.processes.insert(node.clone(), ProcessState::Running);
-            Ok(ProcessState::Running)
-        })
-    }
-
-    async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
-        self.with(|world| world.check(node))
-    }
-}
-
-#[async_trait]
-impl Primaries for Shared {
-    async fn primaries(&self) -> Vec<Name> {
-        self.with(|world| match world.elections {
-            0 => world.primaries.clone(),
-            _ => {
-                world.elections -= 1;
-                Vec::new()
-            }
-        })
-    }
-}
-
-fn names(n: usize) -> Vec<Name> {
-    (1..=n).map(|i| Name::from(format!("n{i}"))).collect()
-}
+use world::{Shared, World, names};
 
 /// One fault in a world of some nodes, on virtual time.
 struct Stage {

@@ -2,7 +2,8 @@
 //! firewall rules change.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+#[path = "common/cluster.rs"]
+mod cluster;
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use harness::Name;
 use harness::capability::{Grudge, Network};
 use nemeses::ssh::NftNetwork;
 
-use common::{Cluster, Probe};
+use cluster::{Cluster, Probe};
 
 /// How long a packet that should come may take.
 const COMES: Duration = Duration::from_secs(10);
