@@ -3,6 +3,8 @@
 //! A [`Remote`] runs commands on one node and moves files. Commands are shell scripts; what a user
 //! or a node can influence is quoted with [`quote`].
 
+pub mod ssh;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +110,16 @@ pub enum RemoteError {
         /// What to check.
         hint: String,
     },
+    /// The session is there, but commands are refused: no shell, no way to become root. Nothing ran.
+    #[error("{node}: {message}\n  hint: {hint}")]
+    Refused {
+        /// The node.
+        node: Name,
+        /// What was said.
+        message: String,
+        /// What to check.
+        hint: String,
+    },
     /// The command ran and failed.
     #[error("{node}: command failed with exit code {status}: {command}{}", tail(.stderr))]
     Failed {
@@ -155,15 +167,38 @@ pub enum RemoteError {
 impl RemoteError {
     /// Whether the command certainly did not run.
     pub fn not_run(&self) -> bool {
-        matches!(self, RemoteError::Connect { .. })
+        matches!(
+            self,
+            RemoteError::Connect { .. } | RemoteError::Refused { .. }
+        )
     }
 }
 
 fn tail(stderr: &str) -> String {
     if stderr.is_empty() {
-        String::new()
-    } else {
-        format!("\n  stderr: {}", stderr.trim_end())
+        return String::new();
+    }
+    let hint = match stderr {
+        _ if stderr.contains("No space left on device") => {
+            "\n  hint: a disk of the node is full: df -h; df -i"
+        }
+        _ if stderr.contains("Read-only file system") => {
+            "\n  hint: a file system of the node is read-only: dmesg, mount"
+        }
+        _ => "",
+    };
+    format!("\n  stderr: {}{hint}", stderr.trim_end())
+}
+
+/// The error of a command that ran and failed.
+fn failed(node: &Name, command: String, output: &Output) -> RemoteError {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let from = stderr.char_indices().rev().nth(999).map_or(0, |(at, _)| at);
+    RemoteError::Failed {
+        node: node.clone(),
+        command,
+        status: output.status,
+        stderr: stderr[from..].to_owned(),
     }
 }
 
@@ -195,17 +230,10 @@ pub trait Remote: Send + Sync {
     async fn exec(&self, command: Command) -> Result<Output, RemoteError> {
         let shown = first_line(&command.script);
         let output = self.run(command).await?;
-        if output.status == 0 {
-            return Ok(output);
+        match output.status {
+            0 => Ok(output),
+            _ => Err(failed(self.node(), shown, &output)),
         }
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let from = stderr.char_indices().rev().nth(999).map_or(0, |(at, _)| at);
-        Err(RemoteError::Failed {
-            node: self.node().clone(),
-            command: shown,
-            status: output.status,
-            stderr: stderr[from..].to_owned(),
-        })
     }
 }
 

@@ -1,0 +1,5 @@
+//! Sessions against a real SSH server, and what stands on them.
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod sshd;
