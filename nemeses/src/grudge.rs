@@ -364,7 +364,7 @@ mod tests {
         fn sides_are_complete_and_the_smaller_one_comes_first(n in 2usize..40) {
             let nodes = names(n);
             for shape in &Shape::ALL[..5] {
-                let views = views(shape, &nodes, &[]);
+                let views = views(*shape, &nodes, &[]);
                 let (inner, outer) = (&views[0], &views[n - 1]);
                 prop_assert!(inner.is_disjoint(outer));
                 prop_assert_eq!(inner.len() + outer.len(), n);
