@@ -8,11 +8,17 @@
 //! checked. Everything else is `unknown`, with the reason.
 
 pub mod budget;
+pub mod coverage;
 pub mod linearizability;
+pub mod stats;
+pub mod unhandled;
 mod verdict;
 
 pub use budget::{Budget, Exhausted};
+pub use coverage::Coverage;
 pub use linearizability::Linearizable;
+pub use stats::Stats;
+pub use unhandled::Unhandled;
 pub use verdict::{CheckResult, Evidence, OperationsEvidence, Valid};
 
 use store::Event;

@@ -321,7 +321,7 @@ impl Intake {
         let complete = Some((event.index, event.time));
         match (event.kind, asked) {
             (EventType::Ok, Asked::Read) => {
-                if event.value.is_null() && self.options.null_read == NullRead::Anything {
+                if event.value.is_null() && self.options.null_read == NullRead::MatchesAnything {
                     return FlightResult::Nothing;
                 }
                 let seen = self.values.number(&event.value);
@@ -346,8 +346,8 @@ impl Intake {
     fn observes(&self, event: &Event) -> bool {
         match self.options.failed_cas {
             FailedCas::Precondition => event.error_class() == Some(OpError::PRECONDITION),
-            FailedCas::Always => true,
-            FailedCas::Never => false,
+            FailedCas::Observes => true,
+            FailedCas::Dropped => false,
         }
     }
 }

@@ -10,9 +10,9 @@ pub enum FailedCas {
     #[default]
     Precondition,
     /// Always that the value was different, as Porcupine reads etcd's logs.
-    Always,
+    Observes,
     /// Nothing, as Knossos reads it.
-    Never,
+    Dropped,
 }
 
 /// What a read that returned `null` says.
@@ -22,7 +22,7 @@ pub enum NullRead {
     #[default]
     Absent,
     /// Nothing at all, as Knossos reads it.
-    Anything,
+    MatchesAnything,
 }
 
 /// How a history of a register is to be read, and how much of it may be remembered.

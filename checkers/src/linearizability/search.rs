@@ -311,9 +311,9 @@ impl Search {
     fn widen_beam(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
         self.lower = None;
         let first = self.beam.map_or(WIDE_BEAM, |beam| beam + 1);
-        for next in first..BEAMS.len() {
+        for (next, beam) in BEAMS.iter().enumerate().skip(first) {
             self.beam = Some(next);
-            let Some(replay) = self.replay(BEAMS[next], budget)? else {
+            let Some(replay) = self.replay(*beam, budget)? else {
                 return Ok(());
             };
             match replay.died_at {

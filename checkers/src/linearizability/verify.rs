@@ -310,8 +310,8 @@ fn view(invoke: &Event, complete: Option<&Event>, options: &Options) -> Option<O
                     FailedCas::Precondition => {
                         complete.and_then(Event::error_class) == Some(store::OpError::PRECONDITION)
                     }
-                    FailedCas::Always => true,
-                    FailedCas::Never => false,
+                    FailedCas::Observes => true,
+                    FailedCas::Dropped => false,
                 }
         }
         (false, _) => true,

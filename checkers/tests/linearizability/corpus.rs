@@ -19,7 +19,7 @@ fn corpus() -> Option<PathBuf> {
 
 fn always() -> Options {
     Options {
-        failed_cas: FailedCas::Always,
+        failed_cas: FailedCas::Observes,
         ..Options::default()
     }
 }
@@ -100,7 +100,7 @@ fn etcd_logs() {
             "{file}"
         );
         let never = Options {
-            failed_cas: FailedCas::Never,
+            failed_cas: FailedCas::Dropped,
             ..Options::default()
         };
         assert_eq!(judge(&classed, &never).valid, dropped, "{file}");

@@ -31,8 +31,8 @@ pub(crate) fn is_linearizable(events: &[Event], options: &Options) -> bool {
             ("read", EventType::Ok) => options.null_read == NullRead::Absent || !result.is_null(),
             ("read", _) => false,
             ("cas", EventType::Fail) => match options.failed_cas {
-                FailedCas::Always => true,
-                FailedCas::Never => false,
+                FailedCas::Observes => true,
+                FailedCas::Dropped => false,
                 FailedCas::Precondition => class == Some(OpError::PRECONDITION),
             },
             (_, EventType::Fail) => false,

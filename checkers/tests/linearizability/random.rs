@@ -21,9 +21,12 @@ fn shape(random: &mut Random) -> Shape {
 fn options(random: &mut Random) -> Options {
     Options {
         initial: [serde_json::Value::Null, 0.into()][random.below(2) as usize].clone(),
-        failed_cas: [FailedCas::Precondition, FailedCas::Always, FailedCas::Never]
-            [random.below(3) as usize],
-        null_read: [NullRead::Absent, NullRead::Anything][random.below(2) as usize],
+        failed_cas: [
+            FailedCas::Precondition,
+            FailedCas::Observes,
+            FailedCas::Dropped,
+        ][random.below(3) as usize],
+        null_read: [NullRead::Absent, NullRead::MatchesAnything][random.below(2) as usize],
         ..Options::default()
     }
 }
