@@ -13,9 +13,15 @@ pub(super) fn earlier(wake: Option<Nanos>, time: Nanos) -> Option<Nanos> {
     Some(wake.map_or(time, |wake| wake.min(time)))
 }
 
-/// The answer when nobody has an operation: wait until then, or for something to happen.
-pub(super) fn idle(wake: Option<Nanos>) -> Peek {
-    wake.map_or(Peek::Pending, Peek::Wait)
+/// The answer of several together: their soonest operation, unless one of them is to be asked again
+/// before that.
+pub(super) fn soonest(best: Option<Planned>, wake: Option<Nanos>) -> Peek {
+    match (best, wake) {
+        (Some(best), Some(wake)) if wake < best.time => Peek::Wait(wake),
+        (Some(best), _) => Peek::Op(best),
+        (None, Some(wake)) => Peek::Wait(wake),
+        (None, None) => Peek::Pending,
+    }
 }
 
 /// Operations from any of the generators, the soonest first; done when all are done. Updates go to all.
@@ -123,11 +129,10 @@ impl Generator for Any {
             }
             done = false;
         }
-        match best {
-            Some(best) => Peek::Op(best.planned),
-            None if done => Peek::Done,
-            None => idle(wake),
+        if done {
+            return Peek::Done;
         }
+        soonest(best.map(|best| best.planned), wake)
     }
 
     fn accept(&mut self, ctx: &Context<'_>, planned: &Planned) {
@@ -205,7 +210,7 @@ impl Mix {
                 Peek::Op(planned)
             }
             None if self.generators.iter().all(Option::is_none) => Peek::Done,
-            None => idle(wake),
+            None => soonest(None, wake),
         }
     }
 }
@@ -267,6 +272,20 @@ mod tests {
         );
         assert_eq!(fs(&steps), ["x"]);
         assert_eq!(perfect(2, any(Seed::new(1), [])), []);
+    }
+
+    #[test]
+    fn any_asks_again_when_a_sleep_is_over() {
+        let first = op(call("x")).once();
+        let slow = many("a").delay(ns(60)).limit(2);
+        let nap = || concat(generators![sleep(ns(30)), op(call("b"))]);
+        let steps = perfect(
+            3,
+            any(Seed::new(1), generators![first, slow, nap()]).clients(),
+        );
+        let mut expected = [(0, "x"), (0, "a"), (30, "b"), (60, "a")];
+        expected[..2].copy_from_slice(&times(&steps)[..2]);
+        assert_eq!(times(&steps), expected);
     }
 
     #[test]

@@ -214,7 +214,9 @@ pub struct Update<'a> {
 ///    so that a completion that comes first may change the plan.
 /// 3. When an operation completes, its thread becomes free first (under its next process, if it ended
 ///    `info`) and then all generators that share the thread are told with `update`.
-/// 4. Without a free thread there is nothing to ask for.
+/// 4. Without such news, an operation planned for later stays planned, and time is the only other reason
+///    for a `Wait` to end.
+/// 5. Without a free thread there is nothing to ask for.
 pub trait Generator: Send {
     /// What would come next in this context. May cache, but changes nothing that can be seen: asked
     /// again with the same context it answers the same. `Done` is for ever.

@@ -519,6 +519,46 @@ mod tests {
     }
 
     #[test]
+    fn each_thread_keeps_its_own_pace() {
+        let each = |thread| many("x").delay(ns(100 + 10 * thread as u64)).limit(4);
+        let steps = perfect(3, each_thread(each).clients());
+        let expected: Vec<_> = (0..4)
+            .flat_map(|n| (0..3).map(move |thread| ("x", thread, n * (100 + 10 * thread as u64))))
+            .collect();
+        assert_eq!(rows(&steps), expected);
+    }
+
+    #[test]
+    fn each_thread_hears_of_what_ends_its_waiting() {
+        // A thread's second operation waits for word of its first.
+        let each = |thread| {
+            let first = if thread == 0 { "fast" } else { "slow" };
+            concat(generators![
+                many(first).until_ok().concurrency_limit(1),
+                many("b").delay(ns(70)).limit(2)
+            ])
+        };
+        let steps = simulate(roster(2), each_thread(each).clients(), |step| Ending {
+            latency: if *step.op.f == *"slow" { 35 } else { 5 },
+            kind: EventType::Ok,
+        });
+        let begun: Vec<_> = steps
+            .unwrap()
+            .into_iter()
+            .filter(|s| s.kind == EventType::Invoke)
+            .collect();
+        let expected = [
+            ("fast", 0, 0),
+            ("slow", 1, 0),
+            ("b", 0, 5),
+            ("b", 1, 35),
+            ("b", 0, 75),
+            ("b", 1, 105),
+        ];
+        assert_eq!(rows(&begun), expected);
+    }
+
+    #[test]
     fn each_thread_sees_one_thread() {
         let steps = perfect(
             3,

@@ -6,6 +6,10 @@ use super::{BoxGenerator, Context, Generator, GeneratorExt, Peek, Planned, Updat
 /// empty.
 const EMPTY_MAX: usize = 100_000;
 
+/// The same for the rounds of a cycle. Fewer, since an empty cycle in an empty cycle takes as many as
+/// the product.
+const EMPTY_ROUNDS_MAX: usize = 64;
+
 /// Everything of the first generator, then everything of the second, and so on.
 ///
 /// The next one begins when the last has nothing more to emit, also while operations are in flight;
@@ -19,6 +23,7 @@ where
     Concat {
         current: None,
         rest: Some(generators.into_iter()),
+        empty_max: EMPTY_MAX,
     }
 }
 
@@ -33,7 +38,7 @@ where
 }
 
 /// Begins again whenever it is done, for ever: with the generator that the function makes for round
-/// 0, 1, 2 …
+/// 0, 1, 2 … It ends, and the log says so, if 64 rounds in a row are empty.
 pub fn cycle<F, G>(make: F) -> impl Generator + 'static
 where
     F: FnMut(u64) -> G + Send + 'static,
@@ -48,18 +53,23 @@ where
     F: FnMut(u64) -> G + Send + 'static,
     G: Generator + 'static,
 {
-    concat((0..rounds).map(move |round| make(round).boxed()))
+    Concat {
+        current: None,
+        rest: Some((0..rounds).map(move |round| make(round).boxed())),
+        empty_max: EMPTY_ROUNDS_MAX,
+    }
 }
 
 struct Concat<I> {
     current: Option<BoxGenerator>,
     /// `None` when it has ended.
     rest: Option<I>,
+    empty_max: usize,
 }
 
 impl<I: Iterator<Item = BoxGenerator> + Send> Generator for Concat<I> {
     fn peek(&mut self, ctx: &Context<'_>) -> Peek {
-        for _ in 0..EMPTY_MAX {
+        for _ in 0..self.empty_max {
             if self.current.is_none() {
                 self.current = self.rest.as_mut().and_then(Iterator::next);
             }
@@ -73,7 +83,8 @@ impl<I: Iterator<Item = BoxGenerator> + Send> Generator for Concat<I> {
             }
         }
         tracing::error!(
-            "{EMPTY_MAX} generators in a row emitted nothing; their sequence ends here"
+            "{} generators in a row emitted nothing; their sequence ends here",
+            self.empty_max
         );
         self.rest = None;
         Peek::Done
@@ -331,6 +342,11 @@ mod tests {
     fn an_empty_cycle_ends() {
         assert_eq!(perfect(2, cycle(|_| nothing())), []);
         assert_eq!(perfect(2, cycle(|_| log("again and again")).limit(2)), []);
+        let nested = cycle(|_| cycle(|_| cycle(|_| nothing())));
+        assert_eq!(
+            times(&perfect(2, concat(generators![nested, op(call("a"))]))),
+            [(0, "a")]
+        );
     }
 
     #[test]
