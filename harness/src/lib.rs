@@ -7,6 +7,7 @@ pub mod db;
 pub mod fault;
 pub mod generator;
 pub mod interpreter;
+pub mod local;
 pub mod options;
 pub mod remote;
 pub mod seed;

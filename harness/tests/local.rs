@@ -1,0 +1,593 @@
+//! Local clusters for real: needs root, and (the first time) this machine's package sources.
+//!
+//! It has its own `main`, since the test executable is started again as the clusters' processes, and, for
+//! the test of orphans, as a controller that gets killed. Arguments that are not options select tests
+//! by parts of their names.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use harness::local::{
+    self, ClusterState, Config, LocalCluster, LocalError, Owner, SshTarget, run_helper_if_asked,
+};
+
+/// The argument that makes this executable a controller to be killed.
+const CONTROLLER: &str = "controller-to-be-killed";
+
+/// What suites are to be able to install, offline.
+const PACKAGE: &str = "etcd-server";
+
+const TESTS: [(&str, fn()); 11] = [
+    ("nodes_are_machines", nodes_are_machines),
+    ("nodes_reach_each_other", nodes_reach_each_other),
+    (
+        "nodes_cannot_touch_the_machine",
+        nodes_cannot_touch_the_machine,
+    ),
+    ("packages_install_offline", packages_install_offline),
+    ("sshd_comes_back", sshd_comes_back),
+    ("two_clusters_at_once", two_clusters_at_once),
+    ("down_leaves_nothing", down_leaves_nothing),
+    (
+        "a_killed_controller_leaves_an_orphan",
+        a_killed_controller_leaves_an_orphan,
+    ),
+    (
+        "the_next_start_removes_orphans",
+        the_next_start_removes_orphans,
+    ),
+    (
+        "a_killed_switch_takes_its_nodes_along",
+        a_killed_switch_takes_its_nodes_along,
+    ),
+    ("failed_starts_leave_nothing", failed_starts_leave_nothing),
+];
+
+fn main() {
+    run_helper_if_asked();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == CONTROLLER) {
+        return be_a_controller();
+    }
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("\n*** SKIPPED: tests of the local cluster need root, and did NOT run ***\n");
+        return;
+    }
+    let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
+    for (name, test) in TESTS {
+        if wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())) {
+            let begin = Instant::now();
+            eprint!("test {name} ... ");
+            test();
+            eprintln!("ok ({:.1} s)", begin.elapsed().as_secs_f64());
+        }
+    }
+}
+
+fn up(nodes: usize, packages: &[&str]) -> LocalCluster {
+    let mut config = Config::new(nodes);
+    config.packages = packages.iter().map(|&name| name.to_owned()).collect();
+    local::up(&config, &mut |line| eprintln!("  {line}")).unwrap()
+}
+
+/// Runs a script on a node, by the plain `ssh` of this machine, host keys checked.
+fn ssh(cluster: &LocalCluster, node: usize, script: &str) -> Output {
+    let SshTarget {
+        address,
+        user,
+        key,
+        known_hosts,
+        ..
+    } = cluster.ssh_targets().remove(node - 1);
+    let mut command = Command::new("ssh");
+    command.args([
+        "-F",
+        "none",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "StrictHostKeyChecking=yes",
+    ]);
+    command
+        .args(["-o", "ConnectTimeout=10", "-o", "IdentitiesOnly=yes", "-i"])
+        .arg(key);
+    command
+        .arg("-o")
+        .arg(format!("UserKnownHostsFile={}", known_hosts.display()));
+    command
+        .arg(format!("{user}@{address}"))
+        .arg(script)
+        .stdin(Stdio::null());
+    cluster
+        .in_switch_netns(|| command.output().unwrap())
+        .unwrap()
+}
+
+/// As [`ssh`], for scripts that must succeed; returns their output.
+fn says(cluster: &LocalCluster, node: usize, script: &str) -> String {
+    let output = ssh(cluster, node, script);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "n{node}: {script}: {} {errors}",
+        output.status
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn nodes_are_machines() {
+    let cluster = up(5, &[]);
+    for node in 1..=5 {
+        assert_eq!(
+            says(&cluster, node, "hostname; whoami"),
+            format!("n{node}\nroot")
+        );
+        assert_eq!(
+            says(&cluster, node, "cat /proc/sys/kernel/hostname"),
+            format!("n{node}")
+        );
+        // Only the node's own processes are there, and the first is ours.
+        let processes = says(&cluster, node, "ps -e -o pid=,args=");
+        assert!(
+            processes
+                .lines()
+                .next()
+                .unwrap()
+                .trim()
+                .starts_with("1 gainsay __node")
+        );
+        assert!(processes.lines().count() < 10, "{processes}");
+        let mounts = says(&cluster, node, "cat /proc/mounts");
+        let foreign = |line: &&str| {
+            let kinds = [
+                "overlay / ",
+                "proc /proc",
+                "sysfs /sys",
+                "tmpfs /dev",
+                "devpts /dev/pts",
+                "tmpfs /run",
+            ];
+            !kinds.iter().any(|kind| line.starts_with(kind))
+        };
+        assert_eq!(mounts.lines().find(foreign), None, "{mounts}");
+        let devices = "for d in null zero full random urandom tty; do test -c /dev/$d || exit 1; done; \
+                       echo ok > /dev/shm/x; cat /dev/shm/x";
+        assert_eq!(says(&cluster, node, devices), "ok");
+        assert!(says(&cluster, node, "ulimit -n").parse::<u64>().unwrap() > 4096);
+    }
+    let ids: BTreeSet<String> = (1..=5)
+        .map(|n| says(&cluster, n, "cat /etc/machine-id"))
+        .collect();
+    assert_eq!(ids.len(), 5);
+    assert!(ids.iter().all(|id| id.len() == 32));
+    // What one writes the others do not see, nor does the base.
+    says(&cluster, 1, "echo mine > /etc/mine; rm /usr/bin/curl");
+    assert_eq!(
+        says(
+            &cluster,
+            2,
+            "ls /etc/mine 2>&1 || test -x /usr/bin/curl && echo there"
+        ),
+        "ls: cannot access '/etc/mine': No such file or directory\nthere"
+    );
+    for node in cluster.nodes() {
+        let inside = fs::read_to_string(format!("/proc/{}/root/etc/hostname", node.pid)).unwrap();
+        assert_eq!(inside.trim(), node.name);
+    }
+    cluster.down().unwrap();
+}
+
+fn nodes_reach_each_other() {
+    let cluster = up(3, &[]);
+    for node in 1..=3 {
+        for other in ["n1", "n2", "n3", "controller"] {
+            says(&cluster, node, &format!("ping -c 1 -W 5 {other}"));
+        }
+        // Nor is there a way to anywhere else.
+        assert_eq!(says(&cluster, node, "ip route show default"), "");
+    }
+    // From node to node the address is the one that the others know.
+    says(
+        &cluster,
+        2,
+        "(nc -l -p 7000 > /tmp/got 2>&1 </dev/null &) ; sleep 0.3",
+    );
+    says(&cluster, 1, "echo hello | nc -N n2 7000");
+    assert_eq!(
+        says(
+            &cluster,
+            2,
+            "for i in $(seq 50); do test -s /tmp/got && break; sleep 0.1; done; cat /tmp/got"
+        ),
+        "hello"
+    );
+    let macs = says(&cluster, 1, "cat /sys/class/net/eth0/address");
+    assert_eq!(macs, cluster.nodes()[0].mac);
+    // The firewall is the node's own.
+    says(
+        &cluster,
+        1,
+        "nft add table inet t && nft list tables | grep -q 'inet t'",
+    );
+    says(&cluster, 1, "iptables -w -A INPUT -s 10.77.0.2 -j DROP");
+    assert!(!ssh(&cluster, 2, "ping -c 1 -W 1 n1").status.success());
+    says(&cluster, 2, "ping -c 1 -W 5 n3");
+    says(&cluster, 1, "iptables -w -F INPUT");
+    says(&cluster, 2, "ping -c 1 -W 5 n1");
+    cluster.down().unwrap();
+}
+
+fn nodes_cannot_touch_the_machine() {
+    let cluster = up(1, &[]);
+    for script in [
+        "date -s '2001-01-01'",
+        "echo 1 > /proc/sys/vm/drop_caches",
+        "echo h > /proc/sysrq-trigger",
+        "echo 1 > /sys/kernel/mm/ksm/run",
+        "dmesg --clear",
+    ] {
+        assert!(
+            !ssh(&cluster, 1, script).status.success(),
+            "{script} succeeded"
+        );
+    }
+    // What is the node's own can be set.
+    says(
+        &cluster,
+        1,
+        "echo 1 > /proc/sys/net/ipv4/ip_forward && hostname other && hostname n1",
+    );
+    cluster.down().unwrap();
+}
+
+fn packages_install_offline() {
+    let cluster = up(2, &[PACKAGE]);
+    let install = format!("apt-get install -y --no-install-recommends {PACKAGE}");
+    let absent = ssh(&cluster, 1, "command -v etcd");
+    assert!(!absent.status.success());
+    says(&cluster, 1, &install);
+    // As suites do it for nodes that have a network.
+    says(&cluster, 2, &format!("apt-get update && {install}"));
+    for node in 1..=2 {
+        assert!(says(&cluster, node, "etcd --version").contains("etcd Version"));
+        // Its package would have started it.
+        assert!(!ssh(&cluster, node, "pgrep -x etcd").status.success());
+    }
+    let unknown = ssh(&cluster, 1, "apt-get install -y redis-server");
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("Unable to locate package"));
+    cluster.down().unwrap();
+}
+
+fn sshd_comes_back() {
+    let cluster = up(1, &[]);
+    let before = says(&cluster, 1, "pgrep -o -x sshd");
+    says(
+        &cluster,
+        1,
+        &format!("(sleep 60 & ) >/dev/null 2>&1; kill -9 {before}"),
+    );
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !ssh(&cluster, 1, "true").status.success() {
+        assert!(Instant::now() < deadline, "sshd did not come back");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_ne!(says(&cluster, 1, "pgrep -o -x sshd"), before);
+    assert_eq!(says(&cluster, 1, "ps -e -o stat= | grep -c Z || true"), "0");
+    cluster.down().unwrap();
+}
+
+fn two_clusters_at_once() {
+    let (one, other) = (up(2, &[]), up(2, &[]));
+    assert_ne!(one.id(), other.id());
+    says(&one, 1, "echo one > /etc/whose");
+    says(&other, 1, "echo other > /etc/whose");
+    assert_eq!(says(&one, 1, "cat /etc/whose"), "one");
+    assert_eq!(says(&other, 1, "cat /etc/whose"), "other");
+    let up: Vec<String> = local::list()
+        .unwrap()
+        .into_iter()
+        .filter(|cluster| cluster.state == ClusterState::Up && !cluster.orphaned)
+        .map(|cluster| cluster.id)
+        .collect();
+    assert!(up.contains(&one.id().to_owned()) && up.contains(&other.id().to_owned()));
+    // A third cluster's start must not take them for orphans.
+    assert!(
+        local::reap_orphans(&local::cache_dir())
+            .unwrap()
+            .iter()
+            .all(|id| !up.contains(id))
+    );
+    let found = local::open(other.id()).unwrap();
+    assert_eq!(found.nodes(), other.nodes());
+    one.down().unwrap();
+    assert_eq!(says(&found, 1, "cat /etc/whose"), "other");
+    local::down(found.id()).unwrap();
+    assert!(matches!(
+        local::open(found.id()),
+        Err(LocalError::Unknown(_))
+    ));
+}
+
+fn down_leaves_nothing() {
+    let before = Traces::of_the_machine();
+    for nodes in [1, 5] {
+        let cluster = up(nodes, &[PACKAGE]);
+        says(
+            &cluster,
+            1,
+            "nft add table inet left; mkdir /run/x; mount -t tmpfs x /run/x; (sleep 1000 &) >/dev/null 2>&1",
+        );
+        assert_eq!(
+            Traces::of_the_machine().mounts,
+            before.mounts,
+            "while it is up"
+        );
+        let inhabitants = Inhabitants::of(&cluster);
+        let id = cluster.id().to_owned();
+        cluster.down().unwrap();
+        inhabitants.assert_gone();
+        before.assert_same(&id);
+    }
+    assert_eq!(children(), Vec::<String>::new(), "zombies");
+}
+
+/// Brings a cluster up, says which, and waits to be killed.
+fn be_a_controller() {
+    let cluster = up(2, &[]);
+    println!("{}", cluster.id());
+    loop {
+        std::thread::sleep(Duration::from_secs(1000));
+    }
+}
+
+/// A cluster whose controller was killed once it was up.
+fn orphan() -> LocalCluster {
+    let mut controller = Command::new("/proc/self/exe")
+        .arg0("controller")
+        .arg(CONTROLLER)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut id = String::new();
+    BufReader::new(controller.stdout.take().unwrap())
+        .read_line(&mut id)
+        .unwrap();
+    controller.kill().unwrap();
+    controller.wait().unwrap();
+    local::open(id.trim()).unwrap()
+}
+
+fn a_killed_controller_leaves_an_orphan() {
+    let before = Traces::of_the_machine();
+    let cluster = orphan();
+    let inhabitants = Inhabitants::of(&cluster);
+    // It goes on without its controller.
+    assert_eq!(says(&cluster, 2, "hostname"), "n2");
+    let listed = local::list().unwrap();
+    let info = listed.iter().find(|info| info.id == cluster.id()).unwrap();
+    assert!(info.orphaned && info.state == ClusterState::Up);
+    assert!(
+        local::reap_orphans(&local::cache_dir())
+            .unwrap()
+            .contains(&cluster.id().to_owned())
+    );
+    inhabitants.assert_gone();
+    before.assert_same(cluster.id());
+}
+
+fn the_next_start_removes_orphans() {
+    let before = Traces::of_the_machine();
+    let cluster = orphan();
+    // One that nobody owns is no orphan.
+    let stays = local::up(
+        &Config {
+            owner: Owner::Nobody,
+            ..Config::new(1)
+        },
+        &mut |_| {},
+    )
+    .unwrap();
+    let listed: Vec<String> = local::list()
+        .unwrap()
+        .into_iter()
+        .map(|info| info.id)
+        .collect();
+    let reaped = local::reap_orphans(&local::cache_dir()).unwrap();
+    let name = says(&stays, 1, "hostname");
+    let id = stays.id().to_owned();
+    stays.down().unwrap();
+    assert!(!listed.contains(&cluster.id().to_owned()), "{listed:?}");
+    assert!(listed.contains(&id) && !reaped.contains(&id) && name == "n1");
+    before.assert_same(cluster.id());
+}
+
+fn a_killed_switch_takes_its_nodes_along() {
+    let before = Traces::of_the_machine();
+    let cluster = up(3, &[]);
+    let inhabitants = Inhabitants::of(&cluster);
+    let id = cluster.id().to_owned();
+    let switch = nix::unistd::Pid::from_raw(cluster.switch_pid());
+    nix::sys::signal::kill(switch, nix::sys::signal::Signal::SIGKILL).unwrap();
+    cluster.down().unwrap();
+    inhabitants.assert_gone();
+    before.assert_same(&id);
+}
+
+fn failed_starts_leave_nothing() {
+    let before = Traces::of_the_machine();
+    // A program that is not a helper.
+    let config = Config {
+        helper: "/bin/true".into(),
+        ..Config::new(1)
+    };
+    let error = local::up(&config, &mut |_| {}).unwrap_err();
+    assert!(matches!(error, LocalError::Start(_)), "{error}");
+    for nodes in [0, local::MAX_NODES + 1] {
+        let error = local::up(&Config::new(nodes), &mut |_| {}).unwrap_err();
+        assert!(matches!(error, LocalError::NodeCount { .. }), "{error}");
+    }
+    let mut config = Config::new(1);
+    config.packages = vec!["no-such-package-anywhere".into()];
+    let error = local::up(&config, &mut |_| {}).unwrap_err().to_string();
+    assert!(
+        error.contains("no-such-package-anywhere") && error.contains("hint"),
+        "{error}"
+    );
+    config.packages = vec!["-o=x".into()];
+    assert!(matches!(
+        local::up(&config, &mut |_| {}),
+        Err(LocalError::PackageName(_))
+    ));
+    before.assert_same("no cluster");
+    assert_eq!(children(), Vec::<String>::new(), "zombies");
+}
+
+/// Everything that a cluster could leave on the machine.
+struct Traces {
+    mounts: String,
+    links: String,
+    rules: String,
+    files: BTreeSet<String>,
+}
+
+impl Traces {
+    fn of_the_machine() -> Traces {
+        let output = |program: &str, arguments: &[&str]| {
+            let output = Command::new(program).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{program}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let names = |dir: &Path| -> Vec<String> {
+            let Ok(entries) = fs::read_dir(dir) else {
+                return Vec::new();
+            };
+            entries
+                .map(|entry| entry.unwrap().path().display().to_string())
+                .collect()
+        };
+        let cache = local::cache_dir();
+        Traces {
+            mounts: fs::read_to_string("/proc/self/mountinfo").unwrap(),
+            links: output("ip", &["-oneline", "link"]),
+            rules: output("nft", &["list", "ruleset"]),
+            files: [
+                Path::new("/run"),
+                Path::new("/run/gainsay"),
+                Path::new("/run/netns"),
+                &cache,
+                &cache.join("clusters"),
+                Path::new("/tmp"),
+            ]
+            .into_iter()
+            .flat_map(names)
+            // Others' clusters and files may come and go; ours are named by `id`.
+            .filter(|name| !name.starts_with("/tmp/") || name.contains("gainsay"))
+            .collect(),
+        }
+    }
+
+    fn assert_same(&self, id: &str) {
+        let now = Traces::of_the_machine();
+        assert_eq!(now.mounts, self.mounts);
+        assert_eq!(now.links, self.links);
+        assert_eq!(now.rules, self.rules);
+        let own: Vec<&String> = now.files.iter().filter(|name| name.contains(id)).collect();
+        assert_eq!(own, Vec::<&String>::new());
+        assert_eq!(now.files, self.files);
+    }
+}
+
+/// The processes in a cluster's namespaces, and these.
+struct Inhabitants {
+    processes: BTreeMap<u32, String>,
+    namespaces: BTreeSet<String>,
+}
+
+impl Inhabitants {
+    fn of(cluster: &LocalCluster) -> Inhabitants {
+        let mut namespaces = BTreeSet::new();
+        let own = namespaces_of("self");
+        let nodes: Vec<i32> = cluster.nodes().iter().map(|node| node.pid).collect();
+        for pid in nodes.into_iter().chain([cluster.switch_pid()]) {
+            namespaces.extend(namespaces_of(&pid.to_string()));
+        }
+        let namespaces: BTreeSet<String> = namespaces.difference(&own).cloned().collect();
+        // Five of each node, and the switch's network.
+        assert_eq!(namespaces.len(), 5 * cluster.nodes().len() + 1);
+        let processes = processes()
+            .into_iter()
+            .filter(|(pid, _)| !namespaces_of(&pid.to_string()).is_disjoint(&namespaces))
+            .collect::<BTreeMap<_, _>>();
+        // The switch, and of each node the first process and the SSH server at least.
+        assert!(processes.len() > 2 * cluster.nodes().len(), "{processes:?}");
+        Inhabitants {
+            processes,
+            namespaces,
+        }
+    }
+
+    fn assert_gone(&self) {
+        // (The kernel uses the numbers of namespaces again, so this has to come before another cluster.)
+        // A process whose parent was killed is reaped by the machine's init, in its own time.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while let left = self.left()
+            && !left.is_empty()
+        {
+            assert!(Instant::now() < deadline, "processes are left: {left:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Those of these processes that are still there, and all that are in a namespace of the cluster.
+    fn left(&self) -> Vec<u32> {
+        let inside = |pid: &u32| !namespaces_of(&pid.to_string()).is_disjoint(&self.namespaces);
+        let now = processes().into_iter();
+        now.filter(|(pid, stamp)| self.processes.get(pid) == Some(stamp) || inside(pid))
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+}
+
+/// All processes, zombies included, each with its name and start time.
+fn processes() -> BTreeMap<u32, String> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let Ok(pid) = entry.unwrap().file_name().to_string_lossy().parse() else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
+        let start = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .nth(19)
+            .unwrap()
+            .to_owned();
+        found.insert(pid, start);
+    }
+    found
+}
+
+fn namespaces_of(pid: &str) -> BTreeSet<String> {
+    ["net", "mnt", "pid", "uts", "ipc"]
+        .iter()
+        .filter_map(|kind| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok())
+        .map(|link| link.display().to_string())
+        .collect()
+}
+
+/// This process's children, dead or alive.
+fn children() -> Vec<String> {
+    let text = fs::read_to_string("/proc/thread-self/children").unwrap();
+    text.split_whitespace().map(str::to_owned).collect()
+}
