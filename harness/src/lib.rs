@@ -8,6 +8,7 @@ pub mod fault;
 pub mod generator;
 pub mod interpreter;
 pub mod local;
+pub mod node;
 pub mod options;
 pub mod remote;
 pub mod seed;

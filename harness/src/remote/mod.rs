@@ -191,7 +191,7 @@ fn tail(stderr: &str) -> String {
 }
 
 /// The error of a command that ran and failed.
-fn failed(node: &Name, command: String, output: &Output) -> RemoteError {
+pub(crate) fn failed(node: &Name, command: String, output: &Output) -> RemoteError {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let from = stderr.char_indices().rev().nth(999).map_or(0, |(at, _)| at);
     RemoteError::Failed {

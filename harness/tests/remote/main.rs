@@ -2,4 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod commands;
+mod connecting;
+mod node;
 mod sshd;
+mod sudo;
+mod transfers;

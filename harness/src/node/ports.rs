@@ -1,0 +1,26 @@
+//! TCP ports on a node.
+
+use std::time::Duration;
+
+use crate::remote::{Command, Remote, RemoteError};
+
+/// Waits until something on the node listens on a TCP port, at any of its addresses. Nothing is
+/// connected to it.
+pub async fn wait_for_listener(
+    remote: &dyn Remote,
+    port: u16,
+    limit: Duration,
+) -> Result<(), RemoteError> {
+    let script = format!(
+        "# wait for port {port}\n\
+         end=$(($(date +%s%N) / 1000000 + {millis}))\n\
+         until grep -qs ':{port:04X} [0-9A-F]*:0000 0A' /proc/net/tcp /proc/net/tcp6; do\n\
+         [ $(($(date +%s%N) / 1000000)) -lt $end ] || \
+         {{ echo 'nothing listens on port {port} after {limit:?}' >&2; exit 1; }}\n\
+         sleep 0.05\ndone",
+        millis = limit.as_millis(),
+    );
+    let command = Command::new(script).idempotent();
+    let command = command.timeout(limit + Duration::from_secs(10));
+    remote.exec(command).await.map(drop)
+}
