@@ -54,6 +54,13 @@ pub trait Db: Send + Sync {
     /// What is seen of the system's processes.
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError>;
 
+    /// A shell script that prints the process ids of the system's processes on a node, one a line, and
+    /// none where it does not run. Written down on the node before a pause, so that the processes can be
+    /// let go on again also when we are gone. Without it, the system is never paused.
+    fn pids_script(&self, _node: &Node) -> Option<String> {
+        None
+    }
+
     /// Stops the system and removes its data and ours (never the package).
     async fn teardown(&self, node: &Node) -> Result<(), DbError>;
 

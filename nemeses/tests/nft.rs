@@ -4,11 +4,14 @@
 
 #[path = "common/cluster.rs"]
 mod cluster;
+#[path = "common/shell.rs"]
+mod shell;
 
 use std::time::{Duration, Instant};
 
 use harness::Name;
-use harness::capability::{Grudge, Network};
+use harness::capability::{CapabilityError, Grudge, Network};
+use harness::node::undo::{Healing, heal_node_in};
 use nemeses::ssh::NftNetwork;
 
 use cluster::{Cluster, Probe};
@@ -142,6 +145,13 @@ async fn packets_stop_and_come_again() {
     assert!(dropped["n3"] > 0);
     reach.check(&Grudge::default());
     assert_eq!(rulesets(), before, "nobody else's rules changed");
+    for at in cluster.nodes() {
+        assert_eq!(
+            at.journal.list().await.unwrap(),
+            [],
+            "nothing is left to undo"
+        );
+    }
     assert!(
         network.heal().await.unwrap().is_empty(),
         "healing twice is harmless"
@@ -163,4 +173,55 @@ async fn somebody_who_flushes_the_firewall_is_noticed_and_harms_nothing() {
         "nothing is claimed for rules that are gone: {healed:?}"
     );
     Reach::new(&cluster, 2).check(&Grudge::default());
+}
+
+#[tokio::test]
+async fn the_journal_undoes_what_a_dead_controller_left() {
+    let Some(cluster) = Cluster::up("dead", 2) else {
+        return;
+    };
+    let cut = grudge(&[("n1", &["n2"]), ("n2", &["n1"])]);
+    let network = NftNetwork::new(&cluster.nodes());
+    // Neighbours must know each other first, or packets wait in their sender's queue for that.
+    let mut reach = Reach::new(&cluster, 2);
+    reach.check(&Grudge::default());
+    network.cut(&cut).await.unwrap();
+    network.cut(&cut).await.unwrap();
+    drop(network);
+    reach.check(&cut);
+    for (i, at) in cluster.nodes().iter().enumerate() {
+        let healed = heal_node_in(&*at.node.remote, &cluster.journal(i + 1))
+            .await
+            .unwrap();
+        assert!(
+            healed
+                .iter()
+                .all(|healed| healed.healing == Healing::Undone),
+            "{healed:?}"
+        );
+        assert_eq!(healed.len(), 2);
+        assert_eq!(cluster.on(i + 1, "nft list tables"), "");
+    }
+    reach.check(&Grudge::default());
+}
+
+#[tokio::test]
+async fn without_a_journal_nothing_is_cut() {
+    let Some(cluster) = Cluster::up("full", 2) else {
+        return;
+    };
+    // A file where the folder should be.
+    for i in 1..=2 {
+        std::fs::write(cluster.journal(i), "").unwrap();
+    }
+    let network = NftNetwork::new(&cluster.nodes());
+    let refused = network
+        .cut(&grudge(&[("n1", &["n2"]), ("n2", &["n1"])]))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, CapabilityError::NotDone(_)), "{refused}");
+    for i in 1..=2 {
+        assert_eq!(cluster.on(i, "nft list tables"), "");
+    }
+    assert!(network.heal().await.unwrap().is_empty());
 }

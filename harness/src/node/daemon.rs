@@ -119,10 +119,14 @@ impl Daemon {
         Ok(parse_state(&remote.exec(command).await?.text()))
     }
 
+    /// A script that prints the pids of all its processes, for [`Db::pids_script`](crate::db::Db::pids_script).
+    pub fn pids_script(&self) -> String {
+        format!("{}look; echo $pids", self.head())
+    }
+
     /// The pids of all its processes.
     pub async fn pids(&self, remote: &dyn Remote) -> Result<Vec<u32>, RemoteError> {
-        let script = format!("{}look; echo $pids", self.head());
-        let command = Command::new(script).quick().idempotent();
+        let command = Command::new(self.pids_script()).quick().idempotent();
         let output = remote.exec(command).await?;
         let text = output.text();
         let mut pids: Vec<u32> = text.split(' ').filter_map(|pid| pid.parse().ok()).collect();

@@ -267,6 +267,27 @@ impl Journal {
         Ok(())
     }
 
+    /// Takes faults back with another command than their entries' (one that also counts, say), and in
+    /// the same round trip, only if that succeeded, removes the entries. The command sees for itself
+    /// that the faults are gone.
+    pub async fn undo_with(&self, ids: &[String], act: Command) -> Result<Output, RemoteError> {
+        let folder = self.undo_folder();
+        let files: String = ids
+            .iter()
+            .map(|id| format!(" {}", quote(&format!("{folder}/{id}.json"))))
+            .collect();
+        let command = Command {
+            script: format!(
+                "( eval {} ) && rm -f --{files}",
+                quote(&format!("{}\n", act.script))
+            ),
+            quick: true,
+            root: true,
+            ..act
+        };
+        self.remote.run(command).await
+    }
+
     /// Undoes all entries of this run, newest first, each whatever becomes of the others.
     pub async fn undo_all(&self) -> Result<Vec<Healed>, RemoteError> {
         heal_all(&*self.remote, &self.folder, Some(&self.run)).await

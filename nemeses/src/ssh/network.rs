@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
 use harness::capability::{CapabilityError, Grudge, Network};
-use harness::remote::{Command, Node, Output, RemoteError};
+use harness::node::undo::Undo;
+use harness::remote::{Command, Node, Output};
 use harness::{Name, Value};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::addresses::{Addresses, resolve};
+use super::journaled::{Journaled, Standing, no_answer};
 use super::nft;
 
 /// How long a node may take to change its rules.
@@ -25,67 +26,60 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Only packets from the other nodes' addresses are ever dropped, so our own session to a node stays
 /// whole; a setting where it would not (a controller or a jump host among the nodes) is refused.
 pub struct NftNetwork {
-    nodes: Vec<Node>,
+    nodes: Vec<Journaled>,
     addresses: OnceCell<Addresses>,
-    /// Nodes that have our table, or may.
-    touched: Mutex<BTreeSet<Name>>,
+    standing: Standing,
 }
 
 impl NftNetwork {
     /// The links between these nodes.
-    pub fn new(nodes: &[Node]) -> NftNetwork {
+    pub fn new(nodes: &[Journaled]) -> NftNetwork {
         NftNetwork {
             nodes: nodes.to_vec(),
             addresses: OnceCell::new(),
-            touched: Mutex::default(),
+            standing: Standing::default(),
         }
     }
 
     /// What nodes know each other by, asked once.
     async fn addresses(&self) -> Result<&Addresses, String> {
-        self.addresses
-            .get_or_try_init(|| resolve(&self.nodes))
-            .await
+        let nodes = || self.nodes.iter().map(|at| at.node.clone());
+        let resolve = || async { resolve(&nodes().collect::<Vec<Node>>()).await };
+        self.addresses.get_or_try_init(resolve).await
     }
 
-    fn touched(&self) -> MutexGuard<'_, BTreeSet<Name>> {
-        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does something on all nodes that have our table, at once.
-    async fn on_touched<'a, F: Future>(
+    /// Does something on some of the nodes, at once.
+    async fn on<'a, F: Future>(
         &'a self,
-        act: impl Fn(&'a Node) -> F,
+        chosen: impl Fn(&Name) -> bool,
+        act: impl Fn(&'a Journaled) -> F,
     ) -> Vec<(Name, F::Output)> {
-        let touched = self.touched().clone();
-        let nodes: Vec<&Node> = self
-            .nodes
-            .iter()
-            .filter(|node| touched.contains(&node.name))
-            .collect();
-        let results = join_all(nodes.iter().map(|node| act(node))).await;
-        nodes
-            .iter()
-            .map(|node| node.name.clone())
-            .zip(results)
-            .collect()
+        let nodes = self.nodes.iter().filter(|at| chosen(&at.node.name));
+        let nodes: Vec<&Journaled> = nodes.collect();
+        let results = join_all(nodes.iter().map(|at| act(at))).await;
+        let names = nodes.iter().map(|at| at.node.name.clone());
+        names.zip(results).collect()
     }
 
     /// Installs the rules of one node and reads them back.
-    async fn cut_at(&self, node: &Node, sources: &[IpAddr]) -> Result<Value, CapabilityError> {
-        let output = run(node, nft::cut(sources)).await.map_err(uncertain)?;
+    async fn cut_at(&self, at: &Journaled, sources: &[IpAddr]) -> Result<Value, CapabilityError> {
+        let output = self
+            .standing
+            .act(at, &undo(), command(nft::cut(sources)))
+            .await?;
         if output.status == nft::NOT_LISTED {
-            return Err(CapabilityError::Indeterminate(complaint(node, &output)));
+            return Err(CapabilityError::Indeterminate(complaint(at, &output)));
         }
         if output.status != 0 {
-            return Err(CapabilityError::NotDone(complaint(node, &output)));
+            // Nothing was changed, but the entry was written. It is taken back, and with it whatever stood
+            // before: better no cut than another than was asked for.
+            self.heal_at(at).await?;
+            return Err(CapabilityError::NotDone(complaint(at, &output)));
         }
         let listed = nft::listed(&output.text());
         if listed != sources.iter().copied().collect() {
-            let message = format!(
-                "{}: rules for {sources:?} installed, but the table has {listed:?}",
-                node.name
-            );
+            let name = &at.node.name;
+            let message = format!("{name}: told to drop {sources:?}, but drops {listed:?}");
             return Err(CapabilityError::Indeterminate(message));
         }
         Ok(json!(listed))
@@ -93,24 +87,23 @@ impl NftNetwork {
 
     /// Deletes the rules of one node and sees that they are gone. Returns what they dropped, unless
     /// somebody else deleted them before.
-    async fn heal_at(&self, node: &Node) -> Result<Option<u64>, CapabilityError> {
-        let output = run(node, nft::heal()).await.map_err(uncertain)?;
-        if output.status != 0 {
-            return Err(CapabilityError::Indeterminate(complaint(node, &output)));
+    async fn heal_at(&self, at: &Journaled) -> Result<Option<u64>, CapabilityError> {
+        let output = self.standing.undo(at, command(nft::heal())).await?;
+        match output.status {
+            0 => Ok(nft::packets(&output.text())),
+            _ => Err(CapabilityError::Indeterminate(complaint(at, &output))),
         }
-        self.touched().remove(&node.name);
-        Ok(nft::packets(&output.text()))
     }
 
     /// Makes one node drop packets from the addresses it has here, or none. Returns the rules installed.
     async fn change_at(
         &self,
-        node: &Node,
+        at: &Journaled,
         sources: &BTreeMap<Name, Vec<IpAddr>>,
     ) -> Result<Option<Value>, CapabilityError> {
-        match sources.get(&node.name) {
-            Some(sources) => self.cut_at(node, sources).await.map(Some),
-            None => self.heal_at(node).await.map(|_| None),
+        match sources.get(&at.node.name) {
+            Some(sources) => self.cut_at(at, sources).await.map(Some),
+            None => self.heal_at(at).await.map(|_| None),
         }
     }
 
@@ -136,66 +129,51 @@ impl NftNetwork {
 #[async_trait]
 impl Network for NftNetwork {
     async fn probe(&self) -> Result<(), String> {
-        let checks = self.nodes.iter().map(check);
-        join_all(checks)
-            .await
-            .into_iter()
-            .collect::<Result<(), String>>()?;
+        let checks = self.on(|_| true, |at| check(&at.node)).await;
+        checks.into_iter().try_for_each(|(_, check)| check)?;
         self.addresses().await.map(|_| ())
     }
 
     async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError> {
-        let sources = self
-            .sources(grudge)
-            .await
-            .map_err(CapabilityError::NotDone)?;
-        let sources = &sources;
-        // Before acting, so that a cut that is dropped half-way can still be healed.
-        let before = self.touched().clone();
-        self.touched().extend(sources.keys().cloned());
-        let change = |node| self.change_at(node, sources);
-        let results = self.on_touched(change).await;
-        for (node, result) in &results {
-            if matches!(result, Err(CapabilityError::NotDone(_))) && !before.contains(node) {
-                self.touched().remove(node);
-            }
-        }
-        let installed = all(results)?;
-        let installed = installed
-            .into_iter()
-            .filter_map(|(node, rules)| Some((node, rules?)));
+        let sources = self.sources(grudge).await;
+        let sources = &sources.map_err(CapabilityError::NotDone)?;
+        let concerned = |name: &Name| sources.contains_key(name) || self.standing.has(name);
+        let results = self.on(concerned, |at| self.change_at(at, sources)).await;
+        let installed = all(results)?.into_iter();
+        let installed = installed.filter_map(|(node, rules)| Some((node, rules?)));
         Ok(json!(installed.collect::<BTreeMap<Name, Value>>()))
     }
 
     async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
-        let results = self
-            .on_touched(async |node: &Node| self.heal_at(node).await)
-            .await;
-        let healed = all(results)?;
-        let counted = healed
-            .into_iter()
-            .filter_map(|(node, count)| Some((node, count?)));
-        Ok(counted.collect())
+        let standing = |name: &Name| self.standing.has(name);
+        let results = self.on(standing, |at| self.heal_at(at)).await;
+        Ok(counted(all(results)?))
     }
 
     async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
-        let results = self.on_touched(count_at).await;
-        let counted = all(results)?;
-        let counted = counted
-            .into_iter()
-            .filter_map(|(node, count)| Some((node, count?)));
-        Ok(counted.collect())
+        let standing = |name: &Name| self.standing.has(name);
+        let results = self.on(standing, count_at).await;
+        Ok(counted(all(results)?))
+    }
+}
+
+/// How our table is deleted when we are gone. A reboot deletes it too.
+fn undo() -> Undo {
+    Undo {
+        fault: "partition".to_owned(),
+        undo: nft::undo(),
+        verify: nft::verify(),
+        survives_reboot: false,
+        process: None,
     }
 }
 
 /// Whether a node can do it.
 async fn check(node: &Node) -> Result<(), String> {
     let command = Command::new(nft::check()).idempotent();
-    let output = node
-        .remote
-        .run(command)
-        .await
-        .map_err(|error| error.to_string())?;
+    let output = node.remote.run(command).await;
+    let output = output.map_err(|error| error.to_string())?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
     match output.status {
         0 => Ok(()),
         127 => Err(format!(
@@ -203,37 +181,39 @@ async fn check(node: &Node) -> Result<(), String> {
             node.name
         )),
         _ => Err(format!(
-            "{}\n  hint: the login user must be root or have sudo, and the kernel must have nf_tables",
-            complaint(node, &output)
+            "{}: nft: {}\n  hint: the login user must be root or have sudo, and the kernel must have \
+             nf_tables",
+            node.name,
+            stderr.trim()
         )),
     }
 }
 
 /// What one node has dropped so far.
-async fn count_at(node: &Node) -> Result<Option<u64>, CapabilityError> {
-    let output = run(node, nft::count()).await.map_err(uncertain)?;
-    Ok(nft::packets(&output.text()))
+async fn count_at(at: &Journaled) -> Result<Option<u64>, CapabilityError> {
+    let output = at.node.remote.run(command(nft::count())).await;
+    Ok(nft::packets(&output.map_err(no_answer)?.text()))
 }
 
 /// Every script here may be run twice: each says how the table shall be, not how it shall change.
-async fn run(node: &Node, script: String) -> Result<Output, RemoteError> {
-    let command = Command::new(script).timeout(LIMIT).idempotent().quick();
-    node.remote.run(command).await
+fn command(script: String) -> Command {
+    Command::new(script).timeout(LIMIT).idempotent().quick()
 }
 
-fn uncertain(error: RemoteError) -> CapabilityError {
-    match error.not_run() {
-        true => CapabilityError::NotDone(error.to_string()),
-        false => CapabilityError::Indeterminate(error.to_string()),
-    }
+/// The nodes that counted anything.
+fn counted(results: Vec<(Name, Option<u64>)>) -> BTreeMap<Name, u64> {
+    let counts = results.into_iter();
+    counts
+        .filter_map(|(node, count)| Some((node, count?)))
+        .collect()
 }
 
-fn complaint(node: &Node, output: &Output) -> String {
+fn complaint(at: &Journaled, output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let status = output.status;
     format!(
         "{}: nft failed with exit code {status}: {}",
-        node.name,
+        at.node.name,
         stderr.trim()
     )
 }

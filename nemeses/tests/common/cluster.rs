@@ -4,75 +4,25 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::Path;
 use std::process::Command as Process;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use harness::Name;
-use harness::remote::{Command, Node, Output, Remote, RemoteError};
+use harness::node::undo::Journal;
+use harness::remote::Node;
+use nemeses::ssh::Journaled;
 use nix::sched::{CloneFlags, setns};
-use tokio::io::AsyncWriteExt;
+use tempfile::TempDir;
 
-/// A session to a node that is a network namespace of this machine.
-struct Namespace {
-    node: Name,
-    namespace: String,
-}
-
-#[async_trait]
-impl Remote for Namespace {
-    fn node(&self) -> &Name {
-        &self.node
-    }
-
-    async fn run(&self, command: Command) -> Result<Output, RemoteError> {
-        let mut child = tokio::process::Command::new("ip")
-            .args([
-                "netns",
-                "exec",
-                &self.namespace,
-                "sh",
-                "-c",
-                &command.script,
-            ])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("ip can be run");
-        let mut stdin = child.stdin.take().expect("piped");
-        stdin.write_all(&command.stdin).await.expect("stdin");
-        drop(stdin);
-        let output = child.wait_with_output().await.expect("output");
-        Ok(Output {
-            status: output.status.code().unwrap_or(255),
-            stdout: output.stdout,
-            stderr: output.stderr,
-        })
-    }
-
-    async fn write(&self, path: &str, contents: Vec<u8>, _: u32) -> Result<(), RemoteError> {
-        std::fs::write(path, contents).expect("written");
-        Ok(())
-    }
-
-    async fn upload(&self, _: &Path, _: &str, _: u32) -> Result<(), RemoteError> {
-        unimplemented!("no test uploads")
-    }
-
-    async fn download(&self, _: &str, _: &Path) -> Result<(), RemoteError> {
-        unimplemented!("no test downloads")
-    }
-}
+use crate::shell::Shell;
 
 /// Nodes n1, n2 … with the addresses 10.77.0.1 and fd77::1, 10.77.0.2 … Gone when dropped.
 pub(crate) struct Cluster {
     prefix: String,
     count: usize,
+    /// The nodes share the machine's files; their journals must not be one.
+    journals: TempDir,
 }
 
 impl Cluster {
@@ -85,7 +35,12 @@ impl Cluster {
             return None;
         }
         let prefix = format!("gstest-{}-{test}", std::process::id());
-        let cluster = Cluster { prefix, count };
+        let journals = tempfile::tempdir().expect("a folder");
+        let cluster = Cluster {
+            prefix,
+            count,
+            journals,
+        };
         cluster.build();
         Some(cluster)
     }
@@ -118,19 +73,32 @@ impl Cluster {
     }
 
     /// The nodes; those with even numbers are known by their IPv6 addresses.
-    pub(crate) fn nodes(&self) -> Vec<Node> {
-        let node = |i: usize| {
-            let name = Name::from(format!("n{i}"));
-            Node {
-                name: name.clone(),
+    pub(crate) fn nodes(&self) -> Vec<Journaled> {
+        (1..=self.count).map(|i| self.node(i)).collect()
+    }
+
+    fn node(&self, i: usize) -> Journaled {
+        let name = Name::from(format!("n{i}"));
+        let words = ["ip", "netns", "exec", &self.namespace(i)].map(str::to_owned);
+        let remote = Arc::new(Shell::new(name.clone(), &words));
+        let folder = self.journal(i);
+        Journaled {
+            journal: Arc::new(Journal::new_in(remote.clone(), "test", &folder)),
+            node: Node {
+                name,
                 address: self.address(i).to_string(),
-                remote: Arc::new(Namespace {
-                    node: name,
-                    namespace: self.namespace(i),
-                }),
-            }
-        };
-        (1..=self.count).map(node).collect()
+                remote,
+            },
+        }
+    }
+
+    /// The folder of a node's journal.
+    pub(crate) fn journal(&self, i: usize) -> String {
+        self.journals
+            .path()
+            .join(format!("n{i}"))
+            .display()
+            .to_string()
     }
 
     pub(crate) fn address(&self, i: usize) -> IpAddr {

@@ -1,0 +1,180 @@
+//! Pausing a real process through a system's `Db`, with the undo journal.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/shell.rs"]
+mod shell;
+
+use std::process::{Child, Command as Process};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use harness::Name;
+use harness::capability::{CapabilityError, ProcessState, Processes, Signal};
+use harness::db::{Db, DbError};
+use harness::node::undo::{Healing, Journal, heal_node_in};
+use harness::remote::{Command, Node, Remote};
+use nemeses::ssh::{DbProcesses, Journaled};
+
+use shell::Shell;
+
+/// A system that is one `sleep`.
+struct Sleep {
+    child: Child,
+    says_pids: bool,
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Sleep {
+    fn new(says_pids: bool) -> Arc<Sleep> {
+        let child = Process::new("sleep").arg("600").spawn().unwrap();
+        Arc::new(Sleep { child, says_pids })
+    }
+
+    fn state(&self) -> ProcessState {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        match stat.rsplit(") ").next().unwrap().starts_with('T') {
+            true => ProcessState::Stopped,
+            false => ProcessState::Running,
+        }
+    }
+}
+
+#[async_trait]
+impl Db for Sleep {
+    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError> {
+        let name = if signal == Signal::Stop {
+            "STOP"
+        } else {
+            "CONT"
+        };
+        let script = format!("kill -{name} {}", self.child.id());
+        node.remote.exec(Command::new(script)).await?;
+        // It stops when it is next scheduled.
+        while signal == Signal::Stop && self.state() == ProcessState::Running {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(self.state())
+    }
+
+    async fn state(&self, _: &Node) -> Result<ProcessState, DbError> {
+        Ok(self.state())
+    }
+
+    fn pids_script(&self, _: &Node) -> Option<String> {
+        self.says_pids.then(|| format!("echo {}", self.child.id()))
+    }
+
+    async fn install(&self, _: &Node) -> Result<(), DbError> {
+        unreachable!("no fault does that")
+    }
+
+    async fn wipe(&self, _: &Node) -> Result<(), DbError> {
+        unreachable!("no fault does that")
+    }
+
+    async fn start_fresh(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
+        unreachable!("no fault does that")
+    }
+
+    async fn start(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
+        unreachable!("nothing is killed here")
+    }
+
+    async fn healthy(&self, _: &Node) -> Result<(), DbError> {
+        unreachable!("no fault does that")
+    }
+
+    async fn teardown(&self, _: &Node) -> Result<(), DbError> {
+        unreachable!("no fault does that")
+    }
+
+    async fn primaries(&self, _: &[Node]) -> Vec<Name> {
+        Vec::new()
+    }
+
+    fn log_files(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn election_timeout(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    async fn version(&self, _: &Node) -> Result<String, DbError> {
+        unreachable!("no fault does that")
+    }
+}
+
+fn node(folder: &str) -> Journaled {
+    let remote = Arc::new(Shell::new("n1".into(), &[]));
+    let journal = Journal::new_in(remote.clone(), "test", folder);
+    Journaled {
+        journal: Arc::new(journal),
+        node: Node {
+            name: "n1".into(),
+            address: "127.0.0.1".into(),
+            remote,
+        },
+    }
+}
+
+#[tokio::test]
+async fn a_pause_is_written_down_and_the_entry_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = node(folder.path().to_str().unwrap());
+    let db = Sleep::new(true);
+    let processes = DbProcesses::new(std::slice::from_ref(&at), db.clone());
+    let name = Name::from("n1");
+    let paused = processes.signal(&name, Signal::Stop).await.unwrap();
+    assert_eq!(
+        (paused, db.state()),
+        (ProcessState::Stopped, ProcessState::Stopped)
+    );
+    assert_eq!(at.journal.list().await.unwrap().len(), 1);
+    let resumed = processes.signal(&name, Signal::Cont).await.unwrap();
+    assert_eq!(
+        (resumed, db.state()),
+        (ProcessState::Running, ProcessState::Running)
+    );
+    assert_eq!(at.journal.list().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_journal_resumes_what_a_dead_controller_paused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let at = node(folder);
+    let db = Sleep::new(true);
+    let processes = DbProcesses::new(std::slice::from_ref(&at), db.clone());
+    processes.signal(&"n1".into(), Signal::Stop).await.unwrap();
+    drop(processes);
+    let remote: &dyn Remote = &*at.node.remote;
+    let healed = heal_node_in(remote, folder).await.unwrap();
+    assert_eq!(healed.len(), 1);
+    assert_eq!(
+        (&*healed[0].fault, &healed[0].healing),
+        ("pause", &Healing::Undone)
+    );
+    assert_eq!(db.state(), ProcessState::Running);
+}
+
+#[tokio::test]
+async fn what_could_not_be_undone_without_us_is_not_paused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = node(folder.path().to_str().unwrap());
+    let db = Sleep::new(false);
+    let processes = DbProcesses::new(std::slice::from_ref(&at), db.clone());
+    let refused = processes
+        .signal(&"n1".into(), Signal::Stop)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, CapabilityError::NotDone(_)), "{refused}");
+    assert_eq!(db.state(), ProcessState::Running);
+}
