@@ -19,6 +19,8 @@ use harness::interpreter::{Config, Interpreter, Phase, Stop};
 use harness::seed::Seed;
 use harness::time::{RealClock, SharedClock, VirtualRuntime, sleep};
 use harness::{Name, OpError, Value, json};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 use rand::RngExt;
 use store::Recorder;
 use store::recorder::Options;
@@ -57,7 +59,7 @@ fn main() {
 fn all(operations: u64) {
     let program = std::env::current_exe().expect("this program");
     println!(
-        "mode    workers      ops/s  B/op   p50 latency  p99 stamping  p99 dispatch  p50 lateness"
+        "mode    workers      ops/s  CPU/op  B/op   p50 latency  p99 stamping  p99 dispatch  p50 lateness"
     );
     for mode in MODES {
         for workers in WORKERS {
@@ -80,7 +82,7 @@ fn run(operations: u64, workers: usize, mode: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("history.jsonl");
     let before = memory("VmRSS:");
-    let began = Instant::now();
+    let (began, busy) = (Instant::now(), processor_time());
     let phase = if mode == "virtual" {
         let runtime = VirtualRuntime::new();
         let clock = Arc::new(runtime.clock());
@@ -90,13 +92,15 @@ fn run(operations: u64, workers: usize, mode: &str) {
         on_tokio(operations, workers, mode, path.clone())
     };
     let seconds = began.elapsed().as_secs_f64();
+    let busy = processor_time() - busy;
     let grown = memory("VmHWM:").saturating_sub(before);
     assert_eq!(phase.operations.ok, operations);
     check_lines(&path, 2 * operations);
     let timing = phase.timing;
     println!(
-        "{mode:<7} {workers:>7} {:>10.0} {:>5.1} {:>13.1?} {:>13.1?} {:>13.1?} {:>13.1?}",
+        "{mode:<7} {workers:>7} {:>10.0} {:>7.1?} {:>5.1} {:>13.1?} {:>13.1?} {:>13.1?} {:>13.1?}",
         operations as f64 / seconds,
+        busy.div_f64(operations as f64),
         grown as f64 / operations as f64,
         timing.latency.p50,
         timing.stamping.p99,
@@ -219,6 +223,14 @@ impl Client for Idle {
         }
         Completion::ok(invocation.op.value.clone()).from_node(self.node.clone())
     }
+}
+
+/// What all threads of this process had of the processors, the kernel's work for them included. Unlike
+/// the rate it hardly depends on what else the machine does.
+fn processor_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a usage");
+    let micros = |time: TimeVal| time.num_microseconds() as u64;
+    Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
 }
 
 /// A line of `/proc/self/status`, in bytes.

@@ -31,7 +31,7 @@
 //!
 //! An operation that no server answered (a `fail` without a node, other than a failed precondition)
 //! makes its worker rest before the next: 1 ms from the beginning of the first in a row, then 2, 4,
-//! up to 100.
+//! up to 100. Its generator is told at once, but sees the thread busy until then.
 //!
 //! # Blocking
 //!
@@ -277,6 +277,9 @@ impl Interpreter {
 
     /// Runs a phase: until the generator has nothing more, or [`Stop`] says so, and then until all
     /// operations under way have ended. Returns at once when the run was already stopped.
+    ///
+    /// Not to be cancelled by dropping the future, which would leave operations under way to the next
+    /// phase: that is what [`Stop`] is for.
     ///
     /// # Errors
     /// See [`InterpreterError`].

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod combinators;
 mod faults;
 mod operations;
 mod phases;
