@@ -234,7 +234,7 @@ impl Journal {
         };
         format!(
             "# {fault}\n\
-             {{ mkdir -p -- {folder} && read -r boot </proc/sys/kernel/random/boot_id && \
+             {{ {{ [ -d {folder} ] || mkdir -p -- {folder}; }} && read -r boot </proc/sys/kernel/random/boot_id && \
              created=$(date -u +%Y-%m-%dT%H:%M:%SZ) && \
              printf '{{\"created\":\"%s\",\"boot_id\":\"%s\",%s\\n' \"$created\" \"$boot\" {known} \
              >{new} && {sync_file} mv -f -- {new} {file} {sync_folder}; }} || \

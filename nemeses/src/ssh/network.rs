@@ -61,28 +61,25 @@ impl NftNetwork {
         names.zip(results).collect()
     }
 
-    /// Installs the rules of one node and reads them back.
+    /// Installs the rules of one node, and sees that the kernel has them.
     async fn cut_at(&self, at: &Journaled, sources: &[IpAddr]) -> Result<Value, CapabilityError> {
         let output = self
             .standing
             .act(at, &undo(), command(nft::cut(sources)))
             .await?;
-        if output.status == nft::NOT_LISTED {
-            return Err(CapabilityError::Indeterminate(complaint(at, &output)));
-        }
         if output.status != 0 {
             // Nothing was changed, but the entry was written. It is taken back, and with it whatever stood
             // before: better no cut than another than was asked for.
             self.heal_at(at).await?;
             return Err(CapabilityError::NotDone(complaint(at, &output)));
         }
-        let listed = nft::listed(&output.text());
-        if listed != sources.iter().copied().collect() {
+        let installed = nft::sources(&output.text());
+        if installed != sources.iter().copied().collect() {
             let name = &at.node.name;
-            let message = format!("{name}: told to drop {sources:?}, but drops {listed:?}");
+            let message = format!("{name}: told to drop {sources:?}, but drops {installed:?}");
             return Err(CapabilityError::Indeterminate(message));
         }
-        Ok(json!(listed))
+        Ok(json!(installed))
     }
 
     /// Deletes the rules of one node and sees that they are gone. Returns what they dropped, unless

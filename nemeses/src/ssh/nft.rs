@@ -12,9 +12,6 @@ use std::net::IpAddr;
 /// The table's family and name.
 const TABLE: &str = "inet gainsay";
 
-/// The exit status of [`cut`] when the table was installed but could not be listed.
-pub(super) const NOT_LISTED: i32 = 93;
-
 /// A script that checks that we may and can make the table, and changes nothing.
 pub(super) fn check() -> String {
     let rules = table(&[
@@ -25,11 +22,9 @@ pub(super) fn check() -> String {
 }
 
 /// A script that replaces the table, in one transaction, by one that drops packets from these addresses;
-/// and lists it as it then is. Fails with [`NOT_LISTED`] only after it was replaced, and with anything
-/// else only if nothing was changed.
+/// and prints what the kernel then says that it has (`-e`). Either all of it is done, or nothing.
 pub(super) fn cut(sources: &[IpAddr]) -> String {
-    let rules = table(sources);
-    format!("nft '{rules}' && {{ nft list table {TABLE} || (exit {NOT_LISTED}); }}")
+    format!("nft -e '{}'", table(sources))
 }
 
 /// A script that prints the counter of dropped packets, if the table is there.
@@ -37,12 +32,12 @@ pub(super) fn count() -> String {
     format!("nft list counter {TABLE} dropped")
 }
 
-/// A script that deletes the table, sees that it is gone, and prints the last count.
+/// A script that deletes the table, sees that it is gone (either the kernel says that it deleted it, or it
+/// is not there), and prints the last count.
 pub(super) fn heal() -> String {
     format!(
-        "counted=$(nft list counter {TABLE} dropped 2>/dev/null); {}; {} && \
-         printf '%s\\n' \"$counted\"",
-        undo(),
+        "counted=$(nft list counter {TABLE} dropped 2>/dev/null); \
+         {{ nft delete table {TABLE} 2>/dev/null || {}; }} && printf '%s\\n' \"$counted\"",
         verify()
     )
 }
@@ -62,28 +57,22 @@ pub(super) fn verify() -> String {
 
 /// The table, as one transaction: made if it is not there so that it can be deleted, and made anew.
 fn table(sources: &[IpAddr]) -> String {
-    let family = |six: bool| {
-        let addresses = sources.iter().filter(|address| address.is_ipv6() == six);
-        let addresses: Vec<String> = addresses.map(IpAddr::to_string).collect();
-        addresses.join(", ")
-    };
     let mut rules = format!("add table {TABLE}; delete table {TABLE}; table {TABLE} {{\n");
     rules.push_str("counter dropped { }\nchain input {\n");
     rules.push_str("type filter hook input priority filter - 10; policy accept;\n");
-    for (protocol, addresses) in [("ip", family(false)), ("ip6", family(true))] {
-        if !addresses.is_empty() {
-            let rule = format!("{protocol} saddr {{ {addresses} }} counter name dropped drop");
-            let _ = writeln!(rules, "{rule}");
-        }
+    for address in sources {
+        let protocol = if address.is_ipv6() { "ip6" } else { "ip" };
+        let rule = format!("{protocol} saddr {address} counter name dropped drop");
+        let _ = writeln!(rules, "{rule}");
     }
     rules.push_str("}\n}");
     rules
 }
 
-/// The addresses in a listing of the table.
-pub(super) fn listed(listing: &str) -> BTreeSet<IpAddr> {
-    let separator = |c: char| c.is_whitespace() || ",{}".contains(c);
-    let words = listing.split(separator);
+/// The addresses that packets are dropped from, in what the kernel says.
+pub(super) fn sources(listing: &str) -> BTreeSet<IpAddr> {
+    let rules = listing.lines().filter(|line| line.contains("drop"));
+    let words = rules.flat_map(str::split_whitespace);
     words.filter_map(|word| word.parse().ok()).collect()
 }
 
@@ -109,8 +98,9 @@ mod tests {
 counter dropped { }
 chain input {
 type filter hook input priority filter - 10; policy accept;
-ip saddr { 10.0.0.2, 10.0.0.3 } counter name dropped drop
-ip6 saddr { fd00::2 } counter name dropped drop
+ip saddr 10.0.0.2 counter name dropped drop
+ip6 saddr fd00::2 counter name dropped drop
+ip saddr 10.0.0.3 counter name dropped drop
 }
 }"
         );
@@ -133,16 +123,15 @@ ip6 saddr { fd00::2 } counter name dropped drop
 	counter dropped {
 		packets 17 bytes 1428
 	}
-
-	chain input {
-		type filter hook input priority filter - 10; policy accept;
-		ip saddr { 10.0.0.2, 10.0.0.3 } counter name \"dropped\" drop
-		ip6 saddr 2001:db8::1 counter name \"dropped\" drop
-	}
 }";
         assert_eq!(packets(listing), Some(17));
-        let addresses: Vec<String> = listed(listing).iter().map(IpAddr::to_string).collect();
-        assert_eq!(addresses, ["10.0.0.2", "10.0.0.3", "2001:db8::1"]);
+        let said = "add table inet gainsay
+add chain inet gainsay input { type filter hook input priority filter - 10; policy accept; }
+add rule inet gainsay input ip saddr 10.0.0.3 counter name \"dropped\" drop
+add rule inet gainsay input ip6 saddr 2001:db8::1 counter name \"dropped\" drop
+# new generation 5 by process 6051 (nft)";
+        let addresses: Vec<String> = sources(said).iter().map(IpAddr::to_string).collect();
+        assert_eq!(addresses, ["10.0.0.3", "2001:db8::1"]);
         assert_eq!(packets(""), None);
         assert_eq!(packets("packets many"), None);
     }
