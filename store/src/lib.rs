@@ -10,7 +10,8 @@
 
 mod event;
 mod history;
-mod line;
+pub mod jsonl;
+mod load;
 pub mod recorder;
 mod run;
 #[cfg(test)]
@@ -18,7 +19,8 @@ mod testing;
 
 pub use event::{Event, EventType, Name, OpError, Process};
 pub use history::{History, HistoryError, Operation, Outcome};
-pub use line::write_event;
+pub use jsonl::write_event;
+pub use load::{LoadError, Loaded, Place, load_history};
 pub use recorder::{Draft, Observer, Recorder, Stamp};
 pub use run::{RunError, RunFolder};
 pub use serde_json::{Value, json};

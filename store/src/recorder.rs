@@ -35,7 +35,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::event::{Event, EventType, Name, Process};
-use crate::line::write_event;
+use crate::jsonl::write_event;
 
 /// Events move through the queue in vectors of this many: under the size at which the allocator asks
 /// the kernel for each, and large enough that a batch costs one write.

@@ -1,0 +1,21 @@
+//! Histories as JSON lines: the format of `history.jsonl`.
+//!
+//! One event a line, in order:
+//!
+//! ```text
+//! {"index":0,"time":123456789,"process":3,"type":"invoke","f":"read","key":7,"value":null}
+//! ```
+//!
+//! Files from elsewhere may lack `index` (then the position is taken), `time` (0) and `value`
+//! (`null`), may hold blank lines, Windows line ends and fields that we do not know. They may not
+//! hold a line that is no event: it is better to stop than to judge a history with a hole.
+//!
+//! The one exception is the end. A controller that was killed leaves a last line without a line feed,
+//! cut anywhere. It is dropped, and [`Events::torn`] says so.
+
+mod parse;
+mod read;
+mod write;
+
+pub use read::{Events, Limits, Torn, read_events};
+pub use write::write_event;
