@@ -112,17 +112,17 @@ struct Fields {
 }
 
 impl Fields {
-    fn read(&mut self, name: &str, scan: &mut Scanner, names: &mut Names) -> Option<()> {
+    fn read(&mut self, name: &[u8], scan: &mut Scanner, names: &mut Names) -> Option<()> {
         match name {
-            "index" => once(&mut self.index, scan.unsigned()?),
-            "time" => once(&mut self.time, scan.unsigned()?),
-            "process" => once(&mut self.process, scan.process(names)?),
-            "type" => once(&mut self.kind, scan.kind()?),
-            "f" => once(&mut self.f, names.intern(scan.string()?)),
-            "key" => once(&mut self.key, scan.value(FAST_DEPTH_MAX)?),
-            "value" => once(&mut self.value, scan.value(FAST_DEPTH_MAX)?),
-            "error" => once(&mut self.error, scan.value(FAST_DEPTH_MAX)?),
-            "node" => once(&mut self.node, names.intern(scan.string()?)),
+            b"index" => once(&mut self.index, scan.unsigned()?),
+            b"time" => once(&mut self.time, scan.unsigned()?),
+            b"process" => once(&mut self.process, scan.process(names)?),
+            b"type" => once(&mut self.kind, scan.kind()?),
+            b"f" => once(&mut self.f, names.intern(scan.text()?)),
+            b"key" => once(&mut self.key, scan.value(FAST_DEPTH_MAX)?),
+            b"value" => once(&mut self.value, scan.value(FAST_DEPTH_MAX)?),
+            b"error" => once(&mut self.error, scan.value(FAST_DEPTH_MAX)?),
+            b"node" => once(&mut self.node, names.intern(scan.text()?)),
             _ => scan.value(FAST_DEPTH_MAX).map(drop),
         }
     }
@@ -153,6 +153,7 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     /// The next byte that is not white space, taken.
+    #[inline]
     fn next_token(&mut self) -> Option<u8> {
         let byte = self.peek_token()?;
         self.rest = &self.rest[1..];
@@ -160,6 +161,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte that is not white space, left in place.
+    #[inline]
     fn peek_token(&mut self) -> Option<u8> {
         loop {
             match self.rest {
@@ -179,23 +181,33 @@ impl<'a> Scanner<'a> {
     }
 
     /// A string of printable ASCII without escapes.
-    fn string(&mut self) -> Option<&'a str> {
+    #[inline]
+    fn string(&mut self) -> Option<&'a [u8]> {
         self.token(b'"')?;
         let plain = |byte: &u8| matches!(byte, 0x20..=0x7e) && *byte != b'"' && *byte != b'\\';
         let length = self.rest.iter().position(|byte| !plain(byte))?;
         let (text, rest) = self.rest.split_at(length);
         self.rest = rest.strip_prefix(b"\"")?;
-        std::str::from_utf8(text).ok()
+        Some(text)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.string()?).ok()
     }
 
     /// A whole number of at most 18 digits, not negative.
+    #[inline]
     fn unsigned(&mut self) -> Option<u64> {
         self.peek_token()?;
-        let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit());
+        let digits = self
+            .rest
+            .iter()
+            .take(19)
+            .map(|byte| byte.wrapping_sub(b'0'));
         let mut length = 0;
         let mut number = 0u64;
-        for digit in digits.take(19) {
-            number = number * 10 + u64::from(digit - b'0');
+        for digit in digits.take_while(|digit| *digit < 10) {
+            number = number * 10 + u64::from(digit);
             length += 1;
         }
         let leading_zero = length > 1 && self.rest[0] == b'0';
@@ -214,7 +226,7 @@ impl<'a> Scanner<'a> {
         if self.peek_token()? != b'"' {
             return self.unsigned().map(Process::Client);
         }
-        match self.string()? {
+        match self.text()? {
             name @ "nemesis" => Some(Process::Nemesis(names.intern(name))),
             text => match text.strip_prefix("nemesis/")? {
                 "" => None,
@@ -225,10 +237,10 @@ impl<'a> Scanner<'a> {
 
     fn kind(&mut self) -> Option<EventType> {
         match self.string()? {
-            "invoke" => Some(EventType::Invoke),
-            "ok" => Some(EventType::Ok),
-            "fail" => Some(EventType::Fail),
-            "info" => Some(EventType::Info),
+            b"invoke" => Some(EventType::Invoke),
+            b"ok" => Some(EventType::Ok),
+            b"fail" => Some(EventType::Fail),
+            b"info" => Some(EventType::Info),
             _ => None,
         }
     }
@@ -238,7 +250,7 @@ impl<'a> Scanner<'a> {
             b'n' => self.word(b"null", Value::Null),
             b't' => self.word(b"true", Value::Bool(true)),
             b'f' => self.word(b"false", Value::Bool(false)),
-            b'"' => self.string().map(Value::from),
+            b'"' => self.text().map(Value::from),
             b'[' => self.array(depth.checked_sub(1)?),
             b'{' => self.object(depth.checked_sub(1)?),
             b'-' => {
@@ -285,7 +297,7 @@ impl<'a> Scanner<'a> {
             return Some(Value::Object(map));
         }
         loop {
-            let name = self.string()?;
+            let name = self.text()?;
             self.token(b':')?;
             map.insert(name.to_owned(), self.value(depth)?);
             match self.next_token()? {

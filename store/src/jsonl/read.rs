@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -244,7 +245,13 @@ impl Part {
     fn make_room(&mut self, size: u64, sample: u64) {
         let expected = size.saturating_mul(SAMPLE as u64) / sample.max(1);
         let expected = usize::try_from(expected + expected / 20).unwrap_or(0);
-        let _ = self.events.try_reserve(expected.saturating_sub(SAMPLE));
+        if self
+            .events
+            .try_reserve(expected.saturating_sub(SAMPLE))
+            .is_ok()
+        {
+            prefer_huge_pages(self.events.spare_capacity_mut());
+        }
     }
 
     fn read_line(&mut self, line: Line, first: bool, names: &mut Names) -> Result<(), Stop> {
@@ -279,6 +286,22 @@ fn what(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     text.strip_suffix(&place).unwrap_or(&text).to_owned()
+}
+
+/// Asks the kernel for huge pages where a large history will stand. Filling it would otherwise take
+/// a page fault for every 24 events, and half of the time that loading takes.
+fn prefer_huge_pages(room: &mut [MaybeUninit<Event>]) {
+    const PAGE: usize = 4096;
+    let bytes = size_of_val(room);
+    let start = room.as_mut_ptr().addr().next_multiple_of(PAGE);
+    let end = (room.as_mut_ptr().addr() + bytes) / PAGE * PAGE;
+    if end > start {
+        // SAFETY: the pages lie within memory that is borrowed here, and the advice changes how it
+        // is backed, not what it holds. Where the kernel refuses, nothing is lost but time.
+        unsafe {
+            libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE);
+        }
+    }
 }
 
 /// A line, without its line feed.
