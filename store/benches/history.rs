@@ -58,8 +58,8 @@ const WORKERS: u64 = 100;
 const ROUNDS: usize = 5;
 
 fn main() {
-    let millions = std::env::args().filter_map(|arg| arg.parse::<f64>().ok());
-    let operations = (millions.last().unwrap_or(1.0) * 1e6) as u64;
+    let mut millions = std::env::args().filter_map(|arg| arg.parse::<f64>().ok());
+    let operations = (millions.next_back().unwrap_or(1.0) * 1e6) as u64;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
 

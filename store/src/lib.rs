@@ -10,7 +10,9 @@
 
 mod event;
 mod history;
+pub mod import;
 pub mod jsonl;
+mod lint;
 mod load;
 pub mod recorder;
 mod run;
@@ -19,7 +21,9 @@ mod testing;
 
 pub use event::{Event, EventType, Name, OpError, Process};
 pub use history::{History, HistoryError, Operation, Outcome};
+pub use import::{Format, ImportOptions, detect, load_any};
 pub use jsonl::write_event;
+pub use lint::{Finding, Problem, lint};
 pub use load::{LoadError, Loaded, Place, load_history};
 pub use recorder::{Draft, Observer, Recorder, Stamp};
 pub use run::{RunError, RunFolder};

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::history::{History, HistoryError};
-use crate::jsonl::{Events, Limits, Torn, read_events};
+use crate::import::Format;
+use crate::jsonl::{Limits, Torn, read_events};
 
 /// A place in a text file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,18 @@ pub struct Place {
     pub line: u64,
     /// In bytes, from 1.
     pub column: u64,
+}
+
+impl Place {
+    /// The place of a byte in a text.
+    pub(crate) fn of(text: &[u8], offset: usize) -> Place {
+        let before = &text[..offset.min(text.len())];
+        let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        Place {
+            line: memchr::memchr_iter(b'\n', before).count() as u64 + 1,
+            column: (before.len() - line_start) as u64 + 1,
+        }
+    }
 }
 
 /// Why a history could not be loaded.
@@ -38,6 +51,13 @@ pub enum LoadError {
         /// What is wrong.
         message: String,
     },
+    /// It looks like no format that is known.
+    #[error(
+        "{}: not recognised as a history; name its format with --format (one of {})",
+        .0.display(),
+        Format::ALL.map(Format::name).join(", ")
+    )]
+    Unrecognised(PathBuf),
     /// Its events make no history.
     #[error("{}: {source}", path.display())]
     History {
@@ -55,20 +75,8 @@ pub struct Loaded {
     pub history: History,
     /// The last line, if it was cut.
     pub torn: Option<Torn>,
-}
-
-impl Loaded {
-    /// Pairs the events of a file.
-    pub(crate) fn new(events: Events, path: &Path) -> Result<Loaded, LoadError> {
-        let history = History::new(events.events).map_err(|source| LoadError::History {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Loaded {
-            history,
-            torn: events.torn,
-        })
-    }
+    /// What was mended to make it pair, a sentence each, for a person.
+    pub notes: Vec<String>,
 }
 
 /// Loads a `history.jsonl`.
@@ -77,5 +85,14 @@ impl Loaded {
 /// When it cannot be read, at the first line that is no event, or when invocations and completions do
 /// not pair.
 pub fn load_history(path: &Path) -> Result<Loaded, LoadError> {
-    Loaded::new(read_events(path, Limits::default())?, path)
+    let events = read_events(path, Limits::default())?;
+    let history = History::new(events.events).map_err(|source| LoadError::History {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Loaded {
+        history,
+        torn: events.torn,
+        notes: Vec::new(),
+    })
 }

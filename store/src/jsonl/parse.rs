@@ -47,7 +47,7 @@ pub(super) fn parse_event(line: &[u8], names: &mut Names) -> Result<Event, serde
 
 /// An event as anyone may have written it.
 #[derive(Deserialize)]
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     index: Option<u64>,
     time: Option<u64>,
     process: Process,
@@ -63,19 +63,33 @@ struct Line<'a> {
     node: Option<std::borrow::Cow<'a, str>>,
 }
 
+impl Line<'_> {
+    /// The event, with an index if it came without one.
+    pub(crate) fn event(self, index: u64, names: &mut Names) -> Event {
+        Event {
+            index: self.index.unwrap_or(index),
+            time: self.time.unwrap_or(0),
+            process: self.process,
+            kind: self.kind,
+            f: names.intern(&self.f),
+            key: self.key,
+            value: self.value,
+            error: self.error,
+            node: self.node.map(|node| names.intern(&node)),
+        }
+    }
+}
+
 fn slow(line: &[u8], names: &mut Names) -> Result<Event, serde_json::Error> {
     let line: Line = serde_json::from_slice(line)?;
-    Ok(Event {
-        index: line.index.unwrap_or(NO_INDEX),
-        time: line.time.unwrap_or(0),
-        process: line.process,
-        kind: line.kind,
-        f: names.intern(&line.f),
-        key: line.key,
-        value: line.value,
-        error: line.error,
-        node: line.node.map(|node| names.intern(&node)),
-    })
+    Ok(line.event(NO_INDEX, names))
+}
+
+/// What serde says, without its own idea of the place.
+pub(crate) fn what_is_wrong(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 /// The event, or `None` if this parser does not understand the line.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::parse::{NO_INDEX, Names, parse_event};
+use super::parse::{NO_INDEX, Names, parse_event, what_is_wrong};
 use crate::event::Event;
 use crate::load::{LoadError, Place};
 
@@ -79,13 +79,21 @@ pub fn read_events(path: &Path, limits: Limits) -> Result<Events, LoadError> {
     };
     let file = File::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
-    let parts = if metadata.is_file() {
-        read_parts(&file, metadata.len(), limits)
+    if metadata.is_file() {
+        join(read_parts(&file, metadata.len(), limits), path)
     } else {
         // A pipe has no positions.
-        vec![Part::read(&file, 0..u64::MAX, 0, limits)]
-    };
-    join(parts, path)
+        read_from(&file, path, limits)
+    }
+}
+
+/// Reads the events of a source from its beginning to its end. `path` names it in errors.
+pub(crate) fn read_from(
+    source: impl Read,
+    path: &Path,
+    limits: Limits,
+) -> Result<Events, LoadError> {
+    join(vec![Part::read(source, 0..u64::MAX, 0, limits)], path)
 }
 
 /// Splits a file where lines begin, and reads each part on its own thread.
@@ -275,17 +283,10 @@ impl Part {
             }
             Err(error) => Err(Stop::Line {
                 column: (error.column() as u64).max(1),
-                message: what(&error),
+                message: what_is_wrong(&error),
             }),
         }
     }
-}
-
-/// What serde says, without its own idea of the line.
-fn what(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 /// Asks the kernel for huge pages where a large history will stand. Filling it would otherwise take
@@ -411,8 +412,7 @@ mod tests {
     };
 
     fn read(bytes: &[u8]) -> Result<Events, LoadError> {
-        let part = Part::read(bytes, 0..u64::MAX, 0, LIMITS);
-        join(vec![part], Path::new("h.jsonl"))
+        read_from(bytes, Path::new("h.jsonl"), LIMITS)
     }
 
     fn lines(events: &[Event]) -> Vec<u8> {
@@ -556,7 +556,7 @@ mod tests {
             let bytes = lines(&events);
             let cut = &bytes[..at.index(bytes.len())];
             let limits = Limits { line_max: 1 << 20, ..LIMITS };
-            let read = join(vec![Part::read(cut, 0..u64::MAX, 0, limits)], Path::new("h")).unwrap();
+            let read = read_from(cut, Path::new("h.jsonl"), limits).unwrap();
             let whole = memchr::memchr_iter(b'\n', cut).count();
             // A line that lacks nothing but its line feed is whole.
             let complete = whole + usize::from(!cut.is_empty() && bytes[cut.len()..].starts_with(b"\n"));

@@ -1,0 +1,571 @@
+//! Jepsen's histories: maps of EDN, one after another or all in one vector.
+//!
+//! ```text
+//! {:index 0, :time 3291485317, :type :invoke, :process 0, :f :write, :value 3}
+//! ```
+//!
+//! # Read
+//!
+//! Keywords become strings. Of an operation's other keys only `:key`, `:error` and `:node` are kept.
+//! What Jepsen's own tools tolerate is tolerated: no `:index` (the position), no `:time` or a negative
+//! one (0), no `:f` (`txn`, as in Elle's examples), no `:process` (0), no `:value` (absent).
+//!
+//! An independent key's `[k v]` looks like any vector of two, so it is taken apart only when it is
+//! tagged as a tuple or when the caller says so ([`ImportOptions::keyed`]).
+//!
+//! Jepsen's one nemesis marks beginnings and ends alike with `:info`; they are told apart when the
+//! history is [mended](super::mend). An `:f` like `:partition/start`, as we write it, is the event
+//! `start` of the fault `partition`.
+//!
+//! # Written
+//!
+//! The same way round, one map a line. What EDN has two notations for is written as Jepsen would:
+//! types and functions as keywords, the functions of a transaction's micro-operations too, and the
+//! keys of maps as integers or keywords where they look like them.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::ImportOptions;
+use super::edn::{Edn, EdnError, Reader};
+use crate::event::{Event, EventType, Process};
+use crate::jsonl::{Events, Names, Torn};
+use crate::load::{LoadError, Place};
+
+/// The function of an operation that does not say it.
+const DEFAULT_F: &str = "txn";
+
+/// Reads the events of a text.
+pub(super) fn read(text: &str, path: &Path, options: ImportOptions) -> Result<Events, LoadError> {
+    let mut reader = Reader::new(text);
+    let mut converter = Converter::new(options);
+    let mut all = Events::default();
+    let failed = |error: EdnError| LoadError::Format {
+        path: path.to_owned(),
+        place: Place::of(text.as_bytes(), error.offset),
+        message: error.message,
+    };
+    let close = reader.enter().map_err(failed)?;
+    loop {
+        if let Some(close) = close
+            && reader.leave(close).map_err(failed)?
+        {
+            break;
+        }
+        let offset = reader.next_offset().map_err(failed)?;
+        let value = match reader.next_value() {
+            Ok(Some(value)) => value,
+            Ok(None) if close.is_none() => return Ok(all),
+            Ok(None) => {
+                return Err(failed(EdnError {
+                    offset,
+                    message: "the text ends before the history's vector does".to_owned(),
+                    cut: true,
+                }));
+            }
+            // Maps that stand alone were appended as they happened.
+            Err(error) if error.cut && close.is_none() && !all.events.is_empty() => {
+                all.torn = Some(Torn {
+                    line: Place::of(text.as_bytes(), offset).line,
+                    bytes: text.len() - offset,
+                });
+                return Ok(all);
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let event = converter.event(&value, all.events.len() as u64);
+        let event = event.map_err(|message| {
+            failed(EdnError {
+                offset,
+                message,
+                cut: false,
+            })
+        })?;
+        all.events.push(event);
+    }
+    let offset = reader.next_offset().map_err(failed)?;
+    match reader.next_value().map_err(failed)? {
+        None => Ok(all),
+        Some(_) => Err(failed(EdnError {
+            offset,
+            message: "something follows the history's vector".to_owned(),
+            cut: false,
+        })),
+    }
+}
+
+/// Reads the events of a history that is already EDN, such as one inside of a test case.
+///
+/// # Errors
+/// What is wrong with the first value that is no operation.
+pub fn events_of(history: &Edn, options: ImportOptions) -> Result<Vec<Event>, String> {
+    let operations = history
+        .elements()
+        .ok_or("a history is a vector of operations")?;
+    let mut converter = Converter::new(options);
+    let numbered = operations.iter().zip(0..);
+    numbered
+        .map(|(operation, position)| converter.event(operation, position))
+        .collect()
+}
+
+/// Makes events of maps.
+struct Converter {
+    options: ImportOptions,
+    names: Names,
+}
+
+impl Converter {
+    fn new(options: ImportOptions) -> Converter {
+        Converter {
+            options,
+            names: Names::default(),
+        }
+    }
+
+    fn event(&mut self, operation: &Edn, position: u64) -> Result<Event, String> {
+        if !matches!(operation, Edn::Map(_) | Edn::Tagged(_, _)) {
+            return Err("an operation is a map".to_owned());
+        }
+        let (mut process, mut f) = (self.process(operation)?, self.f(operation)?);
+        if let (Process::Nemesis(_), Some((fault, activity))) = (&process, f.split_once('/')) {
+            process = Process::Nemesis(self.names.intern(fault));
+            f = activity.to_owned();
+        }
+        let (key, value) = self.key_and_value(operation, &process)?;
+        let error = operation.get("error").map(Edn::to_json).transpose()?;
+        let node = operation.get("node").and_then(Edn::text);
+        Ok(Event {
+            index: unsigned(operation, "index")?.unwrap_or(position),
+            time: unsigned(operation, "time")?.unwrap_or(0),
+            process,
+            kind: kind(operation)?,
+            f: self.names.intern(&f),
+            key: key.filter(|key| !key.is_null()),
+            value,
+            error: error.filter(|error| !error.is_null()),
+            node: node.map(|node| self.names.intern(node)),
+        })
+    }
+
+    fn process(&mut self, operation: &Edn) -> Result<Process, String> {
+        match operation.get("process") {
+            None | Some(Edn::Nil) => Ok(Process::Client(0)),
+            Some(Edn::Int(n)) if *n >= 0 => Ok(Process::Client(*n as u64)),
+            Some(Edn::Big(text)) => match text.parse() {
+                Ok(n) => Ok(Process::Client(n)),
+                Err(_) => Err(format!("{text} is no process number")),
+            },
+            Some(Edn::Keyword(name)) => Ok(Process::Nemesis(self.names.intern(name))),
+            Some(other) => Err(format!("a :process is a number or :nemesis, not {other:?}")),
+        }
+    }
+
+    fn f(&self, operation: &Edn) -> Result<String, String> {
+        match operation.get("f") {
+            None | Some(Edn::Nil) => Ok(DEFAULT_F.to_owned()),
+            Some(f) => match f.text() {
+                Some(text) => Ok(text.to_owned()),
+                None => Ok(f.to_json()?.to_string()),
+            },
+        }
+    }
+
+    fn key_and_value(
+        &self,
+        operation: &Edn,
+        process: &Process,
+    ) -> Result<(Option<Value>, Value), String> {
+        let key = operation.get("key").map(Edn::to_json).transpose()?;
+        let Some(value) = operation.get("value") else {
+            return Ok((key, Value::Null));
+        };
+        let tagged = matches!(value, Edn::Tagged(tag, _) if tag.to_lowercase().ends_with("tuple"));
+        let keyed = tagged || self.options.keyed && process.is_client() && *value != Edn::Nil;
+        if !keyed {
+            return Ok((key, value.to_json()?));
+        }
+        match value.elements() {
+            Some([key, value]) => Ok((Some(key.to_json()?), value.to_json()?)),
+            _ => Err("the :value of a keyed operation is [key value]".to_owned()),
+        }
+    }
+}
+
+fn kind(operation: &Edn) -> Result<EventType, String> {
+    match operation.get("type").and_then(Edn::text) {
+        Some("invoke") => Ok(EventType::Invoke),
+        Some("ok") => Ok(EventType::Ok),
+        Some("fail") => Ok(EventType::Fail),
+        Some("info") => Ok(EventType::Info),
+        Some(other) => Err(format!(
+            "a :type is :invoke, :ok, :fail or :info, not {other:?}"
+        )),
+        None => Err("the operation has no :type".to_owned()),
+    }
+}
+
+/// A number that is not negative; Jepsen writes -1 for one that is not known.
+fn unsigned(operation: &Edn, keyword: &str) -> Result<Option<u64>, String> {
+    match operation.get(keyword) {
+        None | Some(Edn::Nil) => Ok(None),
+        Some(Edn::Int(n)) => Ok(u64::try_from(*n).ok()),
+        Some(Edn::Big(text)) => match text.parse() {
+            Ok(n) => Ok(Some(n)),
+            Err(_) => Err(format!("{text} is too large for :{keyword}")),
+        },
+        Some(other) => Err(format!(":{keyword} is a whole number, not {other:?}")),
+    }
+}
+
+/// Appends an event as one line of EDN, as Jepsen would write it.
+///
+/// A keyed operation's value becomes `[key value]`. All of a fault's events become `:info` of the
+/// process `:nemesis`, its name a part of `:f`, as in `:partition/start`.
+pub fn write_edn(out: &mut String, event: &Event) {
+    // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        "{{:index {}, :time {}, :type ",
+        event.index, event.time
+    );
+    match &event.process {
+        Process::Client(n) => {
+            let _ = write!(out, ":{}, :process {n}, :f ", event.kind.as_str());
+            write_name(out, &event.f);
+        }
+        Process::Nemesis(name) if &**name == "nemesis" => {
+            out.push_str(":info, :process :nemesis, :f ");
+            write_name(out, &event.f);
+        }
+        Process::Nemesis(name) => {
+            out.push_str(":info, :process :nemesis, :f ");
+            if is_name(name) && is_name(&event.f) {
+                let _ = write!(out, ":{name}/{}", event.f);
+            } else {
+                write_string(out, &format!("{name}/{}", event.f));
+            }
+        }
+    }
+    out.push_str(", :value ");
+    if let Some(key) = &event.key {
+        out.push('[');
+        write_value(out, key);
+        out.push(' ');
+        write_argument(out, event);
+        out.push(']');
+    } else {
+        write_argument(out, event);
+    }
+    if let Some(error) = &event.error {
+        out.push_str(", :error ");
+        write_tagged(out, error);
+    }
+    if let Some(node) = &event.node {
+        out.push_str(", :node ");
+        write_string(out, node);
+    }
+    out.push_str("}\n");
+}
+
+/// A value, or a transaction: a vector of micro-operations.
+fn write_argument(out: &mut String, event: &Event) {
+    match &event.value {
+        Value::Array(micro_operations) if &*event.f == DEFAULT_F => {
+            write_vector(out, micro_operations, write_tagged);
+        }
+        value => write_value(out, value),
+    }
+}
+
+/// A vector whose first element says what it is: a micro-operation, an error.
+fn write_tagged(out: &mut String, value: &Value) {
+    match value {
+        Value::String(name) => write_name(out, name),
+        Value::Array(parts) => match parts.split_first() {
+            Some((Value::String(name), rest)) => {
+                out.push('[');
+                write_name(out, name);
+                for part in rest {
+                    out.push(' ');
+                    write_value(out, part);
+                }
+                out.push(']');
+            }
+            _ => write_value(out, value),
+        },
+        value => write_value(out, value),
+    }
+}
+
+fn write_value(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("nil"),
+        Value::Bool(_) => {
+            let _ = write!(out, "{value}");
+        }
+        Value::Number(number) => {
+            let _ = write!(out, "{number}");
+            if number.is_u64() && !number.is_i64() {
+                out.push('N');
+            }
+        }
+        Value::String(text) => write_string(out, text),
+        Value::Array(values) => write_vector(out, values, write_value),
+        Value::Object(map) => {
+            out.push('{');
+            for (at, (key, value)) in map.iter().enumerate() {
+                if at > 0 {
+                    out.push_str(", ");
+                }
+                let integer = key.parse::<i64>().is_ok_and(|n| n.to_string() == *key);
+                if integer {
+                    out.push_str(key);
+                } else {
+                    write_name(out, key);
+                }
+                out.push(' ');
+                write_value(out, value);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn write_vector(out: &mut String, values: &[Value], write: fn(&mut String, &Value)) {
+    out.push('[');
+    for (at, value) in values.iter().enumerate() {
+        if at > 0 {
+            out.push(' ');
+        }
+        write(out, value);
+    }
+    out.push(']');
+}
+
+/// A keyword, or a string where no keyword can say it.
+fn write_name(out: &mut String, name: &str) {
+    if is_name(name) {
+        out.push(':');
+        out.push_str(name);
+    } else {
+        write_string(out, name);
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.?!*+<>=".contains(&byte))
+}
+
+fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0'..='\x1f' => {
+                let _ = write!(out, "\\u{:04x}", char as u32);
+            }
+            char => out.push(char),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::{any_event, any_value, event};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const KEYED: ImportOptions = ImportOptions { keyed: true };
+    const PLAIN: ImportOptions = ImportOptions { keyed: false };
+
+    fn events(text: &str, options: ImportOptions) -> Events {
+        read(text, Path::new("h.edn"), options).unwrap()
+    }
+
+    #[track_caller]
+    fn error(text: &str) -> String {
+        read(text, Path::new("h.edn"), PLAIN)
+            .unwrap_err()
+            .to_string()
+    }
+
+    const LINES: &str = "{:index 5, :time 7, :type :invoke, :process 1, :f :write, :value 3}\n\
+                         #jepsen.history.Op{:index 6 :type :fail :process 1 :f :write :value 3 \
+                         :error [:timeout \"x\"] :node \"n1\", :clock-offsets {}}\n";
+
+    #[test]
+    fn maps_alone_in_a_vector_and_in_a_list_are_one_history() {
+        let alone = events(LINES, PLAIN).events;
+        assert_eq!(alone[0].time, 7);
+        assert_eq!((alone[1].index, alone[1].time), (6, 0));
+        assert_eq!(alone[1].error, Some(json!(["timeout", "x"])));
+        assert_eq!(alone[1].error_class(), Some("timeout"));
+        assert_eq!(alone[1].node.as_deref(), Some("n1"));
+        assert_eq!(events(&format!("[{LINES}] ; end"), PLAIN).events, alone);
+        assert_eq!(events(&format!("; hello\n({LINES})"), PLAIN).events, alone);
+    }
+
+    #[test]
+    fn what_is_missing_is_filled_in() {
+        let read = events(
+            "[{:type :invoke, :value [[:r 1 nil]]} {:type :ok :time -1 :index -1}]",
+            PLAIN,
+        );
+        assert_eq!(&*read.events[0].f, "txn");
+        assert_eq!(read.events[0].process, Process::Client(0));
+        assert_eq!((read.events[1].index, read.events[1].time), (1, 0));
+        assert_eq!(read.events[1].value, Value::Null);
+    }
+
+    #[test]
+    fn tuples_are_taken_apart_when_tagged_or_asked_for() {
+        let text = "{:type :invoke, :process 0, :f :cas, :value [7 [1 2]]}\n\
+                    {:type :info, :process :nemesis, :f :start, :value [1 2]}\n\
+                    {:type :invoke, :process 1, :f :read, :value #jepsen.independent.Tuple[7 nil]}\n\
+                    {:type :invoke, :process 2, :f :read}";
+        let keys = |options| -> Vec<_> {
+            events(text, options)
+                .events
+                .into_iter()
+                .map(|e| (e.key, e.value))
+                .collect()
+        };
+        let seven = Some(json!(7));
+        assert_eq!(
+            keys(KEYED),
+            [
+                (seven.clone(), json!([1, 2])),
+                (None, json!([1, 2])),
+                (seven.clone(), Value::Null),
+                (None, Value::Null)
+            ]
+        );
+        assert_eq!(
+            keys(PLAIN),
+            [
+                (None, json!([7, [1, 2]])),
+                (None, json!([1, 2])),
+                (seven, Value::Null),
+                (None, Value::Null)
+            ]
+        );
+        let wrong = read(
+            "{:type :ok, :process 0, :f :read, :value 3}",
+            Path::new("h.edn"),
+            KEYED,
+        );
+        assert_eq!(
+            wrong.unwrap_err().to_string(),
+            "h.edn:1:1: the :value of a keyed operation is [key value]"
+        );
+    }
+
+    #[test]
+    fn the_last_of_maps_that_stand_alone_may_be_torn() {
+        let cut = &LINES[..LINES.len() - 20];
+        let read = events(cut, PLAIN);
+        assert_eq!(read.events.len(), 1);
+        assert_eq!(read.torn.map(|torn| torn.line), Some(2));
+        assert_eq!(error(&format!("[{cut}")), "h.edn:2:19: no '}' closes this");
+        assert_eq!(
+            error(&format!("[{LINES}")),
+            "h.edn:3:1: the text ends before the history's vector does"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        assert_eq!(
+            error("\n {:type :okay}"),
+            "h.edn:2:2: a :type is :invoke, :ok, :fail or :info, not \"okay\""
+        );
+        assert_eq!(
+            error("[{:process 1}]"),
+            "h.edn:1:2: the operation has no :type"
+        );
+        assert_eq!(error("[7]"), "h.edn:1:2: an operation is a map");
+        assert_eq!(
+            error("[] []"),
+            "h.edn:1:4: something follows the history's vector"
+        );
+        assert_eq!(
+            error("{:type :ok :process -1}"),
+            "h.edn:1:1: a :process is a number or :nemesis, not Int(-1)"
+        );
+    }
+
+    #[test]
+    fn events_are_written_as_jepsen_would() {
+        let line = |text: &str| {
+            let event: Event = serde_json::from_str(text).unwrap();
+            let mut out = String::new();
+            write_edn(&mut out, &event);
+            out
+        };
+        assert_eq!(
+            line(
+                r#"{"index":1,"time":2,"process":3,"type":"ok","f":"txn","key":7,"value":[["append","x",1],["r",2,[1]]],"node":"n1"}"#
+            ),
+            "{:index 1, :time 2, :type :ok, :process 3, :f :txn, :value [7 [[:append \"x\" 1] [:r 2 [1]]]], :node \"n1\"}\n"
+        );
+        assert_eq!(
+            line(
+                r#"{"index":1,"process":"nemesis/kill","type":"ok","f":"start","value":{"n1":"killed","2":null}}"#
+            ),
+            "{:index 1, :time 0, :type :info, :process :nemesis, :f :kill/start, :value {2 nil, :n1 \"killed\"}}\n"
+        );
+        assert_eq!(
+            line(
+                r#"{"index":1,"process":3,"type":"info","f":"read","value":null,"error":["timeout","a\nb"]}"#
+            ),
+            "{:index 1, :time 0, :type :info, :process 3, :f :read, :value nil, :error [:timeout \"a\\nb\"]}\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(event in any_event().prop_filter("a client's", Event::is_client)) {
+            let mut text = String::new();
+            write_edn(&mut text, &event);
+            let options = ImportOptions { keyed: event.key.is_some() };
+            let read = &events(&text, options).events[0];
+            prop_assert_eq!(read, &event);
+        }
+
+        #[test]
+        fn a_fault_is_read_back_as_info(name in "[a-z][a-z-]{0,8}", f in "[a-z]{1,8}", value in any_value()) {
+            let mut event = event(0, 0, EventType::Info, &f, value);
+            event.process = Process::Nemesis(name.into());
+            let mut text = String::new();
+            write_edn(&mut text, &event);
+            prop_assert_eq!(&events(&text, PLAIN).events[0], &event);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(text in ".{0,80}") {
+            let _ = read(&text, Path::new("h.edn"), KEYED);
+        }
+
+        #[test]
+        fn a_damaged_history_never_panics(at in any::<prop::sample::Index>(), junk in r#"[\[\](){}#:"\\ a-z0-9]{0,4}"#) {
+            let mut text = LINES.to_owned();
+            let at = at.index(text.len());
+            text.replace_range(at..at + 1, &junk);
+            let _ = read(&text, Path::new("h.edn"), PLAIN);
+        }
+    }
+}
