@@ -21,7 +21,7 @@ mod testing;
 
 pub use event::{Event, EventType, Name, OpError, Process};
 pub use history::{History, HistoryError, Operation, Outcome};
-pub use import::{Format, ImportOptions, detect, load_any};
+pub use import::{Format, ImportOptions, detect, load_any, load_bytes};
 pub use jsonl::write_event;
 pub use lint::{Finding, Problem, lint};
 pub use load::{LoadError, Loaded, Place, load_history};

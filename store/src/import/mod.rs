@@ -83,7 +83,7 @@ pub fn detect(beginning: &[u8]) -> Option<Format> {
 }
 
 /// Bytes that are looked at to recognise a format.
-const BEGINNING: u64 = 64 << 10;
+const BEGINNING: usize = 64 << 10;
 
 /// Loads a history in a format, or in the one that it looks like.
 ///
@@ -94,7 +94,24 @@ pub fn load_any(
     format: Option<Format>,
     options: ImportOptions,
 ) -> Result<Loaded, LoadError> {
-    let events = read_any(path, format, options)?;
+    pair(read_any(path, format, options)?, path)
+}
+
+/// Loads a history from memory, as [`load_any`] does from a file. `name` stands for it in errors.
+///
+/// # Errors
+/// As [`load_any`].
+pub fn load_bytes(
+    bytes: &[u8],
+    name: &Path,
+    format: Option<Format>,
+    options: ImportOptions,
+) -> Result<Loaded, LoadError> {
+    let format = recognise(bytes, name, format)?;
+    pair(read_bytes(bytes, name, format, options)?, name)
+}
+
+fn pair(events: Events, path: &Path) -> Result<Loaded, LoadError> {
     let (mended, notes) = mend::mend(events.events);
     let history = History::new(mended).map_err(|source| LoadError::History {
         path: path.to_owned(),
@@ -105,6 +122,12 @@ pub fn load_any(
         torn: events.torn,
         notes,
     })
+}
+
+fn recognise(bytes: &[u8], path: &Path, format: Option<Format>) -> Result<Format, LoadError> {
+    let beginning = &bytes[..bytes.len().min(BEGINNING)];
+    let format = format.or_else(|| detect(beginning));
+    format.ok_or_else(|| LoadError::Unrecognised(path.to_owned()))
 }
 
 /// Reads the events of a history as they stand, for instance to [`lint`](crate::lint()) them.
@@ -123,11 +146,10 @@ pub fn read_any(
     let mut file = File::open(path).map_err(io)?;
     let mut bytes = Vec::new();
     (&mut file)
-        .take(BEGINNING)
+        .take(BEGINNING as u64)
         .read_to_end(&mut bytes)
         .map_err(io)?;
-    let format = format.or_else(|| detect(&bytes));
-    let format = format.ok_or_else(|| LoadError::Unrecognised(path.to_owned()))?;
+    let format = recognise(&bytes, path, format)?;
     if format == Format::JsonLines && file.rewind().is_ok() {
         return jsonl::read_events(path, Limits::default());
     }
@@ -155,5 +177,87 @@ fn read_bytes(
         Format::Json => json::read(text, path),
         Format::Edn => jepsen::read(text, path, options),
         Format::JepsenLog => porcupine::read(text, path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn formats_are_recognised_by_their_beginning() {
+        for (text, format) in [
+            ("", Some(Format::JsonLines)),
+            (" \n{ \"process\": 0", Some(Format::JsonLines)),
+            ("\u{feff}{\"index\":0", Some(Format::JsonLines)),
+            ("[\n {\"type\"", Some(Format::Json)),
+            ("{:type :invoke}", Some(Format::Edn)),
+            ("[{:type :invoke}]", Some(Format::Edn)),
+            ("; a comment\n[", Some(Format::Edn)),
+            ("({:type", Some(Format::Edn)),
+            ("#jepsen.history.Op{:index 0", Some(Format::Edn)),
+            ("[]", Some(Format::Edn)),
+            (
+                "INFO  jepsen.util - 4\t:invoke\t:read\tnil",
+                Some(Format::JepsenLog),
+            ),
+            ("r(1,2,3,4)", None),
+            ("hello", None),
+            ("\u{0}\u{1}", None),
+        ] {
+            assert_eq!(detect(text.as_bytes()), format, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_and_its_bytes_are_the_same_history() {
+        let text = "{\"process\":0,\"type\":\"invoke\",\"f\":\"read\"}\n\
+                    {\"process\":0,\"type\":\"ok\",\"f\":\"read\",\"value\":1}\n\
+                    {\"process\":0,\"type\":\"ok\",\"f\":\"read\",\"value\":2}\n{\"pro";
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("h");
+        std::fs::write(&path, text).unwrap();
+        let options = ImportOptions::default();
+        let from_file = load_any(&path, None, options).unwrap();
+        let from_bytes = load_bytes(text.as_bytes(), &path, None, options).unwrap();
+        for loaded in [from_file, from_bytes] {
+            assert_eq!(loaded.history.events().len(), 2);
+            assert_eq!(
+                loaded.torn.map(|torn| (torn.line, torn.bytes)),
+                Some((4, 5))
+            );
+            assert_eq!(loaded.notes.len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_no_history_is_refused_by_name() {
+        let load =
+            |text: &[u8]| load_bytes(text, Path::new("x.bin"), None, ImportOptions::default());
+        assert_eq!(
+            load(b"hello").unwrap_err().to_string(),
+            "x.bin: not recognised as a history; name its format with --format (one of jsonl, json, edn, jepsen-log)"
+        );
+        assert_eq!(
+            load(b"{:a\n \xff").unwrap_err().to_string(),
+            "x.bin:2:2: this is no UTF-8"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..100),
+            format in prop::sample::select(&Format::ALL[..]),
+            start in prop::sample::select(&["", "[", "{:type :ok ", "{\"process\":0,", porcupine::MARKER][..]),
+        ) {
+            let bytes = [start.as_bytes(), &bytes].concat();
+            let options = ImportOptions { keyed: true };
+            let _ = load_bytes(&bytes, Path::new("x"), Some(format), options);
+            let _ = load_bytes(&bytes, Path::new("x"), None, options);
+        }
     }
 }

@@ -1,44 +1,22 @@
-//! Jepsen's histories: maps of EDN, one after another or all in one vector.
-//!
-//! ```text
-//! {:index 0, :time 3291485317, :type :invoke, :process 0, :f :write, :value 3}
-//! ```
-//!
-//! # Read
-//!
-//! Keywords become strings. Of an operation's other keys only `:key`, `:error` and `:node` are kept.
-//! What Jepsen's own tools tolerate is tolerated: no `:index` (the position), no `:time` or a negative
-//! one (0), no `:f` (`txn`, as in Elle's examples), no `:process` (0), no `:value` (absent).
-//!
-//! An independent key's `[k v]` looks like any vector of two, so it is taken apart only when it is
-//! tagged as a tuple or when the caller says so ([`ImportOptions::keyed`]).
-//!
-//! Jepsen's one nemesis marks beginnings and ends alike with `:info`; they are told apart when the
-//! history is [mended](super::mend). An `:f` like `:partition/start`, as we write it, is the event
-//! `start` of the fault `partition`.
-//!
-//! # Written
-//!
-//! The same way round, one map a line. What EDN has two notations for is written as Jepsen would:
-//! types and functions as keywords, the functions of a transaction's micro-operations too, and the
-//! keys of maps as integers or keywords where they look like them.
+//! Reading.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::ImportOptions;
-use super::edn::{Edn, EdnError, Reader};
+use super::DEFAULT_F;
 use crate::event::{Event, EventType, Process};
+use crate::import::ImportOptions;
+use crate::import::edn::{Edn, EdnError, Reader};
 use crate::jsonl::{Events, Names, Torn};
 use crate::load::{LoadError, Place};
 
-/// The function of an operation that does not say it.
-const DEFAULT_F: &str = "txn";
-
 /// Reads the events of a text.
-pub(super) fn read(text: &str, path: &Path, options: ImportOptions) -> Result<Events, LoadError> {
+pub(in crate::import) fn read(
+    text: &str,
+    path: &Path,
+    options: ImportOptions,
+) -> Result<Events, LoadError> {
     let mut reader = Reader::new(text);
     let mut converter = Converter::new(options);
     let mut all = Events::default();
@@ -220,172 +198,11 @@ fn unsigned(operation: &Edn, keyword: &str) -> Result<Option<u64>, String> {
     }
 }
 
-/// Appends an event as one line of EDN, as Jepsen would write it.
-///
-/// A keyed operation's value becomes `[key value]`. All of a fault's events become `:info` of the
-/// process `:nemesis`, its name a part of `:f`, as in `:partition/start`.
-pub fn write_edn(out: &mut String, event: &Event) {
-    // Writing to a string cannot fail.
-    let _ = write!(
-        out,
-        "{{:index {}, :time {}, :type ",
-        event.index, event.time
-    );
-    match &event.process {
-        Process::Client(n) => {
-            let _ = write!(out, ":{}, :process {n}, :f ", event.kind.as_str());
-            write_name(out, &event.f);
-        }
-        Process::Nemesis(name) if &**name == "nemesis" => {
-            out.push_str(":info, :process :nemesis, :f ");
-            write_name(out, &event.f);
-        }
-        Process::Nemesis(name) => {
-            out.push_str(":info, :process :nemesis, :f ");
-            if is_name(name) && is_name(&event.f) {
-                let _ = write!(out, ":{name}/{}", event.f);
-            } else {
-                write_string(out, &format!("{name}/{}", event.f));
-            }
-        }
-    }
-    out.push_str(", :value ");
-    if let Some(key) = &event.key {
-        out.push('[');
-        write_value(out, key);
-        out.push(' ');
-        write_argument(out, event);
-        out.push(']');
-    } else {
-        write_argument(out, event);
-    }
-    if let Some(error) = &event.error {
-        out.push_str(", :error ");
-        write_tagged(out, error);
-    }
-    if let Some(node) = &event.node {
-        out.push_str(", :node ");
-        write_string(out, node);
-    }
-    out.push_str("}\n");
-}
-
-/// A value, or a transaction: a vector of micro-operations.
-fn write_argument(out: &mut String, event: &Event) {
-    match &event.value {
-        Value::Array(micro_operations) if &*event.f == DEFAULT_F => {
-            write_vector(out, micro_operations, write_tagged);
-        }
-        value => write_value(out, value),
-    }
-}
-
-/// A vector whose first element says what it is: a micro-operation, an error.
-fn write_tagged(out: &mut String, value: &Value) {
-    match value {
-        Value::String(name) => write_name(out, name),
-        Value::Array(parts) => match parts.split_first() {
-            Some((Value::String(name), rest)) => {
-                out.push('[');
-                write_name(out, name);
-                for part in rest {
-                    out.push(' ');
-                    write_value(out, part);
-                }
-                out.push(']');
-            }
-            _ => write_value(out, value),
-        },
-        value => write_value(out, value),
-    }
-}
-
-fn write_value(out: &mut String, value: &Value) {
-    match value {
-        Value::Null => out.push_str("nil"),
-        Value::Bool(_) => {
-            let _ = write!(out, "{value}");
-        }
-        Value::Number(number) => {
-            let _ = write!(out, "{number}");
-            if number.is_u64() && !number.is_i64() {
-                out.push('N');
-            }
-        }
-        Value::String(text) => write_string(out, text),
-        Value::Array(values) => write_vector(out, values, write_value),
-        Value::Object(map) => {
-            out.push('{');
-            for (at, (key, value)) in map.iter().enumerate() {
-                if at > 0 {
-                    out.push_str(", ");
-                }
-                let integer = key.parse::<i64>().is_ok_and(|n| n.to_string() == *key);
-                if integer {
-                    out.push_str(key);
-                } else {
-                    write_name(out, key);
-                }
-                out.push(' ');
-                write_value(out, value);
-            }
-            out.push('}');
-        }
-    }
-}
-
-fn write_vector(out: &mut String, values: &[Value], write: fn(&mut String, &Value)) {
-    out.push('[');
-    for (at, value) in values.iter().enumerate() {
-        if at > 0 {
-            out.push(' ');
-        }
-        write(out, value);
-    }
-    out.push(']');
-}
-
-/// A keyword, or a string where no keyword can say it.
-fn write_name(out: &mut String, name: &str) {
-    if is_name(name) {
-        out.push(':');
-        out.push_str(name);
-    } else {
-        write_string(out, name);
-    }
-}
-
-fn is_name(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.?!*+<>=".contains(&byte))
-}
-
-fn write_string(out: &mut String, text: &str) {
-    out.push('"');
-    for char in text.chars() {
-        match char {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\0'..='\x1f' => {
-                let _ = write!(out, "\\u{:04x}", char as u32);
-            }
-            char => out.push(char),
-        }
-    }
-    out.push('"');
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::testing::{any_event, any_value, event};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -508,53 +325,7 @@ mod tests {
         );
     }
 
-    #[test]
-    fn events_are_written_as_jepsen_would() {
-        let line = |text: &str| {
-            let event: Event = serde_json::from_str(text).unwrap();
-            let mut out = String::new();
-            write_edn(&mut out, &event);
-            out
-        };
-        assert_eq!(
-            line(
-                r#"{"index":1,"time":2,"process":3,"type":"ok","f":"txn","key":7,"value":[["append","x",1],["r",2,[1]]],"node":"n1"}"#
-            ),
-            "{:index 1, :time 2, :type :ok, :process 3, :f :txn, :value [7 [[:append \"x\" 1] [:r 2 [1]]]], :node \"n1\"}\n"
-        );
-        assert_eq!(
-            line(
-                r#"{"index":1,"process":"nemesis/kill","type":"ok","f":"start","value":{"n1":"killed","2":null}}"#
-            ),
-            "{:index 1, :time 0, :type :info, :process :nemesis, :f :kill/start, :value {2 nil, :n1 \"killed\"}}\n"
-        );
-        assert_eq!(
-            line(
-                r#"{"index":1,"process":3,"type":"info","f":"read","value":null,"error":["timeout","a\nb"]}"#
-            ),
-            "{:index 1, :time 0, :type :info, :process 3, :f :read, :value nil, :error [:timeout \"a\\nb\"]}\n"
-        );
-    }
-
     proptest! {
-        #[test]
-        fn what_is_written_is_read_back(event in any_event().prop_filter("a client's", Event::is_client)) {
-            let mut text = String::new();
-            write_edn(&mut text, &event);
-            let options = ImportOptions { keyed: event.key.is_some() };
-            let read = &events(&text, options).events[0];
-            prop_assert_eq!(read, &event);
-        }
-
-        #[test]
-        fn a_fault_is_read_back_as_info(name in "[a-z][a-z-]{0,8}", f in "[a-z]{1,8}", value in any_value()) {
-            let mut event = event(0, 0, EventType::Info, &f, value);
-            event.process = Process::Nemesis(name.into());
-            let mut text = String::new();
-            write_edn(&mut text, &event);
-            prop_assert_eq!(&events(&text, PLAIN).events[0], &event);
-        }
-
         #[test]
         fn random_bytes_never_panic(text in ".{0,80}") {
             let _ = read(&text, Path::new("h.edn"), KEYED);
