@@ -6,6 +6,15 @@
 //! An **event** is one line of the history: an `invoke`, `ok`, `fail` or `info`. An **operation** is
 //! an invocation together with its completion. Counts and rates are always of operations.
 //!
+//! | to | use |
+//! | --- | --- |
+//! | write a history as it happens | [`Recorder`] |
+//! | make, find and fill a run folder | [`RunFolder`] |
+//! | load a `history.jsonl` of ours | [`load_history`] |
+//! | load a history from anywhere | [`load_any`], [`import`] |
+//! | write Jepsen's EDN | [`import::write_edn`] |
+//! | see what is wrong with a record | [`lint()`] |
+//!
 //! This crate knows nothing of networks, clients or checkers, and pulls in no async runtime.
 
 mod event;
