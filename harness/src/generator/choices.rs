@@ -24,6 +24,21 @@ pub(super) fn soonest(best: Option<Planned>, wake: Option<Nanos>) -> Peek {
     }
 }
 
+/// One of several generators. It hears of completions also when it is done, since its last operations
+/// end only then.
+struct Member {
+    generator: BoxGenerator,
+    done: bool,
+}
+
+fn members(generators: impl IntoIterator<Item = BoxGenerator>) -> Vec<Member> {
+    let member = |generator| Member {
+        generator,
+        done: false,
+    };
+    generators.into_iter().map(member).collect()
+}
+
 /// Operations from any of the generators, the soonest first; done when all are done. Updates go to all.
 ///
 /// Of operations for the same time, the one goes first whose thread's turn it is; between several for
@@ -45,8 +60,7 @@ where
 
 pub(super) struct Any {
     seed: Seed,
-    /// Those that are not done.
-    generators: Vec<Option<BoxGenerator>>,
+    members: Vec<Member>,
     shortest: bool,
     counts: Counts,
     chosen: usize,
@@ -59,7 +73,7 @@ impl Any {
     {
         Any {
             seed,
-            generators: generators.into_iter().map(Some).collect(),
+            members: members(generators),
             shortest,
             counts: Counts::default(),
             chosen: 0,
@@ -86,15 +100,18 @@ impl Generator for Any {
         let mut best: Option<Best> = None;
         let mut wake = None;
         let mut done = true;
-        for at in 0..self.generators.len() {
-            let Some(generator) = &mut self.generators[at] else {
+        for at in 0..self.members.len() {
+            let member = &mut self.members[at];
+            if member.done {
+                if self.shortest {
+                    return Peek::Done;
+                }
                 continue;
-            };
-            match generator.peek(ctx) {
+            }
+            match member.generator.peek(ctx) {
                 Peek::Done => {
-                    self.generators[at] = None;
+                    member.done = true;
                     if self.shortest {
-                        self.generators.clear();
                         return Peek::Done;
                     }
                     continue;
@@ -137,14 +154,12 @@ impl Generator for Any {
 
     fn accept(&mut self, ctx: &Context<'_>, planned: &Planned) {
         self.counts.add(planned.thread);
-        if let Some(Some(generator)) = self.generators.get_mut(self.chosen) {
-            generator.accept(ctx, planned);
-        }
+        self.members[self.chosen].generator.accept(ctx, planned);
     }
 
     fn update(&mut self, ctx: &Context<'_>, update: &Update<'_>) {
-        for generator in self.generators.iter_mut().flatten() {
-            generator.update(ctx, update);
+        for member in &mut self.members {
+            member.generator.update(ctx, update);
         }
     }
 }
@@ -161,7 +176,7 @@ where
 {
     Mix {
         seed,
-        generators: generators.into_iter().map(Some).collect(),
+        members: members(generators),
         counts: Counts::default(),
         chosen: 0,
     }
@@ -169,71 +184,81 @@ where
 
 struct Mix {
     seed: Seed,
-    /// Those that are not done.
-    generators: Vec<Option<BoxGenerator>>,
+    members: Vec<Member>,
     counts: Counts,
     chosen: usize,
 }
 
 impl Mix {
-    /// Asks the generators in the thread's random order until one has an operation.
-    fn draw(&mut self, ctx: &Context<'_>, thread: Thread) -> Peek {
+    fn done(&self) -> bool {
+        self.members.iter().all(|member| member.done)
+    }
+
+    /// Asks the generators in the thread's random order until one has an operation for it. If none has,
+    /// but one has an operation for another thread, that is the error.
+    fn draw(&mut self, ctx: &Context<'_>, thread: Thread) -> Result<Peek, (usize, Planned)> {
         let count = self.counts.get(thread);
         let mut rng = self.seed.child(thread as u64).child(count).rng();
         // Generators that are done are drawn, too, and passed over: so the choices do not depend on
         // when one ended.
-        let mut untried: SmallVec<[u32; 16]> = (0..self.generators.len() as u32).collect();
+        let mut untried: SmallVec<[u32; 16]> = (0..self.members.len() as u32).collect();
         let mut wake = None;
         let mut other: Option<(usize, Planned)> = None;
         while !untried.is_empty() {
             let at = untried.swap_remove(rng.random_range(0..untried.len())) as usize;
-            let Some(generator) = &mut self.generators[at] else {
+            let member = &mut self.members[at];
+            if member.done {
                 continue;
-            };
-            match generator.peek(ctx) {
-                Peek::Done => self.generators[at] = None,
+            }
+            match member.generator.peek(ctx) {
+                Peek::Done => member.done = true,
                 Peek::Pending => {}
                 Peek::Wait(time) => wake = earlier(wake, time),
                 Peek::Op(planned) if planned.thread == thread => {
                     self.chosen = at;
-                    return Peek::Op(planned);
+                    return Ok(Peek::Op(planned));
                 }
-                // Some generator may not serve this thread: its offer is for when none does.
                 Peek::Op(planned) => {
                     other.get_or_insert((at, planned));
                 }
             }
         }
         match other {
-            Some((at, planned)) => {
-                self.chosen = at;
-                Peek::Op(planned)
-            }
-            None if self.generators.iter().all(Option::is_none) => Peek::Done,
-            None => soonest(None, wake),
+            Some(other) => Err(other),
+            None if self.done() => Ok(Peek::Done),
+            None => Ok(soonest(None, wake)),
         }
     }
 }
 
 impl Generator for Mix {
     fn peek(&mut self, ctx: &Context<'_>) -> Peek {
-        match ctx.turn() {
-            Some(thread) => self.draw(ctx, thread),
-            None if self.generators.iter().all(Option::is_none) => Peek::Done,
-            None => Peek::Pending,
-        }
+        let Some(thread) = ctx.turn() else {
+            return if self.done() {
+                Peek::Done
+            } else {
+                Peek::Pending
+            };
+        };
+        let drawn = self.draw(ctx, thread).or_else(|(_, planned)| {
+            // None serves that thread, so it is another's turn: by the chances of that one.
+            let next = planned.thread;
+            self.draw(&Context { next, ..*ctx }, next)
+        });
+        drawn.unwrap_or_else(|(at, planned)| {
+            self.chosen = at;
+            Peek::Op(planned)
+        })
     }
 
     fn accept(&mut self, ctx: &Context<'_>, planned: &Planned) {
         self.counts.add(planned.thread);
-        if let Some(generator) = &mut self.generators[self.chosen] {
-            generator.accept(ctx, planned);
-        }
+        self.members[self.chosen].generator.accept(ctx, planned);
     }
 
     fn update(&mut self, ctx: &Context<'_>, update: &Update<'_>) {
-        for generator in self.generators.iter_mut().flatten() {
-            generator.update(ctx, update);
+        for member in &mut self.members {
+            member.generator.update(ctx, update);
         }
     }
 }
@@ -247,6 +272,8 @@ mod tests {
     use crate::generator::testing::{call, count, fs, many, ns, rows, secs, times};
     use crate::generator::{GeneratorExt, concat, nothing, op, sleep};
     use crate::generators;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// `a` on thread 0 and `b` on thread 1, every 20 ns each.
     fn apart() -> Vec<BoxGenerator> {
@@ -363,6 +390,24 @@ mod tests {
             assert!((900..1100).contains(&n), "{f}: {n}");
         }
         assert_eq!(perfect(2, mix(Seed::new(1), [])), []);
+    }
+
+    #[test]
+    fn members_hear_of_their_last_operations() {
+        let counted = |f: &str| {
+            let heard = Arc::new(AtomicUsize::new(0));
+            let count = heard.clone();
+            let member = many(f).limit(3).on_update(move |_, _, _| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            (member.boxed(), heard)
+        };
+        let ((a, by_a), (b, by_b)) = (counted("a"), counted("b"));
+        assert_eq!(perfect(1, any(Seed::new(1), [a, b])).len(), 6);
+        let ((c, by_c), (d, by_d)) = (counted("c"), counted("d"));
+        assert_eq!(perfect(1, mix(Seed::new(1), [c, d])).len(), 6);
+        let heard = [by_a, by_b, by_c, by_d].map(|heard| heard.load(Ordering::Relaxed));
+        assert_eq!(heard, [6; 4]);
     }
 
     #[test]

@@ -218,6 +218,7 @@ mod tests {
     use crate::generators;
     use rand::RngExt;
     use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
     use store::{EventType, json};
 
     fn keys_of(steps: &[Step]) -> Vec<u64> {
@@ -351,25 +352,30 @@ mod tests {
 
     #[test]
     fn a_key_does_not_hear_of_the_last_key() {
-        // The last operation of key 0 is ok while key 1 is tried; that is no success of key 1.
-        let each = |_, key: &Value, _| match key.as_u64() {
-            Some(0) => many("a").limit(2).boxed(),
-            _ => many("b").until_ok().limit(6).boxed(),
+        // The last operation of key 0 ends while key 1 is worked on.
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let noted = heard.clone();
+        let each = move |_, key: &Value, _| {
+            let noted = noted.clone();
+            let key = key.clone();
+            let watched = many("w").limit(2).on_update(move |_, _, update| {
+                noted
+                    .lock()
+                    .unwrap()
+                    .push((key.clone(), update.op.key.clone().unwrap()));
+            });
+            watched.boxed()
         };
-        let steps = simulate(roster(2), concurrent(Seed::new(1), 2, 0..2, each), |step| {
-            Ending {
-                latency: if step.thread == 0 { 10 } else { 25 },
-                kind: if *step.op.f == *"a" {
-                    EventType::Ok
-                } else {
-                    EventType::Fail
-                },
-            }
+        let all = concurrent(Seed::new(1), 2, 0..3, each);
+        let steps = simulate(roster(2), all, |step| Ending {
+            latency: if step.thread == 0 { 10 } else { 25 },
+            kind: EventType::Ok,
         });
-        let begun = steps
-            .unwrap()
-            .into_iter()
-            .filter(|s| s.kind == EventType::Invoke);
-        assert_eq!(begun.filter(|s| *s.op.f == *"b").count(), 6);
+        assert_eq!(steps.unwrap().len(), 12);
+        let heard = heard.lock().unwrap();
+        assert!(
+            !heard.is_empty() && heard.iter().all(|(of, key)| of == key),
+            "{heard:?}"
+        );
     }
 }

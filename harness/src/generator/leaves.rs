@@ -356,6 +356,15 @@ mod tests {
         distinct.dedup();
         assert!(distinct.len() > 3 && distinct.iter().all(|value| *value < 10));
         assert_eq!(threads(&steps), [0, 1, 2]);
+        let of = |thread| {
+            let of_thread: Vec<_> = steps
+                .iter()
+                .filter(|s| s.thread == thread)
+                .cloned()
+                .collect();
+            values(&of_thread)
+        };
+        assert_ne!(of(0), of(1));
     }
 
     #[test]

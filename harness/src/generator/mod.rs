@@ -67,6 +67,7 @@ use crate::time::Nanos;
 
 mod checks;
 mod choices;
+mod copies;
 mod counts;
 mod ext;
 pub mod independent;
@@ -87,11 +88,12 @@ mod transforms;
 
 pub(crate) use checks::problem;
 pub use choices::{any, mix, shortest_any};
+pub use copies::{each_process, each_thread};
 pub use ext::GeneratorExt;
 pub use leaves::{Call, Promise, from_fn, lazy, log, nothing, op, ops, promise, sleep};
 pub use occupancy::Occupancy;
 pub use pace::cycle_times;
-pub use routing::{clients_and_nemeses, each_process, each_thread, reserve};
+pub use routing::{clients_and_nemeses, reserve};
 pub use sequences::{concat, cycle, cycle_n, flip_flop, phases};
 pub use threads::ThreadSet;
 
@@ -227,7 +229,8 @@ pub trait Generator: Send {
     /// changed the operation itself.
     fn accept(&mut self, ctx: &Context<'_>, planned: &Planned);
 
-    /// Tells of a completed operation (of any thread of the context, also of other generators').
+    /// Tells of a completed operation (of any thread of the context, also of other generators'). May
+    /// come after `peek` answered `Done`.
     fn update(&mut self, _ctx: &Context<'_>, _update: &Update<'_>) {}
 }
 
