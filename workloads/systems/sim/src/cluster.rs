@@ -173,10 +173,14 @@ impl Cluster {
         match occurrence {
             Occurrence::Answer { request, answer } => self.deliver_answer(request, answer),
             Occurrence::Timer { node } => {
-                self.members[node].timer = Nanos::MAX;
-                if self.members[node].state == ProcessState::Running {
-                    self.members[node].replica.tick(self.now);
-                    self.settle(node);
+                let member = &mut self.members[node];
+                // Only the timer set last counts; a later one was set before it.
+                if member.timer == self.now {
+                    member.timer = Nanos::MAX;
+                    if member.state == ProcessState::Running {
+                        member.replica.tick(self.now);
+                        self.settle(node);
+                    }
                 }
             }
             Occurrence::Message { from, to, .. } => {
