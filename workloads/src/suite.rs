@@ -132,11 +132,6 @@ pub trait Suite: Send + Sync {
         Vec::new()
     }
 
-    /// The nodes to take where the user names none: a simulated system has some, a real one none.
-    fn default_nodes(&self) -> Vec<Name> {
-        Vec::new()
-    }
-
     /// The world that it runs in.
     fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError>;
 

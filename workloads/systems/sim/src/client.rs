@@ -1,12 +1,12 @@
 //! Clients of the simulated store.
 
 use async_trait::async_trait;
-use harness::client::{Client, ClientInfo, Completion, Connect, Invocation};
+use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op};
 use store::{Name, OpError};
 
 use crate::handle::Handle;
 use crate::machine::Command;
-use crate::message::NodeId;
+use crate::message::{NodeId, Refusal};
 
 /// Opens clients.
 pub(crate) struct Connector(pub(crate) Handle);
@@ -41,17 +41,23 @@ impl Client for SimClient {
             Err(why) => return Completion::fail(op.value.clone(), OpError::new("unsupported", why)),
         };
         let is_read = command.is_read();
-        let completion = match self.handle.request(self.node, command).await {
-            Ok(output) => output.raise(op),
-            Err(refusal) => {
-                let error = OpError::new(refusal.class, refusal.message);
-                // A read that was not answered did nothing, whatever became of it.
-                match refusal.certain || is_read {
-                    true => Completion::fail(op.value.clone(), error),
-                    false => Completion::info(op.value.clone(), error),
-                }
-            }
+        let (completion, answered) = match self.handle.request(self.node, command).await {
+            Ok(output) => (output.raise(op), true),
+            Err(refusal) => (refuse(op, refusal, is_read), refusal.answered),
         };
-        completion.from_node(self.name.clone())
+        match answered {
+            true => completion.from_node(self.name.clone()),
+            false => completion,
+        }
+    }
+}
+
+/// How a refused operation ends.
+fn refuse(op: &Op, refusal: Refusal, is_read: bool) -> Completion {
+    let error = OpError::new(refusal.class, refusal.message);
+    // A read that was not answered did nothing, whatever became of it.
+    match refusal.certain || is_read {
+        true => Completion::fail(op.value.clone(), error),
+        false => Completion::info(op.value.clone(), error),
     }
 }

@@ -21,12 +21,9 @@ use crate::network::Links;
 use crate::replica::{Effect, Replica};
 use crate::settings::Settings;
 
-const REFUSED: Refusal = Refusal::never("connection-refused", "nothing listens on the node");
-const RESET: Refusal = Refusal::unknown("connection-reset", "the node went away");
-
-/// How long a client waits before it believes that nothing listens, so that it does not ask again
-/// and again in vain.
-const REFUSED_AFTER: Nanos = 20_000_000;
+const REFUSED: Refusal =
+    Refusal::never("connection-refused", "nothing listens on the node").from_nobody();
+const RESET: Refusal = Refusal::unknown("connection-reset", "the node went away").from_nobody();
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -202,7 +199,7 @@ impl Cluster {
                 self.settle(node);
             }
             (ProcessState::Absent, Occurrence::Request { request, .. }) => {
-                self.answer(node, request, Err(REFUSED), REFUSED_AFTER);
+                self.answer(node, request, Err(REFUSED));
             }
             (ProcessState::Absent, _) => {}
         }
@@ -229,7 +226,7 @@ impl Cluster {
                     let from = node;
                     self.schedule(at, Occurrence::Message { from, to, message });
                 }
-                Effect::Answer(request, answer) => self.answer(node, request, answer, 0),
+                Effect::Answer(request, answer) => self.answer(node, request, answer),
             }
         }
         let member = &mut self.members[node];
@@ -242,8 +239,8 @@ impl Cluster {
     }
 
     /// Sends an answer to a client on its way.
-    fn answer(&mut self, node: NodeId, request: RequestId, answer: Answer, extra: Nanos) {
-        let at = self.now + extra + self.links.to_or_from_client(node);
+    fn answer(&mut self, node: NodeId, request: RequestId, answer: Answer) {
+        let at = self.now + self.links.to_or_from_client(node);
         self.schedule(at, Occurrence::Answer { request, answer });
     }
 
@@ -330,7 +327,7 @@ impl Cluster {
             .map(|(request, _)| *request)
             .collect();
         for request in cut_off {
-            self.answer(node, request, Err(RESET), 0);
+            self.answer(node, request, Err(RESET));
         }
     }
 

@@ -25,8 +25,8 @@ mod replica;
 mod settings;
 //mod suite;
 
-//#[cfg(test)]
-//mod tests;
+#[cfg(test)]
+mod tests;
 
 pub use bug::{Bug, CATALOGUE, Description};
 pub use settings::Settings;

@@ -34,6 +34,8 @@ pub(crate) struct Refusal {
     pub(crate) class: &'static str,
     /// The error, for a person.
     pub(crate) message: &'static str,
+    /// Whether it was a node that said so, and not the lack of one.
+    pub(crate) answered: bool,
 }
 
 impl Refusal {
@@ -43,6 +45,7 @@ impl Refusal {
             certain: true,
             class,
             message,
+            answered: true,
         }
     }
 
@@ -52,7 +55,14 @@ impl Refusal {
             certain: false,
             class,
             message,
+            answered: true,
         }
+    }
+
+    /// No node said so.
+    pub(crate) const fn from_nobody(mut self) -> Refusal {
+        self.answered = false;
+        self
     }
 }
 

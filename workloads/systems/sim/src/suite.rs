@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::time::{VirtualRuntime, nanos};
-use store::Name;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
     WorkloadInfo, World, WorldRequest, register,
@@ -66,6 +65,16 @@ fn settings(options: &Options) -> Result<Settings, BuildError> {
     })
 }
 
+fn known(workload: &str) -> Result<(), BuildError> {
+    match workload {
+        register::NAME => Ok(()),
+        other => Err(BuildError(format!(
+            "the simulated store has no workload `{other}`; it has `{}`",
+            register::NAME
+        ))),
+    }
+}
+
 impl Suite for SimSuite {
     fn name(&self) -> &str {
         "sim"
@@ -83,8 +92,17 @@ impl Suite for SimSuite {
         options()
     }
 
-    fn default_nodes(&self) -> Vec<Name> {
-        ["n1", "n2", "n3"].map(Name::from).to_vec()
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
+    fn claim(&self, _workload: &str, _options: &Options) -> Claim {
+        Claim {
+            model: "linearizable".into(),
+            source: "gainsay-sim, as it is without a bug: writes are committed by a majority of its \
+                     Raft log, reads are served by a read index"
+                .into(),
+        }
     }
 
     fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
@@ -107,17 +125,11 @@ impl Suite for SimSuite {
         let World::Simulated { connect, .. } = world else {
             return Err(BuildError("the simulated store runs in its own world".into()));
         };
+        known(request.workload)?;
         Ok(Plan {
             connect: connect.clone(),
             generator: register::generator(request)?,
             final_generator: None,
-            checkers: self.checkers(request.workload, request.options)?,
-            claim: Claim {
-                model: "linearizable".into(),
-                source: "the simulated store, no bug switched on: writes are committed by a \
-                         majority of its Raft log, reads by a read index (gainsay-sim)"
-                    .into(),
-            },
         })
     }
 
@@ -126,12 +138,7 @@ impl Suite for SimSuite {
         workload: &str,
         _options: &Options,
     ) -> Result<Vec<NamedChecker>, BuildError> {
-        match workload {
-            register::NAME => Ok(register::checkers()),
-            other => Err(BuildError(format!(
-                "the simulated store has no workload `{other}`; it has `{}`",
-                register::NAME
-            ))),
-        }
+        known(workload)?;
+        Ok(register::checkers())
     }
 }
