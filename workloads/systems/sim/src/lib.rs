@@ -23,11 +23,11 @@ mod message;
 mod network;
 mod replica;
 mod settings;
-//mod suite;
+mod suite;
 
 #[cfg(test)]
 mod tests;
 
 pub use bug::{Bug, CATALOGUE, Description};
 pub use settings::Settings;
-//pub use suite::SimSuite;
+pub use suite::SimSuite;
