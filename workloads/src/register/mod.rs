@@ -30,6 +30,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use checkers::linearizability::{self, Linearizable};
 use harness::client::Op;
 use harness::generator::{BoxGenerator, GeneratorExt, independent};
 use harness::seed::Rng;
@@ -106,7 +107,7 @@ pub fn options() -> Vec<OptionSpec> {
 pub fn checkers() -> Vec<NamedChecker> {
     vec![NamedChecker {
         name: "linearizable".into(),
-        make: Box::new(|| unimplemented!()),
+        make: Box::new(|| Box::new(Linearizable::new(linearizability::Options::default()))),
     }]
 }
 

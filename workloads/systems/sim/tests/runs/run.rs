@@ -14,17 +14,17 @@ use workloads::{BuildRequest, Suite, World, WorldRequest};
 
 /// What to run.
 #[derive(Clone, Debug)]
-pub struct Spec<'a> {
-    pub nodes: usize,
-    pub nemesis: &'a str,
-    pub time_limit: Duration,
-    pub options: Vec<(&'a str, &'a str)>,
-    pub seed: u64,
+pub(crate) struct Spec<'a> {
+    pub(crate) nodes: usize,
+    pub(crate) nemesis: &'a str,
+    pub(crate) time_limit: Duration,
+    pub(crate) options: Vec<(&'a str, &'a str)>,
+    pub(crate) seed: u64,
 }
 
 impl Spec<'_> {
     /// Three nodes, all faults, ten seconds, no bug.
-    pub fn new(seed: u64) -> Spec<'static> {
+    pub(crate) fn new(seed: u64) -> Spec<'static> {
         Spec {
             nodes: 3,
             nemesis: "partition,kill,pause",
@@ -36,7 +36,7 @@ impl Spec<'_> {
 }
 
 /// Runs it, and returns the history.
-pub fn run(spec: &Spec<'_>) -> Vec<Event> {
+pub(crate) fn run(spec: &Spec<'_>) -> Vec<Event> {
     let options = Options::read(&SimSuite.options(), spec.options.iter().copied()).unwrap();
     let names: Vec<Name> = (1..=spec.nodes).map(|n| format!("n{n}").into()).collect();
     let seed = Seed::new(spec.seed);
