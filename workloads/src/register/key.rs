@@ -12,8 +12,8 @@ use store::{EventType, OpError};
 /// How long a thread rests after an operation that was refused.
 const REST: Nanos = 50_000_000;
 
-/// Draws an operation from a random stream.
-pub(super) type Draw = Arc<dyn Fn(&mut Rng) -> Op + Send + Sync>;
+/// Draws an operation for a thread from a random stream.
+pub(super) type Draw = Arc<dyn Fn(Thread, &mut Rng) -> Op + Send + Sync>;
 
 /// When a key has had enough.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ impl Generator for KeyOperations {
         Peek::Op(Planned {
             time: ctx.time,
             thread,
-            op: (self.draw)(&mut stream.rng()),
+            op: (self.draw)(thread, &mut stream.rng()),
         })
     }
 

@@ -120,15 +120,20 @@ pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError>
         infos: options.integer("unknown-per-key") as u64,
     };
     let values = options.integer("values");
+    let nodes = request.node_names.len();
     let seed = request.seed.named(NAME);
+    // One table of draws serves all keys.
+    let draw: key::Draw = Arc::new(move |thread, rng: &mut Rng| {
+        match is_reader(thread % group, nodes, group) {
+            true => Op::new("read", Value::Null),
+            false => operation(rng, values),
+        }
+    });
     let keys = independent::concurrent(
         seed.named("keys"),
         group,
         (0_i64..).map(|key| json!(key)),
-        move |seed, _key, _group| {
-            let draw: key::Draw = Arc::new(move |rng: &mut Rng| operation(rng, values));
-            KeyOperations::new(seed, limits, draw).boxed()
-        },
+        move |seed, _key, _group| KeyOperations::new(seed, limits, draw.clone()).boxed(),
     );
     let rate = options.number("rate");
     Ok(match rate > 0.0 {
@@ -143,6 +148,7 @@ pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError>
 fn group_size(options: &Options, nodes: usize, workers: usize) -> Result<usize, BuildError> {
     let wanted = match options.integer_if("group-size") {
         Some(size) => size as usize,
+        None if workers.is_multiple_of(2 * nodes) => 2 * nodes,
         None => nodes.max(2).min(workers),
     };
     if wanted == 0 || !workers.is_multiple_of(wanted) {
@@ -152,6 +158,11 @@ fn group_size(options: &Options, nodes: usize, workers: usize) -> Result<usize, 
         )));
     }
     Ok(wanted)
+}
+
+/// Whether a thread of a group only reads: every second one on each node, where the group has two.
+fn is_reader(slot: usize, nodes: usize, group: usize) -> bool {
+    group >= 2 * nodes && (slot / nodes) % 2 == 1
 }
 
 /// Draws an operation.

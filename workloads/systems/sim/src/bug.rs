@@ -14,7 +14,7 @@ pub enum Bug {
     StaleLeader,
     /// Reads at the leader see writes that no majority has yet.
     DirtyReads,
-    /// A node sends a slow request to the leader again, and both copies are executed.
+    /// Some requests reach the leader twice, and both copies are executed.
     DuplicateApply,
     /// A node acknowledges log entries that it has not written to disk yet.
     UnsyncedLog,
@@ -66,9 +66,9 @@ pub const CATALOGUE: &[Description] = &[
     Description {
         bug: Bug::DuplicateApply,
         name: "duplicate-apply",
-        summary: "A node retries a request that was slow, nothing recognises the copy, and the \
-                  write happens twice: drivers and proxies with hidden retries (MongoDB \
-                  SERVER-48307).",
+        summary: "A connection between nodes breaks now and then, sends again what was not \
+                  acknowledged, and nothing recognises the copy, so that a write happens twice: \
+                  Kafka's producers before they were idempotent.",
         trigger: "none",
     },
     Description {

@@ -15,11 +15,12 @@ use harness::seed::Seed;
 use harness::time::Nanos;
 use store::Name;
 
+use crate::bug::Bug;
 use crate::machine::Command;
 use crate::message::{Answer, Message, NodeId, Refusal, RequestId};
 use crate::network::Links;
 use crate::replica::{Effect, Replica};
-use crate::settings::Settings;
+use crate::settings::{RESENT_AFTER, RESENT_SHARE, Settings};
 
 const REFUSED: Refusal =
     Refusal::never("connection-refused", "nothing listens on the node").from_nobody();
@@ -99,6 +100,7 @@ struct Outstanding {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     names: Vec<Name>,
+    settings: Arc<Settings>,
     now: Nanos,
     queue: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
@@ -125,6 +127,7 @@ impl Cluster {
         let mut cluster = Cluster {
             names: names.to_vec(),
             now: 0,
+            settings: settings.clone(),
             queue: BinaryHeap::new(),
             sequence: 0,
             members: (0..nodes).map(member).collect(),
@@ -222,9 +225,7 @@ impl Cluster {
         for effect in effects {
             match effect {
                 Effect::Send(to, message) => {
-                    let at = self.links.arrival(self.now, node, to);
-                    let from = node;
-                    self.schedule(at, Occurrence::Message { from, to, message });
+                    self.send(node, to, message);
                 }
                 Effect::Answer(request, answer) => self.answer(node, request, answer),
             }
@@ -236,6 +237,19 @@ impl Cluster {
             member.timer = tick;
             self.schedule(tick, Occurrence::Timer { node });
         }
+    }
+
+    /// Sends a message on its way.
+    fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
+        let at = self.links.arrival(self.now, from, to);
+        if self.settings.has(Bug::DuplicateApply)
+            && let Message::Forward { request, .. } = &message
+            && request.is_multiple_of(RESENT_SHARE)
+        {
+            let message = message.clone();
+            self.schedule(at + RESENT_AFTER, Occurrence::Message { from, to, message });
+        }
+        self.schedule(at, Occurrence::Message { from, to, message });
     }
 
     /// Sends an answer to a client on its way.

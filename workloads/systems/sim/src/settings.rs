@@ -9,20 +9,23 @@ use crate::bug::Bug;
 const MILLISECOND: Nanos = 1_000_000;
 
 /// How often a leader makes itself heard.
-pub(crate) const HEARTBEAT: Nanos = 50 * MILLISECOND;
+pub(crate) const HEARTBEAT: Nanos = 15 * MILLISECOND;
 
 /// A node that heard of no leader for a time drawn from this range stands for election.
-pub(crate) const ELECTION_TIMEOUT: Range<Nanos> = 150 * MILLISECOND..300 * MILLISECOND;
+pub(crate) const ELECTION_TIMEOUT: Range<Nanos> = 50 * MILLISECOND..100 * MILLISECOND;
 
 /// How long a node waits for a request to be executed before it tells the client that it does not
 /// know what became of it.
 pub(crate) const REQUEST_TIMEOUT: Nanos = 2 * ELECTION_TIMEOUT.end;
 
-/// With [`Bug::DuplicateApply`]: how long a node waits before it sends a request again.
-pub(crate) const RETRY_AFTER: Nanos = 20 * MILLISECOND;
+/// With [`Bug::DuplicateApply`]: one request in so many is sent again.
+pub(crate) const RESENT_SHARE: u64 = 16;
 
-/// With [`Bug::UnsyncedLog`]: how much of the log may be in the buffer, as a time.
-pub(crate) const FLUSH_INTERVAL: Nanos = 1_000 * MILLISECOND;
+/// With [`Bug::DuplicateApply`]: how long after the first copy the second one arrives.
+pub(crate) const RESENT_AFTER: Nanos = 40 * MILLISECOND;
+
+/// With [`Bug::UnsyncedLog`]: how often the log is written to disk.
+pub(crate) const FLUSH_INTERVAL: Nanos = 10_000 * MILLISECOND;
 
 /// Log entries in one message, at most.
 pub(crate) const MAX_BATCH: usize = 256;
@@ -45,6 +48,14 @@ impl Settings {
     /// Whether a bug is switched on.
     pub(crate) fn has(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
+    }
+
+    /// Whether the leader answers reads without asking anyone.
+    pub(crate) fn reads_at_leader(&self) -> bool {
+        matches!(
+            self.bug,
+            Some(Bug::LostWrites | Bug::StaleLeader | Bug::DirtyReads)
+        )
     }
 }
 

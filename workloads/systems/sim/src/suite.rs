@@ -39,7 +39,7 @@ fn options() -> Vec<OptionSpec> {
         name: "latency".into(),
         kind: OptionKind::Duration,
         default: Some("1500us".into()),
-        help: "How long a message takes, one way: the median over all links (100us to 20ms)".into(),
+        help: "How long a message takes, one way: the median over all links (100us to 5ms)".into(),
     };
     [vec![bug, latency], register::options()].concat()
 }
@@ -54,9 +54,9 @@ fn settings(options: &Options) -> Result<Settings, BuildError> {
     };
     let latency = options.duration("latency");
     // Beyond this a round trip comes near the heartbeat, and elections never end.
-    if !(Duration::from_micros(100)..=Duration::from_millis(20)).contains(&latency) {
+    if !(Duration::from_micros(100)..=Duration::from_millis(5)).contains(&latency) {
         return Err(BuildError(format!(
-            "--latency {latency:?} is out of range: 100us to 20ms"
+            "--latency {latency:?} is out of range: 100us to 5ms"
         )));
     }
     Ok(Settings {

@@ -112,7 +112,7 @@ impl Replica {
             return self.propose(now, request, command);
         }
         // A round that begins now proves that nobody else led before the read came.
-        let trusting = self.settings.has(Bug::StaleLeader);
+        let trusting = self.settings.reads_at_leader();
         leader.reads.push(PendingRead {
             origin,
             request,
@@ -134,7 +134,10 @@ impl Replica {
             command,
         });
         self.sync(now);
-        self.replicate();
+        // Asynchronous replication waits for the next heartbeat.
+        if !self.settings.has(Bug::LostWrites) {
+            self.replicate();
+        }
         self.progress();
     }
 

@@ -20,13 +20,16 @@ use rand::RngExt;
 use crate::bug::Bug;
 use crate::machine::{Command, Machine};
 use crate::message::{Answer, Entry, Index, Message, NodeId, Refusal, RequestId, Term};
-use crate::settings::{ELECTION_TIMEOUT, REQUEST_TIMEOUT, RETRY_AFTER, Settings};
+use crate::settings::{ELECTION_TIMEOUT, REQUEST_TIMEOUT, Settings};
 
 mod leader;
 mod log;
 
 use leader::Leader;
 use log::Log;
+
+const NO_LEADER: Refusal = Refusal::never("no-leader", "this node knows of no leader");
+const UNANSWERED: Refusal = Refusal::unknown("request-timeout", "no answer from the leader in time");
 
 /// What a replica wants done.
 #[derive(Debug)]
@@ -56,8 +59,8 @@ struct Memory {
     commit: Index,
     applied: Index,
     machine: Machine,
-    /// Requests of this node's own clients.
-    waiting: BTreeMap<RequestId, Waiting>,
+    /// Requests of this node's own clients, and until when they wait.
+    waiting: BTreeMap<RequestId, Nanos>,
 }
 
 #[derive(Debug)]
@@ -66,15 +69,6 @@ enum Role {
     /// Asking for votes; by node, who gave one.
     Candidate(Vec<bool>),
     Leader(Leader),
-}
-
-/// A request of a client of this node, not answered yet.
-#[derive(Debug)]
-struct Waiting {
-    command: Command,
-    deadline: Nanos,
-    /// When to send it again, with [`Bug::DuplicateApply`].
-    retry_at: Option<Nanos>,
 }
 
 /// One member of the cluster.
@@ -144,10 +138,8 @@ impl Replica {
             Role::Leader(leader) => leader.next_heartbeat,
             _ => self.memory.election_at,
         };
-        let requests = self.memory.waiting.values();
-        requests
-            .map(|waiting| waiting.retry_at.unwrap_or(waiting.deadline))
-            .fold(role, Nanos::min)
+        let requests = self.memory.waiting.values().copied();
+        requests.fold(role, Nanos::min)
     }
 
     /// Does what is due.
@@ -169,22 +161,10 @@ impl Replica {
             return;
         }
         let Some(leader) = self.memory.leader else {
-            let answer = Err(Refusal::never("no-leader", "this node knows of no leader"));
-            self.effects.push(Effect::Answer(request, answer));
+            self.effects.push(Effect::Answer(request, Err(NO_LEADER)));
             return;
         };
-        let retry = self.settings.has(Bug::DuplicateApply) && !command.is_read();
-        let waiting = Waiting {
-            command: command.clone(),
-            deadline: now + REQUEST_TIMEOUT,
-            retry_at: retry.then_some(now + RETRY_AFTER),
-        };
-        self.memory.waiting.insert(request, waiting);
-        self.pass_on(now, leader, request, command);
-    }
-
-    /// Gives a request to the leader, which may be this node.
-    fn pass_on(&mut self, now: Nanos, leader: NodeId, request: RequestId, command: Command) {
+        self.memory.waiting.insert(request, now + REQUEST_TIMEOUT);
         if leader == self.id {
             self.serve(now, self.id, request, command);
         } else {
@@ -202,25 +182,13 @@ impl Replica {
     }
 
     fn expire_requests(&mut self, now: Nanos) {
-        let due = |waiting: &Waiting| now >= waiting.retry_at.unwrap_or(waiting.deadline);
-        let due: Vec<RequestId> = (self.memory.waiting.iter())
-            .filter(|(_, waiting)| due(waiting))
+        let waiting = self.memory.waiting.iter();
+        let due: Vec<RequestId> = waiting
+            .filter(|(_, deadline)| **deadline <= now)
             .map(|(request, _)| *request)
             .collect();
         for request in due {
-            let Some(waiting) = self.memory.waiting.get_mut(&request) else {
-                continue;
-            };
-            if waiting.retry_at.take().is_none() {
-                let answer = Err(Refusal::unknown(
-                    "request-timeout",
-                    "the leader did not answer in time",
-                ));
-                self.respond(self.id, request, answer);
-            } else if let Some(leader) = self.memory.leader {
-                let command = waiting.command.clone();
-                self.pass_on(now, leader, request, command);
-            }
+            self.respond(self.id, request, Err(UNANSWERED));
         }
     }
 
