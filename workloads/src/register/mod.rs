@@ -1,0 +1,177 @@
+//! Linearizable registers: read, write and compare-and-set on many independent keys.
+//!
+//! # What it does
+//!
+//! Client threads work in groups, each on one key at a time. A group holds one thread for each node
+//! (worker `i` is pinned to node `i mod n`), so that on every key there are clients on both sides of
+//! every partition. When a key has had its share of operations, its group goes on to a fresh one:
+//! checking a key costs more the longer it lives and the more operations on it ended `info`.
+//!
+//! Half of the operations read, a quarter write and a quarter compare and set, on any thread: a
+//! register that only some nodes read or write hides what the others do wrong.
+//!
+//! # Few values, not unique ones
+//!
+//! Registers hold one of a few values, five by default, as Jepsen's do. Unique values would make
+//! stale reads easier to see and checking cheaper, but then a compare-and-set can only succeed if
+//! its client has just read what it expects: it would be drawn from what other workers did and not
+//! from the worker's own random stream, and the same seed would no longer give the same operations.
+//! With five values one compare-and-set in five succeeds by itself. What is lost is little: a wrong
+//! value passes unseen where an operation with that value, concurrent or unknown, explains it, and a
+//! key is left before many operations on it are unknown.
+//!
+//! # How long a key lives
+//!
+//! A key must live through the beginning and the end of a fault, or else nobody compares before with
+//! after. Its share is counted in operations that *succeeded* (those that are refused while a node
+//! is down prove little), and a thread whose operation was refused rests for a moment, so that it
+//! does not use up the rate of the whole run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use checkers::linearizability::{self, Linearizable};
+use harness::client::Op;
+use harness::generator::{BoxGenerator, GeneratorExt, independent};
+use harness::seed::Rng;
+use rand::RngExt;
+use store::{Value, json};
+
+use crate::options::{OptionKind, OptionSpec, Options};
+use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
+
+mod key;
+
+use key::{KeyLimits, KeyOperations};
+
+/// The workload's name.
+pub const NAME: &str = "register";
+
+/// The workload, for listings.
+pub fn info() -> WorkloadInfo {
+    WorkloadInfo {
+        name: NAME.into(),
+        summary: "Reads, writes and compare-and-sets on many independent keys; finds whatever is \
+                  not linearizable: stale reads, lost and resurrected writes, split brain"
+            .into(),
+    }
+}
+
+/// The workload's options.
+pub fn options() -> Vec<OptionSpec> {
+    let whole = |name: &str, min, max, default: Option<&str>, help: &str| {
+        OptionSpec::new(name, OptionKind::Integer { min, max }, default, help)
+    };
+    vec![
+        OptionSpec::new(
+            "rate",
+            OptionKind::Number {
+                min: 0.0,
+                max: 1e9,
+            },
+            Some("500"),
+            "Operations a second that clients begin, all together; 0 for as many as they can",
+        ),
+        whole(
+            "ops-per-key",
+            1,
+            1_000_000,
+            Some("300"),
+            "Operations that succeed on a key before its clients go on to the next",
+        ),
+        whole(
+            "unknown-per-key",
+            1,
+            1_000_000,
+            Some("16"),
+            "Operations with unknown outcome on a key before its clients go on to the next",
+        ),
+        whole(
+            "group-size",
+            1,
+            100_000,
+            None,
+            "Clients that share a key; as many as there are nodes, and at least 2, by default",
+        ),
+        whole(
+            "values",
+            2,
+            1_000_000,
+            Some("5"),
+            "How many different values a register takes",
+        ),
+    ]
+}
+
+/// What judges a history.
+pub fn checkers() -> Vec<NamedChecker> {
+    vec![NamedChecker {
+        name: "linearizable".into(),
+        make: Box::new(|| Box::new(Linearizable::new(linearizability::Options::default()))),
+    }]
+}
+
+/// The operations of the main phase.
+pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError> {
+    let options = request.options;
+    let group = group_size(options, request.node_names.len(), request.workers)?;
+    let limits = KeyLimits {
+        oks: options.integer("ops-per-key") as u64,
+        infos: options.integer("unknown-per-key") as u64,
+    };
+    let values = options.integer("values");
+    let nodes = request.node_names.len();
+    let seed = request.seed.named(NAME);
+    // One table of draws serves all keys.
+    let draw: key::Draw = Arc::new(move |thread, rng: &mut Rng| {
+        match is_reader(thread % group, nodes, group) {
+            true => Op::new("read", Value::Null),
+            false => operation(rng, values),
+        }
+    });
+    let keys = independent::concurrent(
+        seed.named("keys"),
+        group,
+        (0_i64..).map(|key| json!(key)),
+        move |seed, _key, _group| KeyOperations::new(seed, limits, draw.clone()).boxed(),
+    );
+    let rate = options.number("rate");
+    Ok(match rate > 0.0 {
+        true => keys
+            .stagger(seed.named("stagger"), Duration::from_secs_f64(1.0 / rate))
+            .boxed(),
+        false => keys.boxed(),
+    })
+}
+
+/// How many threads share a key.
+fn group_size(options: &Options, nodes: usize, workers: usize) -> Result<usize, BuildError> {
+    let wanted = match options.integer_if("group-size") {
+        Some(size) => size as usize,
+        None if workers.is_multiple_of(2 * nodes) => 2 * nodes,
+        None => nodes.max(2).min(workers),
+    };
+    if wanted == 0 || !workers.is_multiple_of(wanted) {
+        return Err(BuildError(format!(
+            "{workers} clients do not divide into groups of {wanted}, which share a key: \
+             take a --concurrency that is a multiple of {wanted}, or another --group-size"
+        )));
+    }
+    Ok(wanted)
+}
+
+/// Whether a thread of a group only reads: every second one on each node, where the group has two.
+fn is_reader(slot: usize, nodes: usize, group: usize) -> bool {
+    group >= 2 * nodes && (slot / nodes) % 2 == 1
+}
+
+/// Draws an operation.
+fn operation(rng: &mut Rng, values: i64) -> Op {
+    let kind = rng.random_range(0..4);
+    let mut value = || rng.random_range(0..values);
+    match kind {
+        0 | 1 => Op::new("read", Value::Null),
+        2 => Op::new("write", json!(value())),
+        _ => Op::new("cas", json!([value(), value()])),
+    }
+}

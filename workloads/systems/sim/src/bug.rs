@@ -1,0 +1,100 @@
+//! Bugs to switch on: each is one that a real system had, in a line or three of the store's code.
+//!
+//! A new one is a variant here, a row of [`CATALOGUE`], and a check of
+//! [`Settings::has`](crate::Settings::has) where the code goes wrong.
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bug {
+    /// A node answers reads from what it has applied itself, without asking anyone.
+    StaleReads,
+    /// The leader acknowledges a write when it is in its own log.
+    LostWrites,
+    /// A leader that lost its majority does not notice, and goes on answering reads.
+    StaleLeader,
+    /// Reads at the leader see writes that no majority has yet.
+    DirtyReads,
+    /// Some requests reach the leader twice, and both copies are executed.
+    DuplicateApply,
+    /// A node acknowledges log entries that it has not written to disk yet.
+    UnsyncedLog,
+}
+
+/// A bug as users see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// Which.
+    pub bug: Bug,
+    /// As `--bug` takes it.
+    pub name: &'static str,
+    /// What is wrong, and who got it wrong, in a sentence or two.
+    pub summary: &'static str,
+    /// The fault that brings it out, or `none` where a healthy cluster shows it.
+    pub trigger: &'static str,
+}
+
+/// All bugs.
+pub const CATALOGUE: &[Description] = &[
+    Description {
+        bug: Bug::StaleReads,
+        name: "stale-reads",
+        summary: "Every node answers reads from its own copy, without a quorum: etcd's serializable \
+                  reads, Consul's stale mode.",
+        trigger: "none",
+    },
+    Description {
+        bug: Bug::LostWrites,
+        name: "lost-writes",
+        summary: "The leader acknowledges a write before a majority has it; a new leader then \
+                  rolls it back: MongoDB with write concern 1, Redis with asynchronous replication.",
+        trigger: "partition",
+    },
+    Description {
+        bug: Bug::StaleLeader,
+        name: "stale-leader",
+        summary: "A deposed leader answers reads without asking a quorum whether it still leads: \
+                  MongoDB 2.6, and Raft systems whose leader lease outlives an election.",
+        trigger: "partition",
+    },
+    Description {
+        bug: Bug::DirtyReads,
+        name: "dirty-reads",
+        summary: "The leader shows writes to readers before they are committed, and rolls them back \
+                  when it is deposed: MongoDB with read concern local, Elasticsearch's primary.",
+        trigger: "partition",
+    },
+    Description {
+        bug: Bug::DuplicateApply,
+        name: "duplicate-apply",
+        summary: "A connection between nodes breaks now and then, sends again what was not \
+                  acknowledged, and nothing recognises the copy, so that a write happens twice: \
+                  Kafka's producers before they were idempotent.",
+        trigger: "none",
+    },
+    Description {
+        bug: Bug::UnsyncedLog,
+        name: "unsynced-log",
+        summary: "Entries are acknowledged from a buffer that reaches the disk only later; a kill \
+                  of several nodes loses them: NATS JetStream's flush every two minutes, MongoDB \
+                  without journaled write concern.",
+        trigger: "kill",
+    },
+];
+
+impl Bug {
+    /// The bug with a name.
+    pub fn named(name: &str) -> Option<Bug> {
+        CATALOGUE
+            .iter()
+            .find(|entry| entry.name == name)
+            .map(|entry| entry.bug)
+    }
+
+    /// Its name, as `--bug` takes it.
+    pub fn name(self) -> &'static str {
+        CATALOGUE
+            .iter()
+            .find(|entry| entry.bug == self)
+            .map_or("", |entry| entry.name)
+    }
+}

@@ -1,0 +1,144 @@
+//! The suite.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness::time::{VirtualRuntime, nanos};
+use workloads::{
+    BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
+    WorkloadInfo, World, WorldRequest, register,
+};
+
+use crate::bug::{Bug, CATALOGUE};
+use crate::capabilities::environment;
+use crate::client::Connector;
+use crate::cluster::Cluster;
+use crate::handle::Handle;
+use crate::settings::{ELECTION_TIMEOUT, Settings};
+
+/// The suite `sim`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SimSuite;
+
+fn options() -> Vec<OptionSpec> {
+    let names = CATALOGUE.iter().map(|entry| entry.name.to_owned()).collect();
+    let summaries: Vec<String> = CATALOGUE
+        .iter()
+        .map(|entry| format!("{}: {}", entry.name, entry.summary))
+        .collect();
+    let bug = OptionSpec {
+        name: "bug".into(),
+        kind: OptionKind::OneOf(names),
+        default: None,
+        help: format!(
+            "Plant a bug; without it the store is linearizable. {}",
+            summaries.join(" ")
+        ),
+    };
+    let latency = OptionSpec {
+        name: "latency".into(),
+        kind: OptionKind::Duration,
+        default: Some("1500us".into()),
+        help: "How long a message takes, one way: the median over all links (100us to 5ms)".into(),
+    };
+    [vec![bug, latency], register::options()].concat()
+}
+
+fn settings(options: &Options) -> Result<Settings, BuildError> {
+    let bug = match options.text_if("bug") {
+        None => None,
+        Some(name) => Some(
+            Bug::named(name)
+                .ok_or_else(|| BuildError(format!("the simulated store has no bug `{name}`")))?,
+        ),
+    };
+    let latency = options.duration("latency");
+    // Beyond this a round trip comes near the heartbeat, and elections never end.
+    if !(Duration::from_micros(100)..=Duration::from_millis(5)).contains(&latency) {
+        return Err(BuildError(format!(
+            "--latency {latency:?} is out of range: 100us to 5ms"
+        )));
+    }
+    Ok(Settings {
+        bug,
+        latency: nanos(latency),
+    })
+}
+
+fn known(workload: &str) -> Result<(), BuildError> {
+    match workload {
+        register::NAME => Ok(()),
+        other => Err(BuildError(format!(
+            "the simulated store has no workload `{other}`; it has `{}`",
+            register::NAME
+        ))),
+    }
+}
+
+impl Suite for SimSuite {
+    fn name(&self) -> &str {
+        "sim"
+    }
+
+    fn summary(&self) -> &str {
+        "A replicated store simulated in this process on virtual time, with bugs to switch on"
+    }
+
+    fn workloads(&self) -> Vec<WorkloadInfo> {
+        vec![register::info()]
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        options()
+    }
+
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
+    fn claim(&self, _workload: &str, _options: &Options) -> Claim {
+        Claim {
+            model: "linearizable".into(),
+            source: "gainsay-sim, as it is without a bug: writes are committed by a majority of its \
+                     Raft log, reads are served by a read index"
+                .into(),
+        }
+    }
+
+    fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
+        let nodes = request.node_names;
+        if nodes.is_empty() {
+            return Err(BuildError("the simulated store needs a node".into()));
+        }
+        let runtime = VirtualRuntime::new();
+        let cluster = Cluster::new(nodes, settings(request.options)?, request.seed.named("sim"));
+        let handle = Handle::new(cluster, Arc::new(runtime.clock()));
+        Ok(World::Simulated {
+            environment: environment(nodes, &handle),
+            connect: Arc::new(Connector(handle)),
+            election_timeout: Duration::from_nanos(ELECTION_TIMEOUT.end),
+            runtime,
+        })
+    }
+
+    fn plan(&self, world: &World, request: &BuildRequest<'_>) -> Result<Plan, BuildError> {
+        let World::Simulated { connect, .. } = world else {
+            return Err(BuildError("the simulated store runs in its own world".into()));
+        };
+        known(request.workload)?;
+        Ok(Plan {
+            connect: connect.clone(),
+            generator: register::generator(request)?,
+            final_generator: None,
+        })
+    }
+
+    fn checkers(
+        &self,
+        workload: &str,
+        _options: &Options,
+    ) -> Result<Vec<NamedChecker>, BuildError> {
+        known(workload)?;
+        Ok(register::checkers())
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the store as a whole.
+
+#![allow(clippy::unwrap_used)]
+
+mod chaos;
+mod consensus;
