@@ -7,7 +7,7 @@ use crate::budget::Budget;
 use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
 use super::evidence::DeadEnd;
-use super::explain::{Material, explain, view};
+use super::explain::{Material, explain, summary, view};
 use super::intake::{Intake, IntakeError, client};
 use super::log::LoggedOp;
 use super::minimise::minimise;
@@ -248,7 +248,7 @@ impl Linearizable {
         let reason = format!(
             "{} is not linearizable: {}",
             self.describe_key(key),
-            dead_end.explanation.first().map_or("", String::as_str)
+            summary(&dead_end)
         );
         let mut result = CheckResult::new(Valid::False, reason);
         result.evidence.push(Evidence::DeadEnd(Box::new(dead_end)));

@@ -6,6 +6,7 @@ use store::EventType;
 
 /// An operation, with all that is needed to draw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct OperationView {
     /// The event that began it. This is also what other fields name the operation by.
     pub invoke: u64,
@@ -33,6 +34,7 @@ pub struct OperationView {
 
 /// An operation that could explain what was seen, had it not been overwritten.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Source {
     /// The invocation of the operation that wrote the value.
     pub operation: u64,
@@ -45,6 +47,7 @@ pub struct Source {
 ///
 /// Operations are named by the index of their invocation, and are found in `operations`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct DeadEnd {
     /// The key, where the workload has keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,11 +11,13 @@ use super::minimise::Impossible;
 use super::model::{RegisterOp, Transition};
 use super::slice::{SliceOp, Whole};
 
-/// How many pending operations and sources are shown.
+/// How many pending operations are shown.
 const SHOWN: usize = 20;
 /// How many sources are shown.
 const SOURCES: usize = 3;
-/// How many operations of the sub-history are told one by one.
+/// How many states are told one by one.
+const STATES: usize = 10;
+/// How many operations are told one by one.
 const TOLD: usize = 8;
 
 /// What an explanation is made from.
@@ -183,6 +185,34 @@ pub(super) fn view(logged: &LoggedOp, values: &[Value]) -> OperationView {
     }
 }
 
+/// What happened, in a sentence without its end.
+pub(super) fn summary(dead_end: &DeadEnd) -> String {
+    let Some(operation) = dead_end.get(dead_end.operation) else {
+        return String::new();
+    };
+    let mut did = tell_operation(operation);
+    did.pop();
+    if let Some(first) = did.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    format!("{did}, when it can only have held {}", possible(dead_end))
+}
+
+/// The possible values.
+fn possible(dead_end: &DeadEnd) -> String {
+    let told = dead_end.states.iter().take(STATES).map(Value::to_string);
+    let mut values: Vec<String> = told.collect();
+    if let Some(more) = dead_end
+        .states
+        .len()
+        .checked_sub(STATES)
+        .filter(|more| *more > 0)
+    {
+        values.push(format!("one of {more} more values"));
+    }
+    list(&values, "or")
+}
+
 /// The sentences.
 fn tell(dead_end: &DeadEnd) -> Vec<String> {
     let Some(operation) = dead_end.get(dead_end.operation) else {
@@ -222,7 +252,6 @@ fn tell_states(dead_end: &DeadEnd, operation: &OperationView) -> String {
         Some(key) => format!("key {key}"),
         None => "the register".to_owned(),
     };
-    let values: Vec<String> = dead_end.states.iter().map(Value::to_string).collect();
     let scope = if dead_end.states_of_whole {
         String::new()
     } else {
@@ -230,7 +259,7 @@ fn tell_states(dead_end: &DeadEnd, operation: &OperationView) -> String {
     };
     let mut sentence = format!(
         "{scope}{register} can only have held {} from {}, when it began, until then.",
-        list(&values, "or"),
+        possible(dead_end),
         at(Some(operation.invoke_time))
     );
     if let Some(first) = sentence.get_mut(..1) {
@@ -305,7 +334,7 @@ fn tell_pending(dead_end: &DeadEnd, operation: &OperationView) -> Option<String>
 fn tell_sub_history(dead_end: &DeadEnd) -> String {
     let operations: Vec<&OperationView> = dead_end.sub_operations().collect();
     let minimal = if dead_end.minimal {
-        "; without any one of them there would be an order"
+        ", and none of them can be spared"
     } else {
         ""
     };
@@ -313,15 +342,15 @@ fn tell_sub_history(dead_end: &DeadEnd) -> String {
         .iter()
         .take(TOLD)
         .map(|view| {
-            let until = match (view.outcome, view.complete_time) {
-                (EventType::Info, _) | (_, None) => "open".to_owned(),
-                (_, Some(time)) => at(Some(time)),
-            };
-            format!(
-                "{} ({} to {until})",
-                describe(view),
-                at(Some(view.invoke_time))
-            )
+            let began = at(Some(view.invoke_time));
+            match (view.outcome, view.complete_time) {
+                (EventType::Info, _) | (_, None) => {
+                    format!("{} (from {began}, outcome unknown)", describe(view))
+                }
+                (_, Some(time)) => {
+                    format!("{} ({began} to {})", describe(view), at(Some(time)))
+                }
+            }
         })
         .collect();
     let more = match operations.len() - told.len() {
@@ -332,7 +361,11 @@ fn tell_sub_history(dead_end: &DeadEnd) -> String {
         1 => "This operation alone is impossible".to_owned(),
         n => format!("These {n} operations alone have no possible order{minimal}"),
     };
-    format!("{subject}: {}{more}.", told.join("; "))
+    format!(
+        "{subject}: {}{more}. No other operation can help: whatever else wrote what they saw had \
+         been overwritten before, or began too late.",
+        told.join("; ")
+    )
 }
 
 /// An operation in a few words.

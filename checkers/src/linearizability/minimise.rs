@@ -64,17 +64,25 @@ fn shortest_suffix(
     let mut take = 4;
     loop {
         let from = returns.len().saturating_sub(take);
-        let members = whole.since(returns.get(from).copied().unwrap_or(0));
-        let found = closed_and_impossible(whole, initial, members, budget)?;
-        if found.is_some() || from == 0 {
-            return Ok(found);
+        let mut members = whole.since(returns.get(from).copied().unwrap_or(0));
+        whole.shrink(&mut members);
+        let tried = examine(&chosen(whole, &members), initial, budget)?;
+        if let Tried::Impossible(dead, states) = tried {
+            return Ok(Some(Candidate {
+                members,
+                dead,
+                states,
+            }));
+        }
+        if from == 0 {
+            return Ok(None);
         }
         take *= 4;
     }
 }
 
-/// Leaves out smaller and smaller pieces wherever the rest stays impossible. Whether nothing more
-/// can be left out.
+/// Leaves out smaller and smaller pieces wherever the rest stays impossible. Whether it is certain
+/// that nothing more can be left out.
 fn leave_out(
     whole: &Whole,
     initial: u32,
@@ -85,7 +93,7 @@ fn leave_out(
     let mut tries = 0;
     loop {
         piece = (piece / 2).max(1);
-        let mut smaller = false;
+        let (mut smaller, mut certain) = (false, true);
         for chunk in best.members.clone().chunks(piece) {
             let left_out = |at: &u32| chunk.binary_search(at).is_ok();
             // Earlier pieces may have taken this one with them.
@@ -97,51 +105,51 @@ fn leave_out(
             }
             tries += 1;
             let rest = best.members.iter().copied();
-            let rest = rest.filter(|at| !left_out(at)).collect();
-            if let Some(found) = closed_and_impossible(whole, initial, rest, budget)? {
-                *best = found;
-                smaller = true;
+            let mut rest: Members = rest.filter(|at| !left_out(at)).collect();
+            whole.shrink(&mut rest);
+            match examine(&chosen(whole, &rest), initial, budget)? {
+                Tried::Impossible(dead, states) => {
+                    *best = Candidate {
+                        members: rest,
+                        dead,
+                        states,
+                    };
+                    smaller = true;
+                }
+                Tried::Possible => {}
+                Tried::TooHard => certain = false,
             }
         }
         if piece == 1 && !smaller {
-            return Ok(true);
+            return Ok(certain);
         }
     }
-}
-
-fn closed_and_impossible(
-    whole: &Whole,
-    initial: u32,
-    mut members: Members,
-    budget: &dyn Budget,
-) -> Result<Option<Candidate>, Exhausted> {
-    whole.shrink(&mut members);
-    let found = examine(&chosen(whole, &members), initial, budget)?;
-    Ok(found.map(|(dead, states)| Candidate {
-        members,
-        dead,
-        states,
-    }))
 }
 
 fn chosen(whole: &Whole, members: &Members) -> Vec<SliceOp> {
     members.iter().map(|at| whole.ops[*at as usize]).collect()
 }
 
-/// If the operations certainly cannot be ordered: the one that cannot be placed, and the states
-/// that were possible until then.
-fn examine(
-    ops: &[SliceOp],
-    initial: u32,
-    budget: &dyn Budget,
-) -> Result<Option<(usize, Vec<u32>)>, Exhausted> {
+/// What a try came to.
+enum Tried {
+    /// The operations cannot be ordered: the one that cannot be placed, and the states that were
+    /// possible until then.
+    Impossible(usize, Vec<u32>),
+    /// They can.
+    Possible,
+    /// There are too many configurations to tell.
+    TooHard,
+}
+
+fn examine(ops: &[SliceOp], initial: u32, budget: &dyn Budget) -> Result<Tried, Exhausted> {
     if ops.iter().any(|op| op.returned.is_none()) {
         let unlimited = Limits {
             crashed: Crashed::Unlimited,
             ..TRY
         };
-        if let Some(found) = run(ops, initial, unlimited, budget)? {
-            return Ok(Some(found));
+        let tried = run(ops, initial, unlimited, budget)?;
+        if matches!(tried, Tried::Impossible(..)) {
+            return Ok(tried);
         }
     }
     run(ops, initial, TRY, budget)
@@ -152,13 +160,11 @@ fn run(
     initial: u32,
     limits: Limits,
     budget: &dyn Budget,
-) -> Result<Option<(usize, Vec<u32>)>, Exhausted> {
+) -> Result<Tried, Exhausted> {
     let mut events: Vec<(u64, usize, bool)> = Vec::with_capacity(ops.len() * 2);
     for (at, op) in ops.iter().enumerate() {
         events.push((op.invoke, at, false));
-        if let Some(returned) = op.returned {
-            events.push((returned, at, true));
-        }
+        events.extend(op.returned.map(|returned| (returned, at, true)));
     }
     events.sort_unstable();
     budget.check()?;
@@ -172,11 +178,11 @@ fn run(
             (false, None) => frontier.crash(op.op),
         }
         if frontier.lossy() {
-            return Ok(None);
+            return Ok(Tried::TooHard);
         }
         if frontier.is_dead() {
-            return Ok(Some((at, frontier.last_states().to_vec())));
+            return Ok(Tried::Impossible(at, frontier.last_states().to_vec()));
         }
     }
-    Ok(None)
+    Ok(Tried::Possible)
 }

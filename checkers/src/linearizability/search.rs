@@ -14,34 +14,45 @@ use super::frontier::{Crashed, Frontier, Limits, OpId};
 use super::log::{Log, LoggedOp};
 use super::model::RegisterOp;
 
-/// Without crashed operations: wide enough to be exact for tens of processes.
-const CALM: Limits = Limits {
-    crashed: Crashed::Once,
-    width: 1 << 10,
-    depth: 0,
-    closure: 1 << 16,
+/// How wide the bounds are.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Before the first crashed operation: wide enough to be exact for tens of processes.
+    calm: Limits,
+    /// The upper bound is given up where it does not fit: a bound that drops anything is none.
+    upper: Limits,
+    /// Ever wider beams.
+    beams: &'static [Limits],
+    /// The beam to begin with where width, not crashes, made the exact frontier too large.
+    wide_beam: usize,
+    /// How many steps may pass before a new checkpoint is taken, while nothing was dropped.
+    checkpoint_steps: usize,
+}
+
+const PLAN: Plan = Plan {
+    calm: Limits {
+        crashed: Crashed::Once,
+        width: 1 << 10,
+        depth: 0,
+        closure: 1 << 16,
+    },
+    upper: Limits {
+        crashed: Crashed::Unlimited,
+        width: 1 << 14,
+        depth: usize::MAX,
+        closure: 1 << 17,
+    },
+    beams: &[
+        beam(16, 1),
+        beam(64, 1),
+        beam(64, 2),
+        beam(512, 1),
+        beam(512, 2),
+        beam(4096, 3),
+    ],
+    wide_beam: 3,
+    checkpoint_steps: 1 << 10,
 };
-
-/// The upper bound is given up where it does not fit: a bound that drops anything is none.
-const UPPER: Limits = Limits {
-    crashed: Crashed::Unlimited,
-    width: 1 << 14,
-    depth: usize::MAX,
-    closure: 1 << 17,
-};
-
-/// Ever wider beams.
-const BEAMS: [Limits; 6] = [
-    beam(16, 1),
-    beam(64, 1),
-    beam(64, 2),
-    beam(512, 1),
-    beam(512, 2),
-    beam(4096, 3),
-];
-
-/// The beam to begin with where width, not crashes, made the exact frontier too large.
-const WIDE_BEAM: usize = 3;
 
 const fn beam(width: usize, depth: usize) -> Limits {
     Limits {
@@ -51,9 +62,6 @@ const fn beam(width: usize, depth: usize) -> Limits {
         closure: width * 64,
     }
 }
-
-/// How many steps may pass before a new checkpoint is taken, while nothing was dropped.
-const CHECKPOINT_STEPS: usize = 1 << 10;
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +100,12 @@ struct Checkpoint {
 /// The search for an order of one key's operations.
 pub(super) struct Search {
     pub(super) log: Log,
+    plan: Plan,
     /// Where searching again begins; `None` once what it needs has been forgotten.
     checkpoint: Option<Checkpoint>,
     lower: Option<Frontier<RegisterOp>>,
     upper: Option<Frontier<RegisterOp>>,
-    /// Which of [`BEAMS`] the lower bound is; `None` while it is calm.
+    /// Which of the plan's beams the lower bound is; `None` while it is calm.
     beam: Option<usize>,
     invalid_at: Option<u64>,
     /// The states that were possible then.
@@ -123,9 +132,14 @@ pub(super) struct Hardness {
 
 impl Search {
     pub(super) fn new(initial: u32) -> Search {
-        let frontier = Frontier::new(initial, CALM);
+        Search::with_plan(initial, PLAN)
+    }
+
+    fn with_plan(initial: u32, plan: Plan) -> Search {
+        let frontier = Frontier::new(initial, plan.calm);
         Search {
             log: Log::default(),
+            plan,
             checkpoint: Some(Checkpoint {
                 frontier: frontier.clone(),
                 steps: Vec::new(),
@@ -227,9 +241,9 @@ impl Search {
             return;
         };
         let mut upper = lower.clone();
-        upper.set_limits(UPPER);
+        upper.set_limits(self.plan.upper);
         self.upper = Some(upper);
-        lower.set_limits(BEAMS[0]);
+        lower.set_limits(self.plan.beams[0]);
         self.beam = Some(0);
         self.take_checkpoint();
     }
@@ -287,7 +301,7 @@ impl Search {
             if self.beam.is_none() {
                 self.fall_back(budget)?;
             }
-        } else if self.steps() >= CHECKPOINT_STEPS {
+        } else if self.steps() >= self.plan.checkpoint_steps {
             self.take_checkpoint();
         }
         Ok(())
@@ -295,11 +309,11 @@ impl Search {
 
     /// The exact frontier grew too large without any crash.
     fn fall_back(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
-        self.beam = Some(WIDE_BEAM);
+        self.beam = Some(self.plan.wide_beam);
         if let Some(lower) = &mut self.lower {
-            lower.set_limits(BEAMS[WIDE_BEAM]);
+            lower.set_limits(self.plan.beams[self.plan.wide_beam]);
         }
-        if let Some(replay) = self.replay(UPPER, budget)?
+        if let Some(replay) = self.replay(self.plan.upper, budget)?
             && !replay.frontier.lossy()
         {
             self.note(&replay);
@@ -310,8 +324,8 @@ impl Search {
 
     fn widen_beam(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
         self.lower = None;
-        let first = self.beam.map_or(WIDE_BEAM, |beam| beam + 1);
-        for (next, beam) in BEAMS.iter().enumerate().skip(first) {
+        let first = self.beam.map_or(self.plan.wide_beam, |beam| beam + 1);
+        for (next, beam) in self.plan.beams.iter().enumerate().skip(first) {
             self.beam = Some(next);
             let Some(replay) = self.replay(*beam, budget)? else {
                 return Ok(());
@@ -402,4 +416,125 @@ fn apply(
         Step::Return(id) => frontier.complete(id, budget)?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::super::log::Ending;
+    use super::*;
+    use crate::budget::Unlimited;
+
+    /// Bounds so narrow that small histories make use of all of them.
+    const NARROW: Plan = Plan {
+        calm: Limits {
+            crashed: Crashed::Once,
+            width: 2,
+            depth: 0,
+            closure: 6,
+        },
+        upper: Limits {
+            crashed: Crashed::Unlimited,
+            width: 3,
+            depth: usize::MAX,
+            closure: 20,
+        },
+        beams: &[beam(1, 1), beam(2, 1), beam(3, 2)],
+        wide_beam: 1,
+        checkpoint_steps: 4,
+    };
+
+    /// No bounds at all: one frontier from the beginning to the end.
+    fn exact(history: &[(LoggedOp, bool)]) -> Answer {
+        let mut frontier = Frontier::new(0, Limits::EXACT);
+        for (at, (op, returns)) in history.iter().enumerate() {
+            let id = op.invoke as u32;
+            match (*returns, op.returned()) {
+                (true, _) => frontier.complete(id, &Unlimited).unwrap(),
+                (false, Some(_)) => frontier.call(id, op.op),
+                (false, None) => frontier.crash(op.op),
+            }
+            if frontier.is_dead() {
+                return Answer::Invalid { at: at as u64 };
+            }
+        }
+        Answer::Valid
+    }
+
+    fn bounded(history: &[(LoggedOp, bool)], plan: Plan) -> Answer {
+        let mut search = Search::with_plan(0, plan);
+        let mut ids = std::collections::BTreeMap::new();
+        for (at, (op, returns)) in history.iter().enumerate() {
+            if *returns {
+                search
+                    .complete(ids[&op.invoke], at as u64, &Unlimited)
+                    .unwrap();
+            } else {
+                ids.insert(op.invoke, search.call(*op, &Unlimited).unwrap());
+            }
+        }
+        search.answer(&Unlimited)
+    }
+
+    /// Calls and returns in order. Each choice ends the open operation of its number, or begins one.
+    fn history(choices: Vec<(u8, RegisterOp, bool)>) -> Vec<(LoggedOp, bool)> {
+        let mut open: [Option<LoggedOp>; 5] = [None; 5];
+        let mut history = Vec::new();
+        for (process, op, crashes) in choices {
+            let process = usize::from(process);
+            if let Some(op) = open[process].take() {
+                history.push((op, true));
+                continue;
+            }
+            let op = LoggedOp {
+                op,
+                cas: None,
+                process: process as u64,
+                ending: if crashes { Ending::Info } else { Ending::Ok },
+                invoke: history.len() as u64,
+                invoke_time: 0,
+                complete: Some((u64::MAX, 0)),
+            };
+            history.push((op, false));
+            if !crashes {
+                open[process] = Some(op);
+            }
+        }
+        history.extend(open.into_iter().flatten().map(|op| (op, true)));
+        history
+    }
+
+    fn any_op() -> impl Strategy<Value = RegisterOp> {
+        prop_oneof![
+            3 => (0..3u32).prop_map(RegisterOp::Read),
+            1 => (0..3u32).prop_map(RegisterOp::Differs),
+            3 => (0..3u32).prop_map(RegisterOp::Write),
+            3 => (0..3u32, 0..3u32).prop_map(|(from, to)| RegisterOp::cas(from, to)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+        #[test]
+        fn bounds_never_change_the_verdict(
+            choices in prop::collection::vec((0..5u8, any_op(), prop::bool::weighted(0.3)), 0..40)
+        ) {
+            let history = history(choices);
+            let expected = exact(&history);
+            let narrow = bounded(&history, NARROW);
+            let usual = bounded(&history, PLAN);
+            let is_valid = |answer| answer == Answer::Valid;
+            prop_assert_eq!(is_valid(narrow), is_valid(expected), "{:?} {:?}", narrow, expected);
+            prop_assert_eq!(is_valid(usual), is_valid(expected), "{:?} {:?}", usual, expected);
+            if let (Answer::Invalid { at: found }, Answer::Invalid { at: first }) =
+                (narrow, expected)
+            {
+                prop_assert!(found >= first, "found at {} what begins at {}", found, first);
+            }
+        }
+    }
 }

@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod corpus;
+mod explanations;
 mod generate;
+mod limits;
+mod metamorphic;
 mod oracle;
 mod random;
+mod semantics;
 mod support;

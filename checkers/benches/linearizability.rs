@@ -1,0 +1,91 @@
+//! Times the linearizability checker on histories in JSON lines, as `gen_lin.py` writes them:
+//!
+//! ```text
+//! cargo bench -p gainsay-checkers --bench linearizability -- [--limit SECONDS] FILE...
+//! ```
+//!
+//! Prints a line a file: verdict, milliseconds to parse and to check, and the peak of resident memory
+//! of the process so far.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use checkers::budget::{Budget, Exhausted};
+use checkers::linearizability::{FailedCas, Linearizable, Options};
+use checkers::{Checker, check};
+use store::Event;
+
+struct Deadline(Instant);
+
+impl Budget for Deadline {
+    fn check(&self) -> Result<(), Exhausted> {
+        if Instant::now() < self.0 {
+            Ok(())
+        } else {
+            Err(Exhausted::Time)
+        }
+    }
+
+    fn charge(&self, _bytes: usize) -> Result<(), Exhausted> {
+        Ok(())
+    }
+
+    fn release(&self, _bytes: usize) {}
+}
+
+fn main() {
+    let mut limit = Duration::from_secs(60);
+    let mut files = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--limit" => limit = Duration::from_secs(arguments.next().unwrap().parse().unwrap()),
+            // From cargo.
+            "--bench" => {}
+            file => files.push(file.to_owned()),
+        }
+    }
+    if files.is_empty() {
+        println!("no histories given: see the top of this file");
+    }
+    for file in files {
+        measure(&file, limit);
+    }
+}
+
+fn measure(file: &str, limit: Duration) {
+    let start = Instant::now();
+    let text = std::fs::read_to_string(file).unwrap();
+    let events: Vec<Event> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let parsed = start.elapsed();
+    let options = Options {
+        failed_cas: FailedCas::Observes,
+        ..Options::default()
+    };
+    let start = Instant::now();
+    let mut checker = Linearizable::new(options);
+    let result = check(
+        &mut checker as &mut dyn Checker,
+        &events,
+        &Deadline(start + limit),
+    );
+    println!(
+        "{file} {} parse {} ms, check {:.1} ms, peak {} MB: {}",
+        result.valid,
+        parsed.as_millis(),
+        start.elapsed().as_secs_f64() * 1e3,
+        peak_mb(),
+        result.reason
+    );
+}
+
+/// The peak of resident memory of this process, where the kernel tells it.
+fn peak_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kb = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kb.unwrap_or(0) / 1024
+}

@@ -1,0 +1,111 @@
+//! What a person reads of a violation.
+
+use checkers::linearizability::{Options, verify};
+use serde_json::json;
+
+use crate::support::{dead_end, history, judge};
+
+/// The sentences, and the operations of the minimal sub-history.
+fn explain(text: &str) -> String {
+    let mut events = history(text);
+    for event in &mut events {
+        event.key = Some(json!(3));
+    }
+    let result = judge(&events, &Options::default());
+    let dead_end = dead_end(&result);
+    format!(
+        "{}\n\n{}\n\nsub-history: {:?}",
+        result.reason,
+        dead_end.explanation.join("\n"),
+        dead_end.sub_history
+    )
+}
+
+const STALE: &str = "0 invoke write 2
+    0 ok write 2
+    7 invoke read null
+    7 ok read 2
+    2 invoke cas [2,5]
+    2 fail cas [2,5] refused
+    1 invoke write 4
+    1 ok write 4
+    5 invoke write 9
+    7 invoke read null
+    7 ok read 2";
+
+#[test]
+fn a_stale_read() {
+    insta::assert_snapshot!(explain(STALE));
+}
+
+#[test]
+fn a_value_that_nobody_wrote() {
+    insta::assert_snapshot!(explain(
+        "0 invoke write 2
+        1 invoke write 3
+        0 ok write 2
+        1 ok write 3
+        2 invoke read null
+        2 ok read 7"
+    ));
+}
+
+#[test]
+fn two_compare_and_sets_from_the_same_value() {
+    insta::assert_snapshot!(explain(
+        "0 invoke write 0
+        0 ok write 0
+        1 invoke cas [0,1]
+        2 invoke cas [0,2]
+        1 ok cas [0,1]
+        2 ok cas [0,2]"
+    ));
+}
+
+#[test]
+fn an_observation_that_contradicts() {
+    insta::assert_snapshot!(explain(
+        "0 invoke write 1
+        0 info write 1 timeout
+        1 invoke write 0
+        1 ok write 0
+        1 invoke cas [0,5]
+        1 fail cas [0,5] precondition
+        1 invoke read null
+        1 ok read 0"
+    ));
+}
+
+#[test]
+fn evidence_survives_being_stored() {
+    let result = judge(&history(STALE), &Options::default());
+    let stored = serde_json::to_string(&result).unwrap();
+    let read: checkers::CheckResult = serde_json::from_str(&stored).unwrap();
+    assert_eq!(read, result);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&result.evidence).unwrap());
+}
+
+#[test]
+fn evidence_that_was_tampered_with_is_refuted() {
+    let events = history(STALE);
+    let result = judge(&events, &Options::default());
+    let honest = dead_end(&result).clone();
+    let refuted = |change: &dyn Fn(&mut checkers::linearizability::DeadEnd)| {
+        let mut changed = honest.clone();
+        change(&mut changed);
+        verify(&changed, &events, &Options::default()).unwrap_err()
+    };
+    // Without the write that overwrote, the earlier write could have been seen.
+    let error = refuted(&|it| it.sub_history.retain(|index| *index != 6 && *index != 7));
+    assert!(error.to_string().contains("could have seen it"), "{error}");
+    let error = refuted(&|it| it.operations[0].value = json!(1));
+    assert!(error.to_string().contains("does not fit"), "{error}");
+    let error = refuted(&|it| it.initial = json!(2));
+    assert!(error.to_string().contains("does not fit"), "{error}");
+    // With the read alone gone, nothing is impossible.
+    let error = refuted(&|it| {
+        let operation = it.operation;
+        it.sub_history.retain(|index| *index < operation);
+    });
+    assert!(error.to_string().contains("possible after all"), "{error}");
+}

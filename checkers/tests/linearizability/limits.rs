@@ -1,0 +1,170 @@
+//! Budgets, memory, and histories that are hard or wide.
+
+use checkers::budget::{Steps, Unlimited};
+use checkers::linearizability::{Linearizable, Options};
+use checkers::{Checker, Feed, Valid, check};
+use serde_json::json;
+use store::{Event, EventType};
+
+use crate::generate::{Shape, correct};
+use crate::support::{Random, dead_end, event, judge, judge_online};
+
+const HARD: Shape = Shape {
+    operations: 2_000,
+    processes: 60,
+    values: 6,
+    cas: 40,
+    crashes: 2,
+    failures: 0,
+};
+
+#[test]
+fn out_of_budget_is_unknown_and_says_how_far_it_got() {
+    let events = correct(HARD, &mut Random(1));
+    let budget = Steps::new(5, u64::MAX);
+    let mut checker = Linearizable::default();
+    assert_eq!(checker.feed(&events, &budget), Feed::Exhausted);
+    assert_eq!(checker.feed(&events, &budget), Feed::Exhausted);
+    let result = checker.finish(&budget);
+    assert_eq!(result.valid, Valid::Unknown);
+    let reason = &result.reason;
+    for part in [
+        "time limit reached",
+        "is linearizable up to event",
+        "make it easier",
+    ] {
+        assert!(reason.contains(part), "{reason}");
+    }
+    assert!(result.details["proved-until-event"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn out_of_memory_is_unknown() {
+    let events = correct(HARD, &mut Random(1));
+    let budget = Steps::new(u64::MAX, 10_000);
+    let result = check(&mut Linearizable::default(), &events, &budget);
+    assert_eq!(result.valid, Valid::Unknown);
+    assert!(
+        result.reason.contains("memory limit reached"),
+        "{}",
+        result.reason
+    );
+}
+
+#[test]
+fn the_next_history_is_not_affected() {
+    let budget = Steps::new(5, u64::MAX);
+    check(
+        &mut Linearizable::default(),
+        &correct(HARD, &mut Random(1)),
+        &budget,
+    );
+    let easy = Shape {
+        processes: 3,
+        ..HARD
+    };
+    let events = correct(easy, &mut Random(2));
+    let result = check(&mut Linearizable::default(), &events, &Unlimited);
+    assert_eq!(result.valid, Valid::True, "{}", result.reason);
+}
+
+/// So many writes, all open at once, then all done; then a read.
+fn wide(writes: u64, read: u64) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut push = |process, kind, f: &str, value| {
+        let index = events.len() as u64;
+        events.push(event(index, process, kind, f, value));
+    };
+    for kind in [EventType::Invoke, EventType::Ok] {
+        for process in 0..writes {
+            push(process, kind, "write", json!(process));
+        }
+    }
+    push(0, EventType::Invoke, "read", json!(null));
+    push(0, EventType::Ok, "read", json!(read));
+    events
+}
+
+#[test]
+fn more_than_64_operations_at_once() {
+    for writes in [64, 65, 130] {
+        let last = judge(&wide(writes, writes - 1), &Options::default());
+        assert_eq!(last.valid, Valid::True, "{writes}: {}", last.reason);
+        let first = judge(&wide(writes, 0), &Options::default());
+        assert_eq!(first.valid, Valid::True, "{writes}: {}", first.reason);
+        let nothing = judge(&wide(writes, writes), &Options::default());
+        assert_eq!(nothing.valid, Valid::False, "{writes}: {}", nothing.reason);
+    }
+}
+
+/// Writes and reads one after the other, of ever changing values.
+fn sequential(operations: u64) -> Vec<Event> {
+    let mut events = Vec::new();
+    for number in 0..operations {
+        let (f, value) = if number % 2 == 0 {
+            ("write", json!(number % 10))
+        } else {
+            ("read", json!((number - 1) % 10))
+        };
+        for kind in [EventType::Invoke, EventType::Ok] {
+            let index = events.len() as u64;
+            events.push(event(index, number % 3, kind, f, value.clone()));
+        }
+    }
+    events
+}
+
+#[test]
+fn a_violation_is_still_explained_when_most_was_forgotten() {
+    let options = Options {
+        remembered: 1_000,
+        ..Options::default()
+    };
+    let mut events = sequential(60_000);
+    assert_eq!(judge(&events, &options).valid, Valid::True);
+    // The value of four operations ago.
+    events.last_mut().unwrap().value = json!(4);
+    let result = judge(&events, &options);
+    assert_eq!(result.valid, Valid::False, "{}", result.reason);
+    assert!(dead_end(&result).minimal);
+    assert_eq!(dead_end(&result).sub_history.len(), 4);
+}
+
+#[test]
+fn a_violation_is_known_before_the_history_ends() {
+    let mut events = sequential(1_000);
+    events[500 * 2 + 3].value = json!("never written");
+    let mut checker = Linearizable::default();
+    let stopped = events
+        .iter()
+        .position(|event| checker.feed(std::slice::from_ref(event), &Unlimited) == Feed::Violation);
+    assert_eq!(stopped, Some(500 * 2 + 3));
+    let result = checker.finish(&Unlimited);
+    assert_eq!(result.valid, Valid::False);
+    assert_eq!(result, judge_online(&events, &Options::default()));
+}
+
+#[test]
+fn crashed_operations_are_counted() {
+    // Each round needs a crashed write of 1, of which there are as many as there are rounds, or one
+    // fewer.
+    for (crashed, wanted) in [(12, Valid::True), (11, Valid::False)] {
+        let mut events = Vec::new();
+        let mut push = |process, kind, f: &str, value| {
+            let index = events.len() as u64;
+            events.push(event(index, process, kind, f, value));
+        };
+        for process in 0..crashed {
+            push(100 + process, EventType::Invoke, "write", json!(1));
+            push(100 + process, EventType::Info, "write", json!(1));
+        }
+        for _ in 0..12 {
+            push(0, EventType::Invoke, "write", json!(0));
+            push(0, EventType::Ok, "write", json!(0));
+            push(0, EventType::Invoke, "read", json!(null));
+            push(0, EventType::Ok, "read", json!(1));
+        }
+        let result = judge(&events, &Options::default());
+        assert_eq!(result.valid, wanted, "{crashed}: {}", result.reason);
+    }
+}
