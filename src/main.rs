@@ -1,1 +1,7 @@
-fn main() {}
+//! The `gainsay` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gainsay::main(gainsay::suites())
+}

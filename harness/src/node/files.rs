@@ -10,6 +10,15 @@ pub async fn exists(remote: &dyn Remote, path: &str) -> Result<bool, RemoteError
     Ok(output?.text() == "yes")
 }
 
+/// The size of a file in bytes, if there is one.
+pub async fn size(remote: &dyn Remote, path: &str) -> Result<Option<u64>, RemoteError> {
+    let script = format!("[ ! -e {0} ] || stat -L -c %s -- {0}", quote(path));
+    let output = remote
+        .exec(Command::new(script).quick().idempotent())
+        .await?;
+    Ok(output.text().parse().ok())
+}
+
 /// The contents of a file, up to 64 MiB; [`Remote::download`] takes larger ones.
 pub async fn read(remote: &dyn Remote, path: &str) -> Result<Vec<u8>, RemoteError> {
     let script = format!("cat -- {}", quote(path));

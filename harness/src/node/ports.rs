@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use crate::remote::{Command, Remote, RemoteError};
 
+/// Whether something on the node listens on a TCP port, at any of its addresses.
+pub async fn has_listener(remote: &dyn Remote, port: u16) -> Result<bool, RemoteError> {
+    let script = format!(
+        "grep -qs ':{port:04X} [0-9A-F]*:0000 0A' /proc/net/tcp /proc/net/tcp6 && echo yes || echo no"
+    );
+    let output = remote
+        .exec(Command::new(script).quick().idempotent())
+        .await?;
+    Ok(output.text() == "yes")
+}
+
 /// Waits until something on the node listens on a TCP port, at any of its addresses. Nothing is
 /// connected to it.
 pub async fn wait_for_listener(

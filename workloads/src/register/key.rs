@@ -70,12 +70,22 @@ impl Generator for KeyOperations {
             return Peek::Done;
         }
         let rested = |thread: &Thread| self.turn(*thread).rests_until <= ctx.time;
-        let awake = ctx.turn().filter(rested).or_else(|| ctx.free.iter().find(rested));
+        let awake = ctx
+            .turn()
+            .filter(rested)
+            .or_else(|| ctx.free.iter().find(rested));
         let Some(thread) = awake else {
-            let next = ctx.free.iter().map(|thread| self.turn(thread).rests_until).min();
+            let next = ctx
+                .free
+                .iter()
+                .map(|thread| self.turn(thread).rests_until)
+                .min();
             return next.map_or(Peek::Pending, Peek::Wait);
         };
-        let stream = self.seed.child(thread as u64).child(self.turn(thread).drawn);
+        let stream = self
+            .seed
+            .child(thread as u64)
+            .child(self.turn(thread).drawn);
         Peek::Op(Planned {
             time: ctx.time,
             thread,

@@ -65,10 +65,7 @@ pub fn options() -> Vec<OptionSpec> {
     vec![
         OptionSpec::new(
             "rate",
-            OptionKind::Number {
-                min: 0.0,
-                max: 1e9,
-            },
+            OptionKind::Number { min: 0.0, max: 1e9 },
             Some("500"),
             "Operations a second that clients begin, all together; 0 for as many as they can",
         ),
@@ -122,13 +119,13 @@ pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError>
     let values = options.integer("values");
     let nodes = request.node_names.len();
     let seed = request.seed.named(NAME);
-    // One table of draws serves all keys.
-    let draw: key::Draw = Arc::new(move |thread, rng: &mut Rng| {
-        match is_reader(thread % group, nodes, group) {
-            true => Op::new("read", Value::Null),
-            false => operation(rng, values),
-        }
-    });
+    let draw: key::Draw =
+        Arc::new(
+            move |thread, rng: &mut Rng| match is_reader(thread % group, nodes, group) {
+                true => Op::new("read", Value::Null),
+                false => operation(rng, values),
+            },
+        );
     let keys = independent::concurrent(
         seed.named("keys"),
         group,
@@ -167,11 +164,13 @@ fn is_reader(slot: usize, nodes: usize, group: usize) -> bool {
 
 /// Draws an operation.
 fn operation(rng: &mut Rng, values: i64) -> Op {
-    let kind = rng.random_range(0..4);
+    if rng.random_bool(0.67) {
+        return Op::new("read", Value::Null);
+    }
     let mut value = || rng.random_range(0..values);
-    match kind {
-        0 | 1 => Op::new("read", Value::Null),
-        2 => Op::new("write", json!(value())),
-        _ => Op::new("cas", json!([value(), value()])),
+    let (a, b) = (value(), value());
+    match rng.random() {
+        true => Op::new("write", json!(a)),
+        false => Op::new("cas", json!([a, b])),
     }
 }

@@ -65,6 +65,11 @@ impl SshRemote {
         })
     }
 
+    /// The host behind the address, as the SSH configuration has it.
+    pub fn host(&self) -> &str {
+        &self.profile.target.host
+    }
+
     /// Opens the session for quick commands, so that the first of them need not.
     pub async fn warm(&self) -> Result<(), RemoteError> {
         let nothing = Command::new(":").quick().idempotent();

@@ -1,1 +1,97 @@
-//! The etcd suite.
+//! etcd: installed from the node's own Debian packages, driven over its JSON gateway.
+//!
+//! etcd promises linearizability for all operations but *serializable* reads, which a member
+//! answers from its own state: with `--serializable-reads` a partition shows them stale.
+
+mod client;
+mod db;
+mod errors;
+mod http;
+
+use std::sync::Arc;
+
+use workloads::{
+    BuildError, BuildRequest, Claim, NamedChecker, OptionSpec, Options, Plan, Suite, WorkloadInfo,
+    World, WorldRequest, register,
+};
+
+use client::EtcdConnect;
+use db::EtcdDb;
+
+/// Where clients are served.
+const CLIENT_PORT: u16 = 2379;
+/// Where members talk to each other.
+const PEER_PORT: u16 = 2380;
+
+const SERIALIZABLE_READS: &str = "serializable-reads";
+
+/// The etcd suite.
+pub struct EtcdSuite;
+
+impl Suite for EtcdSuite {
+    fn name(&self) -> &str {
+        "etcd"
+    }
+
+    fn summary(&self) -> &str {
+        "etcd, the key-value store of Kubernetes (Debian's etcd-server)"
+    }
+
+    fn workloads(&self) -> Vec<WorkloadInfo> {
+        vec![register::info()]
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        let mut options = register::options();
+        options.push(OptionSpec::flag(
+            SERIALIZABLE_READS,
+            "Let each node answer reads from its own state, without consensus: stale under a partition",
+        ));
+        options
+    }
+
+    fn packages(&self) -> Vec<String> {
+        vec![db::PACKAGE.to_owned()]
+    }
+
+    fn world(&self, _request: &WorldRequest<'_>) -> Result<World, BuildError> {
+        Ok(World::Nodes(Arc::new(EtcdDb)))
+    }
+
+    fn plan(&self, _world: &World, request: &BuildRequest<'_>) -> Result<Plan, BuildError> {
+        let serializable = request.options.flag(SERIALIZABLE_READS);
+        Ok(Plan {
+            connect: Arc::new(EtcdConnect::new(request.nodes, request.run, serializable)),
+            generator: register::generator(request)?,
+            final_generator: None,
+        })
+    }
+
+    fn claim(&self, _workload: &str, options: &Options) -> Claim {
+        claim(options.flag(SERIALIZABLE_READS))
+    }
+
+    fn checkers(
+        &self,
+        _workload: &str,
+        _options: &Options,
+    ) -> Result<Vec<NamedChecker>, BuildError> {
+        Ok(register::checkers())
+    }
+}
+
+fn claim(serializable_reads: bool) -> Claim {
+    let source = match serializable_reads {
+        false => {
+            "etcd documentation, KV API guarantees: all operations but serializable reads are linearizable"
+        }
+        true => {
+            "asked of it on purpose: etcd promises linearizability for all operations except \
+             serializable reads, which this run uses"
+        }
+    };
+    Claim {
+        model: "linearizable".to_owned(),
+        source: source.to_owned(),
+    }
+}

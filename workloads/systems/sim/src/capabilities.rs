@@ -42,7 +42,10 @@ impl Capabilities {
 #[async_trait]
 impl Network for Capabilities {
     async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError> {
-        let names = grudge.0.iter().flat_map(|(to, from)| from.iter().chain([to]));
+        let names = grudge
+            .0
+            .iter()
+            .flat_map(|(to, from)| from.iter().chain([to]));
         for name in names {
             self.on_node(name, |_, _| ())?;
         }

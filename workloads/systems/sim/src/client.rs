@@ -38,7 +38,9 @@ impl Client for SimClient {
         let op = &invocation.op;
         let command = match Command::lower(op) {
             Ok(command) => command,
-            Err(why) => return Completion::fail(op.value.clone(), OpError::new("unsupported", why)),
+            Err(why) => {
+                return Completion::fail(op.value.clone(), OpError::new("unsupported", why));
+            }
         };
         let is_read = command.is_read();
         let (completion, answered) = match self.handle.request(self.node, command).await {

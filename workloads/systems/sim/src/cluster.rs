@@ -377,9 +377,8 @@ impl Cluster {
 
     /// The nodes that would say that they lead, if asked.
     pub(crate) fn primaries(&self) -> Vec<Name> {
-        let leads = |member: &Member| {
-            member.state == ProcessState::Running && member.replica.is_leader()
-        };
+        let leads =
+            |member: &Member| member.state == ProcessState::Running && member.replica.is_leader();
         (self.names.iter().zip(&self.members))
             .filter(|(_, member)| leads(member))
             .map(|(name, _)| name.clone())

@@ -151,7 +151,11 @@ impl Future for Request {
     type Output = Answer;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let answer = self.handle.lock().cluster.poll_answer(self.request, cx.waker());
+        let answer = self
+            .handle
+            .lock()
+            .cluster
+            .poll_answer(self.request, cx.waker());
         answer.map_or(Poll::Pending, Poll::Ready)
     }
 }

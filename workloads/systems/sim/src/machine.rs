@@ -45,11 +45,9 @@ impl Command {
         match (&*op.f, &op.value) {
             ("read", _) => Ok(Command::Read(key)),
             ("write", value) => integer(value).map(|value| Command::Write(key, value)),
-            ("cas", Value::Array(pair)) if pair.len() == 2 => Ok(Command::Cas(
-                key,
-                integer(&pair[0])?,
-                integer(&pair[1])?,
-            )),
+            ("cas", Value::Array(pair)) if pair.len() == 2 => {
+                Ok(Command::Cas(key, integer(&pair[0])?, integer(&pair[1])?))
+            }
             (f, value) => Err(format!("the simulated store does not know {f} {value}")),
         }
     }
@@ -74,7 +72,10 @@ impl Output {
             Output::Value(value) => Completion::ok(json!(value)),
             Output::Mismatch(found) => Completion::fail(
                 op.value.clone(),
-                OpError::new(OpError::PRECONDITION, format!("the value is {}", json!(found))),
+                OpError::new(
+                    OpError::PRECONDITION,
+                    format!("the value is {}", json!(found)),
+                ),
             ),
         }
     }
@@ -126,7 +127,10 @@ mod tests {
         assert_eq!(absent.kind, EventType::Fail);
         assert_eq!(absent.error.unwrap().class, OpError::PRECONDITION);
         assert_eq!(run(&mut machine, "write", json!(3)).kind, EventType::Ok);
-        assert_eq!(run(&mut machine, "cas", json!([2, 4])).kind, EventType::Fail);
+        assert_eq!(
+            run(&mut machine, "cas", json!([2, 4])).kind,
+            EventType::Fail
+        );
         assert_eq!(run(&mut machine, "cas", json!([3, 4])).kind, EventType::Ok);
         assert_eq!(run(&mut machine, "read", Value::Null).value, json!(4));
     }

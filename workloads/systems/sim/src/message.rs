@@ -101,7 +101,10 @@ pub(crate) enum Message {
         round: u64,
     },
     /// A node passes on a client's request.
-    Forward { request: RequestId, command: Command },
+    Forward {
+        request: RequestId,
+        command: Command,
+    },
     /// The leader answers a request that was passed on.
     Answered { request: RequestId, answer: Answer },
 }

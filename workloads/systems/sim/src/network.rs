@@ -110,7 +110,12 @@ mod tests {
 
         let arrivals: Vec<Nanos> = (0..1_000).map(|i| links.arrival(i * 1_000, 0, 1)).collect();
         assert!(arrivals.is_sorted());
-        assert!(arrivals.iter().enumerate().all(|(i, at)| *at > i as u64 * 1_000));
+        assert!(
+            arrivals
+                .iter()
+                .enumerate()
+                .all(|(i, at)| *at > i as u64 * 1_000)
+        );
     }
 
     #[test]

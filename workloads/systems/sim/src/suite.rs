@@ -21,7 +21,10 @@ use crate::settings::{ELECTION_TIMEOUT, Settings};
 pub struct SimSuite;
 
 fn options() -> Vec<OptionSpec> {
-    let names = CATALOGUE.iter().map(|entry| entry.name.to_owned()).collect();
+    let names = CATALOGUE
+        .iter()
+        .map(|entry| entry.name.to_owned())
+        .collect();
     let summaries: Vec<String> = CATALOGUE
         .iter()
         .map(|entry| format!("{}: {}", entry.name, entry.summary))
@@ -99,9 +102,10 @@ impl Suite for SimSuite {
     fn claim(&self, _workload: &str, _options: &Options) -> Claim {
         Claim {
             model: "linearizable".into(),
-            source: "gainsay-sim, as it is without a bug: writes are committed by a majority of its \
+            source:
+                "gainsay-sim, as it is without a bug: writes are committed by a majority of its \
                      Raft log, reads are served by a read index"
-                .into(),
+                    .into(),
         }
     }
 
@@ -123,7 +127,9 @@ impl Suite for SimSuite {
 
     fn plan(&self, world: &World, request: &BuildRequest<'_>) -> Result<Plan, BuildError> {
         let World::Simulated { connect, .. } = world else {
-            return Err(BuildError("the simulated store runs in its own world".into()));
+            return Err(BuildError(
+                "the simulated store runs in its own world".into(),
+            ));
         };
         known(request.workload)?;
         Ok(Plan {

@@ -29,7 +29,8 @@ use leader::Leader;
 use log::Log;
 
 const NO_LEADER: Refusal = Refusal::never("no-leader", "this node knows of no leader");
-const UNANSWERED: Refusal = Refusal::unknown("request-timeout", "no answer from the leader in time");
+const UNANSWERED: Refusal =
+    Refusal::unknown("request-timeout", "no answer from the leader in time");
 
 /// What a replica wants done.
 #[derive(Debug)]

@@ -45,8 +45,15 @@ impl Invariants {
             return Err(format!("term {term} has leaders {first} and {node}"));
         }
         let must = self.committed.iter().take_while(|(_, at)| *at < term);
-        let has = must.zip(replica.entries()).filter(|((a, _), b)| a == *b).count();
-        let must = self.committed.iter().take_while(|(_, at)| *at < term).count();
+        let has = must
+            .zip(replica.entries())
+            .filter(|((a, _), b)| a == *b)
+            .count();
+        let must = self
+            .committed
+            .iter()
+            .take_while(|(_, at)| *at < term)
+            .count();
         match has == must {
             true => Ok(()),
             false => Err(format!("leader {node} of {term} lacks committed entries")),
@@ -57,7 +64,11 @@ impl Invariants {
     fn prefix(&mut self, node: NodeId, replica: &Replica, term: Term) -> Result<(), String> {
         let committed = replica.committed();
         let known = self.committed.len();
-        let agree = self.committed.iter().zip(committed).all(|((a, _), b)| a == b);
+        let agree = self
+            .committed
+            .iter()
+            .zip(committed)
+            .all(|((a, _), b)| a == b);
         if !agree {
             return Err(format!("node {node} committed something else"));
         }
@@ -104,9 +115,14 @@ fn run(nodes: usize, settings: Settings, seed: u64, steps: usize) -> Result<usiz
     chaos.cluster.advance(chaos.cluster.now() + 1_000_000_000);
     let replicas: Vec<&Replica> = chaos.cluster.replicas().collect();
     invariants.check(&replicas)?;
-    let lengths: Vec<usize> = replicas.iter().map(|replica| replica.committed().len()).collect();
+    let lengths: Vec<usize> = replicas
+        .iter()
+        .map(|replica| replica.committed().len())
+        .collect();
     if invariants.committed.len() <= before || lengths.iter().any(|n| *n != lengths[0]) {
-        return Err(format!("no progress after healing: {lengths:?}, {before} before"));
+        return Err(format!(
+            "no progress after healing: {lengths:?}, {before} before"
+        ));
     }
     Ok(invariants.committed.len())
 }

@@ -59,7 +59,10 @@ fn without_a_bug_every_run_is_valid() {
         let counts = outcomes(&events);
         operations += counts.values().sum::<usize>() / 2;
         for f in ["read", "write", "cas"] {
-            assert!(counts[&(f, EventType::Ok.as_str())] >= 5, "seed {seed}: {counts:?}");
+            assert!(
+                counts[&(f, EventType::Ok.as_str())] >= 5,
+                "seed {seed}: {counts:?}"
+            );
         }
     }
     println!("{operations} operations, {:?}", started.elapsed());
@@ -71,7 +74,12 @@ fn hits(bug: &str, seeds: Range<u64>) -> u64 {
         let spec = Spec {
             options: {
                 let mut o: Vec<(&str, &str)> = vec![("bug", bug)];
-                if let Ok(x) = std::env::var("X_OPTS") { let x: &'static str = x.leak(); for p in x.split(',') { o.push(p.split_once('=').unwrap()); } }
+                if let Ok(x) = std::env::var("X_OPTS") {
+                    let x: &'static str = x.leak();
+                    for p in x.split(',') {
+                        o.push(p.split_once('=').unwrap());
+                    }
+                }
                 o
             },
             time_limit: std::time::Duration::from_secs(number("X_TIME", 10)),
@@ -86,7 +94,9 @@ fn hits(bug: &str, seeds: Range<u64>) -> u64 {
 #[test]
 fn every_bug_is_found() {
     let mut missed = Vec::new();
-    for entry in CATALOGUE.iter().filter(|e| std::env::var("X_BUG").is_ok_and(|b| b.contains(e.name)) || std::env::var("X_BUG").is_err()) {
+    for entry in CATALOGUE.iter().filter(|e| {
+        std::env::var("X_BUG").is_ok_and(|b| b.contains(e.name)) || std::env::var("X_BUG").is_err()
+    }) {
         let seeds = seeds(3);
         let total = seeds.end - seeds.start;
         let hits = hits(entry.name, seeds);
@@ -102,7 +112,10 @@ fn every_bug_is_found() {
 fn the_same_seed_gives_the_same_history() {
     let lines = |seed| -> Vec<String> {
         let events = run(&Spec::new(seed));
-        events.iter().map(|event| serde_json::to_string(event).unwrap()).collect()
+        events
+            .iter()
+            .map(|event| serde_json::to_string(event).unwrap())
+            .collect()
     };
     assert_eq!(lines(1), lines(1));
     assert_ne!(lines(1), lines(2));

@@ -1,0 +1,142 @@
+//! `results.json`.
+
+use checkers::{CheckResult, Evidence, Valid};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::process::no_answer;
+use super::worker::Answer;
+use crate::spec::FORMAT;
+
+/// The verdict on a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Results {
+    /// The version of this format.
+    pub(crate) format: u32,
+    /// The combined verdict: any `false` wins, then `unknown`, then `true`.
+    pub(crate) valid: Valid,
+    /// One sentence: the reason of the checker that decided.
+    pub(crate) reason: String,
+    /// What the system promises, and who says so.
+    pub(crate) claim: ClaimReport,
+    /// What went wrong with the test itself, if anything did.
+    pub(crate) harness_failure: Option<String>,
+    /// Each checker's report.
+    pub(crate) checkers: Vec<CheckerReport>,
+    /// The root of all random choices.
+    pub(crate) seed: u64,
+}
+
+/// The claim that a verdict is about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ClaimReport {
+    /// The promise.
+    pub(crate) model: String,
+    /// Who promises it, for which version and settings.
+    pub(crate) source: String,
+}
+
+/// What one checker says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct CheckerReport {
+    /// The checker.
+    pub(crate) checker: String,
+    /// Its verdict.
+    pub(crate) valid: Valid,
+    /// Why, in a sentence.
+    pub(crate) reason: String,
+    /// What proves a `false`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) evidence: Vec<Evidence>,
+    /// Counts and other findings.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(crate) details: Map<String, Value>,
+    /// Milliseconds that it took to read the history.
+    pub(crate) ms_parse: f64,
+    /// Milliseconds that it took to check it.
+    pub(crate) ms_check: f64,
+    /// The most memory its process had, in bytes.
+    pub(crate) peak_memory: u64,
+}
+
+impl CheckerReport {
+    /// The report of an answer, or of its absence.
+    pub(super) fn new(checker: &str, answer: Result<Answer, String>) -> CheckerReport {
+        let answer = answer.unwrap_or_else(|reason| Answer {
+            result: no_answer(reason),
+            ms_parse: 0.0,
+            ms_check: 0.0,
+            peak_memory: 0,
+        });
+        let Answer {
+            result,
+            ms_parse,
+            ms_check,
+            peak_memory,
+        } = answer;
+        CheckerReport {
+            ms_parse,
+            ms_check,
+            peak_memory,
+            ..CheckerReport::of(checker, result)
+        }
+    }
+
+    /// A report that cost nothing to make.
+    pub(super) fn of(checker: &str, result: CheckResult) -> CheckerReport {
+        let CheckResult {
+            valid,
+            reason,
+            evidence,
+            details,
+        } = result;
+        CheckerReport {
+            checker: checker.to_owned(),
+            valid,
+            reason,
+            evidence,
+            details,
+            ms_parse: 0.0,
+            ms_check: 0.0,
+            peak_memory: 0,
+        }
+    }
+}
+
+impl Results {
+    /// Combines the reports of all checkers.
+    pub(crate) fn new(
+        claim: &workloads::Claim,
+        checkers: Vec<CheckerReport>,
+        harness_failure: Option<String>,
+        seed: u64,
+    ) -> Results {
+        let mut valid = checkers
+            .iter()
+            .fold(Valid::True, |valid, report| valid.and(report.valid));
+        let decided = checkers.iter().find(|report| report.valid == valid);
+        let mut reason = match (valid, decided) {
+            (Valid::True, _) => format!("no violation of the claim was found: {}", claim.model),
+            (_, Some(report)) => report.reason.clone(),
+            (_, None) => String::new(),
+        };
+        // What was recorded holds, but a run that broke off proves nothing good.
+        if let (Valid::True, Some(failure)) = (valid, &harness_failure) {
+            valid = Valid::Unknown;
+            reason = format!("the test itself failed: {failure}");
+        }
+        let claim = ClaimReport {
+            model: claim.model.clone(),
+            source: claim.source.clone(),
+        };
+        Results {
+            format: FORMAT,
+            valid,
+            reason,
+            claim,
+            harness_failure,
+            checkers,
+            seed,
+        }
+    }
+}

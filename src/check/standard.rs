@@ -1,0 +1,141 @@
+//! Which checkers judge what: those of the workload, and those that judge every run.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use checkers::coverage::{self, Coverage};
+use checkers::linearizability::{self, FailedCas, Linearizable, NullRead};
+use checkers::{CheckResult, Checker, Stats, Unhandled, Valid};
+use harness::interpreter;
+use store::import::{Format, ImportOptions, load_any};
+use store::{OpError, RunFolder};
+use workloads::{NamedChecker, Suite};
+
+use super::RunFacts;
+use super::results::CheckerReport;
+use super::worker::FileRequest;
+use crate::spec::TestSpec;
+use crate::suites::Suites;
+
+/// The models of `gainsay check`.
+pub(crate) const MODELS: &[&str] = &["register", "cas-register"];
+
+/// The least number of each function's operations that must have ended `ok`.
+const OK_MIN: u64 = 10;
+
+/// Classes of errors that every workload expects under faults.
+const KNOWN_ERRORS: &[&str] = &[
+    OpError::PRECONDITION,
+    OpError::TIMEOUT,
+    OpError::NO_CLIENT,
+    interpreter::INTERRUPTED,
+];
+
+/// All checkers of a run: the workload's first, then those of every run.
+fn of_run(suite: &dyn Suite, spec: &TestSpec) -> Result<Vec<NamedChecker>> {
+    let mut all = suite.checkers(&spec.workload, &spec.options)?;
+    let faults = nemeses::parse(&spec.nemesis)?
+        .into_iter()
+        .map(|fault| fault.name)
+        .collect();
+    let coverage = coverage::Options {
+        faults,
+        leaders: suite.has_leaders(),
+        ok_min: OK_MIN,
+        ..coverage::Options::default()
+    };
+    all.push(NamedChecker {
+        name: "coverage".to_owned(),
+        make: Box::new(move || Box::new(Coverage::new(coverage.clone()))),
+    });
+    all.push(NamedChecker {
+        name: "statistics".to_owned(),
+        make: Box::new(|| Box::new(Stats::default())),
+    });
+    all.push(NamedChecker {
+        name: "errors".to_owned(),
+        make: Box::new(|| Box::new(Unhandled::new(KNOWN_ERRORS.iter().copied()))),
+    });
+    Ok(all)
+}
+
+/// The names of all checkers of a run.
+pub(super) fn names(suite: &dyn Suite, spec: &TestSpec) -> Result<Vec<String>> {
+    Ok(of_run(suite, spec)?
+        .into_iter()
+        .map(|checker| checker.name)
+        .collect())
+}
+
+/// A checker of a run with its history.
+pub(super) fn load(suites: &Suites, folder: &Path, name: &str) -> super::worker::Loaded {
+    let folder = RunFolder::open(folder)?;
+    let spec: TestSpec = folder.read_test()?;
+    let suite = suites.get(&spec.suite)?;
+    let mut all = of_run(suite.as_ref(), &spec)?.into_iter();
+    let checker = all.find(|checker| checker.name == name);
+    let checker = checker.with_context(|| format!("no checker is named {name}"))?;
+    let loaded = store::load_history(&folder.history_path())?;
+    Ok((
+        (checker.make)(),
+        loaded.history,
+        loaded.torn.map(|torn| torn.to_string()),
+    ))
+}
+
+/// A model's checker with a history from anywhere.
+pub(super) fn load_file(request: &FileRequest) -> super::worker::Loaded {
+    let format = match &request.format {
+        Some(name) => Some(format_named(name)?),
+        None => None,
+    };
+    let loaded = load_any(
+        &request.path,
+        format,
+        ImportOptions {
+            keyed: request.keyed,
+        },
+    )?;
+    let null_read = match request.null_matches_anything {
+        true => NullRead::MatchesAnything,
+        false => NullRead::Absent,
+    };
+    let options = linearizability::Options {
+        initial: request.initial.clone(),
+        failed_cas: match request.failed_cas.as_str() {
+            "observes" => FailedCas::Observes,
+            "dropped" => FailedCas::Dropped,
+            _ => FailedCas::Precondition,
+        },
+        null_read,
+        ..linearizability::Options::default()
+    };
+    let checker: Box<dyn Checker> = match request.model.as_str() {
+        "register" | "cas-register" => Box::new(Linearizable::new(options)),
+        other => bail!("there is no model {other:?}"),
+    };
+    let mut notes = loaded.notes;
+    notes.extend(loaded.torn.map(|torn| torn.to_string()));
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
+    Ok((checker, loaded.history, note))
+}
+
+fn format_named(name: &str) -> Result<Format> {
+    let mut all = Format::ALL.into_iter();
+    all.find(|format| format.name() == name)
+        .with_context(|| format!("there is no format {name:?}"))
+}
+
+/// What is known of a run besides its history can make it unknown, never valid.
+pub(super) fn judge_facts(facts: &RunFacts) -> Vec<CheckerReport> {
+    let known = [
+        ("recovery", &facts.not_recovered),
+        ("controller", &facts.overloaded),
+    ];
+    let unknown = known
+        .into_iter()
+        .filter_map(|(name, why)| Some((name, why.as_ref()?)));
+    unknown
+        .map(|(name, why)| CheckerReport::of(name, CheckResult::new(Valid::Unknown, why.clone())))
+        .collect()
+}

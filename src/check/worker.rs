@@ -1,0 +1,160 @@
+//! The child's side: reads one request a line on standard input, answers one line each.
+
+use std::io::{BufRead, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use checkers::{CheckResult, Checker, Valid};
+use serde::{Deserialize, Serialize};
+use store::History;
+
+use super::budget::ProcessBudget;
+use super::standard;
+use crate::exit::Exit;
+use crate::spec::CheckLimits;
+use crate::suites::Suites;
+
+/// The hidden argument that makes this executable a checker.
+pub(crate) const WORKER_ARGUMENT: &str = "__check";
+
+/// What a checker's process is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// A checker of a run.
+    Run {
+        /// The run folder.
+        folder: PathBuf,
+        /// The checker's name.
+        checker: String,
+        /// Its limits.
+        limits: CheckLimits,
+    },
+    /// A model for a history from anywhere.
+    File(FileRequest),
+}
+
+/// A model for a history from anywhere.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FileRequest {
+    /// The history.
+    pub(crate) path: PathBuf,
+    /// Its format, where the user names one.
+    pub(crate) format: Option<String>,
+    /// The model.
+    pub(crate) model: String,
+    /// Whether `[key value]` pairs in values name independent keys.
+    pub(crate) keyed: bool,
+    /// Whether a read of null matches anything.
+    pub(crate) null_matches_anything: bool,
+    /// What a compare-and-set that failed says: `observes`, `dropped`, or by its error.
+    pub(crate) failed_cas: String,
+    /// The value that registers begin with.
+    pub(crate) initial: serde_json::Value,
+    /// Limits.
+    pub(crate) limits: CheckLimits,
+}
+
+/// What it answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// The verdict.
+    pub(crate) result: CheckResult,
+    /// Milliseconds of reading.
+    pub(crate) ms_parse: f64,
+    /// Milliseconds of checking.
+    pub(crate) ms_check: f64,
+    /// The most memory this process has had, in bytes.
+    pub(crate) peak_memory: u64,
+}
+
+/// Answers requests until standard input ends.
+pub(crate) fn serve(suites: &Suites) -> Exit {
+    // A panic is part of an answer, not talk.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut stdout = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else { return Exit::Failure };
+        let answer = match serde_json::from_str::<Request>(&line) {
+            Ok(request) => answer(suites, &request),
+            Err(error) => unknown(format!("the request makes no sense: {error}")),
+        };
+        let Ok(mut bytes) = serde_json::to_vec(&answer) else {
+            return Exit::Failure;
+        };
+        bytes.push(b'\n');
+        if stdout
+            .write_all(&bytes)
+            .and_then(|()| stdout.flush())
+            .is_err()
+        {
+            return Exit::Failure;
+        }
+    }
+    Exit::Valid
+}
+
+fn answer(suites: &Suites, request: &Request) -> Answer {
+    let answered = catch_unwind(AssertUnwindSafe(|| match request {
+        Request::Run {
+            folder,
+            checker,
+            limits,
+        } => {
+            let started = Instant::now();
+            let loaded = standard::load(suites, folder, checker);
+            run_checker(started, *limits, loaded)
+        }
+        Request::File(file) => {
+            let started = Instant::now();
+            run_checker(started, file.limits, standard::load_file(file))
+        }
+    }));
+    answered.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        unknown(format!(
+            "the checker panicked: {}",
+            text.unwrap_or_default()
+        ))
+    })
+}
+
+pub(super) type Loaded = anyhow::Result<(Box<dyn Checker>, History, Option<String>)>;
+
+fn run_checker(started: Instant, limits: CheckLimits, loaded: Loaded) -> Answer {
+    let (mut checker, history, note) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return unknown(format!("{error:#}")),
+    };
+    let parsed = Instant::now();
+    let budget = ProcessBudget::new(limits.time, limits.memory);
+    let mut result = checkers::check(checker.as_mut(), history.events(), &budget);
+    if let Some(note) = note {
+        result.details.insert("note".to_owned(), note.into());
+    }
+    Answer {
+        result,
+        ms_parse: (parsed - started).as_secs_f64() * 1e3,
+        ms_check: parsed.elapsed().as_secs_f64() * 1e3,
+        peak_memory: peak_memory(),
+    }
+}
+
+fn unknown(reason: String) -> Answer {
+    let result = CheckResult::new(Valid::Unknown, reason);
+    Answer {
+        result,
+        ms_parse: 0.0,
+        ms_check: 0.0,
+        peak_memory: peak_memory(),
+    }
+}
+
+fn peak_memory() -> u64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss().max(0) as u64 * 1024)
+}

@@ -1,0 +1,47 @@
+//! `gainsay analyze RUN`: judge a stored history again, with this version's checkers.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgMatches, Command};
+use store::RunFolder;
+
+use super::{args, test};
+use crate::check::RunFacts;
+use crate::exit::Exit;
+use crate::run;
+use crate::spec::TestSpec;
+use crate::suites::Suites;
+
+pub(super) fn command() -> Command {
+    Command::new("analyze")
+        .about("Check a stored run again")
+        .after_help(
+            "RUN is a folder, `latest`, a test such as etcd-register, or the beginning of a time.",
+        )
+        .arg(Arg::new("run").value_name("RUN").default_value("latest"))
+        .args(args::output_args())
+}
+
+pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
+    let output = args::output(matches);
+    let store = matches
+        .get_one::<PathBuf>("store")
+        .context("it has a default")?;
+    let name = matches
+        .get_one::<String>("run")
+        .context("it has a default")?;
+    let folder = RunFolder::resolve(store, name)?;
+    let spec: TestSpec = folder.read_test()?;
+    let suite = suites.get(&spec.suite)?;
+    output.say(&format!("run     {}", folder.path().display()));
+    let finished = run::judge(
+        suite.as_ref(),
+        &spec,
+        &folder,
+        &RunFacts::default(),
+        &output,
+    )?;
+    test::print(&finished, &output);
+    Ok(finished.exit)
+}

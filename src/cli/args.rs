@@ -1,0 +1,467 @@
+//! The flags of `test`, and the specification that they make.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use rand::Rng;
+use workloads::{OptionKind, OptionSpec, Options, Suite};
+
+use super::{BadArguments, Output, Verbosity};
+use crate::spec::{
+    self, CheckLimits, FORMAT, HostKeyChecking, NodesSpec, SshSpec, TestSpec, parse_concurrency,
+};
+
+const NODES: &str = "Nodes";
+const TEST: &str = "Test";
+const CHECKING: &str = "Checking";
+const OUTPUT: &str = "Output";
+
+/// The `test` subcommand of one suite.
+pub(super) fn suite_command(suite: &dyn Suite) -> Command {
+    let workloads = suite.workloads();
+    let names: Vec<String> = workloads
+        .iter()
+        .map(|workload| workload.name.clone())
+        .collect();
+    let mut summary = String::from("Workloads:\n");
+    for workload in &workloads {
+        summary.push_str(&format!("  {:<12} {}\n", workload.name, workload.summary));
+    }
+    let mut command = Command::new(suite.name().to_owned())
+        .about(suite.summary().to_owned())
+        .after_help(summary)
+        .arg(
+            Arg::new("workload")
+                .short('w')
+                .long("workload")
+                .value_name("NAME")
+                .help("What is asked of the system")
+                .default_value(names.first().cloned().unwrap_or_default())
+                .value_parser(clap::builder::PossibleValuesParser::new(names))
+                .env("GAINSAY_WORKLOAD")
+                .help_heading(TEST),
+        );
+    command = match suite.is_simulated() {
+        true => command.args(simulated_args()),
+        false => command.args(node_args()),
+    };
+    command = command
+        .args(test_args())
+        .args(check_args())
+        .args(output_args());
+    for option in suite.options() {
+        command = command.arg(option_arg(&option, "Options of the system"));
+    }
+    command
+}
+
+fn duration(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("DURATION")
+        .default_value(default)
+        .value_parser(spec::parse_duration)
+        .help(help)
+}
+
+fn simulated_args() -> Vec<Arg> {
+    vec![
+        Arg::new("node-count")
+            .long("node-count")
+            .value_name("N")
+            .default_value("3")
+            .value_parser(value_parser!(u64).range(1..=100))
+            .help("How many simulated nodes")
+            .env("GAINSAY_NODE_COUNT")
+            .help_heading(NODES),
+    ]
+}
+
+fn node_args() -> Vec<Arg> {
+    let args = [
+        Arg::new("local")
+            .long("local")
+            .value_name("N")
+            .value_parser(value_parser!(u64).range(1..=50))
+            .conflicts_with_all(["nodes", "nodes-file"])
+            .env("GAINSAY_LOCAL")
+            .help("Use N nodes on this machine, made for the run and removed after it (needs root)"),
+        Arg::new("setup").long("setup").action(ArgAction::SetTrue).help(
+            "Install what this machine lacks for local nodes, from its own Debian package sources",
+        ),
+        Arg::new("nodes")
+            .short('n')
+            .long("nodes")
+            .visible_alias("node")
+            .value_name("HOST,…")
+            .value_delimiter(',')
+            .action(ArgAction::Append)
+            .env("GAINSAY_NODES")
+            .help("Hosts to test on, reached over SSH"),
+        Arg::new("nodes-file")
+            .long("nodes-file")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .env("GAINSAY_NODES_FILE")
+            .help("A file with a host a line; added to --nodes"),
+        Arg::new("username")
+            .long("username")
+            .value_name("NAME")
+            .env("GAINSAY_USERNAME")
+            .help("Whom to log in as [default: ~/.ssh/config, or root]; others than root need sudo"),
+        Arg::new("ssh-port")
+            .long("ssh-port")
+            .value_name("PORT")
+            .value_parser(value_parser!(u16).range(1..))
+            .env("GAINSAY_SSH_PORT")
+            .help("The port of the SSH servers [default: ~/.ssh/config, or 22]"),
+        Arg::new("ssh-private-key")
+            .long("ssh-private-key")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .env("GAINSAY_SSH_PRIVATE_KEY")
+            .help("The private key to log in with [default: agent, ~/.ssh/config, ~/.ssh/id_*]"),
+        Arg::new("host-key-checking")
+            .long("host-key-checking")
+            .value_name("MODE")
+            .default_value("strict")
+            .value_parser(value_parser!(HostKeyChecking))
+            .env("GAINSAY_HOST_KEY_CHECKING")
+            .help("What to do with hosts that are not among the known hosts"),
+        Arg::new("password-file")
+            .long("password-file")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .env("GAINSAY_PASSWORD_FILE")
+            .help("A file that holds the password to log in with and for sudo"),
+        Arg::new("force-unlock").long("force-unlock").action(ArgAction::SetTrue).help(
+            "Take over nodes that another run has locked. Only when that run is certainly dead",
+        ),
+        Arg::new("leave-db-running")
+            .long("leave-db-running")
+            .action(ArgAction::SetTrue)
+            .help("Leave the system running on the nodes after the run"),
+    ];
+    args.into_iter()
+        .map(|arg| arg.help_heading(NODES))
+        .collect()
+}
+
+fn test_args() -> Vec<Arg> {
+    let args = [
+        Arg::new("nemesis")
+            .long("nemesis")
+            .value_name("FAULT,…")
+            .default_value("none")
+            .env("GAINSAY_NEMESIS")
+            .help("Faults: NAME[:VARIANT][:key=value]… with commas between them; see `gainsay list faults`"),
+        duration("time-limit", "60s", "How long operations and faults go on")
+            .env("GAINSAY_TIME_LIMIT"),
+        Arg::new("concurrency")
+            .short('c')
+            .long("concurrency")
+            .value_name("N|Nn")
+            .default_value("2n")
+            .env("GAINSAY_CONCURRENCY")
+            .help("How many clients work at once: a number, or 2n for two a node"),
+        duration("op-timeout", "2s", "How long one operation may take before its outcome is unknown")
+            .env("GAINSAY_OP_TIMEOUT"),
+        duration("recovery-limit", "60s", "How long the system may take to recover after the faults")
+            .env("GAINSAY_RECOVERY_LIMIT"),
+        Arg::new("seed")
+            .long("seed")
+            .value_name("N")
+            .value_parser(value_parser!(u64))
+            .env("GAINSAY_SEED")
+            .help("The root of all random choices [default: a new one, printed]"),
+        Arg::new("test-count")
+            .long("test-count")
+            .value_name("N")
+            .default_value("1")
+            .value_parser(value_parser!(u64).range(1..=1_000_000))
+            .help("How many runs, each with the next seed; stops at the first that is not valid"),
+    ];
+    args.into_iter().map(|arg| arg.help_heading(TEST)).collect()
+}
+
+pub(super) fn check_args() -> Vec<Arg> {
+    let args = [
+        duration("check-time-limit", "5m", "How long each checker may take")
+            .env("GAINSAY_CHECK_TIME_LIMIT"),
+        Arg::new("check-memory")
+            .long("check-memory")
+            .value_name("SIZE")
+            .default_value("4GB")
+            .value_parser(spec::parse_bytes)
+            .env("GAINSAY_CHECK_MEMORY")
+            .help("How much memory each checker may use"),
+    ];
+    args.into_iter()
+        .map(|arg| arg.help_heading(CHECKING))
+        .collect()
+}
+
+pub(super) fn store_arg() -> Arg {
+    Arg::new("store")
+        .long("store")
+        .value_name("DIR")
+        .default_value("runs")
+        .value_parser(value_parser!(PathBuf))
+        .env("GAINSAY_STORE")
+        .help("Where run folders are kept")
+        .help_heading(OUTPUT)
+}
+
+pub(super) fn output_args() -> Vec<Arg> {
+    let args = [
+        store_arg(),
+        Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Defaults for flags [default: gainsay.toml here, if it is there]"),
+        Arg::new("json")
+            .long("json")
+            .action(ArgAction::SetTrue)
+            .help("Print the result as one JSON object a run on standard output"),
+        Arg::new("quiet")
+            .short('q')
+            .long("quiet")
+            .action(ArgAction::SetTrue)
+            .help("Print the result only"),
+        Arg::new("verbose")
+            .short('v')
+            .long("verbose")
+            .action(ArgAction::Count)
+            .help("Say more; twice for every command that a node runs"),
+    ];
+    args.into_iter()
+        .map(|arg| arg.help_heading(OUTPUT))
+        .collect()
+}
+
+/// A flag made from an option of a suite.
+fn option_arg(option: &OptionSpec, heading: &'static str) -> Arg {
+    let name = option.name.clone();
+    let variable = format!("GAINSAY_{}", name.to_ascii_uppercase().replace('-', "_"));
+    let arg = Arg::new(name.clone())
+        .long(name)
+        .help(option.help.clone())
+        .env(variable)
+        .help_heading(heading);
+    if option.kind == OptionKind::Flag {
+        return arg.action(ArgAction::SetTrue);
+    }
+    let parsed = option.clone();
+    let arg = arg
+        .value_name(match &option.kind {
+            OptionKind::Duration => "DURATION",
+            OptionKind::OneOf(_) => "NAME",
+            OptionKind::Text => "TEXT",
+            _ => "N",
+        })
+        .value_parser(move |text: &str| parsed.parse(text).map(|_| text.to_owned()));
+    match &option.default {
+        Some(default) => arg.default_value(default.clone()),
+        None => arg,
+    }
+}
+
+/// Reads the options of a suite.
+pub(super) fn suite_options(suite: &dyn Suite, matches: &ArgMatches) -> Result<Options> {
+    let mut options = Options::default();
+    for option in suite.options() {
+        let text = match option.kind {
+            OptionKind::Flag => Some(matches.get_flag(&option.name).to_string()),
+            _ => matches.get_one::<String>(&option.name).cloned(),
+        };
+        if let Some(text) = text {
+            let value = option
+                .parse(&text)
+                .map_err(|error| BadArguments(format!("--{}: {error}", option.name)))?;
+            options.0.insert(option.name.clone(), value);
+        }
+    }
+    Ok(options)
+}
+
+/// Reads the limits of checkers.
+pub(super) fn check_limits(matches: &ArgMatches) -> CheckLimits {
+    CheckLimits {
+        time: get_duration(matches, "check-time-limit"),
+        memory: *matches.get_one("check-memory").expect("it has a default"),
+    }
+}
+
+/// How to talk to the user.
+pub(super) fn output(matches: &ArgMatches) -> Output {
+    let verbosity = match (matches.get_flag("quiet"), matches.get_count("verbose")) {
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::Normal,
+        (false, 1) => Verbosity::Verbose,
+        (false, _) => Verbosity::Trace,
+    };
+    Output::new(verbosity, matches.get_flag("json"))
+}
+
+fn get_duration(matches: &ArgMatches, name: &str) -> Duration {
+    *matches.get_one(name).expect("it has a default")
+}
+
+/// What `test` was asked for, besides the specification.
+pub(super) struct TestArgs {
+    pub(super) spec: TestSpec,
+    pub(super) count: u64,
+    pub(super) setup: bool,
+    pub(super) force_unlock: bool,
+    pub(super) password: Option<String>,
+    pub(super) store: PathBuf,
+    pub(super) output: Output,
+}
+
+/// Reads the flags of `test SUITE`.
+pub(super) fn test_args_of(
+    suite: &dyn Suite,
+    matches: &ArgMatches,
+    arguments: &[String],
+) -> Result<TestArgs> {
+    let nodes = match suite.is_simulated() {
+        true => {
+            NodesSpec::Simulated(*matches.get_one::<u64>("node-count").expect("default") as usize)
+        }
+        false => nodes_spec(matches)?,
+    };
+    let count = nodes.names().len();
+    let concurrency: &String = matches.get_one("concurrency").expect("it has a default");
+    let workers =
+        parse_concurrency(concurrency, count).map_err(|error| BadArguments(error.to_string()))?;
+    let seed = match matches.get_one::<u64>("seed") {
+        Some(seed) => *seed,
+        // Short enough to be typed again.
+        None => rand::rng().next_u64() >> 24,
+    };
+    let flag = |name| {
+        matches
+            .try_get_one::<bool>(name)
+            .ok()
+            .flatten()
+            .copied()
+            .unwrap_or(false)
+    };
+    let spec = TestSpec {
+        format: FORMAT,
+        gainsay: env!("CARGO_PKG_VERSION").to_owned(),
+        suite: suite.name().to_owned(),
+        workload: matches
+            .get_one::<String>("workload")
+            .cloned()
+            .unwrap_or_default(),
+        options: suite_options(suite, matches)?,
+        nemesis: matches
+            .get_one::<String>("nemesis")
+            .cloned()
+            .unwrap_or_default(),
+        nodes,
+        workers,
+        time_limit: get_duration(matches, "time-limit"),
+        op_timeout: get_duration(matches, "op-timeout"),
+        recovery_limit: get_duration(matches, "recovery-limit"),
+        check: check_limits(matches),
+        seed,
+        leave_db_running: flag("leave-db-running"),
+        started: String::new(),
+        command: arguments.to_vec(),
+    };
+    Ok(TestArgs {
+        spec,
+        count: *matches.get_one("test-count").expect("it has a default"),
+        setup: flag("setup"),
+        force_unlock: flag("force-unlock"),
+        password: password(matches)?,
+        store: matches
+            .get_one::<PathBuf>("store")
+            .expect("it has a default")
+            .clone(),
+        output: output(matches),
+    })
+}
+
+/// Reads the password file, if one is named.
+pub(super) fn password(matches: &ArgMatches) -> Result<Option<String>> {
+    let Ok(Some(file)) = matches.try_get_one::<PathBuf>("password-file") else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the password file {}", file.display()))?;
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+fn nodes_spec(matches: &ArgMatches) -> Result<NodesSpec> {
+    let explicit_hosts = matches.value_source("nodes") == Some(ValueSource::CommandLine);
+    if let Some(local) = matches.get_one::<u64>("local")
+        && !explicit_hosts
+    {
+        return Ok(NodesSpec::Local(*local as usize));
+    }
+    Ok(NodesSpec::Ssh(ssh_spec(matches)?))
+}
+
+/// Reads the flags that name hosts and how to reach them.
+pub(super) fn ssh_spec(matches: &ArgMatches) -> Result<SshSpec> {
+    let mut hosts: Vec<String> = matches
+        .get_many::<String>("nodes")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    if let Some(file) = matches.get_one::<PathBuf>("nodes-file") {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the nodes file {}", file.display()))?;
+        let lines = text
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or_default().trim());
+        hosts.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    hosts.retain(|host| !host.is_empty());
+    if hosts.is_empty() {
+        return Err(BadArguments(
+            "no nodes: give --local N for nodes on this machine, or --nodes HOST,… for your own"
+                .to_owned(),
+        )
+        .into());
+    }
+    for (at, host) in hosts.iter().enumerate() {
+        if hosts[..at].contains(host) {
+            return Err(BadArguments(format!("the node {host} is given twice")).into());
+        }
+    }
+    Ok(SshSpec {
+        hosts,
+        username: matches.get_one::<String>("username").cloned(),
+        port: matches.get_one::<u16>("ssh-port").copied(),
+        private_key: matches.get_one::<PathBuf>("ssh-private-key").cloned(),
+        host_key_checking: *matches
+            .get_one("host-key-checking")
+            .expect("it has a default"),
+    })
+}
+
+/// The flags that name hosts and how to reach them, for commands other than `test`.
+pub(super) fn ssh_args() -> Vec<Arg> {
+    let wanted = [
+        "nodes",
+        "nodes-file",
+        "username",
+        "ssh-port",
+        "ssh-private-key",
+        "host-key-checking",
+        "password-file",
+    ];
+    let args = node_args()
+        .into_iter()
+        .filter(|arg| wanted.contains(&arg.get_id().as_str()));
+    args.collect()
+}

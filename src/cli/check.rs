@@ -1,0 +1,175 @@
+//! `gainsay check FILE…`: the checkers alone, on histories from anywhere.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use checkers::{Evidence, Valid};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use serde_json::{Value, json};
+use store::import::Format;
+
+use super::args;
+use crate::check::{Answer, CheckerProcess, FileRequest, MODELS, Request};
+use crate::exit::Exit;
+use crate::report;
+use crate::spec::CheckLimits;
+
+pub(super) fn command() -> Command {
+    let formats = Format::ALL.map(Format::name);
+    Command::new("check")
+        .about("Check histories from anywhere")
+        .after_help(
+            "The exit code is the worst of all: 1 if any is invalid, else 2 if any is unknown.\n\
+             With --json, one object a file: file, valid, reason, ms_parse, ms_check, evidence.",
+        )
+        .arg(
+            Arg::new("file")
+                .value_name("FILE")
+                .required(true)
+                .num_args(1..)
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            Arg::new("model")
+                .long("model")
+                .value_name("MODEL")
+                .required(true)
+                .value_parser(clap::builder::PossibleValuesParser::new(MODELS.iter().copied()))
+                .help("What the system should have behaved like"),
+        )
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("FORMAT")
+                .value_parser(clap::builder::PossibleValuesParser::new(formats))
+                .help("How the files are written [default: by their content]"),
+        )
+        .arg(
+            Arg::new("initial")
+                .long("initial")
+                .value_name("JSON")
+                .default_value("null")
+                .help("The value that registers begin with"),
+        )
+        .arg(
+            Arg::new("keyed")
+                .long("keyed")
+                .action(ArgAction::SetTrue)
+                .help("Take values of the form [key value] for operations on independent keys"),
+        )
+        .arg(
+            Arg::new("null-matches-anything")
+                .long("null-matches-anything")
+                .action(ArgAction::SetTrue)
+                .help("A read of null says nothing (Knossos' meaning) instead of: absent"),
+        )
+        .arg(
+            Arg::new("failed-cas")
+                .long("failed-cas")
+                .value_name("MEANING")
+                .default_value("precondition")
+                .value_parser(["precondition", "observes", "dropped"])
+                .help(
+                    "What a compare-and-set that failed says: that the value was different (observes), \
+                     nothing (dropped), or the first where its error is `precondition`",
+                ),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print one JSON object a file"),
+        )
+        .args(args::check_args())
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
+    let initial = matches
+        .get_one::<String>("initial")
+        .map_or("null", String::as_str);
+    let initial: Value = serde_json::from_str(initial)
+        .map_err(|error| super::BadArguments(format!("--initial: not JSON: {error}")))?;
+    let limits = args::check_limits(matches);
+    let json = matches.get_flag("json");
+    let mut process: Option<CheckerProcess> = None;
+    let mut exit = Exit::Valid;
+    for path in matches.get_many::<PathBuf>("file").into_iter().flatten() {
+        let request = Request::File(FileRequest {
+            path: path.clone(),
+            format: matches.get_one::<String>("format").cloned(),
+            model: matches
+                .get_one::<String>("model")
+                .cloned()
+                .unwrap_or_default(),
+            keyed: matches.get_flag("keyed"),
+            null_matches_anything: matches.get_flag("null-matches-anything"),
+            failed_cas: matches
+                .get_one::<String>("failed-cas")
+                .cloned()
+                .unwrap_or_default(),
+            initial: initial.clone(),
+            limits,
+        });
+        // The process serves file after file until one of them kills it.
+        let answer = ask(&mut process, &request, limits);
+        let valid = answer
+            .as_ref()
+            .map_or(Valid::Unknown, |answer| answer.result.valid);
+        print(path, answer, json);
+        exit = exit.and(valid.into());
+    }
+    Ok(exit)
+}
+
+fn ask(
+    process: &mut Option<CheckerProcess>,
+    request: &Request,
+    limits: CheckLimits,
+) -> Result<Answer, String> {
+    if process.is_none() {
+        *process = Some(CheckerProcess::start(limits.memory)?);
+    }
+    let answer = match process.as_mut() {
+        // Reading counts too; a file that cannot even be read in this time is not checked.
+        Some(process) => process.ask(request, limits.time + Duration::from_secs(60)),
+        None => Err("no process".to_owned()),
+    };
+    if answer.is_err() {
+        *process = None;
+    }
+    answer
+}
+
+fn print(path: &std::path::Path, answer: Result<Answer, String>, json: bool) {
+    let (valid, reason, evidence, parse, check): (_, _, Vec<Evidence>, _, _) = match answer {
+        Ok(Answer {
+            result,
+            ms_parse,
+            ms_check,
+            ..
+        }) => (
+            result.valid,
+            result.reason,
+            result.evidence,
+            ms_parse,
+            ms_check,
+        ),
+        Err(reason) => (Valid::Unknown, reason, Vec::new(), 0.0, 0.0),
+    };
+    let file = path.display().to_string();
+    if json {
+        let object = json!({
+            "file": file, "valid": valid, "reason": reason,
+            "ms_parse": parse, "ms_check": check, "evidence": evidence,
+        });
+        println!("{object}");
+        return;
+    }
+    println!("{file}: {valid}: {reason}");
+    for evidence in evidence.iter().take(1) {
+        for line in report::sentences(evidence) {
+            println!("  {line}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `gainsay list`: what this build knows.
+
+use anyhow::Result;
+use clap::{Arg, ArgMatches, Command};
+
+use crate::check::MODELS;
+use crate::exit::Exit;
+use crate::suites::Suites;
+
+pub(super) fn command() -> Command {
+    Command::new("list")
+        .about("List systems, faults or models")
+        .arg(
+            Arg::new("what")
+                .value_name("WHAT")
+                .default_value("systems")
+                .value_parser(["systems", "faults", "models"]),
+        )
+}
+
+pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
+    match matches.get_one::<String>("what").map(String::as_str) {
+        Some("faults") => faults(),
+        Some("models") => MODELS.iter().for_each(|model| println!("{model}")),
+        _ => systems(suites),
+    }
+    Ok(Exit::Valid)
+}
+
+fn systems(suites: &Suites) {
+    for suite in suites.iter() {
+        println!("{:<12} {}", suite.name(), suite.summary());
+        for workload in suite.workloads() {
+            println!("  {:<12} {}", workload.name, workload.summary);
+        }
+    }
+}
+
+fn faults() {
+    for fault in nemeses::catalogue() {
+        println!("{:<12} {}", fault.name, fault.summary);
+        for variant in &fault.variants {
+            println!("  :{:<18} {}", variant.name, variant.summary);
+        }
+        for option in &fault.options {
+            let default = option
+                .default
+                .as_ref()
+                .map_or_else(String::new, |text| format!(" [default: {text}]"));
+            println!(
+                "  :{:<18} {}{default}",
+                format!("{}=…", option.name),
+                option.help
+            );
+        }
+        println!("  proof: {}\n  undone: {}\n", fault.evidence, fault.undo);
+    }
+}

@@ -1,0 +1,101 @@
+//! `gainsay test SYSTEM`.
+
+use anyhow::Result;
+use checkers::Valid;
+use clap::ArgMatches;
+use harness::interpreter::Stage;
+use serde_json::json;
+
+use super::Output;
+use super::args::{self, TestArgs};
+use crate::exit::Exit;
+use crate::report;
+use crate::run::{self, Finished, Inventory, LocalRequest, RunRequest};
+use crate::spec::TestSpec;
+use crate::suites::Suites;
+
+pub(super) fn run(suites: &Suites, matches: &ArgMatches, arguments: &[String]) -> Result<Exit> {
+    let Some((name, matches)) = matches.subcommand() else {
+        unreachable!("clap requires a system");
+    };
+    let suite = suites.get(name)?.clone();
+    let args = args::test_args_of(suite.as_ref(), matches, arguments)?;
+    run::check_faults(&args.spec).map_err(super::BadArguments)?;
+    run::log::start(&args.output);
+    let stop = run::signals::watch()?;
+    let TestArgs { spec, output, .. } = args;
+    let local = LocalRequest {
+        packages: suite.packages(),
+        setup: args.setup,
+    };
+    let inventory = Inventory::acquire(&spec.nodes, &local, args.password, &output)?;
+    let mut exit = Exit::Valid;
+    for turn in 0..args.count {
+        let mut spec: TestSpec = spec.clone();
+        spec.seed = spec.seed.wrapping_add(turn);
+        let finished = run::execute(RunRequest {
+            suite: suite.as_ref(),
+            spec,
+            inventory: &inventory,
+            store: &args.store,
+            output,
+            stop: stop.clone(),
+            force_unlock: args.force_unlock,
+        });
+        let this = match finished {
+            Ok(finished) => {
+                print(&finished, &output);
+                finished.exit
+            }
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                Exit::Failure
+            }
+        };
+        exit = exit.and(this);
+        if this != Exit::Valid || stop.stage() != Stage::Run {
+            break;
+        }
+    }
+    inventory.release(&output)?;
+    Ok(exit)
+}
+
+/// Prints the verdict: an object for machines, or a few lines for a person.
+pub(super) fn print(finished: &Finished, output: &Output) {
+    let Finished {
+        folder,
+        results,
+        exit,
+    } = finished;
+    let report = folder.report_path();
+    if output.json {
+        let object = json!({
+            "run": folder.path(),
+            "valid": results.valid,
+            "reason": results.reason,
+            "seed": results.seed,
+            "harness_failure": results.harness_failure,
+            "exit": exit.code(),
+            "report": report,
+            "results": folder.results_path(),
+        });
+        println!("{object}");
+        return;
+    }
+    let (code, word) = match results.valid {
+        Valid::True => ("1;32", "VALID"),
+        Valid::False => ("1;31", "INVALID"),
+        Valid::Unknown => ("1;33", "UNKNOWN"),
+    };
+    println!();
+    println!("{}  {}", output.paint(code, word), results.reason);
+    for line in report::explanation(results) {
+        println!("{line}");
+    }
+    if let Some(failure) = &results.harness_failure {
+        println!("test    {failure}");
+    }
+    println!("seed    {}", results.seed);
+    println!("report  {}", report.display());
+}

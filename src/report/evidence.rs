@@ -1,0 +1,29 @@
+//! What all kinds of evidence have in common, for whoever shows it.
+
+use checkers::Evidence;
+
+/// Why something is impossible, sentence by sentence.
+pub(crate) fn sentences(evidence: &Evidence) -> Vec<String> {
+    match evidence {
+        Evidence::Operations(operations) => vec![operations.explanation.clone()],
+        Evidence::DeadEnd(dead_end) => dead_end.explanation.clone(),
+        _ => vec!["This version of the report does not know this kind of evidence.".to_owned()],
+    }
+}
+
+/// The events that show it, by their indexes, ascending.
+pub(super) fn events(evidence: &Evidence) -> Vec<u64> {
+    match evidence {
+        Evidence::Operations(operations) => operations.events.clone(),
+        Evidence::DeadEnd(dead_end) => dead_end.sub_history.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// The invocation of the operation that cannot be explained, where there is one such.
+pub(super) fn culprit(evidence: &Evidence) -> Option<u64> {
+    match evidence {
+        Evidence::DeadEnd(dead_end) => Some(dead_end.operation),
+        _ => None,
+    }
+}

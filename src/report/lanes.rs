@@ -1,0 +1,246 @@
+//! Operations as bars, one lane a process: the timeline around a violation.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+use store::{History, Operation, Outcome, Process, Value};
+
+use super::plots::{band_title, fault_class, p};
+use super::series::{Band, place, seconds};
+
+const WIDTH: f64 = 960.0;
+const LEFT: f64 = 92.0;
+const RIGHT: f64 = 12.0;
+const LANE: f64 = 30.0;
+const TOP: f64 = 24.0;
+/// More lanes or bars than this and a person sees nothing.
+const LANES_MAX: usize = 24;
+const BARS_MAX: usize = 240;
+
+/// What a timeline shows.
+pub(super) struct Lanes<'a> {
+    history: &'a History,
+    bands: &'a [Band],
+    /// Positions of the invocations that prove the violation.
+    guilty: Vec<usize>,
+    /// Positions of the invocations of the same key near it.
+    context: Vec<usize>,
+    /// How many operations of the window are not drawn.
+    pub(super) left_out: usize,
+    from: f64,
+    to: f64,
+}
+
+impl<'a> Lanes<'a> {
+    /// The window around some events, given by their indexes: the operations that they belong to, and
+    /// others on the same key at that time.
+    pub(super) fn around(
+        history: &'a History,
+        bands: &'a [Band],
+        indexes: &[u64],
+    ) -> Option<Lanes<'a>> {
+        let position: BTreeMap<u64, usize> = indexes
+            .iter()
+            .filter_map(|index| {
+                let found = history
+                    .events()
+                    .binary_search_by_key(index, |event| event.index);
+                found.ok().map(|at| (*index, at))
+            })
+            .collect();
+        let invocation = |at: usize| match history.events()[at].is_invoke() {
+            true => Some(at),
+            false => history.pair(at),
+        };
+        let mut guilty: Vec<usize> = position.values().filter_map(|at| invocation(*at)).collect();
+        guilty.sort_unstable();
+        guilty.dedup();
+        let events = history.events();
+        let first = events[*guilty.first()?].time;
+        let ends = guilty
+            .iter()
+            .filter_map(|at| history.pair(*at))
+            .map(|at| events[at].time);
+        let last = ends.chain(guilty.iter().map(|at| events[*at].time)).max()?;
+        let margin = ((last - first) / 12).max(200_000);
+        let (from, to) = (first.saturating_sub(margin), last + margin);
+        let key = &events[guilty[0]].key;
+        let mut context = Vec::new();
+        let mut left_out = 0;
+        for (at, event) in events.iter().enumerate() {
+            let ended = history.pair(at).map_or(u64::MAX, |end| events[end].time);
+            let in_window = event.time <= to && ended >= from;
+            let relevant = event.is_invoke() && event.is_client() && event.key == *key;
+            // What never ended, long before, says nothing to the eye.
+            let faded = ended == u64::MAX && event.time < from;
+            if !relevant || !in_window || faded || guilty.binary_search(&at).is_ok() {
+                continue;
+            }
+            if context.len() + guilty.len() < BARS_MAX {
+                context.push(at)
+            } else {
+                left_out += 1
+            }
+        }
+        let (from, to) = (seconds(from), seconds(to));
+        Some(Lanes {
+            history,
+            bands,
+            guilty,
+            context,
+            left_out,
+            from,
+            to,
+        })
+    }
+
+    fn x(&self, at: f64) -> f64 {
+        let share = (at - self.from) / (self.to - self.from);
+        LEFT + (WIDTH - LEFT - RIGHT) * share.clamp(0.0, 1.0)
+    }
+
+    fn operation(&self, at: usize) -> Operation<'_> {
+        let events = self.history.events();
+        Operation {
+            invoke: &events[at],
+            complete: self.history.pair(at).map(|end| &events[end]),
+        }
+    }
+
+    /// The picture. `culprit` is the index of the event that cannot be explained.
+    pub(super) fn draw(&self, culprit: Option<u64>) -> Markup {
+        let mut lanes: Vec<&Process> = Vec::new();
+        for at in self.guilty.iter().chain(&self.context) {
+            let process = &self.history.events()[*at].process;
+            if lanes.len() < LANES_MAX && !lanes.contains(&process) {
+                lanes.push(process);
+            }
+        }
+        lanes.sort();
+        let height = TOP + LANE * lanes.len() as f64 + 30.0;
+        let lane = |process: &Process| lanes.iter().position(|lane| *lane == process);
+        let ticks = 6;
+        html! {
+            svg.plot.lanes viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label="The operations of the violation, one lane a process" {
+                @for band in self.bands.iter().filter(|band| band.to >= self.from && band.from <= self.to) {
+                    rect class={ "band " (fault_class(&band.fault)) } x=(p(self.x(band.from))) y=(TOP - 14.0)
+                        width=(p((self.x(band.to) - self.x(band.from)).max(1.0))) height=(height - TOP - 16.0) {
+                        title { (band_title(band)) }
+                    }
+                    text.tick x=(p(self.x(band.from) + 3.0)) y=(TOP - 4.0) { (band.fault) " " (band.what) }
+                }
+                @for (at, process) in lanes.iter().enumerate() {
+                    text.lane x=(LEFT - 8.0) y=(p(TOP + LANE * at as f64 + 19.0)) text-anchor="end" { "process " (process) }
+                    line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(p(TOP + LANE * (at as f64 + 1.0))) y2=(p(TOP + LANE * (at as f64 + 1.0))) {}
+                }
+                @for (at, main) in self.context.iter().map(|at| (at, false)).chain(self.guilty.iter().map(|at| (at, true))) {
+                    @if let Some(lane) = lane(&self.history.events()[*at].process) {
+                        (self.bar(self.operation(*at), lane, main, culprit))
+                    }
+                }
+                @for tick in 0..=ticks {
+                    @let at = self.from + (self.to - self.from) * f64::from(tick) / f64::from(ticks);
+                    text.tick x=(p(self.x(at))) y=(p(height - 12.0)) text-anchor="middle" { (format!("{at:.4} s")) }
+                }
+            }
+        }
+    }
+
+    fn bar(
+        &self,
+        operation: Operation<'_>,
+        lane: usize,
+        main: bool,
+        culprit: Option<u64>,
+    ) -> Markup {
+        let begin = self.x(seconds(operation.invoke.time));
+        let end = operation
+            .complete
+            .filter(|_| operation.outcome() != Outcome::Info);
+        let end = end.map_or(WIDTH - RIGHT, |event| self.x(seconds(event.time)));
+        let indexes = [Some(operation.invoke), operation.complete];
+        let guilty = indexes
+            .iter()
+            .flatten()
+            .any(|event| Some(event.index) == culprit);
+        let outcome = super::plots::CLASSES[place(operation.outcome())];
+        let class = format!(
+            "bar {outcome}{}{}",
+            if main { "" } else { " context" },
+            if guilty { " culprit" } else { "" }
+        );
+        let y = TOP + LANE * lane as f64 + 4.0;
+        html! {
+            g class=(class) {
+                title { (describe(operation)) }
+                rect x=(p(begin)) y=(p(y)) width=(p((end - begin).max(2.0))) height=(p(LANE - 8.0)) rx="3" {}
+                @if main { text x=(p(begin + 4.0)) y=(p(y + 15.0)) { (label(operation)) } }
+            }
+        }
+    }
+}
+
+/// An operation in a few characters: `read → 3`, `write 4`, `cas 1→2 ✗`.
+pub(super) fn label(operation: Operation<'_>) -> String {
+    let value = operation
+        .complete
+        .map_or(&operation.invoke.value, |event| &event.value);
+    let f = &operation.invoke.f;
+    let text = match (&**f, value) {
+        ("read", value) if operation.outcome() == Outcome::Ok => format!("read → {value}"),
+        ("read", _) => "read".to_owned(),
+        (_, Value::Array(parts)) if &**f == "cas" && parts.len() == 2 => {
+            format!("cas {}→{}", parts[0], parts[1])
+        }
+        (f, Value::Null) => f.to_owned(),
+        (f, value) => format!("{f} {value}"),
+    };
+    let text: String = text.chars().take(40).collect();
+    match operation.outcome() {
+        Outcome::Ok => text,
+        Outcome::Fail => format!("{text} ✗"),
+        Outcome::Info => format!("{text} ?"),
+    }
+}
+
+/// An operation in a sentence, for hovering and for tables.
+pub(super) fn describe(operation: Operation<'_>) -> String {
+    let invoke = operation.invoke;
+    let key = invoke
+        .key
+        .as_ref()
+        .map_or_else(String::new, |key| format!(" on key {key}"));
+    let end = match operation.complete {
+        None => "never ended".to_owned(),
+        Some(event) => {
+            let how = match operation.outcome() {
+                Outcome::Ok => "ok",
+                Outcome::Fail => "failed",
+                Outcome::Info => "outcome unknown",
+            };
+            let node = event
+                .node
+                .as_ref()
+                .map_or_else(String::new, |node| format!(", {node} answered"));
+            let error = event
+                .error
+                .as_ref()
+                .map_or_else(String::new, |error| format!(", {error}"));
+            format!(
+                "{how} at {:.6} s (event {}){node}{error}",
+                seconds(event.time),
+                event.index
+            )
+        }
+    };
+    let began = format!(
+        "began {:.6} s (event {})",
+        seconds(invoke.time),
+        invoke.index
+    );
+    format!(
+        "{}{key} by process {}: {began}, {end}",
+        label(operation),
+        invoke.process
+    )
+}

@@ -1,0 +1,50 @@
+//! `report.html`: one file that opens from disk, with no server and no network.
+
+mod evidence;
+mod lanes;
+mod page;
+mod plots;
+mod series;
+
+pub(crate) use evidence::sentences;
+
+use anyhow::Result;
+use store::History;
+use store::RunFolder;
+
+use crate::check::Results;
+use crate::spec::TestSpec;
+
+/// Writes the report of a run into its folder.
+pub(crate) fn write(
+    folder: &RunFolder,
+    spec: &TestSpec,
+    results: &Results,
+    history: &History,
+) -> Result<()> {
+    let html = page::render(spec, results, history);
+    folder.write_report(&html)?;
+    Ok(())
+}
+
+/// What went wrong, in sentences for a terminal: the first violation in full, the others counted.
+pub(crate) fn explanation(results: &Results) -> Vec<String> {
+    let violations = results.checkers.iter().flat_map(|report| &report.evidence);
+    let mut lines = Vec::new();
+    let mut others = 0;
+    for violation in violations {
+        if lines.is_empty() {
+            lines.push(String::new());
+            lines.extend(sentences(violation).iter().map(|line| format!("  {line}")));
+        } else {
+            others += 1;
+        }
+    }
+    if others > 0 {
+        lines.push(format!("  {others} more in results.json and in the report"));
+    }
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines
+}

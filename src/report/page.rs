@@ -1,0 +1,266 @@
+//! The page, top to bottom: verdict, explanations, the run, faults, plots, statistics.
+
+use checkers::{Evidence, Valid};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use store::{History, Operation, Value};
+
+use super::evidence;
+use super::lanes::{Lanes, describe};
+use super::plots::{self, fault_class};
+use super::series::{Series, seconds};
+use crate::check::{CheckerReport, Results};
+use crate::spec::{NodesSpec, TestSpec};
+
+const STYLE: &str = include_str!("style.css");
+/// Rows of a table of operations before the rest is only counted.
+const ROWS_MAX: usize = 60;
+/// Explanations drawn in full before the rest is only counted.
+const EXPLANATIONS_MAX: usize = 5;
+
+/// The whole page.
+pub(super) fn render(spec: &TestSpec, results: &Results, history: &History) -> String {
+    let series = Series::new(history);
+    let title = format!("{} {}: {}", spec.suite, spec.workload, results.valid);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) " · Gainsay" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (verdict(spec, results))
+                (explanations(results, history, &series))
+                (plots(&series))
+                (faults(&series))
+                (checkers(results))
+                (statistics(&series))
+                (run(spec, results))
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn verdict(spec: &TestSpec, results: &Results) -> Markup {
+    html! {
+        header {
+            h1 { (spec.suite) " · " (spec.workload) }
+            div.soft { (spec.started) " · seed " (spec.seed) " · faults: " (spec.nemesis) }
+            div class={ "verdict " (results.valid) } {
+                strong { (results.valid) }
+                div { (results.reason) }
+                div.soft { "Claim: " (results.claim.model) ". " (results.claim.source) "." }
+                @if let Some(failure) = &results.harness_failure {
+                    div.soft { "The test itself ran into trouble: " (failure) }
+                }
+            }
+        }
+    }
+}
+
+fn explanations(results: &Results, history: &History, series: &Series) -> Markup {
+    let all: Vec<(&CheckerReport, &Evidence)> = results
+        .checkers
+        .iter()
+        .filter(|report| report.valid == Valid::False)
+        .flat_map(|report| {
+            report
+                .evidence
+                .iter()
+                .map(move |evidence| (report, evidence))
+        })
+        .collect();
+    html! {
+        @if !all.is_empty() {
+            h2 { "What went wrong" }
+            @for (report, evidence) in all.iter().take(EXPLANATIONS_MAX) {
+                (explanation(report, evidence, history, series))
+            }
+            @if all.len() > EXPLANATIONS_MAX {
+                p.soft { (all.len() - EXPLANATIONS_MAX) " more violations are in results.json." }
+            }
+        }
+    }
+}
+
+fn explanation(
+    report: &CheckerReport,
+    evidence: &Evidence,
+    history: &History,
+    series: &Series,
+) -> Markup {
+    let events = evidence::events(evidence);
+    let culprit = evidence::culprit(evidence);
+    let lanes = Lanes::around(history, &series.bands, &events);
+    html! {
+        section.explanation {
+            h3 { (report.checker) }
+            @for sentence in evidence::sentences(evidence) { p { (sentence) } }
+            @if let Some(lanes) = lanes {
+                (lanes.draw(culprit))
+                ul.legend {
+                    li { i.ok {} "ok" } li { i.fail {} "failed (✗)" } li { i.info {} "outcome unknown (?)" }
+                    li { i.bad {} "cannot be explained" } li { "pale: other operations on the same key at that time" }
+                }
+                @if lanes.left_out > 0 { p.soft { (lanes.left_out) " more operations of this time are not drawn." } }
+            }
+            (operations(history, &events, culprit))
+        }
+    }
+}
+
+/// The operations that prove a violation, one a row.
+fn operations(history: &History, indexes: &[u64], culprit: Option<u64>) -> Markup {
+    let shown: Vec<Operation<'_>> = history
+        .operations()
+        .filter(|operation| {
+            let mut ends = [Some(operation.invoke), operation.complete]
+                .into_iter()
+                .flatten();
+            ends.any(|event| indexes.contains(&event.index))
+        })
+        .collect();
+    html! {
+        table {
+            thead { tr { th { "Event" } th { "Operation" } } }
+            tbody {
+                @for operation in shown.iter().take(ROWS_MAX) {
+                    @let guilty = [Some(operation.invoke), operation.complete].iter().flatten().any(|event| Some(event.index) == culprit);
+                    tr { td.mono { (operation.invoke.index) } td class=[guilty.then_some("invalid")] { (describe(*operation)) } }
+                }
+            }
+        }
+        @if shown.len() > ROWS_MAX { p.soft { (shown.len() - ROWS_MAX) " more operations are in results.json." } }
+    }
+}
+
+fn plots(series: &Series) -> Markup {
+    html! {
+        h2 { "Latency" }
+        (plots::latency(series))
+        (legend(series))
+        h2 { "Rate" }
+        (plots::rate(series))
+        (legend(series))
+    }
+}
+
+fn legend(series: &Series) -> Markup {
+    html! {
+        ul.legend {
+            li { i.ok {} "ok" } li { i.fail {} "failed" } li { i.info {} "outcome unknown" }
+            @for fault in series.faults() { li { i class=(fault_class(&fault)) {} (fault) " in force" } }
+        }
+    }
+}
+
+fn faults(series: &Series) -> Markup {
+    html! {
+        @if !series.bands.is_empty() {
+            h2 { "Faults" }
+            table {
+                thead { tr { th { "Fault" } th { "On" } th.n { "From (s)" } th.n { "To (s)" } th { "Proved to take effect" } } }
+                tbody {
+                    @for band in &series.bands {
+                        tr {
+                            td { (band.fault) } td { (band.what) }
+                            td.n { (format!("{:.3}", band.from)) } td.n { (format!("{:.3}", band.to)) }
+                            td { @if band.effective { "yes" } @else { "no" } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn checkers(results: &Results) -> Markup {
+    html! {
+        h2 { "Checkers" }
+        table {
+            thead { tr { th { "Checker" } th { "Verdict" } th { "Why" } th.n { "Time (ms)" } th.n { "Memory (MB)" } } }
+            tbody {
+                @for report in &results.checkers {
+                    tr {
+                        td { (report.checker) } td class=(report.valid) { (report.valid) } td { (report.reason) }
+                        td.n { (format!("{:.0}", report.ms_parse + report.ms_check)) }
+                        td.n { (report.peak_memory >> 20) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn statistics(series: &Series) -> Markup {
+    html! {
+        h2 { "Operations" }
+        table {
+            thead { tr { th { "Function" } th.n { "ok" } th.n { "failed" } th.n { "unknown" } th.n { "ok a second" } } }
+            tbody {
+                @for (f, [ok, fail, info]) in &series.by_function {
+                    tr {
+                        td { (f) } td.n { (ok) } td.n { (fail) } td.n { (info) }
+                        td.n { (format!("{:.1}", *ok as f64 / series.length)) }
+                    }
+                }
+            }
+        }
+        @if !series.by_error.is_empty() {
+            h3 { "Errors" }
+            table {
+                thead { tr { th { "Function" } th { "Error" } th.n { "Operations" } } }
+                tbody {
+                    @for ((f, class), count) in &series.by_error {
+                        tr { td { (f) } td { (class) } td.n { (count) } }
+                    }
+                }
+            }
+        }
+        p.soft { "The history spans " (format!("{:.3}", seconds((series.length * 1e9) as u64))) " s." }
+    }
+}
+
+fn run(spec: &TestSpec, results: &Results) -> Markup {
+    let nodes = match &spec.nodes {
+        NodesSpec::Simulated(n) => format!("{n} simulated nodes"),
+        NodesSpec::Local(n) => format!("{n} nodes on this machine"),
+        NodesSpec::Ssh(ssh) => ssh.hosts.join(", "),
+    };
+    let options: Vec<(String, Value)> = match serde_json::to_value(&spec.options) {
+        Ok(Value::Object(options)) => options.into_iter().collect(),
+        _ => Vec::new(),
+    };
+    html! {
+        h2 { "The run" }
+        p { "To run it again, with the same operations and faults:" }
+        pre { (again(spec)) }
+        table {
+            tbody {
+                tr { th { "Nodes" } td { (nodes) } }
+                tr { th { "Clients" } td { (spec.workers) } }
+                tr { th { "Time limit" } td { (format!("{:?}", spec.time_limit)) } }
+                tr { th { "Operation time limit" } td { (format!("{:?}", spec.op_timeout)) } }
+                tr { th { "Seed" } td { (results.seed) } }
+                tr { th { "Gainsay" } td { (spec.gainsay) } }
+                @for (name, value) in options { tr { th { (name) } td.mono { (value) } } }
+            }
+        }
+    }
+}
+
+/// The command line of a run, with its seed.
+pub(super) fn again(spec: &TestSpec) -> String {
+    let mut words: Vec<String> = vec!["gainsay".to_owned()];
+    words.extend(spec.command.iter().skip(1).cloned());
+    if !words
+        .iter()
+        .any(|word| word == "--seed" || word.starts_with("--seed="))
+    {
+        words.push(format!("--seed {}", spec.seed));
+    }
+    words.join(" ")
+}

@@ -1,0 +1,210 @@
+//! The life of a run, from a specification to a verdict and its report.
+
+mod drive;
+mod inventory;
+pub(crate) mod log;
+mod nodes;
+pub(crate) mod signals;
+mod simulated;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use harness::interpreter::{Stage, Stop};
+use harness::node::undo::{Healed, Healing};
+use harness::seed::Seed;
+use harness::time::SharedClock;
+use nemeses::Package;
+use store::RunFolder;
+use workloads::{Suite, World, WorldRequest};
+
+use crate::check::{self, Results, RunFacts};
+use crate::cli::{Output, Verbosity};
+use crate::exit::Exit;
+use crate::report;
+use crate::spec::TestSpec;
+
+use drive::Driven;
+pub(crate) use inventory::{
+    Inventory, LocalRequest, describe_missing, local_nodes, prepare, ssh_nodes, up,
+};
+
+/// What a run is made from.
+pub(crate) struct RunRequest<'a> {
+    pub(crate) suite: &'a dyn Suite,
+    pub(crate) spec: TestSpec,
+    pub(crate) inventory: &'a Inventory,
+    pub(crate) store: &'a Path,
+    pub(crate) output: Output,
+    pub(crate) stop: Stop,
+    pub(crate) force_unlock: bool,
+}
+
+/// A run that has its verdict.
+pub(crate) struct Finished {
+    pub(crate) folder: RunFolder,
+    pub(crate) results: Results,
+    pub(crate) exit: Exit,
+}
+
+/// Performs a run. An error means that there is no history to judge.
+pub(crate) fn execute(mut request: RunRequest<'_>) -> Result<Finished> {
+    request.spec.started = jiff::Timestamp::now().to_string();
+    let test = format!("{}-{}", request.spec.suite, request.spec.workload);
+    let folder = RunFolder::create(request.store, &test, &request.spec)?;
+    log::redirect(Some(&folder.log_path())).context("cannot write the run's log")?;
+    request
+        .output
+        .say(&format!("run     {}", folder.path().display()));
+    request
+        .output
+        .say(&format!("seed    {}", request.spec.seed));
+    let finished = perform(&request, &folder);
+    if let Err(error) = &finished {
+        tracing::error!("{error:#}");
+    }
+    // A log that cannot be closed has been written as far as it could be.
+    let _ = log::redirect(None);
+    finished
+}
+
+fn perform(request: &RunRequest<'_>, folder: &RunFolder) -> Result<Finished> {
+    let spec = &request.spec;
+    let names = spec.nodes.names();
+    let world = request.suite.world(&WorldRequest {
+        options: &spec.options,
+        node_names: &names,
+        seed: Seed::new(spec.seed).named("world"),
+    })?;
+    let driven = match &world {
+        World::Simulated { .. } => simulated::run(request, folder, &world),
+        World::Nodes(db) => nodes::run(request, folder, &world, db.clone()),
+    };
+    let facts = match driven {
+        Ok(driven) => facts(driven),
+        // What was recorded before the failure is judged all the same.
+        Err(error)
+            if folder
+                .history_path()
+                .metadata()
+                .is_ok_and(|file| file.len() > 0) =>
+        {
+            RunFacts {
+                failure: Some(format!("{error:#}")),
+                ..RunFacts::default()
+            }
+        }
+        Err(error) => return Err(error),
+    };
+    if request.stop.stage() == Stage::Abandon {
+        bail!(Interrupted(folder.path().to_owned()));
+    }
+    judge(request.suite, spec, folder, &facts, &request.output)
+}
+
+/// The run was abandoned before its history was checked.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted before the history was checked; `gainsay analyze {}` checks it", .0.display())]
+pub(crate) struct Interrupted(PathBuf);
+
+fn facts(driven: Driven) -> RunFacts {
+    let Driven {
+        summary,
+        mut failures,
+        recovered,
+        timing,
+    } = driven;
+    tracing::info!(?summary, ?timing, "recorded");
+    failures.extend(summary.lost_observers);
+    RunFacts {
+        failure: failures.into_iter().next(),
+        not_recovered: recovered.err(),
+        overloaded: timing.filter(|timing| timing.is_overloaded()).map(|timing| {
+            format!(
+                "the controller took {:?} to stamp completions at the 99th percentile, more than the \
+                 median latency of {:?}",
+                timing.stamping.p99, timing.latency.p50
+            )
+        }),
+    }
+}
+
+/// The faults of a specification, with their schedules.
+fn packages(
+    spec: &TestSpec,
+    nodes: &[store::Name],
+    election_timeout: Duration,
+    clock: SharedClock,
+) -> Result<Vec<Package>> {
+    let faults = nemeses::parse(&spec.nemesis)?;
+    let context = nemeses::BuildContext {
+        seed: Seed::new(spec.seed).named("nemesis"),
+        time_limit: spec.time_limit,
+        election_timeout,
+        nodes: nodes.to_vec(),
+        clock,
+    };
+    Ok(nemeses::build(&faults, &context)?)
+}
+
+/// Tells what the faults will do: to the log, and to whoever wants to know more.
+fn show_schedule(packages: &[Package], output: &Output) {
+    for package in packages {
+        let planned = package.planned.len();
+        output.say(&format!(
+            "fault   {}: {planned} activities planned",
+            package.name
+        ));
+        for activity in &package.planned {
+            tracing::info!("planned {}: {activity}", package.name);
+            if output.verbosity >= Verbosity::Verbose {
+                output.say(&format!("        {activity}"));
+            }
+        }
+    }
+}
+
+/// What became of a fault that stood on a node, for a person.
+pub(crate) fn describe_healed(healed: &Healed) -> String {
+    let how = match &healed.healing {
+        Healing::Undone => "undone".to_owned(),
+        Healing::Rebooted => "gone with a reboot of the node".to_owned(),
+        Healing::ProcessGone => "gone with its process".to_owned(),
+        Healing::Stands { message, undo } => {
+            format!("STILL STANDS: {message}\n  undo it by hand: {undo}")
+        }
+        Healing::Unreadable { contents } => format!("UNREADABLE, kept: {contents}"),
+    };
+    format!("{} of run {}: {how}", healed.fault, healed.run)
+}
+
+/// Whether the faults asked for exist: told before anything is set up.
+pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
+    nemeses::parse(&spec.nemesis)
+        .map(|_| ())
+        .map_err(|error| error.to_string())
+}
+
+/// Checks the history in a run folder, writes `results.json` and `report.html`.
+pub(crate) fn judge(
+    suite: &dyn Suite,
+    spec: &TestSpec,
+    folder: &RunFolder,
+    facts: &RunFacts,
+    output: &Output,
+) -> Result<Finished> {
+    output.say("checking");
+    let results = check::judge(suite, spec, folder, facts)?;
+    folder.write_results(&results)?;
+    let loaded = store::load_history(&folder.history_path())?;
+    report::write(folder, spec, &results, &loaded.history)?;
+    let failed = results.harness_failure.is_some();
+    let exit = Exit::from(results.valid).and(if failed { Exit::Failure } else { Exit::Valid });
+    Ok(Finished {
+        folder: folder.clone(),
+        results,
+        exit,
+    })
+}

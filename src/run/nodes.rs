@@ -1,0 +1,306 @@
+//! A run on real nodes: sessions, locks, the system's life, and leaving nothing behind.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures::future::join_all;
+use harness::db::{Db, DbError};
+use harness::node::lock::Lock;
+use harness::node::undo;
+use harness::remote::Node;
+use harness::seed::Seed;
+use harness::time::{Clock, RealClock};
+use store::RunFolder;
+use store::recorder::{self, Recorder};
+use workloads::{BuildRequest, World};
+
+use super::RunRequest;
+use super::drive::{Drive, Driven, drive};
+use super::status::Status;
+
+/// How long each phase of setting up may take on a node.
+const INSTALL_LIMIT: Duration = Duration::from_secs(600);
+const START_LIMIT: Duration = Duration::from_secs(120);
+const HEALTHY_LIMIT: Duration = Duration::from_secs(120);
+/// How long stopping, removing and fetching logs may take.
+const TEARDOWN_LIMIT: Duration = Duration::from_secs(60);
+/// The largest log file that is brought down.
+const LOG_BYTES_MAX: u64 = 256 << 20;
+
+/// Runs it to the end, on a runtime of its own.
+pub(super) fn run(
+    request: &RunRequest<'_>,
+    folder: &RunFolder,
+    world: &World,
+    db: Arc<dyn Db>,
+) -> Result<Driven> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    let driven = runtime.block_on(on_nodes(request, folder, world, db));
+    // Threads that a node has left hanging are not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    driven
+}
+
+async fn on_nodes(
+    request: &RunRequest<'_>,
+    folder: &RunFolder,
+    world: &World,
+    db: Arc<dyn Db>,
+) -> Result<Driven> {
+    let nodes = request.inventory.connect(&request.output).await?;
+    let run_id = folder.name();
+    let locks = lock(&nodes, &run_id, request.force_unlock).await?;
+    let site = Site {
+        request,
+        folder,
+        db,
+        nodes,
+    };
+    let driven = site.run(world).await;
+    let left = site.leave().await;
+    for (node, lock) in site.nodes.iter().zip(locks) {
+        if let Err(error) = lock.release().await {
+            tracing::warn!("{}: the lock was not released: {error}", node.name);
+        }
+    }
+    match (driven, left) {
+        (Ok(mut driven), left) => {
+            driven.failures.extend(left);
+            Ok(driven)
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Does something on all nodes at once, each within a time limit; the first error is the answer.
+async fn on_all<'a, F, T>(
+    what: &str,
+    nodes: &'a [Node],
+    limit: Duration,
+    action: impl Fn(&'a Node) -> F,
+) -> Result<Vec<T>>
+where
+    F: Future<Output = Result<T, DbError>> + 'a,
+{
+    let started = std::time::Instant::now();
+    let bounded = nodes.iter().map(|node| {
+        let action = tokio::time::timeout(limit, action(node));
+        async move {
+            match action.await {
+                Ok(Ok(value)) => Ok(value),
+                Ok(Err(error)) => Err(anyhow!(error).context(format!("cannot {what}"))),
+                Err(_) => Err(anyhow!(
+                    "{}: cannot {what}: not done within {limit:?}",
+                    node.name
+                )),
+            }
+        }
+    });
+    let done: Result<Vec<T>> = join_all(bounded).await.into_iter().collect();
+    tracing::info!("{what}: {:?}", started.elapsed());
+    done
+}
+
+async fn lock(nodes: &[Node], run_id: &str, force: bool) -> Result<Vec<Lock>> {
+    let taken = join_all(
+        nodes
+            .iter()
+            .map(|node| Lock::acquire(node.remote.clone(), run_id, force)),
+    );
+    let mut locks = Vec::new();
+    let mut refused = None;
+    for lock in taken.await {
+        match lock {
+            Ok(lock) => locks.push(lock),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    let Some(error) = refused else {
+        return Ok(locks);
+    };
+    // All or none: a run does not hold nodes that it cannot use.
+    join_all(locks.into_iter().map(Lock::release)).await;
+    Err(error.into())
+}
+
+/// The nodes of a run, locked.
+struct Site<'a> {
+    request: &'a RunRequest<'a>,
+    folder: &'a RunFolder,
+    db: Arc<dyn Db>,
+    nodes: Vec<Node>,
+}
+
+impl Site<'_> {
+    async fn run(&self, world: &World) -> Result<Driven> {
+        let (spec, output) = (&self.request.spec, &self.request.output);
+        self.heal_leftovers().await?;
+        output.say(&format!(
+            "set up  {} on {} nodes",
+            spec.suite,
+            self.nodes.len()
+        ));
+        self.start().await?;
+        let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
+        let environment =
+            nemeses::ssh::ssh_environment(&self.nodes, self.db.clone(), &self.folder.name());
+        let mut packages = super::packages(
+            spec,
+            &environment.nodes,
+            self.db.election_timeout(),
+            clock.clone(),
+        )?;
+        for package in &mut packages {
+            if let Err(why) = package.fault.probe(&environment).await {
+                bail!("the fault {} cannot act here: {why}", package.name);
+            }
+        }
+        super::show_schedule(&packages, output);
+        let plan = self.request.suite.plan(
+            world,
+            &BuildRequest {
+                workload: &spec.workload,
+                options: &spec.options,
+                nodes: &self.nodes,
+                node_names: &environment.nodes,
+                workers: spec.workers,
+                time_limit: spec.time_limit,
+                op_timeout: spec.op_timeout,
+                seed: Seed::new(spec.seed).named("workload"),
+                run: run_nonce(),
+                clock: clock.clone(),
+            },
+        )?;
+        let status = Status::new();
+        let options = recorder::Options {
+            observers: vec![status.observer()],
+            ..recorder::Options::default()
+        };
+        let recorder = Recorder::create(self.folder.history_path(), options)
+            .with_context(|| format!("cannot create {}", self.folder.history_path().display()))?;
+        // The clock began before the nodes were probed; histories begin at zero all the same for the
+        // eye, since nothing was recorded before.
+        drive(Drive {
+            spec,
+            output: *output,
+            clock,
+            environment,
+            plan,
+            packages,
+            recorder,
+            status,
+            stop: self.request.stop.clone(),
+            recovery: Box::pin(self.recover()),
+        })
+        .await
+    }
+
+    /// Undoes what an earlier run that was killed may have left standing.
+    async fn heal_leftovers(&self) -> Result<()> {
+        for healed in join_all(self.nodes.iter().map(|node| undo::heal_node(&*node.remote))).await {
+            for healed in healed? {
+                self.request.output.say(&format!(
+                    "healed  what an earlier run had left: {}",
+                    super::describe_healed(&healed)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<()> {
+        let (nodes, db) = (&self.nodes, &self.db);
+        on_all("install the system", nodes, INSTALL_LIMIT, |node| {
+            db.install(node)
+        })
+        .await?;
+        on_all("wipe the system", nodes, START_LIMIT, |node| db.wipe(node)).await?;
+        on_all("start the system", nodes, START_LIMIT, |node| {
+            db.start_fresh(node, nodes)
+        })
+        .await?;
+        on_all("see the system healthy", nodes, HEALTHY_LIMIT, |node| {
+            db.healthy(node)
+        })
+        .await?;
+        let versions = on_all("ask for the version", nodes, START_LIMIT, |node| {
+            db.version(node)
+        })
+        .await?;
+        if let Some(version) = versions.first() {
+            self.request.output.say(&format!("healthy {version}"));
+        }
+        Ok(())
+    }
+
+    /// After all faults are healed: every node runs and is a healthy member again.
+    async fn recover(&self) -> Result<(), String> {
+        let (nodes, db) = (&self.nodes, &self.db);
+        let limit = self.request.spec.recovery_limit;
+        let recover = |node| async move {
+            db.start(node, nodes).await?;
+            db.healthy(node).await
+        };
+        let recovered = on_all("see the system recovered", nodes, limit, recover).await;
+        recovered.map(|_| ()).map_err(|error| format!("{error:#}"))
+    }
+
+    /// Brings the logs down and leaves the nodes as they were. Returns what went wrong.
+    async fn leave(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        for healed in join_all(self.nodes.iter().map(|node| undo::heal_node(&*node.remote))).await {
+            match healed {
+                Ok(healed) => {
+                    failures.extend(healed.iter().map(|fault| super::describe_healed(fault)))
+                }
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+        let logs = join_all(self.nodes.iter().map(|node| self.fetch_logs(node))).await;
+        for problem in logs.into_iter().flatten() {
+            tracing::warn!("{problem}");
+        }
+        if self.request.spec.leave_db_running {
+            return failures;
+        }
+        let torn = on_all("remove the system", &self.nodes, TEARDOWN_LIMIT, |node| {
+            self.db.teardown(node)
+        });
+        failures.extend(torn.await.err().map(|error| format!("{error:#}")));
+        failures
+    }
+
+    async fn fetch_logs(&self, node: &Node) -> Vec<String> {
+        let mut problems = Vec::new();
+        for path in self.db.log_files() {
+            if let Err(error) = self.fetch_log(node, &path).await {
+                problems.push(format!("{}: log {path}: {error:#}", node.name));
+            }
+        }
+        problems
+    }
+
+    async fn fetch_log(&self, node: &Node, path: &str) -> Result<()> {
+        let folder = self.folder.node_folder(&node.name)?;
+        let name = path.rsplit('/').next().unwrap_or("log");
+        let size = harness::node::files::size(&*node.remote, path).await?;
+        match size {
+            None => Ok(()),
+            Some(size) if size > LOG_BYTES_MAX => {
+                bail!("{size} bytes are more than is brought down")
+            }
+            Some(_) => Ok(node.remote.download(path, &folder.join(name)).await?),
+        }
+    }
+}
+
+/// A number that no other run has.
+fn run_nonce() -> u64 {
+    use rand::Rng;
+    rand::rng().next_u64()
+}

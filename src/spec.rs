@@ -1,0 +1,179 @@
+//! What a run is: everything needed to run it again. Saved as `test.json` before anything happens.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use workloads::Options;
+
+/// The version of `test.json` and `results.json`.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The specification of one run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TestSpec {
+    /// The version of this format.
+    pub(crate) format: u32,
+    /// The version of Gainsay.
+    pub(crate) gainsay: String,
+    /// The system.
+    pub(crate) suite: String,
+    /// The workload.
+    pub(crate) workload: String,
+    /// Options of the suite and its workload, defaults filled in.
+    pub(crate) options: Options,
+    /// Faults, as `--nemesis` takes them.
+    pub(crate) nemesis: String,
+    /// Where the nodes come from.
+    pub(crate) nodes: NodesSpec,
+    /// How many client workers.
+    pub(crate) workers: usize,
+    /// How long the main phase lasts.
+    pub(crate) time_limit: Duration,
+    /// How long one operation may take.
+    pub(crate) op_timeout: Duration,
+    /// How long the system may take to recover once all faults are healed.
+    pub(crate) recovery_limit: Duration,
+    /// Limits of each checker.
+    pub(crate) check: CheckLimits,
+    /// The root of all random choices.
+    pub(crate) seed: u64,
+    /// Whether the system is left running on the nodes.
+    pub(crate) leave_db_running: bool,
+    /// When the run began, in UTC.
+    pub(crate) started: String,
+    /// The command line, secrets redacted.
+    pub(crate) command: Vec<String>,
+}
+
+/// Limits of one checker's process.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CheckLimits {
+    /// Wall time.
+    pub(crate) time: Duration,
+    /// Bytes of memory, enforced by the kernel.
+    pub(crate) memory: u64,
+}
+
+/// Where the nodes of a run come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NodesSpec {
+    /// So many nodes in this process, of a simulated system.
+    Simulated(usize),
+    /// So many nodes of a local cluster.
+    Local(usize),
+    /// Hosts reached over SSH.
+    Ssh(SshSpec),
+}
+
+/// Hosts reached over SSH, and how. Passwords are never part of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SshSpec {
+    /// The hosts, as the user names them.
+    pub(crate) hosts: Vec<String>,
+    /// The user to log in as; where absent, `~/.ssh/config` or `root`.
+    pub(crate) username: Option<String>,
+    /// The port; where absent, `~/.ssh/config` or 22.
+    pub(crate) port: Option<u16>,
+    /// A private key.
+    pub(crate) private_key: Option<PathBuf>,
+    /// How host keys are checked.
+    pub(crate) host_key_checking: HostKeyChecking,
+}
+
+/// How host keys are checked. A key that changed is refused in every mode but `Off`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HostKeyChecking {
+    /// Unknown hosts are refused.
+    #[default]
+    Strict,
+    /// Unknown hosts are added to the known hosts.
+    AcceptNew,
+    /// Nothing is checked.
+    Off,
+}
+
+impl NodesSpec {
+    /// The names of the nodes.
+    pub(crate) fn names(&self) -> Vec<store::Name> {
+        let numbered = |n: &usize| (1..=*n).map(|i| format!("n{i}").into()).collect();
+        match self {
+            NodesSpec::Simulated(n) | NodesSpec::Local(n) => numbered(n),
+            NodesSpec::Ssh(ssh) => ssh.hosts.iter().map(|host| host.as_str().into()).collect(),
+        }
+    }
+}
+
+/// Parses `30`, `30s`, `500ms`, `2m`: a number without a unit means seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
+    }
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a duration like 500ms, 30s or 2m"))
+}
+
+/// Parses a size such as `512MB`, `4GB` or a number of bytes.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a size like 512MB or 4GB".to_owned())?;
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        other => {
+            return Err(format!(
+                "unknown unit {other:?}; write a size like 512MB or 4GB"
+            ));
+        }
+    };
+    number
+        .checked_mul(factor)
+        .ok_or_else(|| "too large".to_owned())
+}
+
+/// Parses `--concurrency`: a number of workers, or `3n` for three a node.
+pub(crate) fn parse_concurrency(text: &str, nodes: usize) -> Result<usize> {
+    let (number, factor) = match text.strip_suffix('n') {
+        Some(number) => (if number.is_empty() { "1" } else { number }, nodes),
+        None => (text, 1),
+    };
+    match number.parse::<usize>() {
+        Ok(number) if number > 0 && number.saturating_mul(factor) <= 100_000 => Ok(number * factor),
+        _ => bail!(
+            "--concurrency {text}: write a number of workers such as 10, or 2n for two a node"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn durations_sizes_and_concurrency() {
+        assert_eq!(parse_duration("30").unwrap(), Duration::from_secs(30));
+        assert_eq!(parse_duration("1.5").unwrap(), Duration::from_millis(1500));
+        assert_eq!(parse_duration("500ms").unwrap(), Duration::from_millis(500));
+        assert!(parse_duration("-1").is_err());
+        assert!(parse_duration("soon").unwrap_err().contains("30s"));
+        assert_eq!(parse_bytes("4GB").unwrap(), 4 << 30);
+        assert_eq!(parse_bytes("12").unwrap(), 12);
+        assert!(parse_bytes("4 parsecs").is_err());
+        assert_eq!(parse_concurrency("3n", 5).unwrap(), 15);
+        assert_eq!(parse_concurrency("n", 5).unwrap(), 5);
+        assert_eq!(parse_concurrency("7", 5).unwrap(), 7);
+        assert!(parse_concurrency("0", 5).is_err());
+        assert!(parse_concurrency("3m", 5).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! What a person sees who asks for something wrong.
+
+use crate::program::Program;
+
+/// The code of arguments that make no sense, and what it says.
+fn wrong(arguments: &[&str], words: &[&str]) {
+    let said = Program::new().run(arguments);
+    assert_eq!(said.code, 254, "{arguments:?}: {}{}", said.out, said.err);
+    for word in words {
+        assert!(
+            said.err.contains(word),
+            "{arguments:?} should mention {word:?}: {}",
+            said.err
+        );
+    }
+}
+
+#[test]
+fn wrong_arguments_name_the_place_and_the_next_step() {
+    wrong(&["tset"], &["tset", "test"]);
+    wrong(
+        &["test", "sim", "--nemesys", "kill"],
+        &["--nemesys", "--nemesis"],
+    );
+    wrong(
+        &["test", "sim", "--nemesis", "partitoin"],
+        &["partitoin", "partition"],
+    );
+    wrong(
+        &["test", "sim", "--nemesis", "kill:interval=soon"],
+        &["interval", "soon"],
+    );
+    wrong(
+        &["test", "sim", "--time-limit", "soon"],
+        &["time-limit", "30s"],
+    );
+    wrong(&["test", "sim", "--concurrency", "3m"], &["3m", "2n"]);
+    wrong(&["test", "etcd"], &["--local", "--nodes"]);
+    wrong(&["test", "etcd", "--nodes", "a,b,a"], &["twice"]);
+    wrong(&["check", "x.jsonl"], &["--model"]);
+}
+
+#[test]
+fn a_broken_configuration_names_file_and_line() {
+    let cases = [
+        ("time-limit = \"5s\"\nnemsis = \"kill\"\n", "gainsay.toml:2"),
+        ("time-limit = [\n", "gainsay.toml:"),
+        ("[nosuch]\nrate = 3\n", "nosuch"),
+        ("[sim]\nbugg = \"x\"\n", "--bugg"),
+    ];
+    for (text, word) in cases {
+        let program = Program::new();
+        std::fs::write(program.folder.path().join("gainsay.toml"), text).unwrap();
+        let said = program.run(&["test", "sim"]);
+        assert_eq!(said.code, 254, "{text}: {}", said.err);
+        assert!(said.err.contains(word), "{text}: {}", said.err);
+    }
+}
+
+#[test]
+fn flags_win_over_environment_over_file() {
+    let seed = |file: Option<&str>, environment: Option<&str>, flag: Option<&str>| {
+        let program = Program::new();
+        if let Some(seed) = file {
+            let text = format!("seed = {seed}\ntime-limit = \"1s\"\n");
+            std::fs::write(program.folder.path().join("gainsay.toml"), text).unwrap();
+        }
+        let mut command = program.command(&["test", "sim", "--json", "--time-limit", "1s"]);
+        if let Some(seed) = environment {
+            command.env("GAINSAY_SEED", seed);
+        }
+        if let Some(seed) = flag {
+            command.args(["--seed", seed]);
+        }
+        let said = crate::program::said(command.output().unwrap());
+        let object: serde_json::Value = serde_json::from_str(&said.out).expect(&said.err);
+        object["seed"].as_u64().unwrap()
+    };
+    assert_eq!(seed(Some("11"), None, None), 11);
+    assert_eq!(seed(Some("11"), Some("12"), None), 12);
+    assert_eq!(seed(Some("11"), Some("12"), Some("13")), 13);
+}

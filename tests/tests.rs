@@ -1,0 +1,12 @@
+//! The one integration binary: everything here goes through the built program or looks at the whole
+//! workspace.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod demo;
+mod mistakes;
+mod program;
+mod tidy;
+
+/// Held by tests that look at the whole machine, so that they do not see each other.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());

@@ -1,0 +1,269 @@
+//! A client of one process, pinned to one node, over etcd's own JSON gateway.
+//!
+//! The gateway is part of every etcd server: requests are the gRPC messages as JSON, with keys and
+//! values in base64. Nothing is retried, nothing is pooled, and the member that answers is checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use harness::client::{Client, ClientInfo, Completion, Connect, Invocation};
+use harness::remote::Node;
+use harness::{Name, OpError, Value, json};
+
+use crate::CLIENT_PORT;
+use crate::errors::{self, Outcome};
+use crate::http::{Connection, HttpError};
+
+/// How long a connection may take to be made.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Opens clients on the nodes of a cluster.
+pub(crate) struct EtcdConnect {
+    nodes: Vec<(Name, String)>,
+    settings: Arc<Settings>,
+}
+
+/// What all clients of a run share.
+pub(crate) struct Settings {
+    /// Before every key, so that runs do not see each other's data.
+    prefix: String,
+    /// Whether reads are answered by the node itself, without consensus.
+    serializable_reads: bool,
+}
+
+impl EtcdConnect {
+    /// For these nodes; `run` tells this run's keys from others'.
+    pub(crate) fn new(nodes: &[Node], run: u64, serializable_reads: bool) -> EtcdConnect {
+        let nodes = nodes
+            .iter()
+            .map(|node| (node.name.clone(), format!("{}:{CLIENT_PORT}", node.address)))
+            .collect();
+        let prefix = format!("/gainsay/{run:x}/");
+        EtcdConnect {
+            nodes,
+            settings: Arc::new(Settings {
+                prefix,
+                serializable_reads,
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Connect for EtcdConnect {
+    async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError> {
+        let found = self.nodes.iter().find(|(name, _)| *name == info.node);
+        let Some((node, server)) = found else {
+            return Err(OpError::new(
+                OpError::NO_CLIENT,
+                format!("no node {}", info.node),
+            ));
+        };
+        let connection = Connection::open(server, CONNECT_LIMIT)
+            .await
+            .map_err(|error| OpError::new(OpError::NO_CLIENT, error.to_string()))?;
+        Ok(Box::new(EtcdClient {
+            node: node.clone(),
+            server: server.clone(),
+            settings: self.settings.clone(),
+            connection: Some(connection),
+            member: None,
+        }))
+    }
+}
+
+struct EtcdClient {
+    node: Name,
+    server: String,
+    settings: Arc<Settings>,
+    /// Taken while a request is under way: a request that is dropped takes its connection along.
+    connection: Option<Connection>,
+    /// Who answered first. Another answer later would mean that we talk to somebody else.
+    member: Option<String>,
+}
+
+#[async_trait]
+impl Client for EtcdClient {
+    async fn invoke(&mut self, invocation: &Invocation) -> Completion {
+        let op = &invocation.op;
+        let key = self.key(op.key.as_ref());
+        let agent = format!("gainsay op={}", invocation.index);
+        let completion = match &*op.f {
+            "read" => self.read(&key, &agent).await,
+            "write" => self.write(&key, &op.value, &agent).await,
+            "cas" => self.compare_and_set(&key, &op.value, &agent).await,
+            other => {
+                let error = OpError::new("unsupported", format!("etcd has no operation {other:?}"));
+                Completion::fail(op.value.clone(), error)
+            }
+        };
+        completion.from_node(self.node.clone())
+    }
+}
+
+impl EtcdClient {
+    fn key(&self, key: Option<&Value>) -> String {
+        let key = key.map(Value::to_string).unwrap_or_default();
+        BASE64.encode(format!("{}{key}", self.settings.prefix))
+    }
+
+    async fn read(&mut self, key: &str, agent: &str) -> Completion {
+        let request = json!({ "key": key, "serializable": self.settings.serializable_reads });
+        match self.request("/v3/kv/range", &request, agent).await {
+            Ok(answer) => match value_of(&answer) {
+                Ok(value) => Completion::ok(value),
+                Err(message) => Completion::fail(Value::Null, OpError::new("bad-answer", message)),
+            },
+            // A read that failed has no effect, however it failed.
+            Err(failure) => Completion::fail(Value::Null, failure.error),
+        }
+    }
+
+    async fn write(&mut self, key: &str, value: &Value, agent: &str) -> Completion {
+        let request = json!({ "key": key, "value": encode(value) });
+        match self.request("/v3/kv/put", &request, agent).await {
+            Ok(_) => Completion::ok(value.clone()),
+            Err(failure) => failure.completion(value),
+        }
+    }
+
+    async fn compare_and_set(&mut self, key: &str, value: &Value, agent: &str) -> Completion {
+        let (from, to) = match value.as_array().map(Vec::as_slice) {
+            Some([from, to]) => (from, to),
+            _ => {
+                let error = OpError::new("unsupported", "a cas takes [from, to]");
+                return Completion::fail(value.clone(), error);
+            }
+        };
+        let request = json!({
+            "compare": [{ "key": key, "target": "VALUE", "result": "EQUAL", "value": encode(from) }],
+            "success": [{ "requestPut": { "key": key, "value": encode(to) } }],
+        });
+        match self.request("/v3/kv/txn", &request, agent).await {
+            // The gateway leaves fields out that are false.
+            Ok(answer) if answer.get("succeeded") == Some(&Value::Bool(true)) => {
+                Completion::ok(value.clone())
+            }
+            Ok(_) => Completion::fail(
+                value.clone(),
+                OpError::new(OpError::PRECONDITION, "the value was different"),
+            ),
+            Err(failure) => failure.completion(value),
+        }
+    }
+
+    /// Sends one request and classifies what comes back.
+    async fn request(&mut self, path: &str, body: &Value, agent: &str) -> Result<Value, Failure> {
+        let mut connection = match self.connection.take().filter(|open| !open.is_closed()) {
+            Some(connection) => connection,
+            None => Connection::open(&self.server, CONNECT_LIMIT)
+                .await
+                .map_err(Failure::from)?,
+        };
+        let (status, answer) = connection.post(path, body, agent).await?;
+        if !status.is_success() {
+            // An answer, if a bad one: the connection is still in order.
+            self.connection = Some(connection);
+            return Err(Failure::answered(&answer));
+        }
+        self.check_member(&answer)?;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+
+    fn check_member(&mut self, answer: &Value) -> Result<(), Failure> {
+        let Some(member) = answer.pointer("/header/member_id").and_then(Value::as_str) else {
+            return Err(Failure::unknown(
+                "bad-answer",
+                format!("no member_id in {answer}"),
+            ));
+        };
+        match &self.member {
+            None => self.member = Some(member.to_owned()),
+            Some(first) if first != member => {
+                let message = format!("member {member} answered instead of {first}");
+                return Err(Failure::unknown("wrong-node", message));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Why a request did not succeed, and whether it may have been executed.
+struct Failure {
+    executed: Outcome,
+    error: OpError,
+}
+
+impl Failure {
+    fn answered(answer: &Value) -> Failure {
+        let (executed, error) = errors::classify(answer);
+        Failure { executed, error }
+    }
+
+    fn unknown(class: &'static str, message: String) -> Failure {
+        Failure {
+            executed: Outcome::Unknown,
+            error: OpError::new(class, message),
+        }
+    }
+
+    fn completion(self, value: &Value) -> Completion {
+        match self.executed {
+            Outcome::NotExecuted => Completion::fail(value.clone(), self.error),
+            Outcome::Unknown => Completion::info(value.clone(), self.error),
+        }
+    }
+}
+
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Failure {
+        match &error {
+            HttpError::Connect { .. } => Failure {
+                executed: Outcome::NotExecuted,
+                error: OpError::new("connect", error.to_string()),
+            },
+            HttpError::Broken { .. } => Failure::unknown("connection-lost", error.to_string()),
+        }
+    }
+}
+
+/// A value as etcd stores it: its JSON text.
+fn encode(value: &Value) -> String {
+    BASE64.encode(value.to_string())
+}
+
+/// The value in the answer to a range request of one key; null where the key is absent.
+fn value_of(answer: &Value) -> Result<Value, String> {
+    let Some(entry) = answer.pointer("/kvs/0") else {
+        return Ok(Value::Null);
+    };
+    let text = entry
+        .get("value")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let bytes = BASE64
+        .decode(text)
+        .map_err(|error| format!("{text:?} is not base64: {error}"))?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("not a value of ours: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn values_of_answers() {
+        assert_eq!(value_of(&json!({"header": {}})), Ok(Value::Null));
+        assert_eq!(
+            value_of(&json!({"kvs": [{"value": BASE64.encode("3")}]})),
+            Ok(json!(3))
+        );
+        assert!(value_of(&json!({"kvs": [{"value": "%"}]})).is_err());
+    }
+}

@@ -1,0 +1,220 @@
+//! etcd on a node: its package, its process, its data.
+//!
+//! The package's own service is never started: ours runs beside it under its own name, with its data in
+//! a folder of ours, so that nothing of the user's is touched.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use harness::Name;
+use harness::capability::{ProcessState, Signal};
+use harness::db::{Db, DbError};
+use harness::node::daemon::Daemon;
+use harness::node::{files, packages, ports};
+use harness::remote::{Command, Node, quote};
+use harness::{Value, json};
+
+use crate::http::Connection;
+use crate::{CLIENT_PORT, PEER_PORT};
+
+/// Debian's package.
+pub(crate) const PACKAGE: &str = "etcd-server";
+/// Where the package puts the program.
+const PROGRAM: &str = "/usr/bin/etcd";
+/// Everything of ours, the data included. Its name says whose it is.
+const HOME: &str = "/var/lib/gainsay-etcd";
+const LOG: &str = "/var/log/gainsay-etcd.log";
+
+/// etcd's own defaults, written out.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a question to a node about itself may take.
+const STATUS_LIMIT: Duration = Duration::from_secs(1);
+/// How long etcd may take to end when asked. It would hand leadership over; nobody needs it any more.
+const STOP_GRACE: Duration = Duration::ZERO;
+/// Between two looks at whether a node is healthy.
+const HEALTH_PAUSE: Duration = Duration::from_millis(100);
+
+/// etcd on Debian nodes.
+pub(crate) struct EtcdDb;
+
+fn server(node: &Node) -> String {
+    format!("{}:{CLIENT_PORT}", node.address)
+}
+
+/// Asks a node's gateway something that concerns the node alone.
+async fn ask(node: &Node, path: &str, body: Option<Value>) -> Option<Value> {
+    let asked = async {
+        let mut connection = Connection::open(&server(node), STATUS_LIMIT).await.ok()?;
+        let answered = match body {
+            Some(body) => connection.post(path, &body, "gainsay").await,
+            None => connection.get(path).await,
+        };
+        let (status, answer) = answered.ok()?;
+        status.is_success().then_some(answer)
+    };
+    tokio::time::timeout(STATUS_LIMIT, asked)
+        .await
+        .ok()
+        .flatten()
+}
+
+/// Whether a node believes to be the leader.
+async fn leads(node: &Node) -> bool {
+    let Some(status) = ask(node, "/v3/maintenance/status", Some(json!({}))).await else {
+        return false;
+    };
+    let member = status.pointer("/header/member_id");
+    member.is_some() && status.get("leader") == member
+}
+
+/// The arguments of a member of a cluster of these nodes.
+fn arguments(node: &Node, nodes: &[Node]) -> Vec<String> {
+    let peer = |node: &Node| format!("http://{}:{PEER_PORT}", node.address);
+    let members: Vec<String> = nodes
+        .iter()
+        .map(|node| format!("{}={}", node.name, peer(node)))
+        .collect();
+    let flags = [
+        ("name", node.name.to_string()),
+        ("data-dir", format!("{HOME}/data")),
+        // Listening takes addresses, not names.
+        ("listen-peer-urls", format!("http://0.0.0.0:{PEER_PORT}")),
+        (
+            "listen-client-urls",
+            format!("http://0.0.0.0:{CLIENT_PORT}"),
+        ),
+        ("initial-advertise-peer-urls", peer(node)),
+        ("advertise-client-urls", format!("http://{}", server(node))),
+        ("initial-cluster", members.join(",")),
+        ("initial-cluster-token", "gainsay".to_owned()),
+        ("initial-cluster-state", "new".to_owned()),
+        ("heartbeat-interval", HEARTBEAT.as_millis().to_string()),
+        ("election-timeout", ELECTION_TIMEOUT.as_millis().to_string()),
+        ("logger", "zap".to_owned()),
+    ];
+    flags
+        .into_iter()
+        .map(|(flag, value)| format!("--{flag}={value}"))
+        .collect()
+}
+
+/// The process, for what does not start it.
+fn process() -> Daemon {
+    Daemon {
+        program: PROGRAM.to_owned(),
+        log: LOG.to_owned(),
+        pid_file: "/run/gainsay-etcd.pid".to_owned(),
+        ..Daemon::default()
+    }
+}
+
+/// Ends our etcd on a node, and removes everything of it but the package.
+async fn remove(node: &Node) -> Result<(), DbError> {
+    process().stop(&*node.remote, STOP_GRACE).await?;
+    files::remove(&*node.remote, HOME).await?;
+    files::remove(&*node.remote, LOG).await?;
+    Ok(())
+}
+
+#[async_trait]
+impl Db for EtcdDb {
+    async fn install(&self, node: &Node) -> Result<(), DbError> {
+        packages::install(&*node.remote, &[PACKAGE]).await?;
+        Ok(())
+    }
+
+    async fn wipe(&self, node: &Node) -> Result<(), DbError> {
+        remove(node).await?;
+        for port in [CLIENT_PORT, PEER_PORT] {
+            if ports::has_listener(&*node.remote, port).await? {
+                return Err(DbError::System {
+                    node: node.name.clone(),
+                    message: format!("port {port} is taken by a process that is not ours"),
+                    hint: "stop the etcd that runs there (systemctl stop etcd), or choose another node"
+                        .to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
+        self.start(node, nodes).await
+    }
+
+    async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
+        files::mkdir(&*node.remote, HOME).await?;
+        let member = Daemon {
+            args: arguments(node, nodes),
+            ..process()
+        };
+        member.start(&*node.remote).await?;
+        Ok(())
+    }
+
+    async fn healthy(&self, node: &Node) -> Result<(), DbError> {
+        // Asks for a read through consensus: true only of a member that sees a leader.
+        loop {
+            let health = ask(node, "/health", None).await;
+            let healthy = health.as_ref().and_then(|health| health.get("health"));
+            if healthy.is_some_and(|healthy| healthy == "true" || healthy == &json!(true)) {
+                return Ok(());
+            }
+            if self.state(node).await? == ProcessState::Absent {
+                let script = format!("tail -n 5 {}", quote(LOG));
+                let log = node.remote.run(Command::new(script).idempotent()).await?;
+                return Err(DbError::System {
+                    node: node.name.clone(),
+                    message: format!("etcd ended; its log ends:\n{}", log.text()),
+                    hint: format!("see {LOG} on the node"),
+                });
+            }
+            tokio::time::sleep(HEALTH_PAUSE).await;
+        }
+    }
+
+    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError> {
+        Ok(process().signal(&*node.remote, signal).await?)
+    }
+
+    fn pids_script(&self, _node: &Node) -> Option<String> {
+        Some(process().pids_script())
+    }
+
+    async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
+        Ok(process().state(&*node.remote).await?)
+    }
+
+    async fn teardown(&self, node: &Node) -> Result<(), DbError> {
+        remove(node).await
+    }
+
+    async fn primaries(&self, nodes: &[Node]) -> Vec<Name> {
+        let asked = join_all(nodes.iter().map(leads)).await;
+        nodes
+            .iter()
+            .zip(asked)
+            .filter(|(_, leads)| *leads)
+            .map(|(node, _)| node.name.clone())
+            .collect()
+    }
+
+    fn log_files(&self) -> Vec<String> {
+        vec![LOG.to_owned()]
+    }
+
+    fn election_timeout(&self) -> Duration {
+        ELECTION_TIMEOUT
+    }
+
+    async fn version(&self, node: &Node) -> Result<String, DbError> {
+        let version = ask(node, "/version", None).await.unwrap_or_default();
+        let version = version
+            .get("etcdserver")
+            .and_then(Value::as_str)
+            .unwrap_or("unknown");
+        Ok(format!("etcd {version}"))
+    }
+}
