@@ -238,3 +238,44 @@ async fn many_at_once() {
     futures::future::join_all(commands).await;
     assert!(sshd.sessions().len() <= 5, "{:?}", sshd.sessions());
 }
+
+/// A node that vanishes: connections stay open, and nobody answers any more.
+#[tokio::test]
+async fn a_node_that_vanishes() {
+    if !can_run("a_node_that_vanishes") {
+        return;
+    }
+    let sshd = Sshd::start();
+    let remote = sshd.remote_with(|options| {
+        options.connect_timeout = Some(Duration::from_millis(1500));
+    });
+    for quick in [false, true] {
+        let command = |script: &str| Command {
+            quick,
+            ..Command::new(script).timeout(Duration::from_millis(1500))
+        };
+        let warm = command("true").timeout(Duration::from_secs(60));
+        remote.exec(warm).await.unwrap();
+        let frozen = sshd.freeze();
+        let error = remote.exec(command("true")).await.unwrap_err();
+        eprintln!("{error}");
+        if quick {
+            // It was sent, so nobody knows.
+            assert!(matches!(error, RemoteError::Timeout { .. }), "{error}");
+        } else {
+            assert!(error.not_run(), "{error}");
+        }
+        let error = remote.exec(command("true")).await.unwrap_err();
+        assert!(matches!(error, RemoteError::Connect { .. }), "{error}");
+        drop(frozen);
+        let on = command("echo on").timeout(Duration::from_secs(60));
+        let on = loop {
+            match remote.exec(on.clone()).await {
+                // The thawed server is still busy with the connections of before.
+                Err(RemoteError::Connect { .. }) => {}
+                other => break other.unwrap(),
+            }
+        };
+        assert_eq!(on.text(), "on");
+    }
+}

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use harness::remote::ssh::{ConfigFile, HostKeyPolicy, SshOptions, SshRemote};
 
 pub(crate) struct Sshd {
@@ -63,7 +66,8 @@ impl Sshd {
         let config = format!(
             "{more}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {host}\nPidFile none\n\
              AuthorizedKeysFile {keys}\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n\
-             KbdInteractiveAuthentication no\nPasswordAuthentication no\nMaxStartups 100\n",
+             KbdInteractiveAuthentication no\nPasswordAuthentication no\nMaxStartups 100\n\
+             SetEnv SHLVL=2\n", // bash then leaves root's start-up file, whatever it does, alone
             host = at("host").display(),
             keys = at("authorized_keys").display(),
         );
@@ -145,14 +149,35 @@ impl Sshd {
             .collect()
     }
 
+    /// Stops the server and the processes that serve its sessions, until the guard is dropped.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let mut pids = vec![self.child.id() as i32];
+        pids.extend(self.sessions());
+        signal_all(&pids, Signal::SIGSTOP);
+        Frozen(pids)
+    }
+
     /// Kills the processes that serve its sessions.
     pub(crate) fn kill_sessions(&self) -> usize {
         let sessions = self.sessions();
-        for pid in &sessions {
-            let pid = nix::unistd::Pid::from_raw(*pid);
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-        }
+        signal_all(&sessions, Signal::SIGKILL);
         sessions.len()
+    }
+}
+
+/// Processes that go on when this is dropped.
+pub(crate) struct Frozen(Vec<i32>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal_all(&self.0, Signal::SIGCONT);
+    }
+}
+
+/// Sends a signal to processes of ours, those that have just ended excepted.
+fn signal_all(pids: &[i32], signal: Signal) {
+    for pid in pids {
+        let _ = kill(Pid::from_raw(*pid), signal);
     }
 }
 

@@ -60,7 +60,9 @@ impl Attempts {
         }
         let shown = key.display();
         match fs::read(key) {
-            Err(error) => self.tried.push(format!("key {shown} ({error})")),
+            Err(error) => self
+                .tried
+                .push(format!("key {shown} ({})", plain(&error.to_string()))),
             Ok(text) if is_encrypted(&String::from_utf8_lossy(&text)) => {
                 self.tried
                     .push(format!("key {shown} (protected by a passphrase; skipped)"));
@@ -72,7 +74,7 @@ impl Attempts {
                     Ok(()) => self.succeeded = true,
                     Err(error) => {
                         self.tried
-                            .push(format!("key {shown} ({})", error.message()));
+                            .push(format!("key {shown} ({})", plain(error.message())));
                     }
                 }
             }
@@ -87,7 +89,7 @@ impl Attempts {
             return;
         }
         if let Err(why) = self.agent_keys(session, target, deadline) {
-            self.tried.push(format!("agent ({why})"));
+            self.tried.push(format!("agent ({})", why.message()));
         }
     }
 
@@ -180,6 +182,14 @@ impl Attempts {
     }
 }
 
+/// An error as a person would put it.
+fn plain(message: &str) -> &str {
+    match message {
+        "Username/PublicKey combination invalid" => "not accepted",
+        other => other.split(" (os error").next().unwrap_or(other),
+    }
+}
+
 /// Answers every question with the password.
 struct Answer<'a>(&'a str);
 
@@ -199,4 +209,25 @@ fn is_encrypted(text: &str) -> bool {
     const UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
     let body = text.split_once("BEGIN OPENSSH PRIVATE KEY-----");
     body.is_some_and(|(_, body)| !body.trim_start().starts_with(UNENCRYPTED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_with_a_passphrase_are_recognised() {
+        let openssh = |body: &str| format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{body}");
+        assert!(!is_encrypted(&openssh(
+            "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE"
+        )));
+        assert!(is_encrypted(&openssh(
+            "b3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1j"
+        )));
+        assert!(is_encrypted("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
+        assert!(is_encrypted(
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+        ));
+        assert!(!is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nMIIE"));
+    }
 }

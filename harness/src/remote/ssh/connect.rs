@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
-use ssh2::{BlockDirections, MethodType, Session};
+use ssh2::{BlockDirections, HashType, MethodType, Session};
 
 use super::Failure;
 use super::auth;
@@ -356,13 +356,16 @@ fn check_host_key(session: &Session, target: &Target, known: &KnownHosts) -> Res
             })
         }
         (Verdict::Unknown, HostKeyPolicy::AcceptNew, None) => Ok(()),
-        (Verdict::Unknown, policy, _) => Err(unknown_key(target, policy, known)),
+        (Verdict::Unknown, policy, _) => Err(unknown_key(session, target, policy, known)),
         (Verdict::Changed(place), HostKeyPolicy::Exactly(_), _) => Err(Failure::new(
             format!("the host key of {name} is not the expected one ({place})"),
             "the node was rebuilt, or another host answers at its address",
         )),
         (Verdict::Changed(place), ..) => Err(Failure::new(
-            format!("THE HOST KEY OF {name} HAS CHANGED; the one it had is at {place}"),
+            format!(
+                "THE HOST KEY OF {name} HAS CHANGED to {}; the one it had is at {place}",
+                fingerprint(session)
+            ),
             format!(
                 "either the host was reinstalled or somebody is in between. If you know why, remove \
                  the old key: ssh-keygen -f {} -R '{}', and add the new one: {}",
@@ -378,7 +381,12 @@ fn check_host_key(session: &Session, target: &Target, known: &KnownHosts) -> Res
     }
 }
 
-fn unknown_key(target: &Target, policy: &HostKeyPolicy, known: &KnownHosts) -> Failure {
+fn unknown_key(
+    session: &Session,
+    target: &Target,
+    policy: &HostKeyPolicy,
+    known: &KnownHosts,
+) -> Failure {
     let (name, port) = (&target.key_name, target.port);
     if matches!(policy, HostKeyPolicy::Exactly(_)) && known.is_empty() {
         return Failure::new(
@@ -391,13 +399,33 @@ fn unknown_key(target: &Target, policy: &HostKeyPolicy, known: &KnownHosts) -> F
         .cloned()
         .unwrap_or_else(|| PathBuf::from("known_hosts"));
     Failure::new(
-        format!("the host key of {name} is not known"),
         format!(
-            "check it and add it: {}; or accept keys of new hosts with \
-             --host-keys accept-new",
+            "the host key of {name} is not known: {}",
+            fingerprint(session)
+        ),
+        format!(
+            "compare it with what the host's console says, and add it: {}; or accept the keys of \
+             new hosts with --host-keys accept-new",
             keyscan(name, port, &file)
         ),
     )
+}
+
+/// A key as `ssh-keygen -l` shows it.
+fn fingerprint(session: &Session) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let hash = session.host_key_hash(HashType::Sha256).unwrap_or_default();
+    let mut shown = "SHA256:".to_owned();
+    for bytes in hash.chunks(3) {
+        let word = bytes
+            .iter()
+            .fold(0, |word, &byte| word << 8 | u32::from(byte));
+        let word = word << (8 * (3 - bytes.len()));
+        for digit in 0..=bytes.len() {
+            shown.push(DIGITS[(word >> (18 - 6 * digit)) as usize & 63].into());
+        }
+    }
+    shown
 }
 
 fn known_name(name: &str, port: u16) -> String {

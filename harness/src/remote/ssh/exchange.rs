@@ -13,6 +13,10 @@ use crate::remote::Output;
 /// How often a waiting command looks whether anybody still wants its answer.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// How long opening a channel may take before a new session is tried: the other side may have
+/// vanished without a word, and nothing is lost by asking again.
+const OPENING: Duration = Duration::from_secs(10);
+
 /// How long closing a channel may take before the session is given up instead.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -143,11 +147,12 @@ impl Exchange<'_> {
             Stall::Broken(why) => Attempt::NotStarted(why),
         };
         let connection = self.connection;
+        let deadline = self.deadline.min(Instant::now() + OPENING);
         let mut channel = connection
-            .until(self.deadline, || connection.session.channel_session())
+            .until(deadline, || connection.session.channel_session())
             .map_err(stalled)?;
         connection
-            .until(self.deadline, || channel.exec(command))
+            .until(deadline, || channel.exec(command))
             .map_err(stalled)?;
         Ok(channel)
     }

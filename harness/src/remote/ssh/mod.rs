@@ -39,6 +39,9 @@ use pool::{Job, Kind, Payload, Pool, Profile};
 /// The most standard input that goes over the open shell; more goes over a channel of its own.
 const QUICK_STDIN_MAX: usize = 64 << 10;
 
+/// What a session's thread may take beyond all its own limits.
+const SLACK: Duration = Duration::from_secs(20);
+
 /// A node over SSH.
 pub struct SshRemote {
     profile: Arc<Profile>,
@@ -89,13 +92,20 @@ impl SshRemote {
             queued: Instant::now(),
             reply,
         });
-        answer.await.unwrap_or_else(|_| {
+        // The thread keeps the time; but what it calls may hang, such as an agent.
+        let limit = task.timeout + self.profile.target.connect_timeout * 3 + SLACK;
+        let silent = |message: &str| {
             Err(RemoteError::Lost {
                 node: self.profile.node.clone(),
-                command: label,
-                message: "the session's thread ended".into(),
+                command: label.clone(),
+                message: message.into(),
             })
-        })
+        };
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => silent("the session's thread ended"),
+            Err(_) => silent("the session's thread hangs"),
+        }
     }
 
     /// Writes a file from a payload of so many bytes: beside its place, checked, then renamed.

@@ -173,8 +173,9 @@ impl Worker {
             });
             self.abandon(victim);
         }
-        if let (Attempt::Done(output), Payload::Download(path)) = (&attempt, &job.payload) {
-            finish_download(path, output.status == 0).map_err(|error| {
+        if let Payload::Download(path) = &job.payload {
+            let whole = matches!(&attempt, Attempt::Done(output) if output.status == 0);
+            finish_download(path, whole).map_err(|error| {
                 transfer_failure(&self.profile, &path.to_string_lossy(), &error.to_string())
             })?;
         }
