@@ -15,7 +15,16 @@ pub(crate) fn sentences(evidence: &Evidence) -> Vec<String> {
 pub(super) fn events(evidence: &Evidence) -> Vec<u64> {
     match evidence {
         Evidence::Operations(operations) => operations.events.clone(),
-        Evidence::DeadEnd(dead_end) => dead_end.sub_history.clone(),
+        Evidence::DeadEnd(dead_end) => {
+            // What could have been the source belongs in the picture, though the proof needs it not.
+            let sources = dead_end.sources.iter();
+            let named = sources.flat_map(|source| [Some(source.operation), source.overwritten_by]);
+            let mut events: Vec<u64> = named.flatten().collect();
+            events.extend(&dead_end.sub_history);
+            events.sort_unstable();
+            events.dedup();
+            events
+        }
         _ => Vec::new(),
     }
 }

@@ -140,7 +140,8 @@ impl<'a> Lanes<'a> {
                 }
                 @for tick in 0..=ticks {
                     @let at = self.from + (self.to - self.from) * f64::from(tick) / f64::from(ticks);
-                    text.tick x=(p(self.x(at))) y=(p(height - 12.0)) text-anchor="middle" { (format!("{at:.4} s")) }
+                    @let anchor = if tick == ticks { "end" } else { "middle" };
+                    text.tick x=(p(self.x(at))) y=(p(height - 12.0)) text-anchor=(anchor) { (format!("{at:.4} s")) }
                 }
             }
         }
