@@ -11,10 +11,10 @@
 //! Entries are immutable and named by a fingerprint of their recipe, so running clusters can share
 //! them, and a changed recipe gets a new entry. They appear whole, by renaming.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::Progress;
@@ -75,6 +75,7 @@ impl Cache {
         remove_tree(&building)?;
         let doing = || format!("building {}", path.display());
         fs::create_dir(&building).doing(doing)?;
+        fs::set_permissions(&building, Permissions::from_mode(0o755)).doing(doing)?;
         let built = build(&building, progress).and_then(|()| {
             fs::write(building.join("recipe"), recipe).doing(doing)?;
             // After a power cut the entry must not be there with some of its files empty.
@@ -116,6 +117,25 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), LocalError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result.doing(|| format!("removing {}", path.display())),
     }
+}
+
+/// Makes a directory tree readable to everybody, as parts of a root file system are, whatever the
+/// umask of who runs the controller. Only for trees without programs and links.
+pub(super) fn open_to_all(path: &Path) -> io::Result<()> {
+    let mut left = vec![path.to_owned()];
+    while let Some(path) = left.pop() {
+        let is_dir = fs::symlink_metadata(&path)?.is_dir();
+        fs::set_permissions(
+            &path,
+            Permissions::from_mode(if is_dir { 0o755 } else { 0o644 }),
+        )?;
+        if is_dir {
+            for entry in fs::read_dir(&path)? {
+                left.push(entry?.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn sync_file_system(dir: &Path) -> io::Result<()> {
@@ -190,6 +210,23 @@ mod tests {
         );
         assert!(!dir.path().join("building").exists());
         assert_eq!(fs::read_dir(dir.path().join("base")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn trees_are_opened_to_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&inner)
+            .unwrap();
+        fs::write(inner.join("file"), "").unwrap();
+        fs::set_permissions(inner.join("file"), Permissions::from_mode(0o600)).unwrap();
+        open_to_all(dir.path()).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&inner), 0o755);
+        assert_eq!(mode(&inner.join("file")), 0o644);
     }
 
     #[test]

@@ -1,46 +1,19 @@
 //! Local clusters as the controller sees them: up, find, down.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::CommandExt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::Signal;
-
-use super::cache::{Cache, remove_tree};
-use super::error::{Doing, LocalError};
+use super::cache::Cache;
+use super::end::{remove, remove_unused_dirs};
+use super::error::LocalError;
 use super::plan::{self, MAX_NODES, Spec};
 use super::process::Identity;
 use super::registry::{self, Processes, Record};
-use super::switch::{ENVIRONMENT, Report};
-use super::{Progress, SWITCH, image, keys, layer};
+use super::start::start;
+use super::{Progress, image, keys, layer, netns};
 
 /// The format of records that this version writes.
 const RECORD_FORMAT: u32 = 1;
-
-/// How long nodes may take to come up. They take less than a second each.
-const START_LIMIT: Duration = Duration::from_secs(60);
-
-/// How long a cluster may take to end when asked; then it is killed.
-const END_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long the kernel may take to end what was killed.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
-
-/// Between attempts to reach a node's SSH server.
-const BANNER_PAUSE: Duration = Duration::from_millis(10);
-
-/// How long one attempt may take. Short: a packet sent before the link is quite up is lost, and
-/// its sender tries again only after a second.
-const BANNER_ATTEMPT: Duration = Duration::from_millis(250);
 
 /// Whose a cluster is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,10 +170,12 @@ pub fn up(config: &Config, progress: Progress<'_>) -> Result<LocalCluster, Local
     };
     // First of all: what is on record can be removed, whatever happens to us.
     record.write()?;
-    start(&spec, &config.helper, &record).inspect_err(|_| {
+    let started = start(&spec, &config.helper, &record);
+    if started.is_err() {
         // By the record as it is by then. The error that matters is the first.
         let _ = down(&spec.id);
-    })
+    }
+    LocalCluster::of(started?)
 }
 
 /// The cluster of an identifier.
@@ -208,17 +183,7 @@ pub fn up(config: &Config, progress: Progress<'_>) -> Result<LocalCluster, Local
 /// # Errors
 /// If there is none, or it is not up.
 pub fn open(id: &str) -> Result<LocalCluster, LocalError> {
-    let record = registry::read(id)?;
-    let not_up = || LocalError::Start(format!("local cluster {id} is not up; take it down"));
-    let processes = record
-        .processes
-        .clone()
-        .filter(|_| record.of_this_boot())
-        .ok_or_else(not_up)?;
-    if !processes.switch.alive() {
-        return Err(not_up());
-    }
-    Ok(LocalCluster { record, processes })
+    LocalCluster::of(registry::read(id)?)
 }
 
 /// All clusters on record, by identifier.
@@ -269,6 +234,15 @@ pub fn reap_orphans(cache: &Path) -> Result<Vec<String>, LocalError> {
 }
 
 impl LocalCluster {
+    /// The cluster of a record, which must be up.
+    fn of(record: Record) -> Result<LocalCluster, LocalError> {
+        let up = |processes: &Processes| record.of_this_boot() && processes.switch.alive();
+        match record.processes.clone().filter(up) {
+            Some(processes) => Ok(LocalCluster { record, processes }),
+            None => Err(LocalError::NotUp(record.id)),
+        }
+    }
+
     /// Its identifier, for the command line.
     pub fn id(&self) -> &str {
         &self.record.id
@@ -317,7 +291,7 @@ impl LocalCluster {
     /// # Errors
     /// If the switch is gone, or this process may not.
     pub fn enter_switch_netns(&self) -> Result<(), LocalError> {
-        enter(self.processes.switch)
+        netns::enter(self.processes.switch)
     }
 
     /// Runs something in the switch's network namespace, on a thread of its own.
@@ -331,7 +305,7 @@ impl LocalCluster {
         &self,
         act: impl FnOnce() -> T + Send,
     ) -> Result<T, LocalError> {
-        in_netns(self.processes.switch, act)
+        netns::run(self.processes.switch, act)
     }
 
     /// Ends its processes, and removes what the nodes wrote.
@@ -372,208 +346,4 @@ fn info(record: &Record) -> ClusterInfo {
         orphaned: record.orphaned(),
         state,
     }
-}
-
-/// Makes the cluster's directory and starts its processes.
-fn start(spec: &Spec, helper: &Path, record: &Record) -> Result<LocalCluster, LocalError> {
-    let dir = spec.dir();
-    let doing = || format!("making {}", dir.display());
-    DirBuilder::new().mode(0o700).create(&dir).doing(doing)?;
-    // Until the switch holds its own, no other controller must take the directory for an unused one.
-    let lock = File::open(&dir).doing(doing)?;
-    lock.lock_shared().doing(doing)?;
-    keys::generate(spec)?;
-    spec.write()?;
-
-    let mut child = spawn_switch(&dir, helper)?;
-    let processes = start_nodes(&mut child, &dir).inspect_err(|_| {
-        // Its nodes end with it. Fails only if it has ended already.
-        let _ = child.kill();
-        let _ = child.wait();
-    })?;
-    let record = Record {
-        processes: Some(processes.clone()),
-        ..record.clone()
-    };
-    record.write()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(b"c").doing(|| "confirming the cluster")?;
-    }
-    await_ssh(&processes, spec)?;
-    Ok(LocalCluster { record, processes })
-}
-
-fn spawn_switch(dir: &Path, helper: &Path) -> Result<Child, LocalError> {
-    let messages = dir.join("switch.log");
-    let log = File::create(&messages).doing(|| format!("making {}", messages.display()))?;
-    let mut command = Command::new(helper);
-    command
-        .arg0("gainsay")
-        .arg(SWITCH)
-        .arg(dir)
-        .env_clear()
-        .envs(ENVIRONMENT);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(log);
-    command
-        .spawn()
-        .doing(|| format!("starting {}", helper.display()))
-}
-
-/// Waits until the switch has started the nodes.
-fn start_nodes(child: &mut Child, dir: &Path) -> Result<Processes, LocalError> {
-    let failed = |message: String| {
-        let said = fs::read_to_string(dir.join("switch.log")).unwrap_or_default();
-        LocalError::Start(format!("{message} {}", said.trim()))
-    };
-    let pid = i32::try_from(child.id()).unwrap_or_default();
-    let gone = || failed("its switch ended at once".into());
-    let switch = Identity::of(pid).ok_or_else(gone)?;
-    let stdout = child.stdout.take().ok_or_else(gone)?;
-    let readable = &mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(START_LIMIT).unwrap_or(PollTimeout::MAX);
-    if poll(readable, timeout).doing(|| "waiting for the nodes")? == 0 {
-        return Err(failed(format!(
-            "its nodes were not ready within {START_LIMIT:?}"
-        )));
-    }
-    let mut line = String::new();
-    BufReader::new(stdout)
-        .read_line(&mut line)
-        .doing(|| "reading the switch's report")?;
-    match serde_json::from_str(&line) {
-        Ok(Report::Started(nodes)) => Ok(Processes { switch, nodes }),
-        Ok(Report::Failed(message)) => Err(failed(message)),
-        Err(error) => Err(failed(format!("its switch gave no report ({error})"))),
-    }
-}
-
-/// Waits until all nodes' SSH servers answer.
-fn await_ssh(processes: &Processes, spec: &Spec) -> Result<(), LocalError> {
-    let deadline = Instant::now() + START_LIMIT;
-    let answered: Vec<bool> = in_netns(processes.switch, || {
-        thread::scope(|scope| {
-            let waiting: Vec<_> = (1..=spec.nodes)
-                .map(|node| scope.spawn(move || answers(node, deadline)))
-                .collect();
-            waiting
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or(false))
-                .collect()
-        })
-    })?;
-    match answered.iter().position(|answered| !answered) {
-        None => Ok(()),
-        Some(index) => {
-            let node = u8::try_from(index + 1).unwrap_or(spec.nodes);
-            let said = fs::read_to_string(spec.console(node)).unwrap_or_default();
-            let name = plan::name(node);
-            Err(LocalError::Start(format!(
-                "{name}: its SSH server does not answer. {}",
-                said.trim()
-            )))
-        }
-    }
-}
-
-fn answers(node: u8, deadline: Instant) -> bool {
-    let address = SocketAddr::from((plan::address(node), 22));
-    while Instant::now() < deadline {
-        if banner(&address).is_ok_and(|banner| banner == *b"SSH-") {
-            return true;
-        }
-        thread::sleep(BANNER_PAUSE);
-    }
-    false
-}
-
-fn banner(address: &SocketAddr) -> io::Result<[u8; 4]> {
-    let mut stream = TcpStream::connect_timeout(address, BANNER_ATTEMPT)?;
-    stream.set_read_timeout(Some(START_LIMIT))?;
-    let mut banner = [0; 4];
-    stream.read_exact(&mut banner)?;
-    Ok(banner)
-}
-
-fn enter(switch: Identity) -> Result<(), LocalError> {
-    let doing = || "entering the local cluster's network";
-    let path = format!("/proc/{}/ns/net", switch.pid);
-    let namespace = File::open(path).doing(doing)?;
-    // Looked at after opening: what is open stays what it is.
-    if !switch.alive() {
-        return Err(io::Error::from(io::ErrorKind::NotFound)).doing(doing);
-    }
-    setns(namespace, CloneFlags::CLONE_NEWNET).doing(doing)
-}
-
-fn in_netns<T: Send>(switch: Identity, act: impl FnOnce() -> T + Send) -> Result<T, LocalError> {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| enter(switch).map(|()| act()));
-        match thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
-}
-
-/// Ends a cluster's processes, then removes its files, then its record, so that it stays on record
-/// until nothing of it is left.
-fn remove(record: &Record) -> Result<(), LocalError> {
-    if let Some(processes) = record.processes.as_ref().filter(|_| record.of_this_boot()) {
-        end(&record.id, processes)?;
-    }
-    remove_tree(&record.dir)?;
-    record.remove()
-}
-
-fn end(id: &str, processes: &Processes) -> Result<(), LocalError> {
-    let doing = || format!("ending local cluster {id}");
-    let switch = processes.switch.open().doing(doing)?;
-    // Opened before the switch ends them, so that their end can be waited for whatever ends them.
-    let mut handles = Vec::new();
-    for node in &processes.nodes {
-        handles.extend(node.open().doing(doing)?.map(|handle| (node.pid, handle)));
-    }
-    if let Some(switch) = switch {
-        switch.signal(Signal::SIGTERM).doing(doing)?;
-        if !switch.wait(END_LIMIT).doing(doing)? {
-            switch.signal(Signal::SIGKILL).doing(doing)?;
-        }
-        handles.push((processes.switch.pid, switch));
-    }
-    for (pid, handle) in handles {
-        handle.signal(Signal::SIGKILL).doing(doing)?;
-        if !handle.wait(KILL_LIMIT).doing(doing)? {
-            return Err(LocalError::Unkillable {
-                id: id.to_owned(),
-                pid,
-                limit: KILL_LIMIT,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Removes clusters' directories that no process holds.
-fn remove_unused_dirs(clusters: &Path) -> Result<(), LocalError> {
-    let doing = || format!("looking for orphans in {}", clusters.display());
-    let entries = match fs::read_dir(clusters) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.doing(doing)?,
-    };
-    for entry in entries {
-        let path = entry.doing(doing)?.path();
-        let id = path.file_name().unwrap_or_default().to_string_lossy();
-        // One on record is its controller's, or was handled above.
-        if !matches!(registry::read(&id), Err(LocalError::Unknown(_))) {
-            continue;
-        }
-        let Ok(dir) = File::open(&path) else { continue };
-        if dir.try_lock().is_ok() {
-            remove_tree(&path)?;
-        }
-    }
-    Ok(())
 }

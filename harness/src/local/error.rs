@@ -65,6 +65,9 @@ pub enum LocalError {
     /// No cluster of that name is registered.
     #[error("no local cluster {0:?}\n  hint: `gainsay nodes list` shows those that exist")]
     Unknown(String),
+    /// The cluster is still starting, or its processes have ended.
+    #[error("local cluster {0} is not up\n  hint: `gainsay nodes down {0}` removes it")]
+    NotUp(String),
     /// Processes of a cluster outlived their kill.
     #[error("local cluster {id}: process {pid} did not end within {limit:?} of being killed")]
     Unkillable {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::cache::{Cache, remove_tree};
+use super::cache::{Cache, open_to_all};
 use super::error::{Doing, LocalError};
 use super::program::{self, Job};
 use super::sources::{self, Sources};
@@ -147,6 +147,7 @@ fn finish(dir: &Path) -> std::io::Result<()> {
     for section in 1..=9 {
         fs::create_dir_all(root.join(format!("usr/share/man/man{section}")))?;
     }
+    open_to_all(&root.join("usr/share/man"))?;
     for entry in fs::read_dir(root.join("etc/ssh"))? {
         let path = entry?.path();
         if path
@@ -159,20 +160,9 @@ fn finish(dir: &Path) -> std::io::Result<()> {
     // What mmdebstrap copied of this machine; each node gets its own.
     for file in ["etc/hostname", "etc/resolv.conf", "etc/hosts"] {
         fs::write(root.join(file), "")?;
+        open_to_all(&root.join(file))?;
     }
     let policy = root.join("usr/sbin/policy-rc.d");
     fs::write(&policy, POLICY)?;
     fs::set_permissions(&policy, fs::Permissions::from_mode(0o755))
-}
-
-/// Removes all base systems and package layers from a cache, so that the next cluster builds them anew
-/// from the package sources as they are then. Running clusters must be taken down before.
-///
-/// # Errors
-/// If a directory cannot be removed.
-pub fn clear(cache: &Path) -> Result<(), LocalError> {
-    for kind in ["base", "layers", "building"] {
-        remove_tree(&cache.join(kind))?;
-    }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::cache::Cache;
+use super::cache::{Cache, open_to_all};
 use super::error::{Doing, LocalError};
 use super::image::Base;
 use super::program::{self, Job};
@@ -158,7 +158,8 @@ impl Build<'_> {
         fs::create_dir_all(&sources).doing(doing)?;
         // Trusted, since apt verified the packages here, when it fetched them.
         let line = format!("deb [trusted=yes lang=none] file:/{PACKAGES_DIR} ./\n");
-        fs::write(sources.join("gainsay.list"), line).doing(doing)
+        fs::write(sources.join("gainsay.list"), line).doing(doing)?;
+        open_to_all(&self.dir.join("root")).doing(doing)
     }
 
     /// Has the base system's own apt read the index, with the layer over the base as a node will see

@@ -26,16 +26,19 @@
 mod apt;
 mod cache;
 mod cluster;
+mod end;
 mod error;
 mod image;
 mod keys;
 mod layer;
+mod netns;
 mod node;
 mod plan;
 mod process;
 mod program;
 mod registry;
 mod sources;
+mod start;
 mod switch;
 mod tools;
 
@@ -46,7 +49,6 @@ pub use cluster::{
     reap_orphans, up,
 };
 pub use error::LocalError;
-pub use image::clear as clear_images;
 pub use plan::MAX_NODES;
 pub use tools::{Missing, install_tools, missing_tools};
 

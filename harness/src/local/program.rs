@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
 
 use super::Progress;
 use super::error::{Doing, LocalError};
@@ -41,7 +42,7 @@ pub(super) fn run(
     command.stdin(Stdio::null()).stdout(writer).stderr(errors);
     // Translations would make the messages unreadable in a bug report.
     command.env("LC_ALL", "C.UTF-8");
-    die_with_controller(&mut command);
+    prepare(&mut command);
     let mut child = command.spawn().doing(doing)?;
     // The command holds our ends of the pipe; without this the reader never sees its end.
     drop(command);
@@ -111,11 +112,15 @@ fn end(child: &mut Child) {
 }
 
 /// Has the kernel kill the program when the thread that starts it is gone: a build must not outlive a
-/// killed controller, since the next one would start it again beside it.
-fn die_with_controller(command: &mut Command) {
-    // SAFETY: prctl(2) is async-signal-safe and touches no memory.
+/// killed controller, since the next one would start it again beside it. And makes what it builds
+/// readable to the users of a node, whatever the umask of who runs the controller.
+fn prepare(command: &mut Command) {
+    // SAFETY: prctl(2) and umask(2) are async-signal-safe and touch no memory.
     unsafe {
-        command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
+        command.pre_exec(|| {
+            umask(Mode::from_bits_truncate(0o022));
+            Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)
+        });
     }
 }
 
