@@ -81,6 +81,10 @@ pub(crate) struct SshSpec {
     pub(crate) private_key: Option<PathBuf>,
     /// How host keys are checked.
     pub(crate) host_key_checking: HostKeyChecking,
+    /// Another OpenSSH configuration than `~/.ssh/config`; `none` for none.
+    pub(crate) ssh_config: Option<PathBuf>,
+    /// How long connecting may take; where absent, the SSH configuration's or 15 seconds.
+    pub(crate) connect_timeout: Option<Duration>,
 }
 
 /// How host keys are checked. A key that changed is refused in every mode but `Off`.

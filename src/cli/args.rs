@@ -131,6 +131,18 @@ fn node_args() -> Vec<Arg> {
             .value_parser(value_parser!(HostKeyChecking))
             .env("GAINSAY_HOST_KEY_CHECKING")
             .help("What to do with hosts that are not among the known hosts"),
+        Arg::new("ssh-config")
+            .long("ssh-config")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .env("GAINSAY_SSH_CONFIG")
+            .help("An OpenSSH configuration to use instead of ~/.ssh/config; `none` for none"),
+        Arg::new("connect-timeout")
+            .long("connect-timeout")
+            .value_name("DURATION")
+            .value_parser(spec::parse_duration)
+            .env("GAINSAY_CONNECT_TIMEOUT")
+            .help("How long connecting to a node may take [default: ~/.ssh/config, or 15s]"),
         Arg::new("password-file")
             .long("password-file")
             .value_name("FILE")
@@ -446,6 +458,8 @@ pub(super) fn ssh_spec(matches: &ArgMatches) -> Result<SshSpec> {
         host_key_checking: *matches
             .get_one("host-key-checking")
             .expect("it has a default"),
+        ssh_config: matches.get_one::<PathBuf>("ssh-config").cloned(),
+        connect_timeout: matches.get_one::<Duration>("connect-timeout").copied(),
     })
 }
 
@@ -458,6 +472,8 @@ pub(super) fn ssh_args() -> Vec<Arg> {
         "ssh-port",
         "ssh-private-key",
         "host-key-checking",
+        "ssh-config",
+        "connect-timeout",
         "password-file",
     ];
     let args = node_args()

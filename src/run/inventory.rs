@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::join_all;
 use harness::local::{self, LocalCluster};
-use harness::remote::ssh::{HostKeyPolicy, Secret, SshOptions, SshRemote};
+use harness::remote::ssh::{ConfigFile, HostKeyPolicy, Secret, SshOptions, SshRemote};
 use harness::remote::{Command, Node};
 use store::Name;
 
@@ -150,7 +150,7 @@ pub(crate) fn local_nodes(cluster: &LocalCluster) -> Result<Vec<Node>> {
             agent: false,
             host_keys: Some(HostKeyPolicy::Strict),
             known_hosts: vec![target.known_hosts],
-            config: harness::remote::ssh::ConfigFile::None,
+            config: ConfigFile::None,
             ..SshOptions::default()
         };
         let address = target.address.to_string();
@@ -180,6 +180,12 @@ pub(crate) fn ssh_nodes(spec: &SshSpec, password: Option<&str>) -> Result<Vec<No
             HostKeyChecking::AcceptNew => Some(HostKeyPolicy::AcceptNew),
             HostKeyChecking::Off => Some(HostKeyPolicy::Off),
         },
+        config: match &spec.ssh_config {
+            None => ConfigFile::Default,
+            Some(file) if file.as_os_str() == "none" => ConfigFile::None,
+            Some(file) => ConfigFile::Path(file.clone()),
+        },
+        connect_timeout: spec.connect_timeout,
         ..SshOptions::default()
     };
     let node = |host: &String| {

@@ -1,7 +1,6 @@
 //! Debian packages.
 //!
-//! Only the node's own package sources are used. Whether an installed service is started is left to
-//! the node's `policy-rc.d`.
+//! Only the node's own package sources are used. Services of the packages are not started.
 
 use std::time::Duration;
 
@@ -32,6 +31,15 @@ pub async fn installed_version(
     Ok(text.strip_prefix("installed ").map(str::to_owned))
 }
 
+/// Keeps Debian's packages from starting their services: suites start what they test themselves, and a
+/// service of the package would take its ports. A policy that the node has of its own is left alone.
+const NO_SERVICES: &str = "\
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  printf '#!/bin/sh\\nexit 101\\n' >$policy && chmod 755 $policy && trap 'rm -f $policy' EXIT
+fi
+";
+
 /// Installs packages, written `name` or `name=version`. Those that are there are left as they are.
 /// The package lists are updated only if it does not work without.
 pub async fn install(remote: &dyn Remote, packages: &[&str]) -> Result<(), RemoteError> {
@@ -50,7 +58,7 @@ pub async fn install(remote: &dyn Remote, packages: &[&str]) -> Result<(), Remot
         return Ok(());
     }
     let install = Command::new(format!(
-        "{APT} apt-get install -y --no-install-recommends --allow-downgrades \"$@\" -- {} </dev/null",
+        "{NO_SERVICES}{APT} apt-get install -y --no-install-recommends --allow-downgrades \"$@\" -- {} </dev/null",
         missing.join(" ")
     ))
     .timeout(APT_TIMEOUT);

@@ -89,7 +89,7 @@ async fn sudo_with_a_password() {
     becomes_root(&user, Some("opensesame")).await;
 
     let sshd = Sshd::start();
-    for (password, says) in [(None, "--sudo-password"), (Some("wrong"), "wrong")] {
+    for (password, says) in [(None, "--password-file"), (Some("wrong"), "wrong")] {
         let remote = sshd.remote_with(|options| {
             options.user = Some(user.name.clone());
             options.sudo_password = password.map(Secret::new);

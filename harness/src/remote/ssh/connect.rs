@@ -211,7 +211,7 @@ fn tcp_failure(host: &str, address: SocketAddr, error: &io::Error) -> Failure {
             format!("connection refused by {place}"),
             format!(
                 "is sshd running there, and on port {port}? Try: nc -vz {host} {port}; \
-                 another port is set with --port, or in ~/.ssh/config"
+                 another port is set with --ssh-port, or in ~/.ssh/config"
             ),
         ),
         ErrorKind::TimedOut => Failure::new(
@@ -405,7 +405,7 @@ fn unknown_key(
         ),
         format!(
             "compare it with what the host's console says, and add it: {}; or accept the keys of \
-             new hosts with --host-keys accept-new",
+             new hosts with --host-key-checking accept-new",
             keyscan(name, port, &file)
         ),
     )

@@ -256,7 +256,7 @@ fn refused(profile: &Profile, said: &str) -> RemoteError {
     let hint = if has(&["password is required", "terminal is required"]) {
         format!(
             "let {user} use sudo without a password ({user} ALL=(ALL) NOPASSWD: ALL), or give it \
-             with --sudo-password"
+             with --password-file"
         )
     } else if has(&["incorrect password", "Sorry, try again"]) {
         "the sudo password is wrong".into()
