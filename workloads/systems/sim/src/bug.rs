@@ -8,7 +8,7 @@
 pub enum Bug {
     /// A node answers reads from what it has applied itself, without asking anyone.
     StaleReads,
-    /// The leader acknowledges a write when it is in its own log.
+    /// The leader acknowledges a write when it is in its own log, and replicates it later.
     LostWrites,
     /// A leader that lost its majority does not notice, and goes on answering reads.
     StaleLeader,
@@ -29,7 +29,8 @@ pub struct Description {
     pub name: &'static str,
     /// What is wrong, and who got it wrong, in a sentence or two.
     pub summary: &'static str,
-    /// The fault that brings it out, or `none` where a healthy cluster shows it.
+    /// The fault that brings it out soonest, as `--nemesis` takes it: `none` where a healthy cluster
+    /// shows it.
     pub trigger: &'static str,
 }
 
@@ -38,46 +39,47 @@ pub const CATALOGUE: &[Description] = &[
     Description {
         bug: Bug::StaleReads,
         name: "stale-reads",
-        summary: "Every node answers reads from its own copy, without a quorum: etcd's serializable \
-                  reads, Consul's stale mode.",
+        summary: "Every node answers reads from its own copy, without a quorum, as etcd's \
+                  serializable reads and Consul's stale mode do.",
         trigger: "none",
     },
     Description {
         bug: Bug::LostWrites,
         name: "lost-writes",
-        summary: "The leader acknowledges a write before a majority has it; a new leader then \
-                  rolls it back: MongoDB with write concern 1, Redis with asynchronous replication.",
+        summary: "The leader answers alone and replicates a little later, so that a new leader \
+                  rolls acknowledged writes back, as MongoDB does with write concern 1 and Redis \
+                  with asynchronous replication.",
         trigger: "partition",
     },
     Description {
         bug: Bug::StaleLeader,
         name: "stale-leader",
-        summary: "A deposed leader answers reads without asking a quorum whether it still leads: \
-                  MongoDB 2.6, and Raft systems whose leader lease outlives an election.",
+        summary: "A leader answers reads without asking a quorum whether it still leads, and does \
+                  not notice that it is cut off, as in MongoDB 2.6.",
         trigger: "partition",
     },
     Description {
         bug: Bug::DirtyReads,
         name: "dirty-reads",
         summary: "The leader shows writes to readers before they are committed, and rolls them back \
-                  when it is deposed: MongoDB with read concern local, Elasticsearch's primary.",
+                  when it is deposed, as MongoDB does with read concern local.",
         trigger: "partition",
     },
     Description {
         bug: Bug::DuplicateApply,
         name: "duplicate-apply",
-        summary: "A connection between nodes breaks now and then, sends again what was not \
-                  acknowledged, and nothing recognises the copy, so that a write happens twice: \
-                  Kafka's producers before they were idempotent.",
+        summary: "Connections between nodes break now and then and send again what was not \
+                  acknowledged, and nothing recognises the copy, so that a write happens twice, as \
+                  in Kafka before its producers were idempotent.",
         trigger: "none",
     },
     Description {
         bug: Bug::UnsyncedLog,
         name: "unsynced-log",
-        summary: "Entries are acknowledged from a buffer that reaches the disk only later; a kill \
-                  of several nodes loses them: NATS JetStream's flush every two minutes, MongoDB \
-                  without journaled write concern.",
-        trigger: "kill",
+        summary: "Writes are acknowledged from buffers that reach the disk every ten seconds; when \
+                  all nodes are killed at once these are gone, as in NATS JetStream, which flushes \
+                  every two minutes.",
+        trigger: "kill:target=all",
     },
 ];
 

@@ -23,8 +23,8 @@ use crate::replica::{Effect, Replica};
 use crate::settings::{RESENT_AFTER, RESENT_SHARE, Settings};
 
 const REFUSED: Refusal =
-    Refusal::never("connection-refused", "nothing listens on the node").from_nobody();
-const RESET: Refusal = Refusal::unknown("connection-reset", "the node went away").from_nobody();
+    Refusal::never("connection-refused", "nothing listens on the node").said_by_nobody();
+const RESET: Refusal = Refusal::unknown("connection-reset", "the node went away").said_by_nobody();
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -254,7 +254,7 @@ impl Cluster {
 
     /// Sends an answer to a client on its way.
     fn answer(&mut self, node: NodeId, request: RequestId, answer: Answer) {
-        let at = self.now + self.links.to_or_from_client(node);
+        let at = self.now + self.links.client_latency(node);
         self.schedule(at, Occurrence::Answer { request, answer });
     }
 
@@ -279,7 +279,7 @@ impl Cluster {
             waker: None,
         };
         self.outstanding.insert(request, outstanding);
-        let at = self.now + self.links.to_or_from_client(node);
+        let at = self.now + self.links.client_latency(node);
         self.schedule(
             at,
             Occurrence::Request {

@@ -2,7 +2,7 @@
 //! bugs to switch on.
 //!
 //! It is a suite like any other, and needs no root, no SSH and no network. Its nodes run Raft (see
-//! [`replica`]) over links with latencies that look real (see [`network`]); clients talk to the node
+//! [`replica`]) over links with latencies that look real (module `network`); clients talk to the node
 //! that they are pinned to, which passes requests on to the leader. Faults cut its links and kill,
 //! stop and continue its processes through the same capabilities as those of real nodes.
 //!

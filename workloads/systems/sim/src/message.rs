@@ -60,7 +60,7 @@ impl Refusal {
     }
 
     /// No node said so.
-    pub(crate) const fn from_nobody(mut self) -> Refusal {
+    pub(crate) const fn said_by_nobody(mut self) -> Refusal {
         self.answered = false;
         self
     }

@@ -55,7 +55,7 @@ impl Links {
 
     /// How long a message takes between a node and one of its clients. Each client has connections
     /// of its own, so these wait for nobody.
-    pub(crate) fn to_or_from_client(&mut self, node: NodeId) -> Nanos {
+    pub(crate) fn client_latency(&mut self, node: NodeId) -> Nanos {
         self.draw(node * self.nodes + node)
     }
 
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn latencies_have_their_median_and_a_long_tail_and_keep_order() {
         let mut links = Links::new(2, 1_000_000, Seed::new(1));
-        let mut drawn: Vec<Nanos> = (0..10_001).map(|_| links.to_or_from_client(0)).collect();
+        let mut drawn: Vec<Nanos> = (0..10_001).map(|_| links.client_latency(0)).collect();
         drawn.sort_unstable();
         let (median, p99) = (drawn[5_000], drawn[9_900]);
         assert!((700_000..1_400_000).contains(&median), "{median}");

@@ -50,8 +50,8 @@ impl Settings {
         self.bug == Some(bug)
     }
 
-    /// Whether the leader answers reads without asking anyone.
-    pub(crate) fn reads_at_leader(&self) -> bool {
+    /// Whether a leader answers reads without asking anyone, and goes on leading alone.
+    pub(crate) fn trusts_itself(&self) -> bool {
         matches!(
             self.bug,
             Some(Bug::LostWrites | Bug::StaleLeader | Bug::DirtyReads)

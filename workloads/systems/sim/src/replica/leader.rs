@@ -112,7 +112,7 @@ impl Replica {
             return self.propose(now, request, command);
         }
         // A round that begins now proves that nobody else led before the read came.
-        let trusting = self.settings.reads_at_leader();
+        let trusting = self.settings.trusts_itself();
         leader.reads.push(PendingRead {
             origin,
             request,
@@ -149,7 +149,7 @@ impl Replica {
         let id = self.id;
         let silent = |node: NodeId| node != id && now > leader.heard[node] + ELECTION_TIMEOUT.end;
         let reachable = (0..self.nodes).filter(|node| !silent(*node)).count();
-        if reachable < self.majority() && !self.settings.has(Bug::StaleLeader) {
+        if reachable < self.majority() && !self.settings.trusts_itself() {
             self.step_down(now);
         } else {
             self.replicate();

@@ -4,3 +4,4 @@
 
 mod chaos;
 mod consensus;
+mod processes;
