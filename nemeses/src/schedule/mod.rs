@@ -10,7 +10,7 @@
 //! - **Early.** The first activity begins within the first fifth of the time limit; faults' first
 //!   activities are spread over it. Durations are capped so that three activities fit the time.
 //! - **Duty.** A fault is in force at most `1/(faults + 1)` of the time on average (a half when alone, a
-//!   quarter each for three), and rests at least half an election time-out. As most activities leave a
+//!   quarter each for three), and rests at least one election time-out. As most activities leave a
 //!   majority at work, the cluster works more than half of the time.
 //! - **Events.** A quarter of the activities do not wait for their time when another fault is healed
 //!   before it: they begin shortly after the heal, when the cluster is recovering. Their planned time is

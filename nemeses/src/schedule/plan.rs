@@ -62,7 +62,7 @@ impl Timing {
 
     /// The least time from a stop to the next start.
     pub(super) fn rest(&self) -> Nanos {
-        self.election() / 2
+        self.election()
     }
 
     /// The shortest duration that is drawn.
