@@ -8,8 +8,8 @@
 //! operations, its group goes on to a fresh one: checking a key costs more the longer it lives and the
 //! more operations on it ended `info`.
 //!
-//! The first thread on a node mixes: half of its operations read, a quarter write and a quarter
-//! compare and set. The second one only reads. Without such readers a node that is cut off and still
+//! The first thread on a node mixes: a quarter of its operations read, and the rest is shared by writes
+//! and compare-and-sets, two to one. The second one only reads. Without such readers a node that is cut off and still
 //! answers reads is hardly ever asked, for its clients soon hang in a write that it cannot commit; with
 //! readers alone on some nodes, writes that these lose would go unseen.
 //!
@@ -167,12 +167,12 @@ fn is_reader(slot: usize, nodes: usize, group: usize) -> bool {
 
 /// Draws an operation.
 fn operation(rng: &mut Rng, values: i64) -> Op {
-    if rng.random() {
+    if rng.random_bool(0.25) {
         return Op::new("read", Value::Null);
     }
     let mut value = || rng.random_range(0..values);
     let (a, b) = (value(), value());
-    match rng.random() {
+    match rng.random_ratio(2, 3) {
         true => Op::new("write", json!(a)),
         false => Op::new("cas", json!([a, b])),
     }
