@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use harness::local::{
     self, ClusterState, Config, LocalCluster, LocalError, Owner, SshTarget, run_helper_if_asked,
 };
+use harness::remote::Remote;
+use harness::remote::ssh::{ConfigFile, HostKeyPolicy, SshOptions, SshRemote};
 
 /// The argument that makes this executable a controller to be killed.
 const CONTROLLER: &str = "controller-to-be-killed";
@@ -24,9 +26,13 @@ const CONTROLLER: &str = "controller-to-be-killed";
 /// What suites are to be able to install, offline.
 const PACKAGE: &str = "etcd-server";
 
-const TESTS: [(&str, fn()); 12] = [
+const TESTS: &[(&str, fn())] = &[
     ("nodes_are_machines", nodes_are_machines),
     ("nodes_reach_each_other", nodes_reach_each_other),
+    (
+        "the_harness_sessions_reach_nodes",
+        the_harness_sessions_reach_nodes,
+    ),
     (
         "nodes_cannot_touch_the_machine",
         nodes_cannot_touch_the_machine,
@@ -42,6 +48,10 @@ const TESTS: [(&str, fn()); 12] = [
     (
         "a_killed_controller_leaves_an_orphan",
         a_killed_controller_leaves_an_orphan,
+    ),
+    (
+        "controllers_may_be_killed_at_start",
+        controllers_may_be_killed_at_start,
     ),
     (
         "the_next_start_removes_orphans",
@@ -65,7 +75,7 @@ fn main() {
         return;
     }
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    for (name, test) in TESTS {
+    for &(name, test) in TESTS {
         if wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())) {
             let begin = Instant::now();
             eprint!("test {name} ... ");
@@ -225,6 +235,52 @@ fn nodes_reach_each_other() {
     says(&cluster, 2, "ping -c 1 -W 5 n3");
     says(&cluster, 1, "iptables -w -F INPUT");
     says(&cluster, 2, "ping -c 1 -W 5 n1");
+    cluster.down().unwrap();
+}
+
+fn the_harness_sessions_reach_nodes() {
+    let cluster = up(1, &[]);
+    let SshTarget {
+        name,
+        address,
+        user,
+        key,
+        known_hosts,
+        ..
+    } = cluster.ssh_targets().remove(0);
+    let options = SshOptions {
+        user: Some(user),
+        private_keys: vec![key],
+        agent: false,
+        host_keys: Some(HostKeyPolicy::Strict),
+        known_hosts: vec![known_hosts],
+        config: ConfigFile::None,
+        ..SshOptions::default()
+    };
+    let said = cluster.in_switch_netns(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let remote =
+                SshRemote::new(name.as_str().into(), &address.to_string(), options).unwrap();
+            remote
+                .write("/tmp/greeting", b"hello from ".to_vec(), 0o600)
+                .await
+                .unwrap();
+            let slow = remote
+                .exec(harness::remote::Command::new("cat /tmp/greeting; hostname"))
+                .await
+                .unwrap();
+            let quick = remote
+                .exec(harness::remote::Command::new("cat /tmp/greeting; hostname").quick())
+                .await
+                .unwrap();
+            [slow.text().into_owned(), quick.text().into_owned()]
+        })
+    });
+    assert_eq!(said.unwrap(), ["hello from n1", "hello from n1"]);
     cluster.down().unwrap();
 }
 
@@ -416,6 +472,57 @@ fn a_killed_controller_leaves_an_orphan() {
     before.assert_same(cluster.id());
 }
 
+fn controllers_may_be_killed_at_start() {
+    let before = Traces::of_the_machine();
+    let mut starting = 0;
+    for delay in (0..240).step_by(10) {
+        let mut controller = Command::new("/proc/self/exe")
+            .arg0("controller")
+            .arg(CONTROLLER)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        controller.kill().unwrap();
+        controller.wait().unwrap();
+        let orphans = local::list()
+            .unwrap()
+            .into_iter()
+            .filter(|info| info.orphaned);
+        starting += orphans
+            .filter(|info| info.state == ClusterState::Starting)
+            .count();
+        local::reap_orphans(&local::cache_dir()).unwrap();
+        let listed: Vec<String> = local::list()
+            .unwrap()
+            .into_iter()
+            .map(|info| info.id)
+            .collect();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while let left = helpers_of_none(&listed)
+            && !left.is_empty()
+        {
+            assert!(Instant::now() < deadline, "after {delay} ms: {left:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        before.assert_same("no cluster");
+    }
+    assert!(starting > 0, "no kill came while nodes were starting");
+}
+
+/// Processes of clusters that are not among these.
+fn helpers_of_none(ids: &[String]) -> Vec<String> {
+    let command = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let helper = |line: &String| {
+        line.starts_with("gainsay\0__") && !ids.iter().any(|id| line.contains(&format!("/{id}")))
+    };
+    processes()
+        .into_keys()
+        .map(command)
+        .filter(helper)
+        .collect()
+}
+
 fn the_next_start_removes_orphans() {
     let before = Traces::of_the_machine();
     let cluster = orphan();
@@ -449,8 +556,10 @@ fn a_killed_switch_takes_its_nodes_along() {
     let id = cluster.id().to_owned();
     let switch = nix::unistd::Pid::from_raw(cluster.switch_pid());
     nix::sys::signal::kill(switch, nix::sys::signal::Signal::SIGKILL).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
     cluster.down().unwrap();
     inhabitants.assert_gone();
+    assert_eq!(children(), Vec::<String>::new(), "zombies");
     before.assert_same(&id);
 }
 
@@ -546,11 +655,8 @@ impl Traces {
     }
 }
 
-/// The processes in a cluster's namespaces, and these.
-struct Inhabitants {
-    processes: BTreeMap<u32, String>,
-    namespaces: BTreeSet<String>,
-}
+/// The processes in a cluster's namespaces.
+struct Inhabitants(BTreeMap<u32, String>);
 
 impl Inhabitants {
     fn of(cluster: &LocalCluster) -> Inhabitants {
@@ -563,20 +669,14 @@ impl Inhabitants {
         let namespaces: BTreeSet<String> = namespaces.difference(&own).cloned().collect();
         // Five of each node, and the switch's network.
         assert_eq!(namespaces.len(), 5 * cluster.nodes().len() + 1);
-        let processes = processes()
-            .into_iter()
-            .filter(|(pid, _)| !namespaces_of(&pid.to_string()).is_disjoint(&namespaces))
-            .collect::<BTreeMap<_, _>>();
+        let mut found = processes();
+        found.retain(|pid, _| !namespaces_of(&pid.to_string()).is_disjoint(&namespaces));
         // The switch, and of each node the first process and the SSH server at least.
-        assert!(processes.len() > 2 * cluster.nodes().len(), "{processes:?}");
-        Inhabitants {
-            processes,
-            namespaces,
-        }
+        assert!(found.len() > 2 * cluster.nodes().len(), "{found:?}");
+        Inhabitants(found)
     }
 
     fn assert_gone(&self) {
-        // (The kernel uses the numbers of namespaces again, so this has to come before another cluster.)
         // A process whose parent was killed is reaped by the machine's init, in its own time.
         let deadline = Instant::now() + Duration::from_secs(30);
         while let left = self.left()
@@ -587,17 +687,16 @@ impl Inhabitants {
         }
     }
 
-    /// Those of these processes that are still there, and all that are in a namespace of the cluster.
+    /// Those that are still there. (Not those that are in such namespaces: the kernel uses their numbers
+    /// again, for others' clusters too.)
     fn left(&self) -> Vec<u32> {
-        let inside = |pid: &u32| !namespaces_of(&pid.to_string()).is_disjoint(&self.namespaces);
-        let now = processes().into_iter();
-        now.filter(|(pid, stamp)| self.processes.get(pid) == Some(stamp) || inside(pid))
-            .map(|(pid, _)| pid)
-            .collect()
+        let now = processes();
+        let same = |(pid, start): &(&u32, &String)| now.get(pid) == Some(start);
+        self.0.iter().filter(same).map(|(pid, _)| *pid).collect()
     }
 }
 
-/// All processes, zombies included, each with its name and start time.
+/// All processes, zombies included, each with its start time.
 fn processes() -> BTreeMap<u32, String> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir("/proc").unwrap() {

@@ -1,10 +1,10 @@
 //! Removing a cluster: its processes, its files, its record.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -18,6 +18,9 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long the kernel may take to end what was killed.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between attempts to remove a cluster that was starting.
+const POLL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Ends a cluster's processes, then removes its files, then its record, so that it stays on record
 /// until nothing of it is left.
@@ -33,12 +36,40 @@ pub(super) fn remove(record: &Record) -> Result<(), LocalError> {
                 .filter_map(|node| root_of(*node))
                 .collect();
             end(&record.id, processes)?;
+            processes.switch.reap();
             remove_tree(&record.dir)?;
             release(roots);
         }
-        None => remove_tree(&record.dir)?,
+        None => {
+            remove_unfinished(&record.dir).doing(|| format!("removing {}", record.dir.display()))?
+        }
     }
     record.remove()
+}
+
+/// Removes the directory of a cluster whose controller was killed before it was up. What the controller
+/// had started goes on for a moment, and may still write there: `ssh-keygen` until it has its keys,
+/// the switch until it sees that its controller is gone.
+fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + KILL_LIMIT;
+    loop {
+        let lock = match File::open(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            dir => dir?,
+        };
+        match lock.try_lock() {
+            Ok(()) => match fs::remove_dir_all(dir) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                result => return result,
+            },
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        thread::sleep(POLL_PAUSE);
+    }
 }
 
 /// A handle on the file system that is a process's root. None where the process is gone.

@@ -24,15 +24,9 @@ pub(super) struct Identity {
 impl Identity {
     /// The process that has a number now. None if there is none, or it is dead and unreaped.
     pub(super) fn of(pid: i32) -> Option<Identity> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the program's name in parentheses, which may contain anything.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        if matches!(fields.next()?, "Z" | "X") {
-            return None;
-        }
-        // Field 22 of the line (proc_pid_stat(5)); the state was field 3.
-        let start = fields.nth(18)?.parse().ok()?;
-        Some(Identity { pid, start })
+        let (state, start) = stat(pid)?;
+        let dead = matches!(state, 'Z' | 'X');
+        (!dead).then_some(Identity { pid, start })
     }
 
     /// This process.
@@ -43,6 +37,14 @@ impl Identity {
     /// Whether it still runs.
     pub(super) fn alive(self) -> bool {
         Identity::of(self.pid) == Some(self)
+    }
+
+    /// Lets go of it if it is a child of ours that has ended: nobody else can.
+    pub(super) fn reap(self) {
+        if stat(self.pid).is_some_and(|(_, start)| start == self.start) {
+            // Fails where it is somebody else's child, whose duty it then is.
+            let _ = waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG));
+        }
     }
 
     /// A handle that stays with this very process. None if it is gone.
@@ -61,20 +63,28 @@ impl Identity {
         // SAFETY: the kernel just gave us this descriptor, and nobody else has it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // The number may have been reused before we opened it, but no longer after.
-        Ok(self.alive().then_some(Handle { fd, pid: self.pid }))
+        Ok(self.alive().then_some(Handle(fd)))
     }
 }
 
-/// A handle to one process (a pidfd).
-pub(super) struct Handle {
-    fd: OwnedFd,
-    pid: i32,
+/// The state of the process that has a number now, and when it started (proc_pid_stat(5)).
+fn stat(pid: i32) -> Option<(char, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses, which may contain anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    // Fields are counted from 1, and the state is number 3.
+    let start = fields.nth(22 - 4)?.parse().ok()?;
+    Some((state, start))
 }
+
+/// A handle to one process (a pidfd).
+pub(super) struct Handle(OwnedFd);
 
 impl Handle {
     /// Sends a signal. A process that is gone counts as having got it.
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
-        let (fd, signal) = (self.fd.as_raw_fd(), signal as libc::c_int);
+        let (fd, signal) = (self.0.as_raw_fd(), signal as libc::c_int);
         // SAFETY: pidfd_send_signal(2) with a null siginfo touches no memory.
         let sent = unsafe {
             libc::syscall(
@@ -91,25 +101,22 @@ impl Handle {
         }
     }
 
-    /// Waits for its end; false if it did not come in time. Reaps it where it is our child.
+    /// Waits for its end; false if it did not come in time.
     pub(super) fn wait(&self, limit: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             match poll(
-                &mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)],
+                &mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)],
                 timeout,
             ) {
                 Ok(0) => return Ok(false),
-                Ok(_) => break,
+                Ok(_) => return Ok(true),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
-        // Fails where it is somebody else's child, whose duty it then is.
-        let _ = waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG));
-        Ok(true)
     }
 }
 
@@ -140,6 +147,9 @@ mod tests {
         assert!(handle.wait(Duration::from_secs(60)).unwrap());
         assert!(!identity.alive());
         assert!(identity.open().unwrap().is_none());
+        assert!(stat(identity.pid).is_some(), "a zombie");
+        identity.reap();
+        assert_eq!(stat(identity.pid), None);
         handle.signal(Signal::SIGKILL).unwrap();
     }
 

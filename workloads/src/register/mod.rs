@@ -8,8 +8,8 @@
 //! operations, its group goes on to a fresh one: checking a key costs more the longer it lives and the
 //! more operations on it ended `info`.
 //!
-//! The first thread on a node mixes: a quarter of its operations read, and the rest is shared by writes
-//! and compare-and-sets, two to one. The second one only reads. Without such readers a node that is cut off and still
+//! The first thread on a node mixes: a third of its operations read, a third write and a third
+//! compare and set. The second one only reads. Without such readers a node that is cut off and still
 //! answers reads is hardly ever asked, for its clients soon hang in a write that it cannot commit; with
 //! readers alone on some nodes, writes that these lose would go unseen.
 //!
@@ -69,7 +69,7 @@ pub fn options() -> Vec<OptionSpec> {
         OptionSpec::new(
             "rate",
             OptionKind::Number { min: 0.0, max: 1e9 },
-            Some("500"),
+            Some("1000"),
             "Operations a second that clients begin, all together; 0 for as many as they can",
         ),
         whole(
@@ -167,12 +167,12 @@ fn is_reader(slot: usize, nodes: usize, group: usize) -> bool {
 
 /// Draws an operation.
 fn operation(rng: &mut Rng, values: i64) -> Op {
-    if rng.random_bool(0.25) {
+    if rng.random_ratio(1, 3) {
         return Op::new("read", Value::Null);
     }
     let mut value = || rng.random_range(0..values);
     let (a, b) = (value(), value());
-    match rng.random_ratio(2, 3) {
+    match rng.random() {
         true => Op::new("write", json!(a)),
         false => Op::new("cas", json!([a, b])),
     }

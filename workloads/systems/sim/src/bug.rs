@@ -1,7 +1,7 @@
 //! Bugs to switch on: each is one that a real system had, in a line or three of the store's code.
 //!
 //! A new one is a variant here, a row of [`CATALOGUE`], and a check of
-//! [`Settings::has`](crate::Settings::has) where the code goes wrong.
+//! `Settings::has` where the code goes wrong.
 
 /// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

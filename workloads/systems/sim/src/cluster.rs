@@ -2,7 +2,7 @@
 //!
 //! A discrete-event simulation. [`Cluster::advance`] brings it up to a moment by taking one event
 //! after the other from a queue that is ordered by time and, at one time, by the order of
-//! scheduling. It knows nothing of tasks or clocks; the [`handle`](crate::handle) module ties it to
+//! scheduling. It knows nothing of tasks or clocks; the module `handle` ties it to
 //! them.
 
 use std::cmp::Reverse;
