@@ -6,31 +6,31 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// The built program, with a store of its own and none of the caller's settings.
-pub struct Program {
+pub(crate) struct Program {
     /// Where runs go, and the working directory.
-    pub folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// What it said.
-pub struct Said {
+pub(crate) struct Said {
     /// Its exit code.
-    pub code: i32,
+    pub(crate) code: i32,
     /// Standard output.
-    pub out: String,
+    pub(crate) out: String,
     /// Standard error.
-    pub err: String,
+    pub(crate) err: String,
 }
 
 impl Program {
     /// In a new folder.
-    pub fn new() -> Program {
+    pub(crate) fn new() -> Program {
         Program {
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
     /// A command that has not been started.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gainsay"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GAINSAY_")) {
             // The cache and the corpus are the machine's, not the caller's wishes.
@@ -46,18 +46,18 @@ impl Program {
     }
 
     /// Runs it to its end.
-    pub fn run(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
         said(self.command(arguments).output().unwrap())
     }
 
     /// The folder of the last run.
-    pub fn latest(&self) -> PathBuf {
+    pub(crate) fn latest(&self) -> PathBuf {
         self.folder.path().join("runs/latest")
     }
 }
 
 /// What an ended program said.
-pub fn said(output: Output) -> Said {
+pub(crate) fn said(output: Output) -> Said {
     Said {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -66,12 +66,12 @@ pub fn said(output: Output) -> Said {
 }
 
 /// A JSON file.
-pub fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// Says loudly that a test cannot run, and on CI fails it: there everything must be able to run.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
     assert!(
         std::env::var_os("CI").is_none(),

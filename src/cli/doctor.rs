@@ -105,7 +105,7 @@ fn here() -> Vec<Finding> {
         .and_then(|()| nix::sys::statvfs::statvfs(&cache).map_err(|error| error.to_string()));
     findings.push(match space {
         Ok(stat) => {
-            let free = stat.blocks_available() as u64 * stat.fragment_size() as u64;
+            let free = stat.blocks_available() * stat.fragment_size();
             let what = format!("{} MB free in the cache {}", free >> 20, cache.display());
             match free >> 30 {
                 0..2 => Finding::bad(

@@ -255,9 +255,7 @@ impl Site<'_> {
         let mut failures = Vec::new();
         for healed in join_all(self.nodes.iter().map(|node| undo::heal_node(&*node.remote))).await {
             match healed {
-                Ok(healed) => {
-                    failures.extend(healed.iter().map(|fault| super::describe_healed(fault)))
-                }
+                Ok(healed) => failures.extend(healed.iter().map(super::describe_healed)),
                 Err(error) => failures.push(error.to_string()),
             }
         }

@@ -23,8 +23,6 @@ const CLIENT_PORT: u16 = 2379;
 /// Where members talk to each other.
 const PEER_PORT: u16 = 2380;
 
-/// What five nodes on one machine serve without falling behind.
-const RATE: &str = "1000";
 const SERIALIZABLE_READS: &str = "serializable-reads";
 
 /// The etcd suite.
@@ -45,9 +43,6 @@ impl Suite for EtcdSuite {
 
     fn options(&self) -> Vec<OptionSpec> {
         let mut options = register::options();
-        for option in options.iter_mut().filter(|option| option.name == "rate") {
-            option.default = Some(RATE.to_owned());
-        }
         options.push(OptionSpec::flag(
             SERIALIZABLE_READS,
             "Let each node answer reads from its own state, without consensus: stale under a partition",
