@@ -160,12 +160,9 @@ impl<M: Mask> Antichain<M> {
         Some(at)
     }
 
-    /// The states of all configurations ever added, ascending, each once.
-    pub(super) fn states(&self) -> Vec<u32> {
-        let mut states: Vec<u32> = self.all.iter().map(|config| config.state).collect();
-        states.sort_unstable();
-        states.dedup();
-        states
+    /// All configurations added, dominated ones included.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Config<M>> {
+        self.all.iter()
     }
 
     /// Moves the configurations that nothing dominates into `into`, in order of addition.

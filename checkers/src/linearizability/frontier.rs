@@ -10,7 +10,8 @@
 //! - **Observations never branch.** One that a state satisfies takes effect at once: it changes
 //!   nothing, so nothing is lost.
 //! - **Writes hide.** An overwrite may have happened just before another one, unseen. Open
-//!   overwrites become *optional* when another takes effect.
+//!   overwrites become *optional* when another takes effect, and need to be tried openly only where
+//!   something can see them.
 //! - **Dominance.** A configuration that can do all that another can makes the other superfluous.
 //! - **Crashed operations** may take effect at any later time or never. Those that do the same are
 //!   one class with a count.
@@ -18,6 +19,8 @@
 //! With [`Crashed::Unlimited`] each crashed operation may take effect any number of times: more
 //! is possible than can be, so an empty frontier is a proof. With a limited width configurations
 //! are dropped: less is possible than can be, so a frontier that survives is a proof.
+
+use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -117,9 +120,6 @@ struct Pending {
     at: u32,
     /// Crashed operations that took effect within this event.
     depth: usize,
-    /// Whether the returning operation has been accounted for as a hidden overwrite, so that only
-    /// taking effect openly is left to try.
-    hidden: bool,
 }
 
 impl<T: Transition, M: Mask> Masked<T, M> {
@@ -202,12 +202,39 @@ impl<T: Transition, M: Mask> Masked<T, M> {
         self.close(slot);
         result?;
         if self.configs.is_empty() {
-            self.last_states = self.seen.states();
+            self.last_states = self.reachable_states();
         }
         self.seen.clear();
         self.forget_common_uses();
         self.narrow();
         Ok(())
+    }
+
+    /// The states of everything looked at within the last event, and of everything left out because
+    /// nothing would have seen it, ascending.
+    fn reachable_states(&self) -> Vec<u32> {
+        let mut states = BTreeSet::new();
+        for config in self.seen.iter() {
+            states.insert(config.state);
+            for_each_slot(self.movable(config), |slot| {
+                let op = self.slots[slot].map(|slot| slot.op);
+                states.extend(op.and_then(|op| op.apply(config.state)));
+            });
+            let crashed = self.classes.iter().filter(|class| class.count > 0);
+            states.extend(crashed.filter_map(|class| class.op.apply(config.state)));
+        }
+        states.into_iter().collect()
+    }
+
+    /// The words of the slots of operations that change something and have not taken effect.
+    fn movable<'a>(&'a self, config: &'a Config<M>) -> impl Iterator<Item = u64> + 'a {
+        self.kinds
+            .overwrites
+            .words()
+            .iter()
+            .zip(self.kinds.updates.words())
+            .zip(config.done.words())
+            .map(|((overwrites, updates), done)| (overwrites | updates) & !done)
     }
 
     fn close(&mut self, slot: usize) {
@@ -228,11 +255,11 @@ impl<T: Transition, M: Mask> Masked<T, M> {
                 self.emit(config, slot);
                 continue;
             }
-            let hidden = config.optional.contains(slot);
-            if hidden {
+            if config.optional.contains(slot) {
+                // Hidden. It may still take effect openly instead, but not later than now.
                 self.emit(config.clone(), slot);
             }
-            self.visit(config, 0, hidden, &mut stack);
+            self.visit(config, 0, &mut stack);
         }
         let mut meter = Meter::default();
         let mut steps = 0usize;
@@ -261,15 +288,7 @@ impl<T: Transition, M: Mask> Masked<T, M> {
     fn expand(&mut self, pending: Pending, slot: usize, stack: &mut Vec<Pending>) {
         let config = self.seen.get(pending.at).clone();
         let mut ready: SmallVec<[u32; 32]> = SmallVec::new();
-        let movable = self
-            .kinds
-            .overwrites
-            .words()
-            .iter()
-            .zip(self.kinds.updates.words())
-            .zip(config.done.words())
-            .map(|((overwrites, updates), done)| (overwrites | updates) & !done);
-        for_each_slot(movable, |slot| ready.push(slot as u32));
+        for_each_slot(self.movable(&config), |slot| ready.push(slot as u32));
         for open in ready {
             let open = open as usize;
             let Some(Slot { op, .. }) = self.slots[open] else {
@@ -278,49 +297,67 @@ impl<T: Transition, M: Mask> Masked<T, M> {
             let Some(mut after) = self.step(&config, op) else {
                 continue;
             };
+            if open != slot && op.is_overwrite() && !self.is_seen(&config, &after) {
+                continue;
+            }
             after.done.insert(open);
             after.optional.remove(open);
-            self.arrive(after, pending.depth, pending.hidden, slot, stack);
+            self.arrive(after, pending.depth, slot, stack);
         }
-        self.expand_crashed(&config, pending, slot, stack);
+        self.expand_crashed(&config, pending.depth, slot, stack);
     }
 
     fn expand_crashed(
         &mut self,
         config: &Config<M>,
-        pending: Pending,
+        depth: usize,
         slot: usize,
         stack: &mut Vec<Pending>,
     ) {
         for class in 0..self.classes.len() {
             let Class { op, count } = self.classes[class];
             let class = class as u32;
-            // One that changes nothing now is better kept for later.
-            if op
-                .apply(config.state)
-                .is_none_or(|after| after == config.state)
-            {
+            let uses = config.used.iter().filter(|used| **used == class).count();
+            if self.limits.crashed == Crashed::Once && uses as u32 >= count {
                 continue;
-            }
-            let mut used = config.used.clone();
-            if self.limits.crashed == Crashed::Once {
-                let end = used.partition_point(|other| *other <= class);
-                let start = used.partition_point(|other| *other < class);
-                if (end - start) as u32 >= count {
-                    continue;
-                }
-                used.insert(end, class);
-            }
-            if pending.depth >= self.limits.depth {
-                self.lossy = true;
-                return;
             }
             let Some(mut after) = self.step(config, op) else {
                 continue;
             };
-            after.used = used;
-            self.arrive(after, pending.depth + 1, pending.hidden, slot, stack);
+            // One that changes nothing now is better kept for later. Hiding others is a change.
+            let changes = after.state != config.state || after.optional != config.optional;
+            if !changes || !self.is_seen(config, &after) {
+                continue;
+            }
+            if depth >= self.limits.depth {
+                self.lossy = true;
+                return;
+            }
+            if self.limits.crashed == Crashed::Once {
+                let at = after.used.partition_point(|used| *used <= class);
+                after.used.insert(at, class);
+            }
+            self.arrive(after, depth + 1, slot, stack);
         }
+    }
+
+    /// Whether anything can take effect that needs the state just reached.
+    ///
+    /// If not, an overwrite that led there had better stay hidden before the next one, and a
+    /// crashed operation had better not have happened.
+    fn is_seen(&self, before: &Config<M>, after: &Config<M>) -> bool {
+        if before.done != after.done {
+            return true;
+        }
+        let mut seen = false;
+        for_each_slot(self.kinds.updates.without(&after.done), |slot| {
+            let op = self.slots[slot].map(|slot| slot.op);
+            seen |= op.is_some_and(|op| op.apply(after.state).is_some());
+        });
+        let classes = &self.classes;
+        seen || classes
+            .iter()
+            .any(|class| !class.op.is_overwrite() && class.op.apply(after.state).is_some())
     }
 
     /// The configuration after an operation takes effect, with everything that follows at once.
@@ -345,29 +382,18 @@ impl<T: Transition, M: Mask> Masked<T, M> {
         Some(after)
     }
 
-    /// Decides what becomes of a configuration reached within an event.
-    fn arrive(
-        &mut self,
-        config: Config<M>,
-        depth: usize,
-        mut hidden: bool,
-        slot: usize,
-        stack: &mut Vec<Pending>,
-    ) {
+    /// Keeps a configuration reached within an event, or goes on from there.
+    fn arrive(&mut self, config: Config<M>, depth: usize, slot: usize, stack: &mut Vec<Pending>) {
         if config.done.contains(slot) {
             self.emit(config, slot);
-            return;
+        } else {
+            self.visit(config, depth, stack);
         }
-        if !hidden && config.optional.contains(slot) {
-            hidden = true;
-            self.emit(config.clone(), slot);
-        }
-        self.visit(config, depth, hidden, stack);
     }
 
-    fn visit(&mut self, config: Config<M>, depth: usize, hidden: bool, stack: &mut Vec<Pending>) {
+    fn visit(&mut self, config: Config<M>, depth: usize, stack: &mut Vec<Pending>) {
         if let Some(at) = self.seen.add(config, &self.kinds) {
-            stack.push(Pending { at, depth, hidden });
+            stack.push(Pending { at, depth });
         }
     }
 

@@ -202,3 +202,19 @@ fn events_of_faults_do_not_matter() {
     }
     assert_eq!(judge(&events, &Options::default()).valid, Valid::True);
 }
+
+#[test]
+fn a_crashed_write_of_the_current_value_can_hide_another_write() {
+    // The write of 2 has a place only before the crashed write of 1, and nobody sees it there.
+    let text = "1 invoke write 1
+        1 ok write 1
+        1 invoke write 2
+        3 invoke write 1
+        3 info write 1 timeout
+        5 invoke cas [1,0]
+        5 ok cas [1,0]
+        1 ok write 2
+        5 invoke read null
+        5 ok read 0";
+    assert_eq!(verdict(text), Valid::True);
+}
