@@ -5,7 +5,7 @@
 //! ```
 //!
 //! As root, on Debian. Clients read from the node that they are pinned to, so replicas show old values: the run
-//! is invalid. With `--primary-only` everything goes to the primary, and the run is valid.
+//! is invalid. With `--primary-only` everything goes to the primary, and nothing is found.
 
 use std::io;
 use std::process::ExitCode;

@@ -1,4 +1,8 @@
 //! The life of a run, from a specification to a verdict and its report.
+//!
+//! [`execute`] makes the run folder and asks the suite for its world. [`nodes`] sets a system up on real
+//! nodes and leaves them as they were; [`simulated`] does without. Both hand over to [`drive`](drive::drive),
+//! which makes the history. [`judge`] has it checked, and writes results and report.
 
 mod drive;
 mod inventory;

@@ -1,4 +1,8 @@
-//! One line of a history.
+//! One line of a history: who, what, when, and whether it is the beginning or the end.
+//!
+//! ```text
+//! {"index":0,"time":123456789,"process":3,"type":"invoke","f":"read","key":7,"value":null}
+//! ```
 
 use std::borrow::Cow;
 use std::fmt;

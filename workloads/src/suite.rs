@@ -1,4 +1,4 @@
-//! The traits that tie a system, a workload and its checkers together.
+//! The trait that ties a system, its workloads and their checkers together, and what it makes.
 
 use std::sync::Arc;
 use std::time::Duration;

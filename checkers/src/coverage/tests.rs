@@ -1,3 +1,5 @@
+//! What makes a run worth nothing, case by case.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the recorder: order, prefixes, limits, errors.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

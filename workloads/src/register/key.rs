@@ -1,4 +1,7 @@
-//! The operations on one key.
+//! The operations on one key, until it has had enough of them.
+//!
+//! Each thread has a random stream of its own, of which it takes the next number for each operation, so
+//! that what a thread is to do on a key does not depend on what the others do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

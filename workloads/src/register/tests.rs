@@ -1,3 +1,5 @@
+//! What the workload asks for, seen by the simulator of generators.
+
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};

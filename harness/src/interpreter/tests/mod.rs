@@ -1,3 +1,5 @@
+//! Tests of the interpreter, most of them on virtual time.
+
 #![allow(clippy::unwrap_used)]
 
 mod combinators;

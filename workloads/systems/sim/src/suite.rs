@@ -1,4 +1,4 @@
-//! The suite.
+//! The suite `sim`: its options, its world on virtual time, its plan.
 
 use std::sync::Arc;
 use std::time::Duration;
