@@ -27,7 +27,7 @@ where
     }
 }
 
-/// Like [`concat`], with a barrier before each: it begins when all threads are free.
+/// Like [`concat()`], with a barrier before each: it begins when all threads are free.
 pub fn phases<I>(generators: I) -> impl Generator + 'static
 where
     I: IntoIterator<Item = BoxGenerator>,
