@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use checkers::Valid;
-use checkers::linearizability::{FailedCas, Options};
+use checkers::linearizability::{FailedCas, NullRead, Options};
 use serde_json::Value;
 use store::{Event, EventType, OpError};
 
@@ -133,4 +133,33 @@ fn fuzzed_registers() {
         checked += 1;
     }
     assert!(checked >= 990, "only {checked} histories");
+}
+
+#[test]
+fn knossos_registers() {
+    let Some(corpus) = corpus() else {
+        return;
+    };
+    let folder = corpus.join("knossos");
+    let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let options = Options {
+        initial: 0.into(),
+        failed_cas: FailedCas::Dropped,
+        null_read: NullRead::MatchesAnything,
+        ..Options::default()
+    };
+    let mut checked = 0;
+    for entry in manifest["entries"].as_array().unwrap() {
+        let file = entry["file"].as_str().unwrap();
+        if !file.starts_with("cas-register/") {
+            continue;
+        }
+        let loaded = store::import::load_any(&folder.join(file), None, Default::default()).unwrap();
+        let result = judge(loaded.history.events(), &options);
+        let wanted = expected(entry, "expected").unwrap();
+        assert_eq!(result.valid, wanted, "{file}: {}", result.reason);
+        checked += 1;
+    }
+    assert!(checked >= 50, "only {checked} histories");
 }
