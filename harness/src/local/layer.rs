@@ -113,9 +113,9 @@ impl Build<'_> {
             command
         };
         // The lists are as old as the base system. A mirror drops packages that were superseded since.
-        if program::run(download(), &job, progress).is_err() {
+        if let Err(first) = program::run(download(), &job, progress) {
             progress("refreshing package lists");
-            program::run(apt_get(&["update"]), &job, progress)?;
+            program::run(apt_get(&["update"]), &job, progress).map_err(|_| first)?;
             program::run(download(), &job, progress)?;
         }
         let doing = || "collecting fetched packages";

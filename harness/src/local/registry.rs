@@ -50,7 +50,8 @@ impl Record {
 
     /// Whether the processes it names can be those it means.
     pub(super) fn of_this_boot(&self) -> bool {
-        boot_id().is_ok_and(|boot| boot == self.boot)
+        // If it cannot be told, start times still keep other processes from being meant.
+        !boot_id().is_ok_and(|boot| boot != self.boot)
     }
 
     /// Puts it into the register, in place of an earlier version.
