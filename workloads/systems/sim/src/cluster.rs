@@ -20,7 +20,7 @@ use crate::machine::Command;
 use crate::message::{Answer, Message, NodeId, Refusal, RequestId};
 use crate::network::Links;
 use crate::replica::{Effect, Replica};
-use crate::settings::{RESENT_AFTER, RESENT_SHARE, Settings};
+use crate::settings::{MAX_INBOX, RESENT_AFTER, RESENT_SHARE, Settings};
 
 const REFUSED: Refusal =
     Refusal::never("connection-refused", "nothing listens on the node").said_by_nobody();
@@ -196,7 +196,10 @@ impl Cluster {
     fn deliver(&mut self, node: NodeId, occurrence: Occurrence) {
         let member = &mut self.members[node];
         match (member.state, occurrence) {
-            (ProcessState::Stopped, occurrence) => member.inbox.push(occurrence),
+            (ProcessState::Stopped, occurrence) if member.inbox.len() < MAX_INBOX => {
+                member.inbox.push(occurrence);
+            }
+            (ProcessState::Stopped, _) => {}
             (ProcessState::Running, occurrence) => {
                 self.handle(node, occurrence);
                 self.settle(node);

@@ -1,8 +1,8 @@
 //! The simulated store: a deterministic, replicated store in this process, on virtual time, with
 //! bugs to switch on.
 //!
-//! It is a suite like any other, and needs no root, no SSH and no network. Its nodes run Raft (see
-//! [`replica`]) over links with latencies that look real (module `network`); clients talk to the node
+//! It is a suite like any other, and needs no root, no SSH and no network. Its nodes run Raft (module
+//! `replica`) over links with latencies that look real (module `network`); clients talk to the node
 //! that they are pinned to, which passes requests on to the leader. Faults cut its links and kill,
 //! stop and continue its processes through the same capabilities as those of real nodes.
 //!
@@ -29,5 +29,4 @@ mod suite;
 mod tests;
 
 pub use bug::{Bug, CATALOGUE, Description};
-pub use settings::Settings;
 pub use suite::SimSuite;

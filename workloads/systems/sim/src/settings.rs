@@ -33,15 +33,18 @@ pub(crate) const MAX_BATCH: usize = 256;
 /// Log entries at most. The log is never compacted; beyond this the leader refuses writes.
 pub(crate) const MAX_LOG: usize = 8_000_000;
 
+/// Messages and requests that wait for a stopped process, at most: its sockets' buffers.
+pub(crate) const MAX_INBOX: usize = 100_000;
+
 /// How a store is made.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The bug that is switched on, if any.
-    pub bug: Option<Bug>,
+    pub(crate) bug: Option<Bug>,
     /// The median time that a message takes from one node to another, or between a client and its
     /// node, in nanoseconds. Single links are up to half slower or faster, and the tail is long: 1
     /// in 100 takes three times the median, 1 in 100,000 eighteen times.
-    pub latency: Nanos,
+    pub(crate) latency: Nanos,
 }
 
 impl Settings {

@@ -148,3 +148,58 @@ impl Suite for SimSuite {
         Ok(register::checkers())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use harness::seed::Seed;
+    use store::Name;
+
+    use super::*;
+
+    fn world(given: &[(&str, &str)], nodes: &[&str]) -> Result<World, String> {
+        let options =
+            Options::read(&SimSuite.options(), given.iter().copied()).map_err(|e| e.to_string())?;
+        let node_names: Vec<Name> = nodes.iter().map(|name| (*name).into()).collect();
+        let request = WorldRequest {
+            options: &options,
+            node_names: &node_names,
+            seed: Seed::new(1),
+        };
+        SimSuite.world(&request).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn worlds_have_the_nodes_and_capabilities_that_faults_need() {
+        let Ok(World::Simulated { environment, .. }) = world(&[], &["x", "y"]) else {
+            panic!("no simulated world");
+        };
+        assert_eq!(environment.nodes, ["x".into(), "y".into()] as [Name; 2]);
+        assert!(environment.network.is_some());
+        assert!(environment.processes.is_some());
+        assert!(environment.primaries.is_some());
+    }
+
+    #[test]
+    fn every_bug_can_be_switched_on_by_its_name() {
+        for entry in CATALOGUE {
+            assert!(world(&[("bug", entry.name)], &["n1"]).is_ok());
+            assert_eq!(Bug::named(entry.name), Some(entry.bug));
+            assert_eq!(entry.bug.name(), entry.name);
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let refused = |given, nodes| world(given, nodes).err().unwrap();
+        assert!(refused(&[("bug", "nonsense")], &["n1"]).contains("stale-reads"));
+        assert!(refused(&[("latency", "1s")], &["n1"]).contains("100us to 5ms"));
+        assert!(refused(&[], &[]).contains("a node"));
+        let unknown = SimSuite
+            .checkers("bank", &Options::default())
+            .err()
+            .unwrap();
+        assert!(unknown.to_string().contains("register"));
+    }
+}
