@@ -43,7 +43,7 @@ pub(crate) struct TestSpec {
     pub(crate) leave_db_running: bool,
     /// When the run began, in UTC.
     pub(crate) started: String,
-    /// The command line, secrets redacted.
+    /// The command line. It has no secrets: no flag takes one, only the name of a file that holds it.
     pub(crate) command: Vec<String>,
 }
 

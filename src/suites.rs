@@ -1,4 +1,4 @@
-//! The table of suites.
+//! The table of suites: where a system's crate registers itself.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `results.json`.
+//! `results.json`: the verdict on a run, each checker's report, and how these combine.
 
 use checkers::{CheckResult, Evidence, Valid};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! `report.html`: one file that opens from disk, with no server and no network.
 //!
-//! It is made from the specification, the results and the history alone, so that `gainsay analyze` makes
-//! the same one. `page` puts it together; `lanes` draws the operations around a violation, `plots` the
+//! It is made from the specification, the results and the history alone, so that `gainsay analyze` can
+//! make it again. `page` puts it together; `lanes` draws the operations around a violation, `plots` the
 //! numbers that `series` computes. `evidence` is the one place that knows the kinds of evidence.
 
 mod evidence;

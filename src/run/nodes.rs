@@ -183,8 +183,7 @@ impl Site<'_> {
         };
         let recorder = Recorder::create(self.folder.history_path(), options)
             .with_context(|| format!("cannot create {}", self.folder.history_path().display()))?;
-        // The clock began before the nodes were probed; histories begin at zero all the same for the
-        // eye, since nothing was recorded before.
+        // The clock began before the faults were probed, so the first event's time is not zero.
         drive(Drive {
             spec,
             output: *output,
