@@ -127,8 +127,14 @@ fn files_can_be_held_in_the_head() {
         let text = std::fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         let lines = code.lines().count();
+        // Tests of a whole thing are read case by case.
+        let most = if path.components().any(|part| part.as_os_str() == "tests") {
+            800
+        } else {
+            700
+        };
         assert!(
-            lines <= 700,
+            lines <= most,
             "{}: {lines} lines before its tests",
             path.display()
         );

@@ -4,7 +4,9 @@ use checkers::{CheckResult, Evidence, Valid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::RunFacts;
 use super::process::no_answer;
+use super::standard::{CONTROLLER, RECOVERY};
 use super::worker::Answer;
 use crate::spec::FORMAT;
 
@@ -137,6 +139,19 @@ impl Results {
             harness_failure,
             checkers,
             seed,
+        }
+    }
+
+    /// What was known of the run besides its history.
+    pub(crate) fn facts(&self) -> RunFacts {
+        let reason = |name: &str| {
+            let report = self.checkers.iter().find(|report| report.checker == name)?;
+            Some(report.reason.clone())
+        };
+        RunFacts {
+            failure: self.harness_failure.clone(),
+            not_recovered: reason(RECOVERY),
+            overloaded: reason(CONTROLLER),
         }
     }
 }

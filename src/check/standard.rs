@@ -20,6 +20,11 @@ use crate::suites::Suites;
 /// The models of `gainsay check`.
 pub(crate) const MODELS: &[&str] = &["register", "cas-register"];
 
+/// What stands for a checker where the healed system did not recover.
+pub(super) const RECOVERY: &str = "recovery";
+/// What stands for a checker where the controller was overloaded.
+pub(super) const CONTROLLER: &str = "controller";
+
 /// The least number of each function's operations that must have ended `ok`.
 const OK_MIN: u64 = 10;
 
@@ -129,8 +134,8 @@ fn format_named(name: &str) -> Result<Format> {
 /// What is known of a run besides its history can make it unknown, never valid.
 pub(super) fn judge_facts(facts: &RunFacts) -> Vec<CheckerReport> {
     let known = [
-        ("recovery", &facts.not_recovered),
-        ("controller", &facts.overloaded),
+        (RECOVERY, &facts.not_recovered),
+        (CONTROLLER, &facts.overloaded),
     ];
     let unknown = known
         .into_iter()

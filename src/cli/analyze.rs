@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Command};
 use store::RunFolder;
 
 use super::{args, test};
-use crate::check::RunFacts;
+use crate::check::{Results, RunFacts};
 use crate::exit::Exit;
 use crate::run;
 use crate::spec::TestSpec;
@@ -35,13 +35,18 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
     let spec: TestSpec = folder.read_test()?;
     let suite = suites.get(&spec.suite)?;
     output.say(&format!("run     {}", folder.path().display()));
-    let finished = run::judge(
-        suite.as_ref(),
-        &spec,
-        &folder,
-        &RunFacts::default(),
-        &output,
-    )?;
+    let finished = run::judge(suite.as_ref(), &spec, &folder, &facts(&folder), &output)?;
     test::print(&finished, &output);
     Ok(finished.exit)
+}
+
+/// What was known of the run besides its history, when it was judged first.
+fn facts(folder: &RunFolder) -> RunFacts {
+    match folder.read_results::<Results>() {
+        Ok(results) => results.facts(),
+        Err(_) => RunFacts {
+            failure: Some("it has no results: it did not come to its end".to_owned()),
+            ..RunFacts::default()
+        },
+    }
 }

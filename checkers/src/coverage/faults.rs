@@ -149,10 +149,10 @@ impl Fault {
                 "No operation was open while {name} was in force; raise --rate or --concurrency."
             ));
         }
-        if self.ok_in_force == 0 {
+        if self.overlapped.ok == 0 {
             return Some(format!(
-                "No operation succeeded while {name} was in force; strike fewer nodes at once, or \
-                 raise --time-limit so that it lasts longer than an election."
+                "No operation that was open while {name} was in force succeeded; strike fewer nodes at \
+                 once, or raise --time-limit so that it lasts longer than an election."
             ));
         }
         (leaders && self.with_leader == 0).then(|| {

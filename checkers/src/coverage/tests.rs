@@ -140,10 +140,24 @@ fn a_fault_while_nothing_was_going_on() {
 fn a_fault_under_which_nothing_succeeded() {
     let text = GOOD.replacen(
         "0 ok write\n    partition invoke stop",
-        "partition invoke stop",
+        "0 info write\n    partition invoke stop",
         1,
     );
-    assert!(problem(&text, &options()).contains("No operation succeeded while partition"));
+    assert!(problem(&text, &options()).contains("No operation that was open while partition"));
+}
+
+#[test]
+fn an_operation_that_waited_for_the_heal_succeeded_all_the_same() {
+    let text = GOOD
+        .replacen(
+            "0 ok write\n    partition invoke stop",
+            "partition invoke stop",
+            1,
+        )
+        .replacen("1 info read", "0 ok write\n    1 info read", 1);
+    let result = judge(&text, &options());
+    assert_eq!(result.valid, Valid::True, "{}", result.reason);
+    assert_eq!(result.details["faults"][0]["ok-in-force"], 0);
 }
 
 #[test]

@@ -71,6 +71,7 @@ impl Connect for EtcdConnect {
             settings: self.settings.clone(),
             connection: Some(connection),
             member: None,
+            answered: false,
         }))
     }
 }
@@ -83,6 +84,8 @@ struct EtcdClient {
     connection: Option<Connection>,
     /// Who answered first. Another answer later would mean that we talk to somebody else.
     member: Option<String>,
+    /// Whether anybody answered the last request.
+    answered: bool,
 }
 
 #[async_trait]
@@ -100,7 +103,10 @@ impl Client for EtcdClient {
                 Completion::fail(op.value.clone(), error)
             }
         };
-        completion.from_node(self.node.clone())
+        match self.answered {
+            true => completion.from_node(self.node.clone()),
+            false => completion,
+        }
     }
 }
 
@@ -157,6 +163,7 @@ impl EtcdClient {
 
     /// Sends one request and classifies what comes back.
     async fn request(&mut self, path: &str, body: &Value, agent: &str) -> Result<Value, Failure> {
+        self.answered = false;
         let mut connection = match self.connection.take().filter(|open| !open.is_closed()) {
             Some(connection) => connection,
             None => Connection::open(&self.server, CONNECT_LIMIT)
@@ -164,6 +171,7 @@ impl EtcdClient {
                 .map_err(Failure::from)?,
         };
         let (status, answer) = connection.post(path, body, agent).await?;
+        self.answered = true;
         if !status.is_success() {
             // An answer, if a bad one: the connection is still in order.
             self.connection = Some(connection);

@@ -31,7 +31,7 @@ const LOG: &str = "/var/log/gainsay-etcd.log";
 const HEARTBEAT: Duration = Duration::from_millis(50);
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a question to a node about itself may take.
-const STATUS_LIMIT: Duration = Duration::from_secs(1);
+const STATUS_LIMIT: Duration = Duration::from_millis(500);
 /// How long etcd may take to end when asked. It would hand leadership over; nobody needs it any more.
 const STOP_GRACE: Duration = Duration::ZERO;
 /// Between two looks at whether a node is healthy.
