@@ -149,9 +149,7 @@ fn node_args() -> Vec<Arg> {
             .value_parser(value_parser!(PathBuf))
             .env("GAINSAY_PASSWORD_FILE")
             .help("A file that holds the password to log in with and for sudo"),
-        Arg::new("force-unlock").long("force-unlock").action(ArgAction::SetTrue).help(
-            "Take over nodes that another run has locked. Only when that run is certainly dead",
-        ),
+        force_unlock(),
         Arg::new("leave-db-running")
             .long("leave-db-running")
             .action(ArgAction::SetTrue)
@@ -461,6 +459,14 @@ pub(super) fn ssh_spec(matches: &ArgMatches) -> Result<SshSpec> {
         ssh_config: matches.get_one::<PathBuf>("ssh-config").cloned(),
         connect_timeout: matches.get_one::<Duration>("connect-timeout").copied(),
     })
+}
+
+/// The flag that takes nodes from a run that is dead.
+pub(super) fn force_unlock() -> Arg {
+    Arg::new("force-unlock")
+        .long("force-unlock")
+        .action(ArgAction::SetTrue)
+        .help("Take over nodes that another run has locked. Only when that run is certainly dead")
 }
 
 /// The flags that name hosts and how to reach them, for commands other than `test`.
