@@ -50,6 +50,23 @@ fn heal(nodes: &[Node], output: &Output) -> Result<Exit> {
     runtime.block_on(async {
         let mut exit = Exit::Valid;
         for node in nodes {
+            let holder = match lock::holder(&*node.remote).await {
+                Ok(holder) => holder,
+                Err(error) => {
+                    eprintln!("error: {error}");
+                    exit = Exit::Failure;
+                    continue;
+                }
+            };
+            if let Some(holder) = holder.as_ref().filter(|holder| holder.lives()) {
+                eprintln!(
+                    "error: {}: run {} is at work there, process {}; nothing was undone\n  \
+                     hint: it heals its nodes itself when it ends; Ctrl-C there, or kill -INT {}, ends it",
+                    node.name, holder.run, holder.pid, holder.pid
+                );
+                exit = Exit::Failure;
+                continue;
+            }
             match undo::heal_node(&*node.remote).await {
                 Ok(healed) if healed.is_empty() => {
                     output.say(&format!("{}: nothing stood", node.name))
@@ -71,10 +88,7 @@ fn heal(nodes: &[Node], output: &Output) -> Result<Exit> {
                     continue;
                 }
             }
-            if let Some(holder) = lock::holder(&*node.remote)
-                .await?
-                .filter(lock::Holder::is_gone)
-            {
+            if let Some(holder) = holder.filter(lock::Holder::is_gone) {
                 lock::break_lock(&*node.remote).await?;
                 println!(
                     "{}: the lock of run {}, which is gone, is broken",

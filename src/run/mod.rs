@@ -67,7 +67,7 @@ pub(crate) fn execute(mut request: RunRequest<'_>) -> Result<Finished> {
         .say(&format!("seed    {}", request.spec.seed));
     let finished = perform(&request, &folder);
     if let Err(error) = &finished {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", crate::words::describe(error));
     }
     // A log that cannot be closed has been written as far as it could be.
     let _ = log::redirect(None);
@@ -96,22 +96,34 @@ fn perform(request: &RunRequest<'_>, folder: &RunFolder) -> Result<Finished> {
                 .is_ok_and(|file| file.len() > 0) =>
         {
             RunFacts {
-                failure: Some(format!("{error:#}")),
+                failure: Some(crate::words::describe(&error)),
                 ..RunFacts::default()
             }
         }
         Err(error) => return Err(error),
     };
+    let unchecked = || Interrupted::Unchecked(folder.path().to_owned());
     if request.stop.stage() == Stage::Abandon {
-        bail!(Interrupted(folder.path().to_owned()));
+        bail!(unchecked());
     }
-    judge(request.suite, spec, folder, &facts, &request.output)
+    let (suite, output) = (request.suite, &request.output);
+    let judged = judge(suite, spec, folder, &facts, output, Some(&request.stop));
+    if request.stop.stage() == Stage::Abandon {
+        bail!(unchecked());
+    }
+    judged
 }
 
-/// The run was abandoned before its history was checked.
+/// A run was interrupted before there was a verdict.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted before the history was checked; `gainsay analyze {}` checks it", .0.display())]
-pub(crate) struct Interrupted(PathBuf);
+pub(crate) enum Interrupted {
+    /// While the nodes were being set up.
+    #[error("interrupted before anything was recorded; there is nothing to check")]
+    Unrecorded,
+    /// By a second Ctrl-C.
+    #[error("interrupted before the history was checked; `gainsay analyze {}` checks it", .0.display())]
+    Unchecked(PathBuf),
+}
 
 fn facts(driven: Driven) -> RunFacts {
     let Driven {
@@ -191,16 +203,18 @@ pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// Checks the history in a run folder, writes `results.json` and `report.html`.
+/// Checks the history in a run folder, writes `results.json` and `report.html`. Checkers end early when
+/// `stop` says to abandon; what they say is then worth nothing.
 pub(crate) fn judge(
     suite: &dyn Suite,
     spec: &TestSpec,
     folder: &RunFolder,
     facts: &RunFacts,
     output: &Output,
+    stop: Option<&Stop>,
 ) -> Result<Finished> {
     output.say("checking");
-    let results = check::judge(suite, spec, folder, facts)?;
+    let results = check::judge(suite, spec, folder, facts, stop)?;
     folder.write_results(&results)?;
     let loaded = store::load_history(&folder.history_path())?;
     report::write(folder, spec, &results, &loaded.history)?;
