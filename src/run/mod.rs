@@ -29,6 +29,7 @@ use crate::cli::{Output, Verbosity};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::TestSpec;
+use crate::words::describe;
 
 use drive::Driven;
 pub(crate) use inventory::{
@@ -67,7 +68,7 @@ pub(crate) fn execute(mut request: RunRequest<'_>) -> Result<Finished> {
         .say(&format!("seed    {}", request.spec.seed));
     let finished = perform(&request, &folder);
     if let Err(error) = &finished {
-        tracing::error!("{}", crate::words::describe(error));
+        tracing::error!("{}", describe(error));
     }
     // A log that cannot be closed has been written as far as it could be.
     let _ = log::redirect(None);
@@ -96,7 +97,7 @@ fn perform(request: &RunRequest<'_>, folder: &RunFolder) -> Result<Finished> {
                 .is_ok_and(|file| file.len() > 0) =>
         {
             RunFacts {
-                failure: Some(crate::words::describe(&error)),
+                failure: Some(describe(&error)),
                 ..RunFacts::default()
             }
         }
@@ -203,6 +204,12 @@ pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
+fn keep(spec: &TestSpec, folder: &RunFolder, results: &Results) -> Result<()> {
+    folder.write_results(results)?;
+    let loaded = store::load_history(&folder.history_path())?;
+    Ok(report::write(folder, spec, results, &loaded.history)?)
+}
+
 /// Checks the history in a run folder, writes `results.json` and `report.html`. Checkers end early when
 /// `stop` says to abandon; what they say is then worth nothing.
 pub(crate) fn judge(
@@ -214,10 +221,18 @@ pub(crate) fn judge(
     stop: Option<&Stop>,
 ) -> Result<Finished> {
     output.say("checking");
-    let results = check::judge(suite, spec, folder, facts, stop)?;
-    folder.write_results(&results)?;
-    let loaded = store::load_history(&folder.history_path())?;
-    report::write(folder, spec, &results, &loaded.history)?;
+    let mut results = check::judge(suite, spec, folder, facts, stop)?;
+    // A verdict is told even where there is no room to keep it.
+    if let Err(error) = keep(spec, folder, &results) {
+        let why = format!(
+            "the results cannot be kept: {}\n  hint: see df -h {}; then gainsay analyze {}",
+            describe(&error),
+            folder.path().display(),
+            folder.path().display()
+        );
+        tracing::error!("{why}");
+        results.harness_failure.get_or_insert(why);
+    }
     let failed = results.harness_failure.is_some();
     let exit = Exit::from(results.valid).and(if failed { Exit::Failure } else { Exit::Valid });
     Ok(Finished {
