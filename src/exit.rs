@@ -15,7 +15,7 @@ pub enum Exit {
     BadArguments,
     /// 255: a crash, or the harness failed (a node was lost, a disk was full).
     Failure,
-    /// 130: left after a second Ctrl-C.
+    /// 130: interrupted before there was a verdict.
     Interrupted,
 }
 

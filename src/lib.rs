@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod spec;
 mod suites;
+mod words;
 
 use std::process::ExitCode;
 use std::sync::Arc;

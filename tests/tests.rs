@@ -6,6 +6,7 @@ mod cluster;
 mod demo;
 mod mistakes;
 mod program;
+mod ssh;
 mod tidy;
 
 /// Held by tests that look at the whole machine, so that they do not see each other.

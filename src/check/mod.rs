@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
+use harness::interpreter::Stop;
 use store::RunFolder;
 use workloads::Suite;
 
@@ -45,9 +46,10 @@ pub(crate) fn judge(
     spec: &TestSpec,
     folder: &RunFolder,
     facts: &RunFacts,
+    stop: Option<&Stop>,
 ) -> Result<Results> {
     let names = standard::names(suite, spec)?;
-    let mut reports = run_all(folder.path(), &names, spec.check);
+    let mut reports = run_all(folder.path(), &names, spec.check, stop);
     reports.extend(standard::judge_facts(facts));
     Ok(Results::new(
         &suite.claim(&spec.workload, &spec.options),
@@ -58,7 +60,12 @@ pub(crate) fn judge(
 }
 
 /// Runs checkers, each in a process of its own, and returns their reports in the same order.
-fn run_all(folder: &Path, checkers: &[String], limits: CheckLimits) -> Vec<CheckerReport> {
+fn run_all(
+    folder: &Path,
+    checkers: &[String],
+    limits: CheckLimits,
+    stop: Option<&Stop>,
+) -> Vec<CheckerReport> {
     let next = AtomicUsize::new(0);
     let reports = Mutex::new(vec![None; checkers.len()]);
     let work = || {
@@ -72,7 +79,7 @@ fn run_all(folder: &Path, checkers: &[String], limits: CheckLimits) -> Vec<Check
                 checker: checker.clone(),
                 limits,
             };
-            let report = judge_one(checker, &request, limits);
+            let report = judge_one(checker, &request, limits, stop);
             reports.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(report);
         }
     };
@@ -89,8 +96,13 @@ fn run_all(folder: &Path, checkers: &[String], limits: CheckLimits) -> Vec<Check
         .collect()
 }
 
-fn judge_one(checker: &str, request: &Request, limits: CheckLimits) -> CheckerReport {
+fn judge_one(
+    checker: &str,
+    request: &Request,
+    limits: CheckLimits,
+    stop: Option<&Stop>,
+) -> CheckerReport {
     let answer = CheckerProcess::start(limits.memory)
-        .and_then(|mut process| process.ask(request, limits.time));
+        .and_then(|mut process| process.ask(request, limits.time, stop));
     CheckerReport::new(checker, answer)
 }

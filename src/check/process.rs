@@ -4,14 +4,18 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use checkers::{CheckResult, Valid};
+use harness::interpreter::{Stage, Stop};
 
 use super::worker::{Answer, Request, WORKER_ARGUMENT};
 
 /// How long after its own time limit a checker is killed.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a check is abandoned.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// A process that answers requests until it dies.
 pub(crate) struct CheckerProcess {
@@ -64,8 +68,14 @@ impl CheckerProcess {
         start().map_err(|error| format!("the checker's process did not start: {error}"))
     }
 
-    /// Asks for one check. An error says why there is no answer; the process is then gone.
-    pub(crate) fn ask(&mut self, request: &Request, limit: Duration) -> Result<Answer, String> {
+    /// Asks for one check. An error says why there is no answer; the process is then gone. It is killed
+    /// when `stop` says to abandon.
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request,
+        limit: Duration,
+        stop: Option<&Stop>,
+    ) -> Result<Answer, String> {
         let mut line = serde_json::to_vec(request).map_err(|error| error.to_string())?;
         line.push(b'\n');
         let sent = match self.stdin.as_mut() {
@@ -75,15 +85,31 @@ impl CheckerProcess {
         if sent.is_err() {
             return Err(self.reap());
         }
-        match self.answers.recv_timeout(limit + GRACE) {
+        match self.answer(limit + GRACE, stop) {
             Ok(line) => serde_json::from_str(&line)
                 .map_err(|error| format!("the checker's answer makes no sense: {error}")),
             Err(RecvTimeoutError::Disconnected) => Err(self.reap()),
             Err(RecvTimeoutError::Timeout) => {
                 self.kill();
+                if stop.is_some_and(abandoned) {
+                    return Err("interrupted".to_owned());
+                }
                 Err(format!(
                     "out of budget: the checker did not stop within {limit:?} and was killed"
                 ))
+            }
+        }
+    }
+
+    /// Waits for the answer until the time is up or the check is abandoned.
+    fn answer(&self, limit: Duration, stop: Option<&Stop>) -> Result<String, RecvTimeoutError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.answers.recv_timeout(left.min(GLANCE)) {
+                Err(RecvTimeoutError::Timeout) if left > GLANCE && !stop.is_some_and(abandoned) => {
+                }
+                answer => return answer,
             }
         }
     }
@@ -108,6 +134,10 @@ impl Drop for CheckerProcess {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn abandoned(stop: &Stop) -> bool {
+    stop.stage() == Stage::Abandon
 }
 
 fn epitaph(status: ExitStatus) -> String {

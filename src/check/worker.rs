@@ -128,7 +128,7 @@ pub(super) type Loaded = anyhow::Result<(Box<dyn Checker>, History, Option<Strin
 fn run_checker(started: Instant, limits: CheckLimits, loaded: Loaded) -> Answer {
     let (mut checker, history, note) = match loaded {
         Ok(loaded) => loaded,
-        Err(error) => return unknown(format!("{error:#}")),
+        Err(error) => return unknown(crate::words::describe(&error)),
     };
     let parsed = Instant::now();
     let budget = ProcessBudget::new(limits.time, limits.memory);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command};
 use store::RunFolder;
 
@@ -33,9 +33,23 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
         .context("it has a default")?;
     let folder = RunFolder::resolve(store, name)?;
     let spec: TestSpec = folder.read_test()?;
+    if !folder.history_path().exists() {
+        bail!(
+            "{} has no history: the run ended before its first operation; {} says why",
+            folder.path().display(),
+            folder.log_path().display()
+        );
+    }
     let suite = suites.get(&spec.suite)?;
     output.say(&format!("run     {}", folder.path().display()));
-    let finished = run::judge(suite.as_ref(), &spec, &folder, &facts(&folder), &output)?;
+    let finished = run::judge(
+        suite.as_ref(),
+        &spec,
+        &folder,
+        &facts(&folder),
+        &output,
+        None,
+    )?;
     test::print(&finished, &output);
     Ok(finished.exit)
 }

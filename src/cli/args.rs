@@ -1,9 +1,10 @@
 //! The flags of `test`, and the specification that they make.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rand::Rng;
@@ -399,13 +400,33 @@ pub(super) fn test_args_of(
     })
 }
 
+/// Reads a file that a flag names.
+fn read_named(flag: &str, file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|error| unreadable(flag, file, &error))
+}
+
+fn unreadable(flag: &str, file: &Path, error: &std::io::Error) -> anyhow::Error {
+    BadArguments(format!("--{flag}: cannot read {}: {error}", file.display())).into()
+}
+
+/// A file that a flag names and that is read later: what is wrong with it is told now.
+fn readable(matches: &ArgMatches, flag: &str) -> Result<Option<PathBuf>> {
+    let Some(file) = matches.get_one::<PathBuf>(flag) else {
+        return Ok(None);
+    };
+    // `none` is no file, where there may be none.
+    if flag != "ssh-config" || file.as_os_str() != "none" {
+        File::open(file).map_err(|error| unreadable(flag, file, &error))?;
+    }
+    Ok(Some(file.clone()))
+}
+
 /// Reads the password file, if one is named.
 pub(super) fn password(matches: &ArgMatches) -> Result<Option<String>> {
     let Ok(Some(file)) = matches.try_get_one::<PathBuf>("password-file") else {
         return Ok(None);
     };
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read the password file {}", file.display()))?;
+    let text = read_named("password-file", file)?;
     Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
@@ -428,8 +449,7 @@ pub(super) fn ssh_spec(matches: &ArgMatches) -> Result<SshSpec> {
         .cloned()
         .collect();
     if let Some(file) = matches.get_one::<PathBuf>("nodes-file") {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the nodes file {}", file.display()))?;
+        let text = read_named("nodes-file", file)?;
         let lines = text
             .lines()
             .map(|line| line.split('#').next().unwrap_or_default().trim());
@@ -452,11 +472,11 @@ pub(super) fn ssh_spec(matches: &ArgMatches) -> Result<SshSpec> {
         hosts,
         username: matches.get_one::<String>("username").cloned(),
         port: matches.get_one::<u16>("ssh-port").copied(),
-        private_key: matches.get_one::<PathBuf>("ssh-private-key").cloned(),
+        private_key: readable(matches, "ssh-private-key")?,
         host_key_checking: *matches
             .get_one("host-key-checking")
             .expect("it has a default"),
-        ssh_config: matches.get_one::<PathBuf>("ssh-config").cloned(),
+        ssh_config: readable(matches, "ssh-config")?,
         connect_timeout: matches.get_one::<Duration>("connect-timeout").copied(),
     })
 }

@@ -132,7 +132,7 @@ fn ask(
     }
     let answer = match process.as_mut() {
         // Reading counts too; a file that cannot even be read in this time is not checked.
-        Some(process) => process.ask(request, limits.time + Duration::from_secs(60)),
+        Some(process) => process.ask(request, limits.time + Duration::from_secs(60), None),
         None => Err("no process".to_owned()),
     };
     if answer.is_err() {

@@ -22,6 +22,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use workloads::Suite;
 
 use crate::exit::Exit;
+use crate::run::Interrupted;
 use crate::suites::Suites;
 
 pub(crate) use output::{Output, Verbosity};
@@ -47,7 +48,7 @@ pub(crate) fn main(suites: Vec<Arc<dyn Suite>>) -> Exit {
         command = match config::apply(command, &file) {
             Ok(command) => command,
             Err(error) => {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", crate::words::describe(&error));
                 return Exit::BadArguments;
             }
         };
@@ -66,13 +67,20 @@ pub(crate) fn main(suites: Vec<Arc<dyn Suite>>) -> Exit {
     };
     match dispatch(&suites, command, &matches, &arguments) {
         Ok(exit) => exit,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            match error.downcast_ref::<BadArguments>() {
-                Some(_) => Exit::BadArguments,
-                None => Exit::Failure,
-            }
-        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// Says what went wrong, and with what code to end.
+fn failed(error: &anyhow::Error) -> Exit {
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        eprintln!("{interrupted}");
+        return Exit::Interrupted;
+    }
+    eprintln!("error: {}", crate::words::describe(error));
+    match error.downcast_ref::<BadArguments>() {
+        Some(_) => Exit::BadArguments,
+        None => Exit::Failure,
     }
 }
 
@@ -131,7 +139,7 @@ Examples:
       Only check a history.
 
 Exit codes: 0 valid, 1 invalid, 2 unknown, 254 bad arguments, 255 crash or harness failure,
-130 after a second Ctrl-C.";
+130 interrupted before there was a verdict (Ctrl-C during set-up, or twice).";
 
 fn command(suites: &Suites) -> Command {
     let mut test = Command::new("test")

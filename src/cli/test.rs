@@ -1,6 +1,6 @@
 //! `gainsay test SYSTEM`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use checkers::Valid;
 use clap::ArgMatches;
 use harness::interpreter::Stage;
@@ -29,6 +29,10 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches, arguments: &[String]) -
         setup: args.setup,
     };
     let inventory = Inventory::acquire(&spec.nodes, &local, args.password, &output)?;
+    if stop.stage() != Stage::Run {
+        inventory.release(&output)?;
+        bail!(run::Interrupted::Unrecorded);
+    }
     let mut exit = Exit::Valid;
     for turn in 0..args.count {
         let mut spec: TestSpec = spec.clone();
@@ -47,17 +51,17 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches, arguments: &[String]) -
                 print(&finished, &output);
                 finished.exit
             }
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                Exit::Failure
-            }
+            Err(error) => super::failed(&error),
         };
         exit = exit.and(this);
         if this != Exit::Valid || stop.stage() != Stage::Run {
             break;
         }
     }
-    inventory.release(&output)?;
+    // A verdict is not hidden by nodes that did not go.
+    if let Err(error) = inventory.release(&output) {
+        exit = exit.and(super::failed(&error));
+    }
     Ok(exit)
 }
 

@@ -110,7 +110,10 @@ pub(super) async fn drive(mut drive: Drive<'_>) -> Result<Driven> {
     }
     let mut recovered = Ok(());
     if drive.stop.stage() < Stage::Abandon {
-        recovered = drive.recovery.await;
+        recovered = tokio::select! {
+            recovered = drive.recovery => recovered,
+            () = drive.stop.reached(Stage::Abandon) => Err("interrupted".to_owned()),
+        };
         if let (Ok(()), Some(last)) = (&recovered, drive.plan.final_generator)
             && let Err(error) = interpreter.run_final(Box::new(last.clients())).await
         {

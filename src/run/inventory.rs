@@ -77,7 +77,9 @@ impl Inventory {
         if errors.is_empty() {
             Ok(nodes)
         } else {
-            Err(anyhow!("{}", errors.join("\n")))
+            let (lost, all) = (errors.len(), nodes.len());
+            let errors = errors.join("\n");
+            Err(anyhow!("{lost} of {all} nodes cannot be used\n{errors}"))
         }
     }
 

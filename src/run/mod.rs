@@ -29,6 +29,7 @@ use crate::cli::{Output, Verbosity};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::TestSpec;
+use crate::words::describe;
 
 use drive::Driven;
 pub(crate) use inventory::{
@@ -67,7 +68,7 @@ pub(crate) fn execute(mut request: RunRequest<'_>) -> Result<Finished> {
         .say(&format!("seed    {}", request.spec.seed));
     let finished = perform(&request, &folder);
     if let Err(error) = &finished {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", describe(error));
     }
     // A log that cannot be closed has been written as far as it could be.
     let _ = log::redirect(None);
@@ -96,22 +97,34 @@ fn perform(request: &RunRequest<'_>, folder: &RunFolder) -> Result<Finished> {
                 .is_ok_and(|file| file.len() > 0) =>
         {
             RunFacts {
-                failure: Some(format!("{error:#}")),
+                failure: Some(describe(&error)),
                 ..RunFacts::default()
             }
         }
         Err(error) => return Err(error),
     };
+    let unchecked = || Interrupted::Unchecked(folder.path().to_owned());
     if request.stop.stage() == Stage::Abandon {
-        bail!(Interrupted(folder.path().to_owned()));
+        bail!(unchecked());
     }
-    judge(request.suite, spec, folder, &facts, &request.output)
+    let (suite, output) = (request.suite, &request.output);
+    let judged = judge(suite, spec, folder, &facts, output, Some(&request.stop));
+    if request.stop.stage() == Stage::Abandon {
+        bail!(unchecked());
+    }
+    judged
 }
 
-/// The run was abandoned before its history was checked.
+/// A run was interrupted before there was a verdict.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted before the history was checked; `gainsay analyze {}` checks it", .0.display())]
-pub(crate) struct Interrupted(PathBuf);
+pub(crate) enum Interrupted {
+    /// While the nodes were being set up.
+    #[error("interrupted before anything was recorded; there is nothing to check")]
+    Unrecorded,
+    /// By a second Ctrl-C.
+    #[error("interrupted before the history was checked; `gainsay analyze {}` checks it", .0.display())]
+    Unchecked(PathBuf),
+}
 
 fn facts(driven: Driven) -> RunFacts {
     let Driven {
@@ -122,6 +135,9 @@ fn facts(driven: Driven) -> RunFacts {
     } = driven;
     tracing::info!(?summary, ?timing, "recorded");
     failures.extend(summary.lost_observers);
+    for failure in &failures {
+        tracing::error!("{failure}");
+    }
     RunFacts {
         failure: failures.into_iter().next(),
         not_recovered: recovered.err(),
@@ -191,19 +207,35 @@ pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// Checks the history in a run folder, writes `results.json` and `report.html`.
+fn keep(spec: &TestSpec, folder: &RunFolder, results: &Results) -> Result<()> {
+    folder.write_results(results)?;
+    let loaded = store::load_history(&folder.history_path())?;
+    Ok(report::write(folder, spec, results, &loaded.history)?)
+}
+
+/// Checks the history in a run folder, writes `results.json` and `report.html`. Checkers end early when
+/// `stop` says to abandon; what they say is then worth nothing.
 pub(crate) fn judge(
     suite: &dyn Suite,
     spec: &TestSpec,
     folder: &RunFolder,
     facts: &RunFacts,
     output: &Output,
+    stop: Option<&Stop>,
 ) -> Result<Finished> {
     output.say("checking");
-    let results = check::judge(suite, spec, folder, facts)?;
-    folder.write_results(&results)?;
-    let loaded = store::load_history(&folder.history_path())?;
-    report::write(folder, spec, &results, &loaded.history)?;
+    let mut results = check::judge(suite, spec, folder, facts, stop)?;
+    // A verdict is told even where there is no room to keep it.
+    if let Err(error) = keep(spec, folder, &results) {
+        let why = format!(
+            "the results cannot be kept: {}\n  hint: see df -h {}; then gainsay analyze {}",
+            describe(&error),
+            folder.path().display(),
+            folder.path().display()
+        );
+        tracing::error!("{why}");
+        results.harness_failure.get_or_insert(why);
+    }
     let failed = results.harness_failure.is_some();
     let exit = Exit::from(results.valid).and(if failed { Exit::Failure } else { Exit::Valid });
     Ok(Finished {

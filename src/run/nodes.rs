@@ -7,18 +7,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::join_all;
 use harness::db::{Db, DbError};
+use harness::interpreter::{Stage, Stop};
 use harness::node::lock::Lock;
-use harness::node::undo;
-use harness::remote::Node;
+use harness::node::undo::{self, Healing};
+use harness::remote::{Node, RemoteError};
 use harness::seed::Seed;
 use harness::time::{Clock, RealClock};
 use store::RunFolder;
 use store::recorder::{self, Recorder};
 use workloads::{BuildRequest, World};
 
-use super::RunRequest;
 use super::drive::{Drive, Driven, drive};
 use super::status::Status;
+use super::{Interrupted, RunRequest};
 
 /// How long each phase of setting up may take on a node.
 const INSTALL_LIMIT: Duration = Duration::from_secs(600);
@@ -52,7 +53,12 @@ async fn on_nodes(
     world: &World,
     db: Arc<dyn Db>,
 ) -> Result<Driven> {
-    let nodes = request.inventory.connect(&request.output).await?;
+    let nodes = unless(
+        Stage::Stop,
+        &request.stop,
+        request.inventory.connect(&request.output),
+    )
+    .await?;
     let run_id = folder.name();
     let locks = lock(&nodes, &run_id, request.force_unlock).await?;
     let site = Site {
@@ -63,21 +69,39 @@ async fn on_nodes(
     };
     let driven = site.run(world).await;
     let left = site.leave().await;
-    for (node, lock) in site.nodes.iter().zip(locks) {
-        if let Err(error) = lock.release().await {
+    let released = join_all(locks.into_iter().map(Lock::release)).await;
+    for (node, released) in site.nodes.iter().zip(released) {
+        if let Err(error) = released {
             tracing::warn!("{}: the lock was not released: {error}", node.name);
         }
     }
-    match (driven, left) {
-        (Ok(mut driven), left) => {
-            driven.failures.extend(left);
-            Ok(driven)
+    if driven.is_err() {
+        for failure in left.lost.iter().chain(&left.failures) {
+            tracing::error!("{failure}");
         }
-        (Err(error), _) => Err(error),
+    }
+    let mut driven = driven?;
+    // That a node was lost explains what else went wrong.
+    driven.failures.splice(0..0, left.lost);
+    driven.failures.extend(left.failures);
+    Ok(driven)
+}
+
+/// Does something until it is done, or a stage of stopping is reached.
+async fn unless<T>(
+    stage: Stage,
+    stop: &Stop,
+    action: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = stop.reached(stage) => bail!(Interrupted::Unrecorded),
+        done = action => done,
     }
 }
 
-/// Does something on all nodes at once, each within a time limit; the first error is the answer.
+/// Does something on all nodes at once, each within a time limit. An error tells what went wrong on
+/// each.
 async fn on_all<'a, F, T>(
     what: &str,
     nodes: &'a [Node],
@@ -93,17 +117,24 @@ where
         async move {
             match action.await {
                 Ok(Ok(value)) => Ok(value),
-                Ok(Err(error)) => Err(anyhow!(error).context(format!("cannot {what}"))),
-                Err(_) => Err(anyhow!(
-                    "{}: cannot {what}: not done within {limit:?}",
-                    node.name
-                )),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err(format!("{}: not done within {limit:?}", node.name)),
             }
         }
     });
-    let done: Result<Vec<T>> = join_all(bounded).await.into_iter().collect();
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    for ended in join_all(bounded).await {
+        match ended {
+            Ok(value) => done.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
     tracing::info!("{what}: {:?}", started.elapsed());
-    done
+    if errors.is_empty() {
+        Ok(done)
+    } else {
+        Err(anyhow!("cannot {what}: {}", errors.join("\n")))
+    }
 }
 
 async fn lock(nodes: &[Node], run_id: &str, force: bool) -> Result<Vec<Lock>> {
@@ -128,6 +159,15 @@ async fn lock(nodes: &[Node], run_id: &str, force: bool) -> Result<Vec<Lock>> {
     Err(error.into())
 }
 
+/// What went wrong while the nodes were left.
+#[derive(Default)]
+struct Left {
+    /// Nodes that do not answer any more.
+    lost: Vec<String>,
+    /// What else did.
+    failures: Vec<String>,
+}
+
 /// The nodes of a run, locked.
 struct Site<'a> {
     request: &'a RunRequest<'a>,
@@ -139,13 +179,16 @@ struct Site<'a> {
 impl Site<'_> {
     async fn run(&self, world: &World) -> Result<Driven> {
         let (spec, output) = (&self.request.spec, &self.request.output);
-        self.heal_leftovers().await?;
+        let stop = &self.request.stop;
+        unless(Stage::Stop, stop, self.heal_leftovers()).await?;
         output.say(&format!(
             "set up  {} on {} nodes",
             spec.suite,
             self.nodes.len()
         ));
-        self.start().await?;
+        // A package manager that is killed in mid-work leaves the node to be repaired by hand.
+        unless(Stage::Abandon, stop, self.install()).await?;
+        unless(Stage::Stop, stop, self.start()).await?;
         let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
         let environment =
             nemeses::ssh::ssh_environment(&self.nodes, self.db.clone(), &self.folder.name());
@@ -159,6 +202,9 @@ impl Site<'_> {
             if let Err(why) = package.fault.probe(&environment).await {
                 bail!("the fault {} cannot act here: {why}", package.name);
             }
+        }
+        if stop.stage() != Stage::Run {
+            bail!(Interrupted::Unrecorded);
         }
         super::show_schedule(&packages, output);
         let plan = self.request.suite.plan(
@@ -203,21 +249,30 @@ impl Site<'_> {
     async fn heal_leftovers(&self) -> Result<()> {
         for healed in join_all(self.nodes.iter().map(|node| undo::heal_node(&*node.remote))).await {
             for healed in healed? {
-                self.request.output.say(&format!(
-                    "healed  what an earlier run had left: {}",
-                    super::describe_healed(&healed)
-                ));
+                let what = super::describe_healed(&healed);
+                // A fault of somebody else's in force would be blamed on this run.
+                if matches!(
+                    healed.healing,
+                    Healing::Stands { .. } | Healing::Unreadable { .. }
+                ) {
+                    bail!("an earlier run has left a fault that cannot be undone: {what}");
+                }
+                self.request
+                    .output
+                    .say(&format!("healed  what an earlier run had left: {what}"));
             }
         }
         Ok(())
     }
 
+    async fn install(&self) -> Result<()> {
+        let install = |node| self.db.install(node);
+        on_all("install the system", &self.nodes, INSTALL_LIMIT, install).await?;
+        Ok(())
+    }
+
     async fn start(&self) -> Result<()> {
         let (nodes, db) = (&self.nodes, &self.db);
-        on_all("install the system", nodes, INSTALL_LIMIT, |node| {
-            db.install(node)
-        })
-        .await?;
         on_all("wipe the system", nodes, START_LIMIT, |node| db.wipe(node)).await?;
         on_all("start the system", nodes, START_LIMIT, |node| {
             db.start_fresh(node, nodes)
@@ -246,30 +301,47 @@ impl Site<'_> {
             db.healthy(node).await
         };
         let recovered = on_all("see the system recovered", nodes, limit, recover).await;
-        recovered.map(|_| ()).map_err(|error| format!("{error:#}"))
+        recovered
+            .map(|_| ())
+            .map_err(|error| crate::words::describe(&error))
     }
 
     /// Brings the logs down and leaves the nodes as they were. Returns what went wrong.
-    async fn leave(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        for healed in join_all(self.nodes.iter().map(|node| undo::heal_node(&*node.remote))).await {
+    async fn leave(&self) -> Left {
+        let mut left = Left::default();
+        let mut present = Vec::new();
+        let healed = join_all(self.nodes.iter().map(|node| undo::heal_node(&*node.remote))).await;
+        for (node, healed) in self.nodes.iter().zip(healed) {
             match healed {
-                Ok(healed) => failures.extend(healed.iter().map(super::describe_healed)),
-                Err(error) => failures.push(error.to_string()),
+                Ok(healed) => {
+                    let healed = healed.iter().map(super::describe_healed);
+                    left.failures.extend(healed);
+                    present.push(node.clone());
+                }
+                Err(error @ RemoteError::Failed { .. }) => {
+                    left.failures.push(error.to_string());
+                    present.push(node.clone());
+                }
+                Err(error) => left.lost.push(format!(
+                    "{} was lost during the run, and what stands on it was not undone; once it is back, \
+                     `gainsay heal` does\n{error}",
+                    node.name
+                )),
             }
         }
-        let logs = join_all(self.nodes.iter().map(|node| self.fetch_logs(node))).await;
+        let failures = &mut left.failures;
+        let logs = join_all(present.iter().map(|node| self.fetch_logs(node))).await;
         for problem in logs.into_iter().flatten() {
             tracing::warn!("{problem}");
         }
         if self.request.spec.leave_db_running {
-            return failures;
+            return left;
         }
-        let torn = on_all("remove the system", &self.nodes, TEARDOWN_LIMIT, |node| {
+        let torn = on_all("remove the system", &present, TEARDOWN_LIMIT, |node| {
             self.db.teardown(node)
         });
-        failures.extend(torn.await.err().map(|error| format!("{error:#}")));
-        failures
+        failures.extend(torn.await.err().map(|error| crate::words::describe(&error)));
+        left
     }
 
     async fn fetch_logs(&self, node: &Node) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures::task::AtomicWaker;
+use tokio::sync::Notify;
 
 /// How far a run has been told to end. Only ever goes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,7 @@ pub struct Stop {
 struct State {
     stage: AtomicU8,
     interpreter: AtomicWaker,
+    others: Notify,
 }
 
 impl Stop {
@@ -69,10 +71,47 @@ impl Stop {
     fn raise(&self, stage: Stage) {
         self.state.stage.fetch_max(stage as u8, Ordering::AcqRel);
         self.state.interpreter.wake();
+        self.state.others.notify_waiters();
+    }
+
+    /// Waits until a stage is reached: for what goes on outside the interpreter, on any runtime.
+    pub async fn reached(&self, stage: Stage) {
+        loop {
+            let mut raised = std::pin::pin!(self.state.others.notified());
+            // First register, then look.
+            raised.as_mut().enable();
+            if self.stage() >= stage {
+                return;
+            }
+            raised.await;
+        }
     }
 
     /// Has the next call from outside wake a task.
     pub(super) fn wakes(&self, waker: &std::task::Waker) {
         self.state.interpreter.register(waker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_stage_hears_of_it_and_of_later_ones() {
+        let stop = Stop::new();
+        let waiting = |stage| {
+            let stop = stop.clone();
+            tokio::spawn(async move { stop.reached(stage).await })
+        };
+        let (first, second) = (waiting(Stage::Stop), waiting(Stage::Abandon));
+        tokio::task::yield_now().await;
+        stop.stop();
+        first.await.expect("it does not panic");
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        stop.abandon();
+        second.await.expect("it does not panic");
+        stop.reached(Stage::Stop).await;
     }
 }

@@ -40,12 +40,13 @@ pub enum Started {
     AlreadyRunning,
 }
 
-/// Finds a daemon's processes from its record: sets `pids` and `state`. Zombies are gone.
+/// Finds a daemon's processes from its record: sets `pids` and `state`. Zombies are gone, but one whose
+/// other threads still end (they wait for the disk, say) has its files and ports open, and is not.
 const LOOK: &str = r#"look() {
   pids= state=absent
   read -r pid start sid <"$record" || return 0
   set -- $(cat /proc/[0-9]*/stat 2>/dev/null | awk -v first="$pid" -v start="$start" -v sid="$sid" '
-    { pid = $1; sub(/^.*\) /, ""); if ($1 == "Z" || $1 == "X") next
+    { pid = $1; sub(/^.*\) /, ""); if (($1 == "Z" && $18 < 2) || $1 == "X") next
       if ($20 + 0 < start + 0 || (pid == first && $20 != start)) next
       parent[pid] = $2; state[pid] = $1
       if (pid == first || $4 == sid) ours[pid] = 1 }

@@ -228,6 +228,13 @@ impl Holder {
         }
     }
 
+    /// Whether it is a process of this machine that certainly lives.
+    pub fn lives(&self) -> bool {
+        self.boot == line("/proc/sys/kernel/random/boot_id")
+            && self.namespace == pid_namespace()
+            && start_time(self.pid) == Some(self.started)
+    }
+
     /// Whether it was a process of this machine that certainly is gone.
     pub fn is_gone(&self) -> bool {
         if self.boot == line("/proc/sys/kernel/random/boot_id") {
@@ -267,12 +274,12 @@ mod tests {
     #[test]
     fn a_living_process_is_not_gone() {
         let here = Holder::of_this_process("r");
-        assert!(!here.is_gone());
+        assert!(here.lives() && !here.is_gone());
         let another_start = Holder {
             started: here.started + 1,
             ..here.clone()
         };
-        assert!(another_start.is_gone());
+        assert!(another_start.is_gone() && !another_start.lives());
         let another_machine = Holder {
             boot: "other".into(),
             machine: "other".into(),

@@ -68,6 +68,15 @@ pub async fn install(remote: &dyn Remote, packages: &[&str]) -> Result<(), Remot
     }
     let stderr = String::from_utf8_lossy(&first.stderr);
     tracing::debug!(node = %remote.node(), %stderr, "packages not found; updating the lists");
+    if stderr.contains("dpkg --configure -a") {
+        // An installation that was killed, ours perhaps, is finished first, as dpkg asks.
+        let finish =
+            format!("{NO_SERVICES}export DEBIAN_FRONTEND=noninteractive; dpkg --configure -a");
+        let finish = Command::new(format!(
+            "{finish} --force-confdef --force-confold </dev/null"
+        ));
+        remote.exec(finish.timeout(APT_TIMEOUT)).await?;
+    }
     let update = Command::new(format!("{APT} apt-get update \"$@\" </dev/null"));
     remote.exec(update.timeout(APT_TIMEOUT)).await?;
     remote.exec(install).await.map(drop)

@@ -143,7 +143,10 @@ pub enum RemoteError {
         limit: Duration,
     },
     /// The session was lost while the command ran; what it did is unknown.
-    #[error("{node}: connection lost during: {command}: {message}")]
+    #[error(
+        "{node}: connection lost during: {command}: {message}\n  hint: the node went down, its sshd was \
+         stopped, or the network broke; is it there? Try: ping, ssh, and its console"
+    )]
     Lost {
         /// The node.
         node: Name,

@@ -119,6 +119,26 @@ async fn remove(node: &Node) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Why etcd ended, as far as its log says. A stack trace says nothing to those who test it.
+async fn ended(node: &Node) -> Result<DbError, DbError> {
+    let log = quote(LOG);
+    let script = format!(
+        "said=$(grep -E '\"level\":\"(error|fatal|panic)\"|^panic:' {log} | tail -n 2 | cut -c -500)\n\
+         [ -n \"$said\" ] && echo \"$said\" || tail -n 5 {log}"
+    );
+    let said = node.remote.run(Command::new(script).idempotent()).await?;
+    let said = said.text();
+    let hint = match said.contains("no space left on device") {
+        true => "a disk of the node is full: df -h /var/lib /var/log".to_owned(),
+        false => format!("see {LOG} on the node"),
+    };
+    Ok(DbError::System {
+        node: node.name.clone(),
+        message: format!("etcd ended; its log says:\n{said}"),
+        hint,
+    })
+}
+
 #[async_trait]
 impl Db for EtcdDb {
     async fn install(&self, node: &Node) -> Result<(), DbError> {
@@ -164,13 +184,7 @@ impl Db for EtcdDb {
                 return Ok(());
             }
             if self.state(node).await? == ProcessState::Absent {
-                let script = format!("tail -n 5 {}", quote(LOG));
-                let log = node.remote.run(Command::new(script).idempotent()).await?;
-                return Err(DbError::System {
-                    node: node.name.clone(),
-                    message: format!("etcd ended; its log ends:\n{}", log.text()),
-                    hint: format!("see {LOG} on the node"),
-                });
+                return Err(ended(node).await?);
             }
             tokio::time::sleep(HEALTH_PAUSE).await;
         }
