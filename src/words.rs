@@ -17,6 +17,8 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use anyhow::Context;
 

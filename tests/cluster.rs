@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::program::{Program, json, said, skip};
 
 /// Whether local nodes can be had; says loudly where not.
-pub fn ready() -> bool {
+pub(crate) fn ready() -> bool {
     let said = Program::new().run(&["doctor"]);
     if said.code != 0 {
         skip(&format!("local nodes cannot be had here:\n{}", said.out));

@@ -38,6 +38,28 @@ fn wrong_arguments_name_the_place_and_the_next_step() {
     wrong(&["test", "etcd"], &["--local", "--nodes"]);
     wrong(&["test", "etcd", "--nodes", "a,b,a"], &["twice"]);
     wrong(&["check", "x.jsonl"], &["--model"]);
+    let etcd = ["test", "etcd", "--nodes", "n1"];
+    for flag in [
+        "--ssh-private-key",
+        "--ssh-config",
+        "--nodes-file",
+        "--password-file",
+    ] {
+        let arguments = [&etcd[..], &[flag, "no-such-file"]].concat();
+        wrong(&arguments, &[flag, "no-such-file", "No such file"]);
+    }
+}
+
+#[test]
+fn a_wrong_environment_names_the_value() {
+    let program = Program::new();
+    let mut command = program.command(&["test", "sim"]);
+    let output = command.env("GAINSAY_TIME_LIMIT", "soon").output().unwrap();
+    let said = crate::program::said(output);
+    assert_eq!(said.code, 254, "{}", said.err);
+    for word in ["soon", "time-limit"] {
+        assert!(said.err.contains(word), "{}", said.err);
+    }
 }
 
 #[test]

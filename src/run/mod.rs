@@ -210,7 +210,7 @@ pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
 fn keep(spec: &TestSpec, folder: &RunFolder, results: &Results) -> Result<()> {
     folder.write_results(results)?;
     let loaded = store::load_history(&folder.history_path())?;
-    Ok(report::write(folder, spec, results, &loaded.history)?)
+    report::write(folder, spec, results, &loaded.history)
 }
 
 /// Checks the history in a run folder, writes `results.json` and `report.html`. Checkers end early when
