@@ -128,7 +128,7 @@ fn starts_and_stops_alternate_and_keep_to_the_plan() {
         assert_eq!(start.time, nanos(activity.start).max(rested));
         let until = start.time + nanos(took + activity.lasts);
         assert_eq!(stop.time, until.min(28_500_000_000));
-        rested = stop.time + nanos(took + SECOND / 2);
+        rested = stop.time + nanos(took + SECOND);
     }
 }
 
@@ -222,7 +222,7 @@ proptest! {
             }
             for pair in planned.windows(2) {
                 let rest = pair[1].start - pair[0].start - pair[0].lasts;
-                prop_assert!(rest + Duration::from_millis(1) >= election / 2, "{pair:?}");
+                prop_assert!(rest + Duration::from_millis(1) >= election, "{pair:?}");
             }
             let total: Duration = planned.iter().map(|activity| activity.lasts).sum();
             in_force += total.as_secs_f64() / limit.as_secs_f64();
