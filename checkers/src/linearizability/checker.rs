@@ -108,14 +108,13 @@ impl Linearizable {
     /// Charges for what is remembered, and forgets when it is too much.
     fn account(&mut self, budget: &dyn Budget) {
         let remembered =
-            |intake: &Intake| -> usize { intake.keys.iter().map(|key| key.search.log.len()).sum() };
-        let bytes =
-            |intake: &Intake| -> usize { intake.keys.iter().map(|key| key.search.bytes()).sum() };
+            |intake: &Intake| -> usize { intake.keys.iter().map(|key| key.log.len()).sum() };
+        let bytes = |intake: &Intake| -> usize { intake.keys.iter().map(|key| key.bytes()).sum() };
         let too_many = remembered(&self.intake) > self.options.remembered;
         let more = bytes(&self.intake).saturating_sub(self.charged);
         if too_many || budget.charge(more).is_err() {
             for key in &mut self.intake.keys {
-                key.search.trim();
+                key.trim();
             }
             let now = bytes(&self.intake);
             budget.release(self.charged.saturating_sub(now));
@@ -225,8 +224,8 @@ impl Linearizable {
 
     /// `false`, if it can be proved independently.
     fn invalid(&self, key: usize, at: u64, budget: &dyn Budget) -> CheckResult {
-        let log: Vec<&LoggedOp> = self.intake.keys[key].search.log.iter().collect();
-        let forgotten = self.intake.keys[key].search.log.forgotten();
+        let log: Vec<&LoggedOp> = self.intake.keys[key].log.iter().collect();
+        let forgotten = self.intake.keys[key].log.forgotten();
         let Some(dead_end) = self.dead_end(key, at, &log, budget) else {
             return self.unproved(key, at, "no part of it small enough to be proved was found");
         };
@@ -263,7 +262,7 @@ impl Linearizable {
         budget: &dyn Budget,
     ) -> Option<DeadEnd> {
         let key = &self.intake.keys[key];
-        let forgotten = key.search.log.forgotten();
+        let forgotten = key.log.forgotten();
         let whole = Whole::new(log.iter().copied(), forgotten, at);
         let initial = self.intake.initial;
         let found = minimise(&whole, initial, budget)?;

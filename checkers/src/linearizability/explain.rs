@@ -8,7 +8,7 @@ use store::EventType;
 use super::evidence::{DeadEnd, OperationView, Source};
 use super::log::{Ending, LoggedOp};
 use super::minimise::Impossible;
-use super::model::{RegisterOp, Transition};
+use super::model::RegisterOp;
 use super::slice::{SliceOp, Whole};
 
 /// How many pending operations are shown.

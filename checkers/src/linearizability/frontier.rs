@@ -21,6 +21,7 @@
 //! are dropped: less is possible than can be, so a frontier that survives is a proof.
 
 use std::collections::BTreeSet;
+use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -30,7 +31,7 @@ use crate::budget::{Budget, Exhausted};
 use super::config::{Antichain, Config, Kinds, Used, intersection, subtract};
 use super::mask::{Mask, WideMask, for_each_slot};
 use super::meter::Meter;
-use super::model::Transition;
+use super::model::Machine;
 
 /// How often a crashed operation may take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub(super) struct Masked<T, M> {
     next: Antichain<M>,
 }
 
-impl<T: Transition, M: Mask> Clone for Masked<T, M> {
+impl<T: Copy, M: Mask> Clone for Masked<T, M> {
     fn clone(&self) -> Self {
         Masked {
             configs: self.configs.clone(),
@@ -122,7 +123,7 @@ struct Pending {
     depth: usize,
 }
 
-impl<T: Transition, M: Mask> Masked<T, M> {
+impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
     fn new(initial: u32, limits: Limits) -> Self {
         let empty = M::empty();
         Masked {
@@ -150,20 +151,20 @@ impl<T: Transition, M: Mask> Masked<T, M> {
     }
 
     /// An operation begins that will return. `false` if there is no slot for it.
-    fn call(&mut self, id: OpId, op: T) -> bool {
+    fn call(&mut self, id: OpId, op: T, machine: &mut impl Machine<Op = T>) -> bool {
         let Some(slot) = self.open.first_absent() else {
             return false;
         };
         self.slots[slot] = Some(Slot { id, op });
         self.open.insert(slot);
-        if op.is_observation() {
+        if machine.is_observation(op) {
             self.kinds.observations.insert(slot);
             for config in &mut self.configs {
-                if op.apply(config.state).is_some() {
+                if machine.apply(config.state, op).is_some() {
                     config.done.insert(slot);
                 }
             }
-        } else if op.is_overwrite() {
+        } else if machine.is_overwrite(op) {
             self.kinds.overwrites.insert(slot);
         } else {
             self.kinds.updates.insert(slot);
@@ -172,8 +173,8 @@ impl<T: Transition, M: Mask> Masked<T, M> {
     }
 
     /// An operation begins that never returns.
-    fn crash(&mut self, op: T) {
-        if op.is_observation() {
+    fn crash(&mut self, op: T, machine: &mut impl Machine<Op = T>) {
+        if machine.is_observation(op) {
             return;
         }
         let fresh = self.classes.len() as u32;
@@ -185,7 +186,12 @@ impl<T: Transition, M: Mask> Masked<T, M> {
     }
 
     /// An operation returns: only configurations in which it has taken effect survive.
-    fn complete(&mut self, id: OpId, budget: &dyn Budget) -> Result<(), Exhausted> {
+    fn complete(
+        &mut self,
+        id: OpId,
+        machine: &mut impl Machine<Op = T>,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
         let slot = self
             .slots
             .iter()
@@ -198,11 +204,11 @@ impl<T: Transition, M: Mask> Masked<T, M> {
             self.close(slot);
             return Ok(());
         }
-        let result = self.take_effect(slot, budget);
+        let result = self.take_effect(slot, machine, budget);
         self.close(slot);
         result?;
         if self.configs.is_empty() {
-            self.last_states = self.reachable_states();
+            self.last_states = self.reachable_states(machine);
         }
         self.seen.clear();
         self.forget_common_uses();
@@ -212,16 +218,16 @@ impl<T: Transition, M: Mask> Masked<T, M> {
 
     /// The states of everything looked at within the last event, and of everything left out because
     /// nothing would have seen it, ascending.
-    fn reachable_states(&self) -> Vec<u32> {
+    fn reachable_states(&self, machine: &mut impl Machine<Op = T>) -> Vec<u32> {
         let mut states = BTreeSet::new();
         for config in self.seen.iter() {
             states.insert(config.state);
             for_each_slot(self.movable(config), |slot| {
                 let op = self.slots[slot].map(|slot| slot.op);
-                states.extend(op.and_then(|op| op.apply(config.state)));
+                states.extend(op.and_then(|op| machine.apply(config.state, op)));
             });
             let crashed = self.classes.iter().filter(|class| class.count > 0);
-            states.extend(crashed.filter_map(|class| class.op.apply(config.state)));
+            states.extend(crashed.filter_map(|class| machine.apply(config.state, class.op)));
         }
         states.into_iter().collect()
     }
@@ -246,7 +252,12 @@ impl<T: Transition, M: Mask> Masked<T, M> {
     }
 
     /// Replaces the configurations by those in which the operation of `slot` has taken effect.
-    fn take_effect(&mut self, slot: usize, budget: &dyn Budget) -> Result<(), Exhausted> {
+    fn take_effect(
+        &mut self,
+        slot: usize,
+        machine: &mut impl Machine<Op = T>,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
         let mut stack = Vec::new();
         self.seen.clear();
         self.next.clear();
@@ -277,7 +288,7 @@ impl<T: Transition, M: Mask> Masked<T, M> {
                     break;
                 }
             }
-            self.expand(pending, slot, &mut stack);
+            self.expand(pending, slot, &mut stack, machine);
         }
         meter.release(budget);
         self.next.drain_into(&mut self.configs);
@@ -285,7 +296,13 @@ impl<T: Transition, M: Mask> Masked<T, M> {
     }
 
     /// Lets every open and every crashed operation that can take effect do so.
-    fn expand(&mut self, pending: Pending, slot: usize, stack: &mut Vec<Pending>) {
+    fn expand(
+        &mut self,
+        pending: Pending,
+        slot: usize,
+        stack: &mut Vec<Pending>,
+        machine: &mut impl Machine<Op = T>,
+    ) {
         let config = self.seen.get(pending.at).clone();
         let mut ready: SmallVec<[u32; 32]> = SmallVec::new();
         for_each_slot(self.movable(&config), |slot| ready.push(slot as u32));
@@ -294,17 +311,17 @@ impl<T: Transition, M: Mask> Masked<T, M> {
             let Some(Slot { op, .. }) = self.slots[open] else {
                 continue;
             };
-            let Some(mut after) = self.step(&config, op) else {
+            let Some(mut after) = self.step(&config, op, machine) else {
                 continue;
             };
-            if open != slot && op.is_overwrite() && !self.is_seen(&config, &after) {
+            if open != slot && machine.is_overwrite(op) && !self.is_seen(&config, &after, machine) {
                 continue;
             }
             after.done.insert(open);
             after.optional.remove(open);
             self.arrive(after, pending.depth, slot, stack);
         }
-        self.expand_crashed(&config, pending.depth, slot, stack);
+        self.expand_crashed(&config, pending.depth, slot, stack, machine);
     }
 
     fn expand_crashed(
@@ -313,6 +330,7 @@ impl<T: Transition, M: Mask> Masked<T, M> {
         depth: usize,
         slot: usize,
         stack: &mut Vec<Pending>,
+        machine: &mut impl Machine<Op = T>,
     ) {
         for class in 0..self.classes.len() {
             let Class { op, count } = self.classes[class];
@@ -321,12 +339,12 @@ impl<T: Transition, M: Mask> Masked<T, M> {
             if self.limits.crashed == Crashed::Once && uses as u32 >= count {
                 continue;
             }
-            let Some(mut after) = self.step(config, op) else {
+            let Some(mut after) = self.step(config, op, machine) else {
                 continue;
             };
             // One that changes nothing now is better kept for later. Hiding others is a change.
             let changes = after.state != config.state || after.optional != config.optional;
-            if !changes || !self.is_seen(config, &after) {
+            if !changes || !self.is_seen(config, &after, machine) {
                 continue;
             }
             if depth >= self.limits.depth {
@@ -345,27 +363,37 @@ impl<T: Transition, M: Mask> Masked<T, M> {
     ///
     /// If not, an overwrite that led there had better stay hidden before the next one, and a
     /// crashed operation had better not have happened.
-    fn is_seen(&self, before: &Config<M>, after: &Config<M>) -> bool {
+    fn is_seen(
+        &self,
+        before: &Config<M>,
+        after: &Config<M>,
+        machine: &mut impl Machine<Op = T>,
+    ) -> bool {
         if before.done != after.done {
             return true;
         }
         let mut seen = false;
         for_each_slot(self.kinds.updates.without(&after.done), |slot| {
             let op = self.slots[slot].map(|slot| slot.op);
-            seen |= op.is_some_and(|op| op.apply(after.state).is_some());
+            seen |= op.is_some_and(|op| machine.apply(after.state, op).is_some());
         });
         let classes = &self.classes;
-        seen || classes
-            .iter()
-            .any(|class| !class.op.is_overwrite() && class.op.apply(after.state).is_some())
+        seen || classes.iter().any(|class| {
+            !machine.is_overwrite(class.op) && machine.apply(after.state, class.op).is_some()
+        })
     }
 
     /// The configuration after an operation takes effect, with everything that follows at once.
-    fn step(&self, config: &Config<M>, op: T) -> Option<Config<M>> {
-        let state = op.apply(config.state)?;
+    fn step(
+        &self,
+        config: &Config<M>,
+        op: T,
+        machine: &mut impl Machine<Op = T>,
+    ) -> Option<Config<M>> {
+        let state = machine.apply(config.state, op)?;
         let mut after = config.clone();
         after.state = state;
-        if op.is_overwrite() {
+        if machine.is_overwrite(op) {
             let words = after.optional.words_mut().iter_mut();
             for (word, more) in words.zip(self.kinds.overwrites.without(&config.done)) {
                 *word |= more;
@@ -374,7 +402,7 @@ impl<T: Transition, M: Mask> Masked<T, M> {
         let done = &mut after.done;
         for_each_slot(self.kinds.observations.without(&config.done), |slot| {
             if let Some(Slot { op, .. }) = self.slots[slot]
-                && op.apply(state).is_some()
+                && machine.apply(state, op).is_some()
             {
                 done.insert(slot);
             }
@@ -481,7 +509,7 @@ impl<T: Transition, M: Mask> Masked<T, M> {
 
 /// A frontier over one word while at most 64 operations are open, over more from then on.
 #[derive(Clone)]
-pub(super) enum Frontier<T: Transition> {
+pub(super) enum Frontier<T: Copy> {
     Narrow(Masked<T, u64>),
     Wide(Masked<T, WideMask>),
 }
@@ -496,33 +524,38 @@ macro_rules! each {
     };
 }
 
-impl<T: Transition> Frontier<T> {
+impl<T: Copy + Eq + Hash> Frontier<T> {
     /// The object in its first state, and nothing open.
     pub(super) fn new(initial: u32, limits: Limits) -> Frontier<T> {
         Frontier::Narrow(Masked::new(initial, limits))
     }
 
     /// An operation begins that will return.
-    pub(super) fn call(&mut self, id: OpId, op: T) {
-        if each!(self, masked => masked.call(id, op)) {
+    pub(super) fn call(&mut self, id: OpId, op: T, machine: &mut impl Machine<Op = T>) {
+        if each!(self, masked => masked.call(id, op, machine)) {
             return;
         }
         let mut wide = each!(&mut *self, masked => masked.widened());
-        let called = wide.call(id, op);
+        let called = wide.call(id, op, machine);
         debug_assert!(called, "a widened frontier has free slots");
         *self = Frontier::Wide(wide);
     }
 
     /// An operation begins that never returns, but may take effect at any time.
-    pub(super) fn crash(&mut self, op: T) {
-        each!(self, masked => masked.crash(op));
+    pub(super) fn crash(&mut self, op: T, machine: &mut impl Machine<Op = T>) {
+        each!(self, masked => masked.crash(op, machine));
     }
 
     /// An operation returns: only configurations in which it has taken effect survive.
     ///
     /// After an error the frontier means nothing any more.
-    pub(super) fn complete(&mut self, id: OpId, budget: &dyn Budget) -> Result<(), Exhausted> {
-        each!(self, masked => masked.complete(id, budget))
+    pub(super) fn complete(
+        &mut self,
+        id: OpId,
+        machine: &mut impl Machine<Op = T>,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        each!(self, masked => masked.complete(id, machine, budget))
     }
 
     /// Changes what is kept from now on.
@@ -548,6 +581,11 @@ impl<T: Transition> Frontier<T> {
     /// How many operations are open that will return.
     pub(super) fn open(&self) -> usize {
         each!(self, masked => masked.open.len() as usize)
+    }
+
+    /// Adds the states that what follows may still begin from.
+    pub(super) fn live_states(&self, into: &mut Vec<u32>) {
+        each!(self, masked => into.extend(masked.configs.iter().map(|config| config.state)));
     }
 
     /// The states that could be reached when the last configuration died, ascending.

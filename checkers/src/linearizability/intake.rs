@@ -10,8 +10,8 @@ use thiserror::Error;
 use crate::budget::{Budget, Exhausted};
 
 use super::frontier::OpId;
-use super::log::{Ending, LoggedOp};
-use super::model::RegisterOp;
+use super::log::{Ending, Log, LoggedOp};
+use super::model::{Register, RegisterOp};
 use super::options::{FailedCas, NullRead, Options};
 use super::search::Search;
 
@@ -96,7 +96,8 @@ enum Item {
 /// A key, with what waits for results before it can be searched.
 pub(super) struct Key {
     pub(super) key: Option<Value>,
-    pub(super) search: Search,
+    pub(super) search: Search<Register>,
+    pub(super) log: Log,
     waiting: VecDeque<Item>,
     flights: Vec<Flight>,
     free: Vec<u32>,
@@ -106,11 +107,26 @@ impl Key {
     fn new(key: Option<Value>, initial: u32) -> Key {
         Key {
             key,
-            search: Search::new(initial),
+            search: Search::new(Register, initial),
+            log: Log::default(),
             waiting: VecDeque::new(),
             flights: Vec::new(),
             free: Vec::new(),
         }
+    }
+
+    /// About how many bytes are kept that grow with the history.
+    pub(super) fn bytes(&self) -> usize {
+        self.search.bytes() + self.log.len() * size_of::<LoggedOp>()
+    }
+
+    /// Forgets the older half of the operations, and with it the chance to search again where that
+    /// would have to begin there.
+    pub(super) fn trim(&mut self) {
+        if self.search.steps() > self.log.len() {
+            self.search.forget();
+        }
+        self.log.trim();
     }
 
     fn depart(&mut self, flight: Flight) -> u32 {
@@ -141,9 +157,11 @@ impl Key {
                         FlightResult::Open => return Ok(()),
                         FlightResult::Nothing => self.free.push(at),
                         FlightResult::Known(op, ending, complete) => {
-                            self.flights[at as usize].id = self
-                                .search
-                                .call(flight.logged(op, ending, complete), budget)?;
+                            let logged = flight.logged(op, ending, complete);
+                            let id = self.log.push(logged);
+                            self.flights[at as usize].id = id;
+                            let returns = logged.returned().is_some();
+                            self.search.call(id, op, returns, flight.invoke, budget)?;
                             if ending == Ending::Info {
                                 self.free.push(at);
                             }

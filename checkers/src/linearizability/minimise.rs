@@ -3,6 +3,7 @@
 use crate::budget::{Budget, Exhausted};
 
 use super::frontier::{Crashed, Frontier, Limits};
+use super::model::Register;
 use super::slice::{Members, SliceOp, Whole};
 
 /// A sub-history that cannot be ordered.
@@ -173,9 +174,9 @@ fn run(
         let op = &ops[at];
         let id = at as u32;
         match (returns, op.returned) {
-            (true, _) => frontier.complete(id, budget)?,
-            (false, Some(_)) => frontier.call(id, op.op),
-            (false, None) => frontier.crash(op.op),
+            (true, _) => frontier.complete(id, &mut Register, budget)?,
+            (false, Some(_)) => frontier.call(id, op.op, &mut Register),
+            (false, None) => frontier.crash(op.op, &mut Register),
         }
         if frontier.lossy() {
             return Ok(Tried::TooHard);

@@ -2,19 +2,35 @@
 
 use std::hash::Hash;
 
-/// An operation of a sequential object whose states are numbers, with its result known.
+/// A sequential object: what its operations, their results known, do to its states.
+///
+/// States are numbers. A machine whose states are not numbers by nature keeps a table of them, and
+/// is therefore handed in wherever states are changed, so that frontiers stay cheap to clone.
 ///
 /// The two questions are what makes the search fast: an operation that only observes never
 /// branches, and one that overwrites everything hides whatever was placed just before it.
-pub(super) trait Transition: Copy + Eq + Hash {
+pub(super) trait Machine {
+    /// An operation with its result.
+    type Op: Copy + Eq + Hash;
+
     /// The state after the operation, or `None` if it cannot happen with this result in `state`.
-    fn apply(self, state: u32) -> Option<u32>;
+    fn apply(&mut self, state: u32, op: Self::Op) -> Option<u32>;
 
     /// Whether it never changes the state.
-    fn is_observation(self) -> bool;
+    fn is_observation(&self, op: Self::Op) -> bool;
 
     /// Whether it is possible in every state and always leaves the same state.
-    fn is_overwrite(self) -> bool;
+    fn is_overwrite(&self, op: Self::Op) -> bool;
+
+    /// Whether the table of states has grown so much that [`retain`](Machine::retain) is worth
+    /// its while.
+    fn is_crowded(&self) -> bool {
+        false
+    }
+
+    /// All other states than these will never be asked for again. Their numbers may be given to
+    /// new states; those of `live` must keep their meaning.
+    fn retain(&mut self, _live: &[u32]) {}
 }
 
 /// An operation of a register with compare-and-set, its values interned.
@@ -40,6 +56,30 @@ impl RegisterOp {
         }
     }
 
+    /// What the register holds after the operation, or `None` if it cannot happen with this result
+    /// while the register holds `state`.
+    #[inline]
+    pub(super) fn apply(self, state: u32) -> Option<u32> {
+        match self {
+            RegisterOp::Read(value) => (state == value).then_some(state),
+            RegisterOp::Differs(value) => (state != value).then_some(state),
+            RegisterOp::Write(value) => Some(value),
+            RegisterOp::Cas(from, to) => (state == from).then_some(to),
+        }
+    }
+
+    /// Whether it never changes the register.
+    #[inline]
+    pub(super) fn is_observation(self) -> bool {
+        matches!(self, RegisterOp::Read(_) | RegisterOp::Differs(_))
+    }
+
+    /// Whether it is possible whatever the register holds.
+    #[inline]
+    pub(super) fn is_overwrite(self) -> bool {
+        matches!(self, RegisterOp::Write(_))
+    }
+
     /// What the register holds after the operation, if the operation changes that.
     pub(super) fn writes(self) -> Option<u32> {
         match self {
@@ -49,24 +89,25 @@ impl RegisterOp {
     }
 }
 
-impl Transition for RegisterOp {
+/// A register with compare-and-set. Its states are the values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Register;
+
+impl Machine for Register {
+    type Op = RegisterOp;
+
     #[inline]
-    fn apply(self, state: u32) -> Option<u32> {
-        match self {
-            RegisterOp::Read(value) => (state == value).then_some(state),
-            RegisterOp::Differs(value) => (state != value).then_some(state),
-            RegisterOp::Write(value) => Some(value),
-            RegisterOp::Cas(from, to) => (state == from).then_some(to),
-        }
+    fn apply(&mut self, state: u32, op: RegisterOp) -> Option<u32> {
+        op.apply(state)
     }
 
     #[inline]
-    fn is_observation(self) -> bool {
-        matches!(self, RegisterOp::Read(_) | RegisterOp::Differs(_))
+    fn is_observation(&self, op: RegisterOp) -> bool {
+        op.is_observation()
     }
 
     #[inline]
-    fn is_overwrite(self) -> bool {
-        matches!(self, RegisterOp::Write(_))
+    fn is_overwrite(&self, op: RegisterOp) -> bool {
+        op.is_overwrite()
     }
 }

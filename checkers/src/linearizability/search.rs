@@ -11,8 +11,7 @@
 use crate::budget::{Budget, Exhausted};
 
 use super::frontier::{Crashed, Frontier, Limits, OpId};
-use super::log::{Log, LoggedOp};
-use super::model::RegisterOp;
+use super::model::Machine;
 
 /// How wide the bounds are.
 #[derive(Clone, Copy, Debug)]
@@ -81,30 +80,31 @@ pub(super) enum Answer {
 
 /// One thing that happens to a frontier.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum Step<T> {
     /// An operation begins that will return.
-    Call(OpId, RegisterOp),
+    Call(OpId, T),
     /// An operation begins that never returns.
-    Crash(RegisterOp),
+    Crash(T),
     /// An operation returns.
     Return(OpId),
 }
 
 /// A frontier from which nothing has been dropped, and the steps that came after it, each with its
 /// event.
-struct Checkpoint {
-    frontier: Frontier<RegisterOp>,
-    steps: Vec<(Step, u64)>,
+struct Checkpoint<T: Copy> {
+    frontier: Frontier<T>,
+    steps: Vec<(Step<T>, u64)>,
 }
 
 /// The search for an order of one key's operations.
-pub(super) struct Search {
-    pub(super) log: Log,
+pub(super) struct Search<A: Machine> {
+    /// The sequential object, with the states that it has met.
+    pub(super) machine: A,
     plan: Plan,
     /// Where searching again begins; `None` once what it needs has been forgotten.
-    checkpoint: Option<Checkpoint>,
-    lower: Option<Frontier<RegisterOp>>,
-    upper: Option<Frontier<RegisterOp>>,
+    checkpoint: Option<Checkpoint<A::Op>>,
+    lower: Option<Frontier<A::Op>>,
+    upper: Option<Frontier<A::Op>>,
     /// Which of the plan's beams the lower bound is; `None` while it is calm.
     beam: Option<usize>,
     invalid_at: Option<u64>,
@@ -130,15 +130,15 @@ pub(super) struct Hardness {
     pub(super) proved: Option<u64>,
 }
 
-impl Search {
-    pub(super) fn new(initial: u32) -> Search {
-        Search::with_plan(initial, PLAN)
+impl<A: Machine> Search<A> {
+    pub(super) fn new(machine: A, initial: u32) -> Self {
+        Search::with_plan(machine, initial, PLAN)
     }
 
-    fn with_plan(initial: u32, plan: Plan) -> Search {
+    fn with_plan(machine: A, initial: u32, plan: Plan) -> Self {
         let frontier = Frontier::new(initial, plan.calm);
         Search {
-            log: Log::default(),
+            machine,
             plan,
             checkpoint: Some(Checkpoint {
                 frontier: frontier.clone(),
@@ -177,48 +177,72 @@ impl Search {
     }
 
     /// How many steps are kept for searching again.
-    fn steps(&self) -> usize {
+    pub(super) fn steps(&self) -> usize {
         self.checkpoint.as_ref().map_or(0, |it| it.steps.len())
     }
 
     /// About how many bytes are kept that grow with the history.
     pub(super) fn bytes(&self) -> usize {
-        self.steps() * size_of::<(Step, u64)>() + self.log.len() * size_of::<LoggedOp>()
+        self.steps() * size_of::<(Step<A::Op>, u64)>()
     }
 
-    /// Forgets the older half of the operations, and with it the chance to search again where that
-    /// would have to begin there.
-    pub(super) fn trim(&mut self) {
-        if self.steps() > self.log.len() {
-            self.checkpoint = None;
-        }
-        self.log.trim();
+    /// Gives up the chance to search again.
+    pub(super) fn forget(&mut self) {
+        self.checkpoint = None;
     }
 
-    /// An operation begins; its result is known already.
-    pub(super) fn call(&mut self, op: LoggedOp, budget: &dyn Budget) -> Result<u32, Exhausted> {
-        let id = self.log.push(op);
-        let step = if op.returned().is_some() {
-            Step::Call(id, op.op)
+    /// An operation begins, with the event `index`; its result is known already. `id` will name it
+    /// when it returns, which one that crashed never does.
+    pub(super) fn call(
+        &mut self,
+        id: OpId,
+        op: A::Op,
+        returns: bool,
+        index: u64,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        let step = if returns {
+            Step::Call(id, op)
         } else {
             self.crashed += 1;
-            Step::Crash(op.op)
+            Step::Crash(op)
         };
-        self.advance(step, op.invoke, budget)?;
-        Ok(id)
+        self.advance(step, index, budget)
     }
 
     /// An operation returns, with the event `index`.
     pub(super) fn complete(
         &mut self,
-        id: u32,
+        id: OpId,
         index: u64,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
-        self.advance(Step::Return(id), index, budget)
+        self.advance(Step::Return(id), index, budget)?;
+        if self.machine.is_crowded() {
+            let live = self.live_states();
+            self.machine.retain(&live);
+        }
+        Ok(())
     }
 
-    fn advance(&mut self, step: Step, index: u64, budget: &dyn Budget) -> Result<(), Exhausted> {
+    /// The states that anything may still begin from, ascending.
+    fn live_states(&self) -> Vec<u32> {
+        let mut live = self.last_states.clone();
+        let checkpoint = self.checkpoint.iter().map(|it| &it.frontier);
+        for frontier in self.lower.iter().chain(&self.upper).chain(checkpoint) {
+            frontier.live_states(&mut live);
+        }
+        live.sort_unstable();
+        live.dedup();
+        live
+    }
+
+    fn advance(
+        &mut self,
+        step: Step<A::Op>,
+        index: u64,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
         if self.is_invalid() {
             return Ok(());
         }
@@ -259,14 +283,14 @@ impl Search {
 
     fn advance_upper(
         &mut self,
-        step: Step,
+        step: Step<A::Op>,
         index: u64,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         let Some(upper) = &mut self.upper else {
             return Ok(());
         };
-        apply(upper, step, budget)?;
+        apply(upper, step, &mut self.machine, budget)?;
         if upper.lossy() {
             self.upper = None;
         } else if upper.is_dead() {
@@ -278,14 +302,14 @@ impl Search {
 
     fn advance_lower(
         &mut self,
-        step: Step,
+        step: Step<A::Op>,
         index: u64,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         let Some(lower) = &mut self.lower else {
             return Ok(());
         };
-        apply(lower, step, budget)?;
+        apply(lower, step, &mut self.machine, budget)?;
         self.widest = self.widest.max(lower.width());
         self.most_open = self.most_open.max(lower.open());
         if lower.is_dead() {
@@ -346,7 +370,11 @@ impl Search {
     }
 
     /// Sends a frontier over all steps since the checkpoint, if there still is one.
-    fn replay(&mut self, limits: Limits, budget: &dyn Budget) -> Result<Option<Replay>, Exhausted> {
+    fn replay(
+        &mut self,
+        limits: Limits,
+        budget: &dyn Budget,
+    ) -> Result<Option<Replay<A::Op>>, Exhausted> {
         let Some(checkpoint) = &self.checkpoint else {
             return Ok(None);
         };
@@ -359,7 +387,7 @@ impl Search {
             if at.is_multiple_of(64) {
                 budget.check()?;
             }
-            apply(&mut replay.frontier, *step, budget)?;
+            apply(&mut replay.frontier, *step, &mut self.machine, budget)?;
             if replay.frontier.is_dead() {
                 replay.died_at = Some(*index);
                 break;
@@ -372,7 +400,7 @@ impl Search {
     }
 
     /// Takes over where a frontier that dropped nothing died, if it did.
-    fn note(&mut self, replay: &Replay) {
+    fn note(&mut self, replay: &Replay<A::Op>) {
         self.invalid_at = replay.died_at;
         self.last_states = replay.frontier.last_states().to_vec();
     }
@@ -399,21 +427,22 @@ impl Search {
 }
 
 /// What became of a frontier that was sent over old steps.
-struct Replay {
-    frontier: Frontier<RegisterOp>,
+struct Replay<T: Copy> {
+    frontier: Frontier<T>,
     died_at: Option<u64>,
 }
 
 /// Lets a step happen to a frontier.
-fn apply(
-    frontier: &mut Frontier<RegisterOp>,
-    step: Step,
+fn apply<A: Machine>(
+    frontier: &mut Frontier<A::Op>,
+    step: Step<A::Op>,
+    machine: &mut A,
     budget: &dyn Budget,
 ) -> Result<(), Exhausted> {
     match step {
-        Step::Call(id, op) => frontier.call(id, op),
-        Step::Crash(op) => frontier.crash(op),
-        Step::Return(id) => frontier.complete(id, budget)?,
+        Step::Call(id, op) => frontier.call(id, op, machine),
+        Step::Crash(op) => frontier.crash(op, machine),
+        Step::Return(id) => frontier.complete(id, machine, budget)?,
     }
     Ok(())
 }
@@ -424,7 +453,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::log::Ending;
+    use super::super::model::{Register, RegisterOp};
     use super::*;
     use crate::budget::Unlimited;
 
@@ -447,16 +476,27 @@ mod tests {
         checkpoint_steps: 4,
     };
 
+    /// An operation of a test's history.
+    #[derive(Clone, Copy, Debug)]
+    struct Event {
+        id: OpId,
+        op: RegisterOp,
+        /// Whether it will return.
+        returns: bool,
+        /// Whether this is its return.
+        is_return: bool,
+    }
+
     /// No bounds at all: one frontier from the beginning to the end.
-    fn exact(history: &[(LoggedOp, bool)]) -> Answer {
+    fn exact(history: &[Event]) -> Answer {
         let mut frontier = Frontier::new(0, Limits::EXACT);
-        for (at, (op, returns)) in history.iter().enumerate() {
-            let id = op.invoke as u32;
-            match (*returns, op.returned()) {
-                (true, _) => frontier.complete(id, &Unlimited).unwrap(),
-                (false, Some(_)) => frontier.call(id, op.op),
-                (false, None) => frontier.crash(op.op),
-            }
+        for (at, event) in history.iter().enumerate() {
+            let step = match (event.is_return, event.returns) {
+                (true, _) => Step::Return(event.id),
+                (false, true) => Step::Call(event.id, event.op),
+                (false, false) => Step::Crash(event.op),
+            };
+            apply(&mut frontier, step, &mut Register, &Unlimited).unwrap();
             if frontier.is_dead() {
                 return Answer::Invalid { at: at as u64 };
             }
@@ -464,46 +504,44 @@ mod tests {
         Answer::Valid
     }
 
-    fn bounded(history: &[(LoggedOp, bool)], plan: Plan) -> Answer {
-        let mut search = Search::with_plan(0, plan);
-        let mut ids = std::collections::BTreeMap::new();
-        for (at, (op, returns)) in history.iter().enumerate() {
-            if *returns {
-                search
-                    .complete(ids[&op.invoke], at as u64, &Unlimited)
-                    .unwrap();
-            } else {
-                ids.insert(op.invoke, search.call(*op, &Unlimited).unwrap());
-            }
+    fn bounded(history: &[Event], plan: Plan) -> Answer {
+        let mut search = Search::with_plan(Register, 0, plan);
+        for (at, event) in history.iter().enumerate() {
+            let Event { id, op, .. } = *event;
+            let result = match event.is_return {
+                true => search.complete(id, at as u64, &Unlimited),
+                false => search.call(id, op, event.returns, at as u64, &Unlimited),
+            };
+            result.unwrap();
         }
         search.answer(&Unlimited)
     }
 
     /// Calls and returns in order. Each choice ends the open operation of its number, or begins one.
-    fn history(choices: Vec<(u8, RegisterOp, bool)>) -> Vec<(LoggedOp, bool)> {
-        let mut open: [Option<LoggedOp>; 5] = [None; 5];
+    fn history(choices: Vec<(u8, RegisterOp, bool)>) -> Vec<Event> {
+        let mut open: [Option<Event>; 5] = [None; 5];
         let mut history = Vec::new();
         for (process, op, crashes) in choices {
             let process = usize::from(process);
-            if let Some(op) = open[process].take() {
-                history.push((op, true));
+            if let Some(call) = open[process].take() {
+                history.push(call);
                 continue;
             }
-            let op = LoggedOp {
+            let call = Event {
+                id: history.len() as OpId,
                 op,
-                cas: None,
-                process: process as u64,
-                ending: if crashes { Ending::Info } else { Ending::Ok },
-                invoke: history.len() as u64,
-                invoke_time: 0,
-                complete: Some((u64::MAX, 0)),
+                returns: !crashes,
+                is_return: false,
             };
-            history.push((op, false));
+            history.push(call);
             if !crashes {
-                open[process] = Some(op);
+                open[process] = Some(Event {
+                    is_return: true,
+                    ..call
+                });
             }
         }
-        history.extend(open.into_iter().flatten().map(|op| (op, true)));
+        history.extend(open.into_iter().flatten());
         history
     }
 

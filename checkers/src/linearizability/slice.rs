@@ -15,7 +15,7 @@
 use rustc_hash::FxHashMap;
 
 use super::log::LoggedOp;
-use super::model::{RegisterOp, Transition};
+use super::model::RegisterOp;
 
 /// An operation of a history that ends with a certain event.
 #[derive(Clone, Copy, Debug)]
