@@ -20,17 +20,13 @@
 //! is possible than can be, so an empty frontier is a proof. With a limited width configurations
 //! are dropped: less is possible than can be, so a frontier that survives is a proof.
 
-use std::collections::BTreeSet;
 use std::hash::Hash;
-
-use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
 use crate::budget::{Budget, Exhausted};
 
-use super::config::{Antichain, Config, Kinds, Used, intersection, subtract};
-use super::mask::{Mask, WideMask, for_each_slot};
-use super::meter::Meter;
+use super::board::Board;
+use super::config::{Antichain, Config, Used, intersection, subtract};
+use super::mask::{Mask, WideMask};
 use super::model::Machine;
 
 /// How often a crashed operation may take effect.
@@ -68,45 +64,23 @@ impl Limits {
 /// An operation as the caller numbers it.
 pub(super) type OpId = u32;
 
-#[derive(Clone, Copy)]
-struct Slot<T> {
-    id: OpId,
-    op: T,
-}
-
-#[derive(Clone, Copy)]
-struct Class<T> {
-    op: T,
-    /// How many crashed operations of the class there are that not every configuration has used.
-    count: u32,
-}
-
 /// A frontier over masks of one kind.
 pub(super) struct Masked<T, M> {
-    configs: Vec<Config<M>>,
-    /// By slot; what closed slots hold means nothing.
-    slots: Vec<Option<Slot<T>>>,
-    open: M,
-    kinds: Kinds<M>,
-    classes: Vec<Class<T>>,
-    class_of: FxHashMap<T, u32>,
-    limits: Limits,
-    lossy: bool,
+    pub(super) configs: Vec<Config<M>>,
+    pub(super) board: Board<T, M>,
+    pub(super) limits: Limits,
+    pub(super) lossy: bool,
     /// The states that could be reached when the frontier became empty.
     last_states: Vec<u32>,
-    seen: Antichain<M>,
-    next: Antichain<M>,
+    pub(super) seen: Antichain<M>,
+    pub(super) next: Antichain<M>,
 }
 
-impl<T: Copy, M: Mask> Clone for Masked<T, M> {
+impl<T: Copy + Eq + Hash, M: Mask> Clone for Masked<T, M> {
     fn clone(&self) -> Self {
         Masked {
             configs: self.configs.clone(),
-            slots: self.slots.clone(),
-            open: self.open.clone(),
-            kinds: self.kinds.clone(),
-            classes: self.classes.clone(),
-            class_of: self.class_of.clone(),
+            board: self.board.clone(),
             limits: self.limits,
             lossy: self.lossy,
             last_states: self.last_states.clone(),
@@ -116,32 +90,16 @@ impl<T: Copy, M: Mask> Clone for Masked<T, M> {
     }
 }
 
-/// A configuration that waits to be expanded within an event.
-struct Pending {
-    at: u32,
-    /// Crashed operations that took effect within this event.
-    depth: usize,
-}
-
 impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
     fn new(initial: u32, limits: Limits) -> Self {
-        let empty = M::empty();
         Masked {
             configs: vec![Config {
                 state: initial,
-                done: empty.clone(),
-                optional: empty.clone(),
+                done: M::empty(),
+                optional: M::empty(),
                 used: Used::new(),
             }],
-            slots: vec![None; 64],
-            open: empty.clone(),
-            kinds: Kinds {
-                observations: empty.clone(),
-                overwrites: empty.clone(),
-                updates: empty,
-            },
-            classes: Vec::new(),
-            class_of: FxHashMap::default(),
+            board: Board::new(),
             limits,
             lossy: false,
             last_states: Vec::new(),
@@ -151,38 +109,18 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
     }
 
     /// An operation begins that will return. `false` if there is no slot for it.
-    fn call(&mut self, id: OpId, op: T, machine: &mut impl Machine<Op = T>) -> bool {
-        let Some(slot) = self.open.first_absent() else {
+    fn call(&mut self, id: OpId, op: T, deadline: u64, machine: &mut impl Machine<Op = T>) -> bool {
+        let Some(slot) = self.board.call(id, op, deadline, machine) else {
             return false;
         };
-        self.slots[slot] = Some(Slot { id, op });
-        self.open.insert(slot);
-        if machine.is_observation(op) {
-            self.kinds.observations.insert(slot);
+        if self.board.kinds.observations.contains(slot) {
             for config in &mut self.configs {
                 if machine.apply(config.state, op).is_some() {
                     config.done.insert(slot);
                 }
             }
-        } else if machine.is_overwrite(op) {
-            self.kinds.overwrites.insert(slot);
-        } else {
-            self.kinds.updates.insert(slot);
         }
         true
-    }
-
-    /// An operation begins that never returns.
-    fn crash(&mut self, op: T, machine: &mut impl Machine<Op = T>) {
-        if machine.is_observation(op) {
-            return;
-        }
-        let fresh = self.classes.len() as u32;
-        let class = *self.class_of.entry(op).or_insert(fresh);
-        if class == fresh {
-            self.classes.push(Class { op, count: 0 });
-        }
-        self.classes[class as usize].count += 1;
     }
 
     /// An operation returns: only configurations in which it has taken effect survive.
@@ -192,20 +130,16 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         machine: &mut impl Machine<Op = T>,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
-        let slot = self
-            .slots
-            .iter()
-            .position(|slot| slot.is_some_and(|slot| slot.id == id))
-            .expect("an operation that returns is open");
+        let slot = self.board.slot_of(id);
         if self.configs.iter().all(|config| config.done.contains(slot)) {
             for config in &mut self.configs {
                 config.done.remove(slot);
             }
-            self.close(slot);
+            self.board.close(slot);
             return Ok(());
         }
         let result = self.take_effect(slot, machine, budget);
-        self.close(slot);
+        self.board.close(slot);
         result?;
         if self.configs.is_empty() {
             self.last_states = self.reachable_states(machine);
@@ -214,222 +148,6 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         self.forget_common_uses();
         self.narrow();
         Ok(())
-    }
-
-    /// The states of everything looked at within the last event, and of everything left out because
-    /// nothing would have seen it, ascending.
-    fn reachable_states(&self, machine: &mut impl Machine<Op = T>) -> Vec<u32> {
-        let mut states = BTreeSet::new();
-        for config in self.seen.iter() {
-            states.insert(config.state);
-            for_each_slot(self.movable(config), |slot| {
-                let op = self.slots[slot].map(|slot| slot.op);
-                states.extend(op.and_then(|op| machine.apply(config.state, op)));
-            });
-            let crashed = self.classes.iter().filter(|class| class.count > 0);
-            states.extend(crashed.filter_map(|class| machine.apply(config.state, class.op)));
-        }
-        states.into_iter().collect()
-    }
-
-    /// The words of the slots of operations that change something and have not taken effect.
-    fn movable<'a>(&'a self, config: &'a Config<M>) -> impl Iterator<Item = u64> + 'a {
-        self.kinds
-            .overwrites
-            .words()
-            .iter()
-            .zip(self.kinds.updates.words())
-            .zip(config.done.words())
-            .map(|((overwrites, updates), done)| (overwrites | updates) & !done)
-    }
-
-    fn close(&mut self, slot: usize) {
-        self.slots[slot] = None;
-        self.open.remove(slot);
-        self.kinds.observations.remove(slot);
-        self.kinds.overwrites.remove(slot);
-        self.kinds.updates.remove(slot);
-    }
-
-    /// Replaces the configurations by those in which the operation of `slot` has taken effect.
-    fn take_effect(
-        &mut self,
-        slot: usize,
-        machine: &mut impl Machine<Op = T>,
-        budget: &dyn Budget,
-    ) -> Result<(), Exhausted> {
-        let mut stack = Vec::new();
-        self.seen.clear();
-        self.next.clear();
-        for config in std::mem::take(&mut self.configs) {
-            if config.done.contains(slot) {
-                self.emit(config, slot);
-                continue;
-            }
-            if config.optional.contains(slot) {
-                // Hidden. It may still take effect openly instead, but not later than now.
-                self.emit(config.clone(), slot);
-            }
-            self.visit(config, 0, &mut stack);
-        }
-        let mut meter = Meter::default();
-        let mut steps = 0usize;
-        let mut result = Ok(());
-        while let Some(pending) = stack.pop() {
-            steps += 1;
-            if steps > self.limits.closure {
-                self.lossy = true;
-                break;
-            }
-            if steps.is_multiple_of(128) {
-                let held = self.seen.len() + self.next.len();
-                result = meter.hold::<Config<M>>(held, budget);
-                if result.is_err() {
-                    break;
-                }
-            }
-            self.expand(pending, slot, &mut stack, machine);
-        }
-        meter.release(budget);
-        self.next.drain_into(&mut self.configs);
-        result
-    }
-
-    /// Lets every open and every crashed operation that can take effect do so.
-    fn expand(
-        &mut self,
-        pending: Pending,
-        slot: usize,
-        stack: &mut Vec<Pending>,
-        machine: &mut impl Machine<Op = T>,
-    ) {
-        let config = self.seen.get(pending.at).clone();
-        let mut ready: SmallVec<[u32; 32]> = SmallVec::new();
-        for_each_slot(self.movable(&config), |slot| ready.push(slot as u32));
-        for open in ready {
-            let open = open as usize;
-            let Some(Slot { op, .. }) = self.slots[open] else {
-                continue;
-            };
-            let Some(mut after) = self.step(&config, op, machine) else {
-                continue;
-            };
-            if open != slot && machine.is_overwrite(op) && !self.is_seen(&config, &after, machine) {
-                continue;
-            }
-            after.done.insert(open);
-            after.optional.remove(open);
-            self.arrive(after, pending.depth, slot, stack);
-        }
-        self.expand_crashed(&config, pending.depth, slot, stack, machine);
-    }
-
-    fn expand_crashed(
-        &mut self,
-        config: &Config<M>,
-        depth: usize,
-        slot: usize,
-        stack: &mut Vec<Pending>,
-        machine: &mut impl Machine<Op = T>,
-    ) {
-        for class in 0..self.classes.len() {
-            let Class { op, count } = self.classes[class];
-            let class = class as u32;
-            let uses = config.used.iter().filter(|used| **used == class).count();
-            if self.limits.crashed == Crashed::Once && uses as u32 >= count {
-                continue;
-            }
-            let Some(mut after) = self.step(config, op, machine) else {
-                continue;
-            };
-            // One that changes nothing now is better kept for later. Hiding others is a change.
-            let changes = after.state != config.state || after.optional != config.optional;
-            if !changes || !self.is_seen(config, &after, machine) {
-                continue;
-            }
-            if depth >= self.limits.depth {
-                self.lossy = true;
-                return;
-            }
-            if self.limits.crashed == Crashed::Once {
-                let at = after.used.partition_point(|used| *used <= class);
-                after.used.insert(at, class);
-            }
-            self.arrive(after, depth + 1, slot, stack);
-        }
-    }
-
-    /// Whether anything can take effect that needs the state just reached.
-    ///
-    /// If not, an overwrite that led there had better stay hidden before the next one, and a
-    /// crashed operation had better not have happened.
-    fn is_seen(
-        &self,
-        before: &Config<M>,
-        after: &Config<M>,
-        machine: &mut impl Machine<Op = T>,
-    ) -> bool {
-        if before.done != after.done {
-            return true;
-        }
-        let mut seen = false;
-        for_each_slot(self.kinds.updates.without(&after.done), |slot| {
-            let op = self.slots[slot].map(|slot| slot.op);
-            seen |= op.is_some_and(|op| machine.apply(after.state, op).is_some());
-        });
-        let classes = &self.classes;
-        seen || classes.iter().any(|class| {
-            !machine.is_overwrite(class.op) && machine.apply(after.state, class.op).is_some()
-        })
-    }
-
-    /// The configuration after an operation takes effect, with everything that follows at once.
-    fn step(
-        &self,
-        config: &Config<M>,
-        op: T,
-        machine: &mut impl Machine<Op = T>,
-    ) -> Option<Config<M>> {
-        let state = machine.apply(config.state, op)?;
-        let mut after = config.clone();
-        after.state = state;
-        if machine.is_overwrite(op) {
-            let words = after.optional.words_mut().iter_mut();
-            for (word, more) in words.zip(self.kinds.overwrites.without(&config.done)) {
-                *word |= more;
-            }
-        }
-        let done = &mut after.done;
-        for_each_slot(self.kinds.observations.without(&config.done), |slot| {
-            if let Some(Slot { op, .. }) = self.slots[slot]
-                && machine.apply(state, op).is_some()
-            {
-                done.insert(slot);
-            }
-        });
-        Some(after)
-    }
-
-    /// Keeps a configuration reached within an event, or goes on from there.
-    fn arrive(&mut self, config: Config<M>, depth: usize, slot: usize, stack: &mut Vec<Pending>) {
-        if config.done.contains(slot) {
-            self.emit(config, slot);
-        } else {
-            self.visit(config, depth, stack);
-        }
-    }
-
-    fn visit(&mut self, config: Config<M>, depth: usize, stack: &mut Vec<Pending>) {
-        if let Some(at) = self.seen.add(config, &self.kinds) {
-            stack.push(Pending { at, depth });
-        }
-    }
-
-    /// Keeps a configuration in which the operation of `slot` has taken effect.
-    fn emit(&mut self, mut config: Config<M>, slot: usize) {
-        config.done.remove(slot);
-        config.optional.remove(slot);
-        self.next.add(config, &self.kinds);
     }
 
     /// Crashed operations that every configuration has used are gone for good: not counting them
@@ -449,7 +167,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             subtract(&mut config.used, &common);
         }
         for class in common {
-            self.classes[class as usize].count -= 1;
+            self.board.classes[class as usize].count -= 1;
         }
     }
 
@@ -460,7 +178,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             return;
         }
         self.lossy = true;
-        let overwrites = &self.kinds.overwrites;
+        let overwrites = &self.board.kinds.overwrites;
         self.configs.sort_by_cached_key(|config| {
             let unplaced: u32 = overwrites
                 .without(&config.done)
@@ -474,30 +192,16 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
 
     /// The same frontier with room for twice as many open operations.
     fn widened(&self) -> Masked<T, WideMask> {
-        let slots = self.slots.len() * 2;
-        let wide = |mask: &M| WideMask::widened(mask, slots);
-        let mut more = self.slots.clone();
-        more.resize(slots, None);
+        let slots = self.board.slots.len() * 2;
+        let configs = self.configs.iter().map(|config| Config {
+            state: config.state,
+            done: WideMask::widened(&config.done, slots),
+            optional: WideMask::widened(&config.optional, slots),
+            used: config.used.clone(),
+        });
         Masked {
-            configs: self
-                .configs
-                .iter()
-                .map(|config| Config {
-                    state: config.state,
-                    done: wide(&config.done),
-                    optional: wide(&config.optional),
-                    used: config.used.clone(),
-                })
-                .collect(),
-            slots: more,
-            open: wide(&self.open),
-            kinds: Kinds {
-                observations: wide(&self.kinds.observations),
-                overwrites: wide(&self.kinds.overwrites),
-                updates: wide(&self.kinds.updates),
-            },
-            classes: self.classes.clone(),
-            class_of: self.class_of.clone(),
+            configs: configs.collect(),
+            board: self.board.widened(),
             limits: self.limits,
             lossy: self.lossy,
             last_states: self.last_states.clone(),
@@ -509,7 +213,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
 
 /// A frontier over one word while at most 64 operations are open, over more from then on.
 #[derive(Clone)]
-pub(super) enum Frontier<T: Copy> {
+pub(super) enum Frontier<T: Copy + Eq + Hash> {
     Narrow(Masked<T, u64>),
     Wide(Masked<T, WideMask>),
 }
@@ -530,20 +234,26 @@ impl<T: Copy + Eq + Hash> Frontier<T> {
         Frontier::Narrow(Masked::new(initial, limits))
     }
 
-    /// An operation begins that will return.
-    pub(super) fn call(&mut self, id: OpId, op: T, machine: &mut impl Machine<Op = T>) {
-        if each!(self, masked => masked.call(id, op, machine)) {
+    /// An operation begins that will return, with the event `deadline`.
+    pub(super) fn call(
+        &mut self,
+        id: OpId,
+        op: T,
+        deadline: u64,
+        machine: &mut impl Machine<Op = T>,
+    ) {
+        if each!(self, masked => masked.call(id, op, deadline, machine)) {
             return;
         }
         let mut wide = each!(&mut *self, masked => masked.widened());
-        let called = wide.call(id, op, machine);
+        let called = wide.call(id, op, deadline, machine);
         debug_assert!(called, "a widened frontier has free slots");
         *self = Frontier::Wide(wide);
     }
 
     /// An operation begins that never returns, but may take effect at any time.
     pub(super) fn crash(&mut self, op: T, machine: &mut impl Machine<Op = T>) {
-        each!(self, masked => masked.crash(op, machine));
+        each!(self, masked => masked.board.crash(op, machine));
     }
 
     /// An operation returns: only configurations in which it has taken effect survive.
@@ -580,12 +290,15 @@ impl<T: Copy + Eq + Hash> Frontier<T> {
 
     /// How many operations are open that will return.
     pub(super) fn open(&self) -> usize {
-        each!(self, masked => masked.open.len() as usize)
+        each!(self, masked => masked.board.open.len() as usize)
     }
 
-    /// Adds the states that what follows may still begin from.
-    pub(super) fn live_states(&self, into: &mut Vec<u32>) {
-        each!(self, masked => into.extend(masked.configs.iter().map(|config| config.state)));
+    /// Adds the states that what follows may still begin from, and forgets about all others.
+    pub(super) fn live_states(&mut self, into: &mut Vec<u32>) {
+        each!(self, masked => {
+            masked.board.forget_places();
+            into.extend(masked.configs.iter().map(|config| config.state));
+        });
     }
 
     /// The states that could be reached when the last configuration died, ascending.

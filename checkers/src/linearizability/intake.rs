@@ -160,7 +160,7 @@ impl Key {
                             let logged = flight.logged(op, ending, complete);
                             let id = self.log.push(logged);
                             self.flights[at as usize].id = id;
-                            let returns = logged.returned().is_some();
+                            let returns = logged.returned();
                             self.search.call(id, op, returns, flight.invoke, budget)?;
                             if ending == Ending::Info {
                                 self.free.push(at);

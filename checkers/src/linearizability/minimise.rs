@@ -175,7 +175,7 @@ fn run(
         let id = at as u32;
         match (returns, op.returned) {
             (true, _) => frontier.complete(id, &mut Register, budget)?,
-            (false, Some(_)) => frontier.call(id, op.op, &mut Register),
+            (false, Some(end)) => frontier.call(id, op.op, end, &mut Register),
             (false, None) => frontier.crash(op.op, &mut Register),
         }
         if frontier.lossy() {

@@ -21,7 +21,9 @@
 //! An operation is taken in once its result is known, so a violation is certain as soon as all
 //! operations that began before it have ended: seconds after it happened, with time-outs as usual.
 
+mod board;
 mod checker;
+mod closure;
 mod config;
 mod evidence;
 mod explain;

@@ -8,6 +8,8 @@
 //! nothing had been dropped; when the widest dies, only the exact search can tell, and that is left
 //! for the end.
 
+use std::hash::Hash;
+
 use crate::budget::{Budget, Exhausted};
 
 use super::frontier::{Crashed, Frontier, Limits, OpId};
@@ -81,8 +83,8 @@ pub(super) enum Answer {
 /// One thing that happens to a frontier.
 #[derive(Clone, Copy, Debug)]
 enum Step<T> {
-    /// An operation begins that will return.
-    Call(OpId, T),
+    /// An operation begins that will return with the event of the number.
+    Call(OpId, T, u64),
     /// An operation begins that never returns.
     Crash(T),
     /// An operation returns.
@@ -91,7 +93,7 @@ enum Step<T> {
 
 /// A frontier from which nothing has been dropped, and the steps that came after it, each with its
 /// event.
-struct Checkpoint<T: Copy> {
+struct Checkpoint<T: Copy + Eq + Hash> {
     frontier: Frontier<T>,
     steps: Vec<(Step<T>, u64)>,
 }
@@ -191,21 +193,22 @@ impl<A: Machine> Search<A> {
         self.checkpoint = None;
     }
 
-    /// An operation begins, with the event `index`; its result is known already. `id` will name it
-    /// when it returns, which one that crashed never does.
+    /// An operation begins, with the event `index`; its result is known already, and so is the
+    /// event with which it returns. One that crashed never does. `id` names it until then.
     pub(super) fn call(
         &mut self,
         id: OpId,
         op: A::Op,
-        returns: bool,
+        returns: Option<u64>,
         index: u64,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
-        let step = if returns {
-            Step::Call(id, op)
-        } else {
-            self.crashed += 1;
-            Step::Crash(op)
+        let step = match returns {
+            Some(deadline) => Step::Call(id, op, deadline),
+            None => {
+                self.crashed += 1;
+                Step::Crash(op)
+            }
         };
         self.advance(step, index, budget)
     }
@@ -226,10 +229,11 @@ impl<A: Machine> Search<A> {
     }
 
     /// The states that anything may still begin from, ascending.
-    fn live_states(&self) -> Vec<u32> {
+    fn live_states(&mut self) -> Vec<u32> {
         let mut live = self.last_states.clone();
-        let checkpoint = self.checkpoint.iter().map(|it| &it.frontier);
-        for frontier in self.lower.iter().chain(&self.upper).chain(checkpoint) {
+        let checkpoint = self.checkpoint.iter_mut().map(|it| &mut it.frontier);
+        let bounds = self.lower.iter_mut().chain(&mut self.upper);
+        for frontier in bounds.chain(checkpoint) {
             frontier.live_states(&mut live);
         }
         live.sort_unstable();
@@ -427,7 +431,7 @@ impl<A: Machine> Search<A> {
 }
 
 /// What became of a frontier that was sent over old steps.
-struct Replay<T: Copy> {
+struct Replay<T: Copy + Eq + Hash> {
     frontier: Frontier<T>,
     died_at: Option<u64>,
 }
@@ -440,7 +444,7 @@ fn apply<A: Machine>(
     budget: &dyn Budget,
 ) -> Result<(), Exhausted> {
     match step {
-        Step::Call(id, op) => frontier.call(id, op, machine),
+        Step::Call(id, op, deadline) => frontier.call(id, op, deadline, machine),
         Step::Crash(op) => frontier.crash(op, machine),
         Step::Return(id) => frontier.complete(id, machine, budget)?,
     }
@@ -450,6 +454,8 @@ fn apply<A: Machine>(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
@@ -481,8 +487,8 @@ mod tests {
     struct Event {
         id: OpId,
         op: RegisterOp,
-        /// Whether it will return.
-        returns: bool,
+        /// When it will return, if it will.
+        returns: Option<u64>,
         /// Whether this is its return.
         is_return: bool,
     }
@@ -493,8 +499,8 @@ mod tests {
         for (at, event) in history.iter().enumerate() {
             let step = match (event.is_return, event.returns) {
                 (true, _) => Step::Return(event.id),
-                (false, true) => Step::Call(event.id, event.op),
-                (false, false) => Step::Crash(event.op),
+                (false, Some(deadline)) => Step::Call(event.id, event.op, deadline),
+                (false, None) => Step::Crash(event.op),
             };
             apply(&mut frontier, step, &mut Register, &Unlimited).unwrap();
             if frontier.is_dead() {
@@ -530,7 +536,7 @@ mod tests {
             let call = Event {
                 id: history.len() as OpId,
                 op,
-                returns: !crashes,
+                returns: None,
                 is_return: false,
             };
             history.push(call);
@@ -542,6 +548,14 @@ mod tests {
             }
         }
         history.extend(open.into_iter().flatten());
+        let ends: BTreeMap<OpId, u64> = (0..)
+            .zip(&history)
+            .filter(|(_, event)| event.is_return)
+            .map(|(at, event)| (event.id, at))
+            .collect();
+        for event in &mut history {
+            event.returns = ends.get(&event.id).copied();
+        }
         history
     }
 
