@@ -75,7 +75,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         let mut result = Ok(());
         while let Some(pending) = event.pending.pop() {
             steps += 1;
-            if steps > self.limits.closure || self.next.len() / 4 >= self.limits.width {
+            if steps > self.limits.closure || self.next.len() >= self.limits.ways {
                 self.lossy = true;
                 break;
             }

@@ -31,7 +31,7 @@ pub(super) struct Material<'a> {
     pub(super) log: &'a [&'a LoggedOp],
     pub(super) found: &'a Impossible,
     /// The event at which the search of the whole history came to its end, and the states that
-    /// were possible then.
+    /// were possible then; none if they are not known.
     pub(super) whole_end: (u64, &'a [u32]),
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Material<'a> {
 pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
     let dead = material.found.ops[material.found.dead];
     let end = dead.returned.unwrap_or(u64::MAX);
-    let states_of_whole = material.whole_end.0 == end;
+    let states_of_whole = material.whole_end.0 == end && !material.whole_end.1.is_empty();
     let states = if states_of_whole {
         material.whole_end.1
     } else {

@@ -26,7 +26,7 @@ use crate::budget::{Budget, Exhausted};
 
 use super::board::Board;
 use super::config::{Antichain, Config, Used, intersection, subtract};
-use super::mask::{Mask, WideMask};
+use super::mask::{Mask, WideMask, for_each_slot};
 use super::model::Machine;
 
 /// How often a crashed operation may take effect.
@@ -49,6 +49,8 @@ pub(super) struct Limits {
     pub(super) depth: usize,
     /// Configurations looked at within one event.
     pub(super) closure: usize,
+    /// Ways for an operation to take effect, the cheapest first, after which no more are looked for.
+    pub(super) ways: usize,
 }
 
 impl Limits {
@@ -58,6 +60,7 @@ impl Limits {
         width: usize::MAX,
         depth: usize::MAX,
         closure: usize::MAX,
+        ways: usize::MAX,
     };
 }
 
@@ -148,6 +151,44 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         self.forget_common_uses();
         self.narrow();
         Ok(())
+    }
+
+    /// The same operations open and crashed, and no configuration.
+    fn emptied(&self) -> Self {
+        Masked {
+            configs: Vec::new(),
+            board: self.board.clone(),
+            limits: self.limits,
+            lossy: false,
+            last_states: Vec::new(),
+            seen: Antichain::new(),
+            next: Antichain::new(),
+        }
+    }
+
+    /// Allows all that can have come before: any of `states`, and what is open may have taken
+    /// effect or not, and may do so later or not.
+    fn allow_everything(&mut self, states: &[u32], machine: &mut impl Machine<Op = T>) {
+        let kinds = &self.board.kinds;
+        let mut done = kinds.observations.clone();
+        done.add(&kinds.updates);
+        let optional = kinds.overwrites.clone();
+        let mut updates = Vec::new();
+        for_each_slot(kinds.updates.words().iter().copied(), |slot| {
+            updates.extend(self.board.slots[slot].map(|slot| slot.op));
+        });
+        for op in updates {
+            self.board.crash(op, machine);
+        }
+        self.configs = states
+            .iter()
+            .map(|state| Config {
+                state: *state,
+                done: done.clone(),
+                optional: optional.clone(),
+                used: Used::new(),
+            })
+            .collect();
     }
 
     /// Crashed operations that every configuration has used are gone for good: not counting them
@@ -266,6 +307,28 @@ impl<T: Copy + Eq + Hash> Frontier<T> {
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         each!(self, masked => masked.complete(id, machine, budget))
+    }
+
+    /// The same operations open and crashed, and no configuration.
+    pub(super) fn emptied(&self) -> Self {
+        match self {
+            Frontier::Narrow(masked) => Frontier::Narrow(masked.emptied()),
+            Frontier::Wide(masked) => Frontier::Wide(masked.emptied()),
+        }
+    }
+
+    /// Allows all that can have come before: any of `states`, and what is open may have taken
+    /// effect or not, and may do so later or not. Only good with [`Crashed::Unlimited`].
+    pub(super) fn allow_everything(&mut self, states: &[u32], machine: &mut impl Machine<Op = T>) {
+        each!(self, masked => masked.allow_everything(states, machine));
+    }
+
+    /// The operations that are open, and one of each class of crashed ones.
+    pub(super) fn known_ops(&self) -> Vec<T> {
+        each!(self, masked => {
+            let open = masked.board.slots.iter().flatten().map(|slot| slot.op);
+            open.chain(masked.board.classes.iter().map(|class| class.op)).collect()
+        })
     }
 
     /// Changes what is kept from now on.

@@ -24,6 +24,7 @@ const TRY: Limits = Limits {
     width: 1 << 12,
     depth: usize::MAX,
     closure: 1 << 15,
+    ways: usize::MAX,
 };
 
 /// How many sub-histories are tried at most.

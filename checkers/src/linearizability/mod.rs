@@ -21,6 +21,7 @@
 //! An operation is taken in once its result is known, so a violation is certain as soon as all
 //! operations that began before it have ended: seconds after it happened, with time-outs as usual.
 
+mod beam;
 mod board;
 mod checker;
 mod closure;
@@ -35,9 +36,12 @@ mod meter;
 mod minimise;
 mod model;
 mod options;
+mod plan;
 mod search;
 mod slice;
+mod steps;
 mod verify;
+mod window;
 
 pub use checker::Linearizable;
 pub use evidence::{DeadEnd, OperationView, Source};

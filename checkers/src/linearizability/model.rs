@@ -2,6 +2,9 @@
 
 use std::hash::Hash;
 
+/// A state that stands for all that no operation names. No real state has this number.
+pub(super) const ANY_OTHER: u32 = u32::MAX;
+
 /// A sequential object: what its operations, their results known, do to its states.
 ///
 /// States are numbers. A machine whose states are not numbers by nature keeps a table of them, and
@@ -21,6 +24,12 @@ pub(super) trait Machine {
 
     /// Whether it is possible in every state and always leaves the same state.
     fn is_overwrite(&self, op: Self::Op) -> bool;
+
+    /// States such that any other acts like one of them on the operations given, [`ANY_OTHER`]
+    /// among them; `None` if it would take too many.
+    fn states_told_apart(&self, _ops: &[Self::Op]) -> Option<Vec<u32>> {
+        None
+    }
 
     /// Whether the table of states has grown so much that [`retain`](Machine::retain) is worth
     /// its while.
@@ -109,5 +118,17 @@ impl Machine for Register {
     #[inline]
     fn is_overwrite(&self, op: RegisterOp) -> bool {
         op.is_overwrite()
+    }
+
+    fn states_told_apart(&self, ops: &[RegisterOp]) -> Option<Vec<u32>> {
+        let named = ops.iter().filter_map(|op| match op {
+            RegisterOp::Read(value) | RegisterOp::Differs(value) => Some(*value),
+            RegisterOp::Cas(from, _) => Some(*from),
+            RegisterOp::Write(_) => None,
+        });
+        let mut states: Vec<u32> = named.chain([ANY_OTHER]).collect();
+        states.sort_unstable();
+        states.dedup();
+        (states.len() <= 1 << 8).then_some(states)
     }
 }

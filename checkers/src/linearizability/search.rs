@@ -1,68 +1,23 @@
 //! Decides one key: a frontier while that is enough, bounds from both sides where it is not.
 //!
-//! As long as nothing crashed and few operations are open, one frontier is exact. From the first
-//! crashed operation on there are two. The *upper* one lets crashed operations take effect any
-//! number of times: when it dies, the history is invalid. The *lower* one is a beam that keeps only
-//! the configurations that used fewest crashed operations: while it lives, the history so far is
-//! valid. When it dies, a wider beam is sent over the same steps, from the last event at which
-//! nothing had been dropped; when the widest dies, only the exact search can tell, and that is left
-//! for the end.
+//! As long as nothing crashed and few configurations matter, one frontier is exact. After that there
+//! is a *lower* bound, a [beam](super::beam) that keeps only the best configurations: while it
+//! lives, the history so far is valid, and nothing else needs to be asked. When it dies, *upper*
+//! bounds are asked whether there is no order: a short [window](super::window) at the end first,
+//! then everything since the checkpoint with crashed operations that take effect any number of times.
+//! Beams and bounds take turns, from cheap to dear. When all fail, only the exact search can tell,
+//! and that is left for the end.
 
 use std::hash::Hash;
 
 use crate::budget::{Budget, Exhausted};
 
+use super::beam::Beam;
 use super::frontier::{Crashed, Frontier, Limits, OpId};
 use super::model::Machine;
-
-/// How wide the bounds are.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    /// Before the first crashed operation: wide enough to be exact for tens of processes.
-    calm: Limits,
-    /// The upper bound is given up where it does not fit: a bound that drops anything is none.
-    upper: Limits,
-    /// Ever wider beams.
-    beams: &'static [Limits],
-    /// The beam to begin with where width, not crashes, made the exact frontier too large.
-    wide_beam: usize,
-    /// How many steps may pass before a new checkpoint is taken, while nothing was dropped.
-    checkpoint_steps: usize,
-}
-
-const PLAN: Plan = Plan {
-    calm: Limits {
-        crashed: Crashed::Once,
-        width: 1 << 10,
-        depth: 0,
-        closure: 1 << 16,
-    },
-    upper: Limits {
-        crashed: Crashed::Unlimited,
-        width: 1 << 14,
-        depth: usize::MAX,
-        closure: 1 << 17,
-    },
-    beams: &[
-        beam(16, 1),
-        beam(64, 1),
-        beam(64, 2),
-        beam(512, 1),
-        beam(512, 2),
-        beam(4096, 3),
-    ],
-    wide_beam: 3,
-    checkpoint_steps: 1 << 10,
-};
-
-const fn beam(width: usize, depth: usize) -> Limits {
-    Limits {
-        crashed: Crashed::Once,
-        width,
-        depth,
-        closure: width * 64,
-    }
-}
+use super::plan::{PLAN, Plan};
+use super::steps::{Replay, Step, Trail, apply};
+use super::window;
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,22 +35,13 @@ pub(super) enum Answer {
     Forgotten,
 }
 
-/// One thing that happens to a frontier.
-#[derive(Clone, Copy, Debug)]
-enum Step<T> {
-    /// An operation begins that will return with the event of the number.
-    Call(OpId, T, u64),
-    /// An operation begins that never returns.
-    Crash(T),
-    /// An operation returns.
-    Return(OpId),
-}
-
-/// A frontier from which nothing has been dropped, and the steps that came after it, each with its
-/// event.
-struct Checkpoint<T: Copy + Eq + Hash> {
-    frontier: Frontier<T>,
-    steps: Vec<(Step<T>, u64)>,
+/// What the lower bound is.
+enum Lower<T: Copy + Eq + Hash> {
+    /// A frontier that has dropped nothing: an upper bound as well.
+    Exact(Frontier<T>),
+    Beam(Beam<T>),
+    /// It died, and nobody knows whether it should have.
+    Lost,
 }
 
 /// The search for an order of one key's operations.
@@ -104,11 +50,10 @@ pub(super) struct Search<A: Machine> {
     pub(super) machine: A,
     plan: Plan,
     /// Where searching again begins; `None` once what it needs has been forgotten.
-    checkpoint: Option<Checkpoint<A::Op>>,
-    lower: Option<Frontier<A::Op>>,
+    trail: Option<Trail<A::Op>>,
+    lower: Lower<A::Op>,
+    /// Once the lower bound is lost.
     upper: Option<Frontier<A::Op>>,
-    /// Which of the plan's beams the lower bound is; `None` while it is calm.
-    beam: Option<usize>,
     invalid_at: Option<u64>,
     /// The states that were possible then.
     last_states: Vec<u32>,
@@ -137,18 +82,14 @@ impl<A: Machine> Search<A> {
         Search::with_plan(machine, initial, PLAN)
     }
 
-    fn with_plan(machine: A, initial: u32, plan: Plan) -> Self {
+    pub(super) fn with_plan(machine: A, initial: u32, plan: Plan) -> Self {
         let frontier = Frontier::new(initial, plan.calm);
         Search {
             machine,
             plan,
-            checkpoint: Some(Checkpoint {
-                frontier: frontier.clone(),
-                steps: Vec::new(),
-            }),
-            lower: Some(frontier),
+            trail: Some(Trail::new(frontier.clone())),
+            lower: Lower::Exact(frontier),
             upper: None,
-            beam: None,
             invalid_at: None,
             last_states: Vec::new(),
             proved: None,
@@ -164,7 +105,7 @@ impl<A: Machine> Search<A> {
     }
 
     /// The values that the register could have had when there was no order any more, ascending by
-    /// number. Possibly too many, never too few.
+    /// number. Possibly too many, never too few; none at all if they are not known.
     pub(super) fn last_states(&self) -> &[u32] {
         &self.last_states
     }
@@ -180,7 +121,7 @@ impl<A: Machine> Search<A> {
 
     /// How many steps are kept for searching again.
     pub(super) fn steps(&self) -> usize {
-        self.checkpoint.as_ref().map_or(0, |it| it.steps.len())
+        self.trail.as_ref().map_or(0, |trail| trail.steps.len())
     }
 
     /// About how many bytes are kept that grow with the history.
@@ -190,7 +131,7 @@ impl<A: Machine> Search<A> {
 
     /// Gives up the chance to search again.
     pub(super) fn forget(&mut self) {
-        self.checkpoint = None;
+        self.trail = None;
     }
 
     /// An operation begins, with the event `index`; its result is known already, and so is the
@@ -231,10 +172,14 @@ impl<A: Machine> Search<A> {
     /// The states that anything may still begin from, ascending.
     fn live_states(&mut self) -> Vec<u32> {
         let mut live = self.last_states.clone();
-        let checkpoint = self.checkpoint.iter_mut().map(|it| &mut it.frontier);
-        let bounds = self.lower.iter_mut().chain(&mut self.upper);
-        for frontier in bounds.chain(checkpoint) {
+        let trail = self.trail.iter_mut().map(|trail| &mut trail.start);
+        for frontier in trail.chain(&mut self.upper) {
             frontier.live_states(&mut live);
+        }
+        match &mut self.lower {
+            Lower::Exact(frontier) => frontier.live_states(&mut live),
+            Lower::Beam(beam) => beam.live_states(&mut live),
+            Lower::Lost => {}
         }
         live.sort_unstable();
         live.dedup();
@@ -250,39 +195,24 @@ impl<A: Machine> Search<A> {
         if self.is_invalid() {
             return Ok(());
         }
-        if matches!(step, Step::Crash(_)) && self.beam.is_none() {
-            self.expect_crashes();
+        if matches!(step, Step::Crash(_))
+            && let Lower::Exact(frontier) = &self.lower
+        {
+            // Nothing was dropped so far: a good place to begin again from.
+            let frontier = frontier.clone();
+            self.begin_beam(frontier);
         }
-        if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.steps.push((step, index));
+        if let Some(trail) = &mut self.trail {
+            trail.steps.push((step, index));
         }
         self.advance_upper(step, index, budget)?;
-        if self.is_invalid() {
-            return Ok(());
-        }
         self.advance_lower(step, index, budget)
     }
 
-    /// Splits the exact frontier in two, before the first crashed operation.
-    fn expect_crashes(&mut self) {
-        let Some(lower) = &mut self.lower else {
-            return;
-        };
-        let mut upper = lower.clone();
-        upper.set_limits(self.plan.upper);
-        self.upper = Some(upper);
-        lower.set_limits(self.plan.beams[0]);
-        self.beam = Some(0);
-        self.take_checkpoint();
-    }
-
-    fn take_checkpoint(&mut self) {
-        if let Some(lower) = &self.lower {
-            self.checkpoint = Some(Checkpoint {
-                frontier: lower.clone(),
-                steps: Vec::new(),
-            });
-        }
+    /// Goes on with a beam, from a frontier that has dropped nothing.
+    fn begin_beam(&mut self, frontier: Frontier<A::Op>) {
+        self.trail = Some(Trail::new(frontier.clone()));
+        self.lower = Lower::Beam(Beam::new(frontier, self.plan.ladder, 0));
     }
 
     fn advance_upper(
@@ -298,10 +228,15 @@ impl<A: Machine> Search<A> {
         if upper.lossy() {
             self.upper = None;
         } else if upper.is_dead() {
-            self.invalid_at = Some(index);
-            self.last_states = upper.last_states().to_vec();
+            let states = upper.last_states().to_vec();
+            self.refuted(index, states);
         }
         Ok(())
+    }
+
+    fn refuted(&mut self, at: u64, states: Vec<u32>) {
+        self.invalid_at = Some(at);
+        self.last_states = states;
     }
 
     fn advance_lower(
@@ -310,37 +245,78 @@ impl<A: Machine> Search<A> {
         index: u64,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
-        let Some(lower) = &mut self.lower else {
-            return Ok(());
+        let at = self.steps();
+        let frontier = match &mut self.lower {
+            Lower::Lost => return Ok(()),
+            Lower::Exact(frontier) => {
+                apply(frontier, step, &mut self.machine, budget)?;
+                frontier
+            }
+            Lower::Beam(beam) => {
+                beam.advance(step, at, self.plan.ladder, &mut self.machine, budget)?;
+                &mut beam.frontier
+            }
         };
-        apply(lower, step, &mut self.machine, budget)?;
-        self.widest = self.widest.max(lower.width());
-        self.most_open = self.most_open.max(lower.open());
-        if lower.is_dead() {
-            if !lower.lossy() {
-                self.invalid_at = Some(index);
-                self.last_states = lower.last_states().to_vec();
-                return Ok(());
-            }
-            return self.widen_beam(budget);
+        self.widest = self.widest.max(frontier.width());
+        self.most_open = self.most_open.max(frontier.open());
+        let (dead, lossy) = (frontier.is_dead(), frontier.lossy());
+        if dead && !lossy {
+            let states = frontier.last_states().to_vec();
+            self.refuted(index, states);
+            return Ok(());
         }
-        self.proved = Some(index);
-        if lower.lossy() {
-            if self.beam.is_none() {
-                self.fall_back(budget)?;
+        if !dead {
+            self.proved = Some(index);
+        }
+        if !lossy && at >= self.plan.checkpoint_steps {
+            match std::mem::replace(&mut self.lower, Lower::Lost) {
+                Lower::Exact(frontier) => {
+                    self.trail = Some(Trail::new(frontier.clone()));
+                    self.lower = Lower::Exact(frontier);
+                }
+                Lower::Beam(beam) => self.begin_beam(beam.frontier),
+                Lower::Lost => {}
             }
-        } else if self.steps() >= self.plan.checkpoint_steps {
-            self.take_checkpoint();
+        } else if let (true, Lower::Exact(frontier)) = (lossy, &self.lower) {
+            let frontier = frontier.clone();
+            self.lower = Lower::Beam(Beam::new(frontier, self.plan.ladder, at));
+        }
+        if dead {
+            return self.climb(index, budget);
         }
         Ok(())
     }
 
-    /// The exact frontier grew too large without any crash.
-    fn fall_back(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
-        self.beam = Some(self.plan.wide_beam);
-        if let Some(lower) = &mut self.lower {
-            lower.set_limits(self.plan.beams[self.plan.wide_beam]);
+    /// The lower bound died. Either a wider one survives, or an upper one dies too, or both give up.
+    fn climb(&mut self, index: u64, budget: &dyn Budget) -> Result<(), Exhausted> {
+        let (Lower::Beam(beam), Some(trail)) = (&mut self.lower, &self.trail) else {
+            self.lower = Lower::Lost;
+            return Ok(());
+        };
+        let plan = &self.plan;
+        let machine = &mut self.machine;
+        let mut windows = plan.windows.iter();
+        for rung in 1..plan.ladder.len() {
+            if beam.go_back(rung, trail, plan.ladder, machine, budget)? {
+                return Ok(());
+            }
+            if !beam.frontier.lossy() {
+                let states = beam.frontier.last_states().to_vec();
+                self.refuted(index, states);
+                return Ok(());
+            }
+            let Some(length) = windows.next() else {
+                continue;
+            };
+            let begin = trail.steps.len().saturating_sub(*length);
+            let near = beam.snapshot_before(begin).unwrap_or((&trail.start, 0));
+            let states = window::refute(trail, *length, near, plan.window, machine, budget)?;
+            if let Some(states) = states {
+                self.refuted(index, states);
+                return Ok(());
+            }
         }
+        self.lower = Lower::Lost;
         if let Some(replay) = self.replay(self.plan.upper, budget)?
             && !replay.frontier.lossy()
         {
@@ -350,55 +326,19 @@ impl<A: Machine> Search<A> {
         Ok(())
     }
 
-    fn widen_beam(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
-        self.lower = None;
-        let first = self.beam.map_or(self.plan.wide_beam, |beam| beam + 1);
-        for (next, beam) in self.plan.beams.iter().enumerate().skip(first) {
-            self.beam = Some(next);
-            let Some(replay) = self.replay(*beam, budget)? else {
-                return Ok(());
-            };
-            match replay.died_at {
-                None => {
-                    self.lower = Some(replay.frontier);
-                    return Ok(());
-                }
-                Some(_) if !replay.frontier.lossy() => {
-                    self.note(&replay);
-                    return Ok(());
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends a frontier over all steps since the checkpoint, if there still is one.
+    /// Sends a frontier over the whole trail, if there still is one.
     fn replay(
         &mut self,
         limits: Limits,
         budget: &dyn Budget,
     ) -> Result<Option<Replay<A::Op>>, Exhausted> {
-        let Some(checkpoint) = &self.checkpoint else {
+        let Some(trail) = &self.trail else {
             return Ok(None);
         };
-        let mut replay = Replay {
-            frontier: checkpoint.frontier.clone(),
-            died_at: None,
-        };
-        replay.frontier.set_limits(limits);
-        for (at, (step, index)) in checkpoint.steps.iter().enumerate() {
-            if at.is_multiple_of(64) {
-                budget.check()?;
-            }
-            apply(&mut replay.frontier, *step, &mut self.machine, budget)?;
-            if replay.frontier.is_dead() {
-                replay.died_at = Some(*index);
-                break;
-            }
-            if limits.crashed == Crashed::Once {
-                self.proved = self.proved.max(Some(*index));
-            }
+        let start = trail.start.clone();
+        let replay = trail.replay(start, 0, limits, &mut self.machine, budget)?;
+        if limits.crashed == Crashed::Once {
+            self.proved = self.proved.max(replay.survived);
         }
         Ok(Some(replay))
     }
@@ -414,7 +354,7 @@ impl<A: Machine> Search<A> {
         if let Some(at) = self.invalid_at {
             return Answer::Invalid { at };
         }
-        if self.lower.is_some() {
+        if !matches!(self.lower, Lower::Lost) {
             return Answer::Valid;
         }
         match self.replay(Limits::EXACT, budget) {
@@ -430,27 +370,6 @@ impl<A: Machine> Search<A> {
     }
 }
 
-/// What became of a frontier that was sent over old steps.
-struct Replay<T: Copy + Eq + Hash> {
-    frontier: Frontier<T>,
-    died_at: Option<u64>,
-}
-
-/// Lets a step happen to a frontier.
-fn apply<A: Machine>(
-    frontier: &mut Frontier<A::Op>,
-    step: Step<A::Op>,
-    machine: &mut A,
-    budget: &dyn Budget,
-) -> Result<(), Exhausted> {
-    match step {
-        Step::Call(id, op, deadline) => frontier.call(id, op, deadline, machine),
-        Step::Crash(op) => frontier.crash(op, machine),
-        Step::Return(id) => frontier.complete(id, machine, budget)?,
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -459,7 +378,9 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::frontier::Limits;
     use super::super::model::{Register, RegisterOp};
+    use super::super::plan::rung;
     use super::*;
     use crate::budget::Unlimited;
 
@@ -470,15 +391,24 @@ mod tests {
             width: 2,
             depth: 0,
             closure: 6,
+            ways: usize::MAX,
         },
         upper: Limits {
             crashed: Crashed::Unlimited,
             width: 3,
             depth: usize::MAX,
             closure: 20,
+            ways: usize::MAX,
         },
-        beams: &[beam(1, 1), beam(2, 1), beam(3, 2)],
-        wide_beam: 1,
+        window: Limits {
+            crashed: Crashed::Unlimited,
+            width: 8,
+            depth: usize::MAX,
+            closure: 40,
+            ways: usize::MAX,
+        },
+        windows: &[2, 5],
+        ladder: &[rung(1, 1, 0), rung(2, 1, 3), rung(3, 2, 8)],
         checkpoint_steps: 4,
     };
 
