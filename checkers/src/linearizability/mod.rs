@@ -38,6 +38,7 @@ mod model;
 mod options;
 mod plan;
 mod search;
+mod shortage;
 mod slice;
 mod steps;
 mod verify;
