@@ -11,9 +11,6 @@ use super::frontier::OpId;
 use super::mask::{Mask, WideMask, for_each_slot};
 use super::model::Machine;
 
-/// How many states are remembered before all are forgotten.
-const PLACES: usize = 1 << 10;
-
 /// An open operation.
 #[derive(Clone, Copy)]
 pub(super) struct Slot<T> {
@@ -30,6 +27,7 @@ pub(super) struct Class<T> {
     /// How many of them there are that not every configuration has used.
     pub(super) count: u32,
     pub(super) is_overwrite: bool,
+    pub(super) is_repeatable: bool,
 }
 
 /// What is possible in one state.
@@ -92,7 +90,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
         if machine.is_observation(op) {
             self.kinds.observations.insert(slot);
             for (state, place) in &mut self.places {
-                if machine.apply(*state, op).is_some() {
+                if machine.accepts(*state, op) {
                     place.satisfied.insert(slot);
                 }
             }
@@ -103,7 +101,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
         } else {
             self.kinds.updates.insert(slot);
             for (state, place) in &mut self.places {
-                if machine.apply(*state, op).is_some() {
+                if machine.accepts(*state, op) {
                     place.enabled.insert(slot);
                 }
             }
@@ -188,6 +186,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
                 op,
                 count: 0,
                 is_overwrite,
+                is_repeatable: machine.is_repeatable(op),
             });
             let mut twins = M::empty_like(&self.open);
             let slots = &self.slots;
@@ -199,7 +198,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             self.twins.push(twins);
             if !is_overwrite {
                 for (state, place) in &mut self.places {
-                    if machine.apply(*state, op).is_some() {
+                    if machine.accepts(*state, op) {
                         place.crashed.push(class);
                     }
                 }
@@ -211,7 +210,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
     /// What is possible in a state.
     pub(super) fn place(&mut self, state: u32, machine: &mut impl Machine<Op = T>) -> &Place<M> {
         if !self.places.contains_key(&state) {
-            if self.places.len() >= PLACES {
+            if self.places.len() >= machine.places() {
                 self.places.clear();
             }
             let place = self.look(state, machine);
@@ -230,7 +229,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             let Some(Slot { op, .. }) = self.slots[slot] else {
                 return;
             };
-            if self.kinds.overwrites.contains(slot) || machine.apply(state, op).is_none() {
+            if self.kinds.overwrites.contains(slot) || !machine.accepts(state, op) {
                 return;
             }
             match self.kinds.updates.contains(slot) {
@@ -239,7 +238,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             }
         });
         for (class, at) in self.classes.iter().zip(0..) {
-            if !class.is_overwrite && machine.apply(state, class.op).is_some() {
+            if !class.is_overwrite && machine.accepts(state, class.op) {
                 place.crashed.push(at);
             }
         }

@@ -156,7 +156,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
                 self.lossy = true;
                 return;
             }
-            if self.limits.crashed == Crashed::Once {
+            if self.is_counted(class) {
                 let at = after.used.partition_point(|used| *used <= class);
                 after.used.insert(at, class);
             }
@@ -168,11 +168,15 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         }
     }
 
+    /// Whether it matters how many of a class have taken effect.
+    fn is_counted(&self, class: u32) -> bool {
+        self.limits.crashed == Crashed::Once || !self.board.classes[class as usize].is_repeatable
+    }
+
     /// Whether an operation of a class is left to take effect.
     fn has_left(&self, class: u32, config: &Config<M>) -> bool {
         let count = self.board.classes[class as usize].count as usize;
-        self.limits.crashed == Crashed::Unlimited
-            || config.used.iter().filter(|used| **used == class).count() < count
+        !self.is_counted(class) || config.used.iter().filter(|used| **used == class).count() < count
     }
 
     /// Whether anything can take effect that needs the state just reached.

@@ -19,11 +19,27 @@ pub(super) trait Machine {
     /// The state after the operation, or `None` if it cannot happen with this result in `state`.
     fn apply(&mut self, state: u32, op: Self::Op) -> Option<u32>;
 
+    /// Whether it can happen in `state`.
+    fn accepts(&mut self, state: u32, op: Self::Op) -> bool {
+        self.apply(state, op).is_some()
+    }
+
     /// Whether it never changes the state.
     fn is_observation(&self, op: Self::Op) -> bool;
 
     /// Whether it is possible in every state and always leaves the same state.
     fn is_overwrite(&self, op: Self::Op) -> bool;
+
+    /// Whether any number of times leads to few states. Others are counted even where an
+    /// over-approximation would do without.
+    fn is_repeatable(&self, _op: Self::Op) -> bool {
+        true
+    }
+
+    /// For how many states it is worth remembering what they accept.
+    fn places(&self) -> usize {
+        1 << 10
+    }
 
     /// States such that any other acts like one of them on the operations given, [`ANY_OTHER`]
     /// among them; `None` if it would take too many.
