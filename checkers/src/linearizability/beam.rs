@@ -23,9 +23,6 @@ pub(super) struct Rung {
     pub(super) back: usize,
 }
 
-/// Back to the beginning of the trail.
-pub(super) const ALL: usize = usize::MAX;
-
 /// A beam as it was at some step.
 struct Snapshot<T: Copy + Eq + Hash> {
     frontier: Frontier<T>,
@@ -101,32 +98,79 @@ impl<T: Copy + Eq + Hash> Beam<T> {
         self.snapshots.push_back(Snapshot { frontier, at });
     }
 
-    /// Sends a wider beam over the last steps. Whether it survives them.
+    /// Sends a wider beam over the last of the first `end` steps. Whether it survives them.
     pub(super) fn go_back<A: Machine<Op = T>>(
         &mut self,
         rung: Rung,
         trail: &Trail<T>,
+        end: usize,
         machine: &mut A,
         budget: &dyn Budget,
     ) -> Result<bool, Exhausted> {
         let Rung { limits, back } = rung;
-        let end = trail.steps.len();
         let far_enough = |snapshot: &Snapshot<T>| end - snapshot.at >= back;
         let (frontier, at) = match self.snapshots.iter().rposition(far_enough) {
             Some(at) => (self.snapshots[at].frontier.clone(), self.snapshots[at].at),
-            None if back == ALL || self.snapshots.len() < SNAPSHOTS => (trail.start.clone(), 0),
+            None if self.snapshots.len() < SNAPSHOTS => (trail.start.clone(), 0),
             None => (self.snapshots[0].frontier.clone(), self.snapshots[0].at),
         };
-        let replay = trail.replay(frontier, at, limits, machine, budget)?;
-        let survived = replay.died_at.is_none();
-        self.frontier = replay.frontier;
-        if survived {
-            self.width = limits.width;
-            self.is_wide = true;
-            self.relax_at = end.saturating_add(back);
-            self.snapshots.retain(|snapshot| snapshot.at <= at);
+        self.frontier = frontier;
+        self.frontier.set_limits(limits);
+        let mut fresh = VecDeque::new();
+        for (seen, (step, _)) in (at + 1..).zip(&trail.steps[at..end]) {
+            if seen.is_multiple_of(64) {
+                budget.check()?;
+            }
+            apply(&mut self.frontier, *step, machine, budget)?;
+            if self.frontier.is_dead() {
+                return Ok(false);
+            }
+            if seen.is_multiple_of(SNAPSHOT_STEPS) {
+                let frontier = self.frontier.clone();
+                fresh.push_back(Snapshot { frontier, at: seen });
+                if fresh.len() > SNAPSHOTS {
+                    fresh.pop_front();
+                }
+            }
         }
-        Ok(survived)
+        self.width = limits.width;
+        self.is_wide = true;
+        self.relax_at = end.saturating_add(back);
+        self.snapshots.retain(|snapshot| snapshot.at <= at);
+        self.snapshots.extend(fresh);
+        let surplus = self.snapshots.len().saturating_sub(SNAPSHOTS);
+        self.snapshots.drain(..surplus);
+        Ok(true)
+    }
+
+    /// Whether a beam that begins with the trail, and climbs the ladder where it must, survives all
+    /// of it.
+    pub(super) fn survives<A: Machine<Op = T>>(
+        trail: &Trail<T>,
+        ladder: &[Rung],
+        machine: &mut A,
+        budget: &dyn Budget,
+    ) -> Result<bool, Exhausted> {
+        let mut beam = Beam::new(trail.start.clone(), ladder, 0);
+        for (at, (step, _)) in (1usize..).zip(&trail.steps) {
+            if at.is_multiple_of(64) {
+                budget.check()?;
+            }
+            beam.advance(*step, at, ladder, machine, budget)?;
+            if !beam.frontier.is_dead() {
+                continue;
+            }
+            let width = beam.width;
+            for rung in ladder.iter().filter(|rung| rung.limits.width > width) {
+                if beam.go_back(*rung, trail, at, machine, budget)? {
+                    break;
+                }
+            }
+            if beam.frontier.is_dead() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Adds the states that what follows may still begin from, and forgets about all others.

@@ -1,6 +1,6 @@
 //! How much each part of the search may look at.
 
-use super::beam::{ALL, Rung};
+use super::beam::Rung;
 use super::frontier::{Crashed, Limits};
 
 /// How wide the bounds are.
@@ -10,14 +10,17 @@ pub(super) struct Plan {
     pub(super) calm: Limits,
     /// The upper bound is given up where it does not fit: a bound that drops anything is none.
     pub(super) upper: Limits,
-    /// The same for windows.
+    /// The same for windows. The longer the window, the fewer configurations are looked at within
+    /// one event: `closure` is for all of it.
     pub(super) window: Limits,
     /// How many steps a window has, from the shortest to the longest.
     pub(super) windows: &'static [usize],
     /// Ever wider beams.
     pub(super) ladder: &'static [Rung],
-    /// How often the beam may go back to the beginning of the trail.
-    pub(super) restarts: usize,
+    /// For beginning all over at the end: narrow beams use more crashed operations than they must.
+    pub(super) second_ladders: &'static [&'static [Rung]],
+    /// How many steps pass between two counts while nothing else is known.
+    pub(super) count_steps: usize,
     /// How many steps may pass before a new checkpoint is taken, while nothing was dropped.
     pub(super) checkpoint_steps: usize,
 }
@@ -41,18 +44,21 @@ pub(super) const PLAN: Plan = Plan {
         crashed: Crashed::Unlimited,
         width: 1 << 8,
         depth: usize::MAX,
-        closure: 1 << 10,
+        closure: 1 << 17,
         ways: usize::MAX,
     },
     windows: &[8, 32, 128, 512],
     ladder: &[
         rung(4, 1, 0),
         rung(16, 1, 128),
-        rung(64, 1, 256),
-        // Narrow beams use more crashed operations than they must.
-        rung(16, 1, ALL),
+        rung(64, 2, 256),
+        rung(256, 2, 512),
     ],
-    restarts: 1,
+    second_ladders: &[
+        &[rung(16, 1, 0), rung(64, 2, 256), rung(256, 2, 512)],
+        &[rung(32, 1, 0), rung(128, 2, 512), rung(1024, 3, 1024)],
+    ],
+    count_steps: 1 << 13,
     checkpoint_steps: 1 << 10,
 };
 

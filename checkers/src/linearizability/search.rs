@@ -12,7 +12,7 @@ use std::hash::Hash;
 
 use crate::budget::{Budget, Exhausted};
 
-use super::beam::{ALL, Beam};
+use super::beam::{Beam, Rung};
 use super::frontier::{Crashed, Frontier, Limits, OpId};
 use super::model::{ANY_OTHER, Machine, RegisterOp};
 use super::plan::{PLAN, Plan};
@@ -62,8 +62,6 @@ pub(super) struct Search<A: Machine> {
     last_states: Vec<u32>,
     /// The last event up to which there certainly is an order.
     proved: Option<u64>,
-    /// How often the beam began all over.
-    restarts: usize,
     widest: usize,
     most_open: usize,
     crashed: usize,
@@ -99,7 +97,6 @@ impl<A: Machine> Search<A> {
             shortage: None,
             last_states: Vec::new(),
             proved: None,
-            restarts: 0,
             widest: 1,
             most_open: 0,
             crashed: 0,
@@ -258,7 +255,12 @@ impl<A: Machine> Search<A> {
     ) -> Result<(), Exhausted> {
         let at = self.steps();
         let frontier = match &mut self.lower {
-            Lower::Lost => return Ok(()),
+            Lower::Lost => {
+                if at.is_multiple_of(self.plan.count_steps) {
+                    self.count();
+                }
+                return Ok(());
+            }
             Lower::Exact(frontier) => {
                 apply(frontier, step, &mut self.machine, budget)?;
                 frontier
@@ -307,16 +309,14 @@ impl<A: Machine> Search<A> {
         let plan = &self.plan;
         let machine = &mut self.machine;
         let width = beam.width();
+        let end = trail.steps.len();
+        let wider = |rung: &&Rung| rung.limits.width > width;
+        let (near, last) = plan.ladder.split_at(plan.ladder.len() - 1);
         let mut windows = plan.windows.iter();
-        // Rungs and windows take turns; where one gives up, the other goes on.
-        for turn in 1..plan.ladder.len().max(plan.windows.len() + 1) {
-            let rung = plan.ladder.get(turn).filter(|rung| {
-                let all_over = rung.back == ALL;
-                rung.limits.width > width && (!all_over || self.restarts < plan.restarts)
-            });
+        // Beams and windows take turns, from the cheapest on.
+        for rung in near.iter().filter(wider).map(Some).chain([None]) {
             if let Some(rung) = rung {
-                self.restarts += usize::from(rung.back == ALL);
-                if beam.go_back(*rung, trail, machine, budget)? {
+                if beam.go_back(*rung, trail, end, machine, budget)? {
                     self.upper = None;
                     return Ok(());
                 }
@@ -326,22 +326,34 @@ impl<A: Machine> Search<A> {
                     return Ok(());
                 }
             }
-            let Some(length) = windows.next() else {
-                continue;
-            };
-            let begin = trail.steps.len().saturating_sub(*length);
-            let near = beam.snapshot_before(begin).unwrap_or((&trail.start, 0));
-            self.upper = window::send(trail, *length, near, plan.window, machine, budget)?;
-            if let Some(upper) = &self.upper
-                && upper.is_dead()
-            {
-                let states = upper.last_states().to_vec();
-                self.refuted(index, states);
+            let turn = rung.map_or(plan.windows.len(), |_| 1);
+            for length in windows.by_ref().take(turn) {
+                let near = beam.snapshot_before(end.saturating_sub(*length));
+                let near = near.unwrap_or((&trail.start, 0));
+                self.upper = window::send(trail, *length, near, plan.window, machine, budget)?;
+                if let Some(upper) = &self.upper
+                    && upper.is_dead()
+                {
+                    let states = upper.last_states().to_vec();
+                    self.refuted(index, states);
+                    return Ok(());
+                }
+            }
+        }
+        if let Some(found) = count(trail, machine) {
+            self.refuted(found.at, Vec::new());
+            self.shortage = Some(found);
+            return Ok(());
+        }
+        for rung in last.iter().filter(wider) {
+            if beam.go_back(*rung, trail, end, machine, budget)? {
+                self.upper = None;
                 return Ok(());
             }
         }
         self.lower = Lower::Lost;
-        if self.upper.is_none()
+        // Where windows can be had and did not do, all of it will not either, and is dear.
+        if self.machine.states_told_apart(&[]).is_none()
             && let Some(replay) = self.replay(self.plan.upper, budget)?
             && !replay.frontier.lossy()
         {
@@ -374,24 +386,13 @@ impl<A: Machine> Search<A> {
         self.last_states = replay.frontier.last_states().to_vec();
     }
 
-    /// Counts, value by value, where the machine is a register.
-    fn find_shortage(&self) -> Option<Shortage> {
-        let trail = self.trail.as_ref()?;
-        let register = |op| self.machine.as_register(op);
-        let steps = trail.steps.iter().map(|(step, index)| {
-            let step = match *step {
-                Step::Call(id, op, end) => Step::Call(id, register(op)?, end),
-                Step::Crash(op) => Step::Crash(register(op)?),
-                Step::Return(id) => Step::Return(id),
-            };
-            Some((step, *index))
-        });
-        let steps: Vec<(Step<RegisterOp>, u64)> = steps.collect::<Option<_>>()?;
-        let mut earlier = Vec::new();
-        for (op, deadline) in trail.start.pending() {
-            earlier.push((register(op)?, deadline));
+    /// Asks whether counting proves that there is no order.
+    fn count(&mut self) {
+        let trail = self.trail.as_ref();
+        if let Some(found) = trail.and_then(|trail| count(trail, &self.machine)) {
+            self.refuted(found.at, Vec::new());
+            self.shortage = Some(found);
         }
-        shortage::find(&earlier, &steps)
     }
 
     /// What there were too few of, if counting proved that there is no order.
@@ -407,10 +408,20 @@ impl<A: Machine> Search<A> {
         if !matches!(self.lower, Lower::Lost) {
             return Answer::Valid;
         }
-        if let Some(found) = self.find_shortage() {
-            self.refuted(found.at, Vec::new());
-            self.shortage = Some(found);
-            return self.answer(budget);
+        self.count();
+        if let Some(at) = self.invalid_at {
+            return Answer::Invalid { at };
+        }
+        let ladders = self.plan.second_ladders.iter();
+        for ladder in ladders.filter(|_| self.crashed > 0) {
+            let Some(trail) = &self.trail else {
+                return Answer::Forgotten;
+            };
+            match Beam::survives(trail, ladder, &mut self.machine, budget) {
+                Ok(true) => return Answer::Valid,
+                Ok(false) => {}
+                Err(exhausted) => return Answer::Exhausted(exhausted),
+            }
         }
         match self.replay(Limits::EXACT, budget) {
             Err(exhausted) => Answer::Exhausted(exhausted),
@@ -423,6 +434,22 @@ impl<A: Machine> Search<A> {
             }
         }
     }
+}
+
+/// Counts, value by value, where the machine is a register.
+fn count<A: Machine>(trail: &Trail<A::Op>, machine: &A) -> Option<Shortage> {
+    let steps = trail.steps.iter().map(|(step, index)| {
+        let step = match *step {
+            Step::Call(id, op, end) => Step::Call(id, machine.as_register(op)?, end),
+            Step::Crash(op) => Step::Crash(machine.as_register(op)?),
+            Step::Return(id) => Step::Return(id),
+        };
+        Some((step, *index))
+    });
+    let steps: Vec<(Step<RegisterOp>, u64)> = steps.collect::<Option<_>>()?;
+    let pending = trail.start.pending().into_iter();
+    let earlier = pending.map(|(op, end)| Some((machine.as_register(op)?, end)));
+    shortage::find(&earlier.collect::<Option<Vec<_>>>()?, &steps)
 }
 
 #[cfg(test)]
@@ -463,8 +490,9 @@ mod tests {
             ways: usize::MAX,
         },
         windows: &[2, 5],
-        ladder: &[rung(1, 1, 0), rung(2, 1, 3), rung(3, 2, 8), rung(3, 2, ALL)],
-        restarts: 1,
+        ladder: &[rung(1, 1, 0), rung(2, 1, 3), rung(3, 2, 8)],
+        second_ladders: &[&[rung(1, 2, 0), rung(3, 2, 5)]],
+        count_steps: 3,
         checkpoint_steps: 4,
     };
 

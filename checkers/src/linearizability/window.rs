@@ -37,7 +37,10 @@ pub(super) fn send<A: Machine>(
     let Some(states) = machine.states_told_apart(&ops) else {
         return Ok(None);
     };
-    frontier.set_limits(limits);
+    frontier.set_limits(Limits {
+        closure: limits.closure / length,
+        ..limits
+    });
     frontier.allow_everything(&states, machine);
     for (step, _) in window {
         apply(&mut frontier, *step, machine, budget)?;
