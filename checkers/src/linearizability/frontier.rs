@@ -22,6 +22,8 @@
 
 use std::hash::Hash;
 
+use rustc_hash::FxHashMap;
+
 use crate::budget::{Budget, Exhausted};
 
 use super::board::Board;
@@ -228,7 +230,17 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
                 .sum();
             (config.used.len(), unplaced)
         });
-        self.configs.truncate(self.limits.width);
+        // The best of each state first: what looks worse may be what is needed.
+        let mut ranks: FxHashMap<u32, usize> = FxHashMap::default();
+        let mut ranked: Vec<(usize, Config<M>)> = Vec::with_capacity(self.configs.len());
+        for config in self.configs.drain(..) {
+            let rank = ranks.entry(config.state).or_default();
+            ranked.push((*rank, config));
+            *rank += 1;
+        }
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.truncate(self.limits.width);
+        self.configs.extend(ranked.into_iter().map(|(_, config)| config));
     }
 
     /// The same frontier with room for twice as many open operations.

@@ -19,6 +19,9 @@ pub(super) struct Plan {
     pub(super) ladder: &'static [Rung],
     /// For beginning all over at the end: narrow beams use more crashed operations than they must.
     pub(super) second_ladders: &'static [&'static [Rung]],
+    /// How many steps the widest beam rests once it was needed. Where it is needed all the time,
+    /// there is something that only counting, or beginning again, will find.
+    pub(super) pause: usize,
     /// How many steps pass between two counts while nothing else is known.
     pub(super) count_steps: usize,
     /// How many steps may pass before a new checkpoint is taken, while nothing was dropped.
@@ -51,13 +54,14 @@ pub(super) const PLAN: Plan = Plan {
     ladder: &[
         rung(4, 1, 0),
         rung(16, 1, 128),
-        rung(64, 2, 256),
-        rung(256, 2, 512),
+        thorough(64, 32),
+        thorough(256, 64),
     ],
     second_ladders: &[
-        &[rung(16, 1, 0), rung(64, 2, 256), rung(256, 2, 512)],
-        &[rung(32, 1, 0), rung(128, 2, 512), rung(1024, 3, 1024)],
+        &[rung(16, 1, 0), thorough(64, 32), thorough(256, 64)],
+        &[rung(32, 1, 0), thorough(256, 128), thorough(1024, 256)],
     ],
+    pause: 256,
     count_steps: 1 << 13,
     checkpoint_steps: 1 << 10,
 };
@@ -70,6 +74,20 @@ pub(super) const fn rung(width: usize, depth: usize, back: usize) -> Rung {
             depth,
             closure: width * 4 + 32,
             ways: width,
+        },
+        back,
+    }
+}
+
+/// A beam that also goes ways that cost more than others: what is dear now may be what is needed.
+pub(super) const fn thorough(width: usize, back: usize) -> Rung {
+    Rung {
+        limits: Limits {
+            crashed: Crashed::Once,
+            width,
+            depth: 3,
+            closure: width * 64,
+            ways: width * 16,
         },
         back,
     }

@@ -62,6 +62,8 @@ pub(super) struct Search<A: Machine> {
     last_states: Vec<u32>,
     /// The last event up to which there certainly is an order.
     proved: Option<u64>,
+    /// The widest beam rests until then.
+    resume_at: usize,
     widest: usize,
     most_open: usize,
     crashed: usize,
@@ -97,6 +99,7 @@ impl<A: Machine> Search<A> {
             shortage: None,
             last_states: Vec::new(),
             proved: None,
+            resume_at: 0,
             widest: 1,
             most_open: 0,
             crashed: 0,
@@ -215,6 +218,7 @@ impl<A: Machine> Search<A> {
 
     /// Goes on with a beam, from a frontier that has dropped nothing.
     fn begin_beam(&mut self, frontier: Frontier<A::Op>) {
+        self.resume_at = 0;
         self.trail = Some(Trail::new(frontier.clone()));
         self.lower = Lower::Beam(Beam::new(frontier, self.plan.ladder, 0));
     }
@@ -345,7 +349,9 @@ impl<A: Machine> Search<A> {
             self.shortage = Some(found);
             return Ok(());
         }
-        for rung in last.iter().filter(wider) {
+        let again = end < self.resume_at;
+        for rung in last.iter().filter(wider).filter(|_| !again) {
+            self.resume_at = end + plan.pause;
             if beam.go_back(*rung, trail, end, machine, budget)? {
                 self.upper = None;
                 return Ok(());
@@ -492,6 +498,7 @@ mod tests {
         windows: &[2, 5],
         ladder: &[rung(1, 1, 0), rung(2, 1, 3), rung(3, 2, 8)],
         second_ladders: &[&[rung(1, 2, 0), rung(3, 2, 5)]],
+        pause: 6,
         count_steps: 3,
         checkpoint_steps: 4,
     };
