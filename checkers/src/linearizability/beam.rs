@@ -21,6 +21,8 @@ pub(super) struct Rung {
     pub(super) limits: Limits,
     /// How many steps it is sent back, at least.
     pub(super) back: usize,
+    /// How many configurations it may look at before it has caught up.
+    pub(super) work: usize,
 }
 
 /// A beam as it was at some step.
@@ -107,7 +109,7 @@ impl<T: Copy + Eq + Hash> Beam<T> {
         machine: &mut A,
         budget: &dyn Budget,
     ) -> Result<bool, Exhausted> {
-        let Rung { limits, back } = rung;
+        let Rung { limits, back, work } = rung;
         let far_enough = |snapshot: &Snapshot<T>| end - snapshot.at >= back;
         let (frontier, at) = match self.snapshots.iter().rposition(far_enough) {
             Some(at) => (self.snapshots[at].frontier.clone(), self.snapshots[at].at),
@@ -116,13 +118,14 @@ impl<T: Copy + Eq + Hash> Beam<T> {
         };
         self.frontier = frontier;
         self.frontier.set_limits(limits);
+        let most = self.frontier.work().saturating_add(work);
         let mut fresh = VecDeque::new();
         for (seen, (step, _)) in (at + 1..).zip(&trail.steps[at..end]) {
             if seen.is_multiple_of(64) {
                 budget.check()?;
             }
             apply(&mut self.frontier, *step, machine, budget)?;
-            if self.frontier.is_dead() {
+            if self.frontier.is_dead() || self.frontier.work() > most {
                 return Ok(false);
             }
             if seen.is_multiple_of(SNAPSHOT_STEPS) {
@@ -161,12 +164,14 @@ impl<T: Copy + Eq + Hash> Beam<T> {
                 continue;
             }
             let width = beam.width;
+            let mut survived = false;
             for rung in ladder.iter().filter(|rung| rung.limits.width > width) {
-                if beam.go_back(*rung, trail, at, machine, budget)? {
+                survived = beam.go_back(*rung, trail, at, machine, budget)?;
+                if survived {
                     break;
                 }
             }
-            if beam.frontier.is_dead() {
+            if !survived {
                 return Ok(false);
             }
         }

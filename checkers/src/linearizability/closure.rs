@@ -51,8 +51,8 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             slot,
             pending: BinaryHeap::new(),
         };
-        self.seen.clear();
-        self.next.clear();
+        self.seen.begin(self.limits.compared());
+        self.next.begin(self.limits.compared());
         let fewest = self.configs.iter().map(|config| config.used.len()).min();
         for config in std::mem::take(&mut self.configs) {
             if config.done.contains(slot) {
@@ -89,6 +89,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             self.expand(&pending, &mut event, machine);
         }
         meter.release(budget);
+        self.work += steps;
         self.next.drain_into(&mut self.configs);
         result
     }

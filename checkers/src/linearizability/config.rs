@@ -102,6 +102,8 @@ pub(super) struct Antichain<M> {
     live: Vec<bool>,
     /// Positions of live configurations that can be compared with each other.
     groups: FxHashMap<(u32, M), SmallVec<[u32; 4]>>,
+    /// With how many of its group, the latest, a configuration is compared.
+    compared: usize,
 }
 
 impl<M: Mask> Antichain<M> {
@@ -110,13 +112,21 @@ impl<M: Mask> Antichain<M> {
             all: Vec::new(),
             live: Vec::new(),
             groups: FxHashMap::default(),
+            compared: usize::MAX,
         }
+    }
+
+    /// Empties it, and compares each configuration with so many at most from now on. Where they
+    /// are few, some that are dominated stay.
+    pub(super) fn begin(&mut self, compared: usize) {
+        self.clear();
+        self.compared = compared;
     }
 
     pub(super) fn clear(&mut self) {
         const KEEP: usize = 1 << 12;
         if self.groups.capacity() > KEEP {
-            *self = Antichain::new();
+            self.groups = FxHashMap::default();
         }
         self.all.clear();
         self.live.clear();
@@ -141,18 +151,25 @@ impl<M: Mask> Antichain<M> {
         }
         let group = self.groups.entry((config.state, updates)).or_default();
         let all = &self.all;
-        if group
+        let older = group.len().saturating_sub(self.compared);
+        if group[older..]
             .iter()
             .any(|at| all[*at as usize].dominates(&config, kinds))
         {
             return None;
         }
         let live = &mut self.live;
-        group.retain(|at| {
-            let keep = !config.dominates(&all[*at as usize], kinds);
-            live[*at as usize] = keep;
-            keep
-        });
+        let mut kept = older;
+        for at in older..group.len() {
+            let other = group[at];
+            if config.dominates(&all[other as usize], kinds) {
+                live[other as usize] = false;
+            } else {
+                group[kept] = other;
+                kept += 1;
+            }
+        }
+        group.truncate(kept);
         let at = self.all.len() as u32;
         group.push(at);
         self.all.push(config);

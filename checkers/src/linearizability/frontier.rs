@@ -66,6 +66,18 @@ impl Limits {
     };
 }
 
+impl Limits {
+    /// With how many others a configuration is compared. Where much is dropped anyway, comparing
+    /// all with all is not worth it.
+    pub(super) fn compared(&self) -> usize {
+        const SOME: usize = 48;
+        match self.ways {
+            usize::MAX => usize::MAX,
+            _ => SOME,
+        }
+    }
+}
+
 /// An operation as the caller numbers it.
 pub(super) type OpId = u32;
 
@@ -75,6 +87,8 @@ pub(super) struct Masked<T, M> {
     pub(super) board: Board<T, M>,
     pub(super) limits: Limits,
     pub(super) lossy: bool,
+    /// Configurations looked at so far.
+    pub(super) work: usize,
     /// The states that could be reached when the frontier became empty.
     last_states: Vec<u32>,
     pub(super) seen: Antichain<M>,
@@ -88,6 +102,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Clone for Masked<T, M> {
             board: self.board.clone(),
             limits: self.limits,
             lossy: self.lossy,
+            work: self.work,
             last_states: self.last_states.clone(),
             seen: Antichain::new(),
             next: Antichain::new(),
@@ -107,6 +122,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             board: Board::new(),
             limits,
             lossy: false,
+            work: 0,
             last_states: Vec::new(),
             seen: Antichain::new(),
             next: Antichain::new(),
@@ -162,6 +178,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             board: self.board.clone(),
             limits: self.limits,
             lossy: false,
+            work: 0,
             last_states: Vec::new(),
             seen: Antichain::new(),
             next: Antichain::new(),
@@ -240,7 +257,8 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         }
         ranked.sort_by_key(|(rank, _)| *rank);
         ranked.truncate(self.limits.width);
-        self.configs.extend(ranked.into_iter().map(|(_, config)| config));
+        self.configs
+            .extend(ranked.into_iter().map(|(_, config)| config));
     }
 
     /// The same frontier with room for twice as many open operations.
@@ -257,6 +275,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             board: self.board.widened(),
             limits: self.limits,
             lossy: self.lossy,
+            work: self.work,
             last_states: self.last_states.clone(),
             seen: Antichain::new(),
             next: Antichain::new(),
@@ -351,6 +370,11 @@ impl<T: Copy + Eq + Hash> Frontier<T> {
     /// Changes what is kept from now on.
     pub(super) fn set_limits(&mut self, limits: Limits) {
         each!(self, masked => masked.limits = limits);
+    }
+
+    /// How many configurations were looked at so far.
+    pub(super) fn work(&self) -> usize {
+        each!(self, masked => masked.work)
     }
 
     /// Whether anything was dropped because of the limits.

@@ -19,8 +19,10 @@ pub(super) struct Plan {
     pub(super) ladder: &'static [Rung],
     /// For beginning all over at the end: narrow beams use more crashed operations than they must.
     pub(super) second_ladders: &'static [&'static [Rung]],
-    /// How many steps the widest beam rests once it was needed. Where it is needed all the time,
-    /// there is something that only counting, or beginning again, will find.
+    /// How many of them are cheap. The others are asked after all upper bounds.
+    pub(super) cheap: usize,
+    /// How often dear beams may be asked, each time within so many steps of the last.
+    pub(super) deaths: usize,
     pub(super) pause: usize,
     /// How many steps pass between two counts while nothing else is known.
     pub(super) count_steps: usize,
@@ -61,7 +63,9 @@ pub(super) const PLAN: Plan = Plan {
         &[rung(16, 1, 0), thorough(64, 32), thorough(256, 64)],
         &[rung(32, 1, 0), thorough(256, 128), thorough(1024, 256)],
     ],
-    pause: 256,
+    cheap: 2,
+    deaths: 4,
+    pause: 128,
     count_steps: 1 << 13,
     checkpoint_steps: 1 << 10,
 };
@@ -76,6 +80,7 @@ pub(super) const fn rung(width: usize, depth: usize, back: usize) -> Rung {
             ways: width,
         },
         back,
+        work: usize::MAX,
     }
 }
 
@@ -86,9 +91,10 @@ pub(super) const fn thorough(width: usize, back: usize) -> Rung {
             crashed: Crashed::Once,
             width,
             depth: 3,
-            closure: width * 64,
-            ways: width * 16,
+            closure: width * 32,
+            ways: width * 8,
         },
         back,
+        work: width << 12,
     }
 }

@@ -62,8 +62,9 @@ pub(super) struct Search<A: Machine> {
     last_states: Vec<u32>,
     /// The last event up to which there certainly is an order.
     proved: Option<u64>,
-    /// The widest beam rests until then.
-    resume_at: usize,
+    /// The step at which a dear beam was asked for last, and how often it was shortly before.
+    died_at: usize,
+    deaths: usize,
     widest: usize,
     most_open: usize,
     crashed: usize,
@@ -99,7 +100,8 @@ impl<A: Machine> Search<A> {
             shortage: None,
             last_states: Vec::new(),
             proved: None,
-            resume_at: 0,
+            died_at: 0,
+            deaths: 0,
             widest: 1,
             most_open: 0,
             crashed: 0,
@@ -218,7 +220,7 @@ impl<A: Machine> Search<A> {
 
     /// Goes on with a beam, from a frontier that has dropped nothing.
     fn begin_beam(&mut self, frontier: Frontier<A::Op>) {
-        self.resume_at = 0;
+        self.died_at = 0;
         self.trail = Some(Trail::new(frontier.clone()));
         self.lower = Lower::Beam(Beam::new(frontier, self.plan.ladder, 0));
     }
@@ -315,16 +317,16 @@ impl<A: Machine> Search<A> {
         let width = beam.width();
         let end = trail.steps.len();
         let wider = |rung: &&Rung| rung.limits.width > width;
-        let (near, last) = plan.ladder.split_at(plan.ladder.len() - 1);
+        let (cheap, dear) = plan.ladder.split_at(plan.cheap);
         let mut windows = plan.windows.iter();
         // Beams and windows take turns, from the cheapest on.
-        for rung in near.iter().filter(wider).map(Some).chain([None]) {
+        for rung in cheap.iter().filter(wider).map(Some).chain([None]) {
             if let Some(rung) = rung {
                 if beam.go_back(*rung, trail, end, machine, budget)? {
                     self.upper = None;
                     return Ok(());
                 }
-                if !beam.frontier.lossy() {
+                if beam.frontier.is_dead() && !beam.frontier.lossy() {
                     let states = beam.frontier.last_states().to_vec();
                     self.refuted(index, states);
                     return Ok(());
@@ -349,9 +351,14 @@ impl<A: Machine> Search<A> {
             self.shortage = Some(found);
             return Ok(());
         }
-        let again = end < self.resume_at;
-        for rung in last.iter().filter(wider).filter(|_| !again) {
-            self.resume_at = end + plan.pause;
+        self.deaths = match end - self.died_at.min(end) < plan.pause {
+            true => self.deaths + 1,
+            false => 1,
+        };
+        self.died_at = end;
+        // Where that helps for a moment only, again and again, counting will tell why later.
+        let helps = self.deaths <= plan.deaths;
+        for rung in dear.iter().filter(wider).filter(|_| helps) {
             if beam.go_back(*rung, trail, end, machine, budget)? {
                 self.upper = None;
                 return Ok(());
@@ -498,7 +505,9 @@ mod tests {
         windows: &[2, 5],
         ladder: &[rung(1, 1, 0), rung(2, 1, 3), rung(3, 2, 8)],
         second_ladders: &[&[rung(1, 2, 0), rung(3, 2, 5)]],
+        cheap: 2,
         pause: 6,
+        deaths: 2,
         count_steps: 3,
         checkpoint_steps: 4,
     };
