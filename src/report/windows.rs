@@ -24,18 +24,15 @@ fn detail<T: serde::de::DeserializeOwned>(results: &Results, name: &str) -> Opti
 /// The table.
 pub(super) fn windows(results: &Results) -> Markup {
     let all: Vec<WindowReport> = detail(results, "windows").unwrap_or_default();
-    let mut shown = 0;
     let mut rows = 0;
-    for window in &all {
+    let fits = |window: &&WindowReport| {
         rows += window.sides.len().max(1);
-        if rows > ROWS_MAX {
-            break;
-        }
-        shown += 1;
-    }
-    let further =
-        detail::<Value>(results, "windows-left-out").map_or(0, |rest| number(&rest, "windows"));
-    let further = further + (all.len() - shown) as u64;
+        rows <= ROWS_MAX
+    };
+    let shown: Vec<&WindowReport> = all.iter().take_while(fits).collect();
+    let further = all.len() - shown.len();
+    let rest = detail::<Value>(results, "windows-left-out");
+    let summed = rest.map_or(0, |rest| number(&rest, "windows"));
     html! {
         @if !all.is_empty() {
             h2 { "Operations while faults were in force" }
@@ -49,9 +46,10 @@ pub(super) fn windows(results: &Results) -> Markup {
                     th { "Fault" } th.n { "From–to (s)" } th { "Side" } th.n { "ok" } th.n { "ok later" } th.n { "failed" }
                     th.n { "unknown" } th { "ok by function" }
                 } }
-                tbody { @for window in &all[..shown] { (rows_of(window)) } }
+                tbody { @for window in shown { (rows_of(window)) } }
             }
-            @if further > 0 { p.soft { (further) " more windows are in results.json, the last of them summed." } }
+            @if further > 0 { p.soft { (further) " more windows are in results.json." } }
+            @if summed > 0 { p.soft { (summed) " later windows are in results.json only as a sum." } }
         }
     }
 }
@@ -72,7 +70,7 @@ fn rows_of(window: &WindowReport) -> Markup {
     }
     html! {
         @for (at, (side, operations)) in sides.iter().enumerate() {
-            tr.first[at == 0] {
+            tr class=[(at == 0).then_some("first")] {
                 @if at == 0 {
                     td rowspan=(sides.len()) { (window.fault) @if !window.effective { " (not proved)" } }
                     td.n rowspan=(sides.len()) { (time) }
@@ -134,7 +132,7 @@ pub(crate) fn lines(results: &Results) -> Vec<String> {
     let line = |fault: &Value| {
         let of = |field| number(fault, field);
         format!(
-            "fault   {}: took effect {} of {} times; of the operations then, {} ok ({} before it was undone), \
+            "fault   {}: took effect {} of {} times; operations then: {} ok, {} ok once it was being undone, \
              {} failed, {} unknown",
             fault
                 .get("name")
@@ -142,8 +140,8 @@ pub(crate) fn lines(results: &Results) -> Vec<String> {
                 .unwrap_or_default(),
             of("effective"),
             of("activities"),
-            of("ok"),
             of("ok-in-force"),
+            of("ok").saturating_sub(of("ok-in-force")),
             of("fail"),
             of("info"),
         )
@@ -251,7 +249,7 @@ mod tests {
         assert_eq!(
             lines(&results(json!({"faults": [fault]}))),
             [
-                "fault   partition: took effect 5 of 6 times; of the operations then, 13 ok (12 before it was undone), \
+                "fault   partition: took effect 5 of 6 times; operations then: 12 ok, 1 ok once it was being undone, \
                  2 failed, 1 unknown"
             ]
         );
