@@ -119,6 +119,31 @@ fn etcd_keeps_its_promise_under_partitions_kills_and_pauses() {
             log.display()
         );
     }
+    let test = json(&program.latest().join("test.json"));
+    let found = test["found"].as_array().unwrap();
+    assert_eq!(found.len(), 5);
+    for node in found {
+        assert!(
+            node["system"].as_str().unwrap().starts_with("etcd 3"),
+            "{node}"
+        );
+        assert!(
+            node["kernel"].as_str().unwrap().starts_with("Linux "),
+            "{node}"
+        );
+        assert!(node["memory"].as_u64().unwrap() > 0, "{node}");
+        let address = &node["address"];
+        assert!(
+            node["addresses"].as_array().unwrap().contains(address),
+            "{node}"
+        );
+        // They are this machine, so its clock is theirs.
+        let clock = &node["clock"];
+        assert!(
+            clock["ahead"].as_f64().unwrap().abs() <= clock["within"].as_f64().unwrap() + 0.001,
+            "{node}"
+        );
+    }
     assert_same(&before);
 }
 

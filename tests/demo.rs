@@ -53,3 +53,77 @@ fn a_stored_run_is_judged_again() {
     let object: serde_json::Value = serde_json::from_str(&again.out).unwrap();
     assert_eq!(object["valid"], false);
 }
+
+#[test]
+fn a_run_says_what_it_ran_on_and_what_operations_came_to_under_faults() {
+    let program = Program::new();
+    let said = program.run(&[
+        "test",
+        "sim",
+        "--node-count",
+        "5",
+        "--concurrency",
+        "2n",
+        "--nemesis",
+        "partition,kill",
+        "--time-limit",
+        "30s",
+        "--seed",
+        "3",
+    ]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    assert!(
+        said.out.contains("fault   partition: took effect"),
+        "{}",
+        said.out
+    );
+    let folder = program.latest();
+    let test = json(&folder.join("test.json"));
+    let kernel = test["controller"]["kernel"].as_str().unwrap();
+    assert!(kernel.starts_with("Linux "), "{kernel}");
+    let report = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    for part in [
+        "Operations while faults were in force",
+        "nothing acknowledged",
+        kernel,
+        "gainsay test sim --workload register --node-count 5",
+        "--seed 3",
+        "Claim: linearizable",
+        "aria-label=\"Latency of each operation over time\"",
+        "class=\"band fault-partition\"",
+    ] {
+        assert!(report.contains(part), "{part}");
+    }
+    let results = json(&folder.join("results.json"));
+    let coverage = results["checkers"].as_array().unwrap();
+    let coverage = coverage
+        .iter()
+        .find(|it| it["checker"] == "coverage")
+        .unwrap();
+    let windows = coverage["details"]["windows"].as_array().unwrap();
+    let cuts = windows
+        .iter()
+        .filter(|window| window["fault"] == "partition");
+    assert!(cuts.clone().count() > 1);
+    for cut in cuts {
+        let sides = cut["sides"].as_array().unwrap();
+        assert!(sides.len() > 1, "{cut:#}");
+        let sum: u64 = sides.iter().map(|side| side["ok"].as_u64().unwrap()).sum();
+        assert_eq!(sum, cut["ok"].as_u64().unwrap(), "{cut:#}");
+    }
+}
+
+#[test]
+fn runs_of_versions_that_kept_less_are_judged_again() {
+    let program = Program::new();
+    let said = program.run(&["demo", "--quiet"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let file = program.latest().join("test.json");
+    let mut test = json(&file);
+    assert!(test.as_object_mut().unwrap().remove("controller").is_some());
+    std::fs::write(&file, test.to_string()).unwrap();
+    let again = program.run(&["analyze", "latest", "--json"]);
+    assert_eq!(again.code, 1, "{}{}", again.out, again.err);
+    let report = std::fs::read_to_string(program.latest().join("report.html")).unwrap();
+    assert!(!report.contains("Machines"));
+}

@@ -27,6 +27,7 @@
 //!   majority any more, or, where all still can (a ring, a bridge), those that lost any link.
 //! - `leader`: whether a node that believed to be primary just before was among them. Absent where the
 //!   system has no primaries.
+//! - `grudge`: of a partition's start, for each node the nodes whose packets it drops; the sides follow from it.
 //! - `dropped`: packets dropped, by the node that dropped them. `states`: what was seen of processes.
 //!
 //! A start that ends `fail` did nothing. One that ends `info` may be in force, in part; its stop undoes

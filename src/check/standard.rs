@@ -25,6 +25,9 @@ pub(super) const RECOVERY: &str = "recovery";
 /// What stands for a checker where the controller was overloaded.
 pub(super) const CONTROLLER: &str = "controller";
 
+/// The checker of whether a run could have found anything.
+pub(crate) const COVERAGE: &str = "coverage";
+
 /// The least number of each function's operations that must have ended `ok`.
 const OK_MIN: u64 = 10;
 
@@ -47,10 +50,17 @@ fn of_run(suite: &dyn Suite, spec: &TestSpec) -> Result<Vec<NamedChecker>> {
         faults,
         leaders: suite.has_leaders(),
         ok_min: OK_MIN,
+        nodes: spec
+            .nodes
+            .names()
+            .iter()
+            .map(|name| name.to_string())
+            .collect(),
+        workers: spec.workers as u64,
         ..coverage::Options::default()
     };
     all.push(NamedChecker {
-        name: "coverage".to_owned(),
+        name: COVERAGE.to_owned(),
         make: Box::new(move || Box::new(Coverage::new(coverage.clone()))),
     });
     all.push(NamedChecker {

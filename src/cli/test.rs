@@ -97,6 +97,9 @@ pub(super) fn print(finished: &Finished, output: &Output) {
     for line in report::explanation(results) {
         println!("{line}");
     }
+    for line in report::fault_lines(results) {
+        println!("{line}");
+    }
     if let Some(failure) = &results.harness_failure {
         println!("test    {failure}");
     }

@@ -5,6 +5,7 @@
 //! which makes the history. [`judge`] has it checked, and writes results and report.
 
 mod drive;
+mod found;
 mod inventory;
 pub(crate) mod log;
 mod nodes;
@@ -57,6 +58,7 @@ pub(crate) struct Finished {
 /// Performs a run. An error means that there is no history to judge.
 pub(crate) fn execute(mut request: RunRequest<'_>) -> Result<Finished> {
     request.spec.started = jiff::Timestamp::now().to_string();
+    request.spec.controller = Some(harness::node::facts::here());
     let test = format!("{}-{}", request.spec.suite, request.spec.workload);
     let folder = RunFolder::create(request.store, &test, &request.spec)?;
     log::redirect(Some(&folder.log_path())).context("cannot write the run's log")?;
@@ -207,10 +209,12 @@ pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-fn keep(spec: &TestSpec, folder: &RunFolder, results: &Results) -> Result<()> {
+fn keep(folder: &RunFolder, results: &Results) -> Result<()> {
     folder.write_results(results)?;
+    // As it is now: what was found on the nodes came later than the run's beginning.
+    let spec: TestSpec = folder.read_test()?;
     let loaded = store::load_history(&folder.history_path())?;
-    report::write(folder, spec, results, &loaded.history)
+    report::write(folder, &spec, results, &loaded.history)
 }
 
 /// Checks the history in a run folder, writes `results.json` and `report.html`. Checkers end early when
@@ -226,7 +230,7 @@ pub(crate) fn judge(
     output.say("checking");
     let mut results = check::judge(suite, spec, folder, facts, stop)?;
     // A verdict is told even where there is no room to keep it.
-    if let Err(error) = keep(spec, folder, &results) {
+    if let Err(error) = keep(folder, &results) {
         let why = format!(
             "the results cannot be kept: {}\n  hint: see df -h {}; then gainsay analyze {}",
             describe(&error),
