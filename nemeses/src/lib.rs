@@ -29,12 +29,15 @@
 //!   system has no primaries.
 //! - `dropped`: packets dropped, by the node that dropped them. `states`: what was seen of processes.
 //!
+//! Beside them, where the system has leaders, the [leader watch](leader_watch) `nemesis/leaders` says who leads when.
+//!
 //! A start that ends `fail` did nothing. One that ends `info` may be in force, in part; its stop undoes
 //! it. A stop that ends `info` did not undo everything, and is tried again.
 
 mod build;
 mod catalogue;
 pub mod grudge;
+mod leaders;
 mod outcome;
 mod partition;
 mod process;
@@ -45,4 +48,5 @@ pub mod target;
 
 pub use build::{BuildContext, BuildError, Package, build};
 pub use catalogue::{FaultInfo, VariantInfo, catalogue, find};
+pub use leaders::{LEADERS, WATCH, leader_watch};
 pub use spec::{FaultSpec, NONE, SpecError, parse};

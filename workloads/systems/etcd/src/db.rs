@@ -176,7 +176,8 @@ impl Db for EtcdDb {
     }
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {
-        // Asks for a read through consensus: true only of a member that sees a leader.
+        // etcd answers `true` after a read through consensus (and where no alarm is raised): the member sees a
+        // leader, and a quorum confirms that. It says nothing about writes, nor about what else the member has.
         loop {
             let health = ask(node, "/health", None).await;
             let healthy = health.as_ref().and_then(|health| health.get("health"));
