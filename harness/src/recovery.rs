@@ -1,10 +1,11 @@
 //! Proof that a healed system works again.
 //!
-//! That every node says it is healthy is not enough: a member may answer while it cannot commit, or commit while another
-//! still has old data, and the reads that end a run would then be taken for lost writes. So a fresh value is
-//! written through every node, read back through it as strongly as the system can, and then looked for on every
-//! node itself, without asking the others, until all have it. This is done in rounds, until two in a row pass on all
-//! nodes, with an election time-out between them: a node that comes back may well depose the leader at first.
+//! That every node says it is healthy is not enough: a member may answer while it cannot commit, or commit
+//! while another still has old data, and the reads that end a run would then be taken for lost writes. So a
+//! fresh value is written through every node, read back through it as strongly as the system can, and then
+//! looked for on every node itself, without asking the others, until all have it. This is done in rounds,
+//! until two in a row pass on all nodes, with an election time-out between them: a node that comes back may
+//! well depose the leader at first.
 //!
 //! What is written belongs to no workload and is in no history.
 
@@ -18,8 +19,8 @@ use store::Name;
 
 use crate::time::{Clock, Nanos, nanos, sleep, timeout};
 
-/// Writes and reads registers that are nobody else's, one for each node. Nothing is retried, no connection outlives a
-/// call, and calls are dropped when their time is over.
+/// Writes and reads registers that are nobody else's, one for each node. Nothing is retried, no connection
+/// outlives a call, and calls are dropped when their time is over.
 #[async_trait]
 pub trait RecoveryProbe: Send + Sync {
     /// Writes to a node's register through that node; `Ok` when it is acknowledged.
@@ -85,8 +86,8 @@ impl Proof {
         }
     }
 
-    /// For each node when it passed its part for the first time without failing since, on the clock of the proof; or
-    /// why it did not pass the last round.
+    /// For each node when it passed its part for the first time without failing since, on the clock of the
+    /// proof; or why it did not pass the last round.
     pub fn nodes(&self) -> &BTreeMap<Name, Result<Nanos, String>> {
         &self.nodes_passed
     }

@@ -1,14 +1,14 @@
 //! The leader watch: who leads, as the history tells it.
 //!
-//! Not a fault, though it sits among them: a process `nemesis/leaders` that only looks. Each of its operations
-//! `watch` asks again and again who believes to be primary, and ends when the answer is another one than
-//! before, or after a second. So the history shows who led when, and the schedules of faults hear of
-//! elections.
+//! Not a fault, though it sits among them: a process `nemesis/leaders` that only looks. Each of its
+//! operations `watch` asks again and again who believes to be primary, and ends when the answer is another
+//! one than before, or after a second. So the history shows who led when, and the schedules of faults hear
+//! of elections.
 //!
-//! The completion's value has `leaders`, the nodes that say that they lead (none in the midst of an election; two
-//! where one does not know yet that it was deposed), and `elected`, those of them that did not lead when
-//! anybody last did. That a node did not answer in time looks the same as that it does not lead; a leader that was
-//! only slow is not counted as elected anew.
+//! The completion's value has `leaders`, the nodes that say that they lead (none in the midst of an
+//! election; two where one does not know yet that it was deposed), and `elected`, those of them that did
+//! not lead when anybody last did. That a node did not answer in time looks the same as that it does not
+//! lead; a leader that was only slow is not counted as elected anew.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// How long one operation watches at most: as long as the end of a run may have to wait for it.
 const WATCH_MAX: Duration = Duration::from_secs(1);
 
-/// The leader watch of a run whose system has leaders. Unlike a fault's, its schedule never ends: give
-/// it to [`shortest_any`](harness::generator::shortest_any), beside all that the run does.
+/// The leader watch of a run whose system has leaders. Unlike a fault's, its schedule never ends: give it
+/// to [`shortest_any`](harness::generator::shortest_any), beside all that the run does.
 pub fn leader_watch(ctx: &BuildContext) -> Package {
     Package {
         name: LEADERS.into(),

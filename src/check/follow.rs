@@ -1,7 +1,7 @@
 //! The child's side of an online checker: follows the history of a run while it is written.
 //!
-//! It is asked to look now and then, and answers what it has seen. Between two questions it rests, and its time limit
-//! with it: that is of checking, as for every checker.
+//! It is asked to look now and then, and answers what it has seen. Between two questions it rests, and its
+//! time limit with it: that is of checking, as for every checker.
 
 use std::path::Path;
 use std::time::Instant;

@@ -11,8 +11,8 @@ use harness::interpreter::Stop;
 use store::RunFolder;
 use workloads::Suite;
 
-/// A checker in a process of its own that follows a run. It has the limits of every checker, and no more of the
-/// processors than others leave.
+/// A checker in a process of its own that follows a run. It has the limits of every checker, and no more of
+/// the processors than others leave.
 pub(crate) struct OnlineChecker {
     /// The checker's name.
     pub(crate) name: String,
@@ -23,7 +23,8 @@ pub(crate) struct OnlineChecker {
 }
 
 impl OnlineChecker {
-    /// One for each checker of a run's workload. Those that judge every run have nothing to say before its end.
+    /// One for each checker of a run's workload. Those that judge every run have nothing to say before its
+    /// end.
     pub(crate) fn of_run(
         suite: &dyn Suite,
         spec: &TestSpec,
@@ -39,8 +40,8 @@ impl OnlineChecker {
         Ok(online.collect())
     }
 
-    /// Has it look at what has been written by now. Blocks until it has; `stop` cuts that short when it says to
-    /// abandon.
+    /// Has it look at what has been written by now. Blocks until it has; `stop` cuts that short when it
+    /// says to abandon.
     pub(crate) fn look(&mut self, stop: &Stop) -> Seen {
         self.ask(stop).unwrap_or_else(|why| Seen::Over { why })
     }

@@ -1,9 +1,10 @@
 //! Ending a run as soon as a violation is proved: `--stop-on-violation`.
 //!
-//! Checkers in processes of their own follow the history; nothing but its file connects them to the run. Now and then
-//! they are asked what they have seen. On a real clock that happens beside the run, which never waits for them. On
-//! a virtual clock the run stands still meanwhile, after all of its history is written: so what they have seen by a
-//! moment depends on the history alone, and a run that is ended early is so under its seed each time.
+//! Checkers in processes of their own follow the history; nothing but its file connects them to the run.
+//! Now and then they are asked what they have seen. On a real clock that happens beside the run, which
+//! never waits for them. On a virtual clock the run stands still meanwhile, after all of its history is
+//! written: so what they have seen by a moment depends on the history alone, and a run that is ended early
+//! is so under its seed each time.
 
 use std::mem;
 use std::time::Duration;
@@ -38,8 +39,8 @@ impl Online {
         }
     }
 
-    /// Looks again and again, until there is a violation, which stops the run, or nobody is left to look. May be
-    /// dropped at any time.
+    /// Looks again and again, until there is a violation, which stops the run, or nobody is left to look.
+    /// May be dropped at any time.
     pub(super) async fn watch(&mut self, clock: &dyn Clock, recorder: &Recorder, stop: &Stop) {
         while !self.checkers.is_empty() {
             sleep(clock, LOOK).await;

@@ -55,8 +55,8 @@ impl Tail {
     /// yet; `true` means to ask again, also if the one event that was read of has not ended.
     ///
     /// # Errors
-    /// When the file cannot be read, or at the first line that is no event, with its place. There is no going on
-    /// after that.
+    /// When the file cannot be read, or at the first line that is no event, with its place. There is no
+    /// going on after that.
     pub fn read(&mut self, into: &mut Vec<Event>) -> Result<bool, LoadError> {
         let read = loop {
             match self.file.read(&mut self.block) {
