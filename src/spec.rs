@@ -39,6 +39,9 @@ pub(crate) struct TestSpec {
     pub(crate) recovery_limit: Duration,
     /// Limits of each checker.
     pub(crate) check: CheckLimits,
+    /// Whether the main phase ends as soon as a violation is proved.
+    #[serde(default)]
+    pub(crate) stop_on_violation: bool,
     /// The root of all random choices.
     pub(crate) seed: u64,
     /// Whether the system is left running on the nodes.

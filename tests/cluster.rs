@@ -147,6 +147,52 @@ fn etcd_keeps_its_promise_under_partitions_kills_and_pauses() {
     assert_same(&before);
 }
 
+/// Elections, recovery and an early end, all in one run.
+#[test]
+fn a_violation_ends_the_run_and_the_cluster_is_proved_to_recover() {
+    let _alone = crate::ALONE.lock();
+    if !ready() {
+        return;
+    }
+    let before = traces();
+    let program = Program::new();
+    let said = program.run(&[
+        "test",
+        "etcd",
+        "--setup",
+        "--local",
+        "5",
+        "--serializable-reads",
+        "--stop-on-violation",
+        "--nemesis",
+        "partition:primaries:duration=4s:interval=8s",
+        "--time-limit",
+        "120",
+    ]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.err.contains("stopped after "), "{}", said.err);
+    let results = json(&program.latest().join("results.json"));
+    assert_eq!(results["stopped"]["by"], "linearizable");
+    assert!(
+        results["stopped"]["at"].as_f64().unwrap() < 110.0,
+        "{results:#}"
+    );
+    let recovery = &results["recovery"];
+    assert_eq!(recovery["proof"], "fresh-writes");
+    for node in ["n1", "n2", "n3", "n4", "n5"] {
+        assert!(recovery["nodes"][node].is_f64(), "{recovery}");
+    }
+    // Two rounds, an election time-out apart.
+    assert!(
+        recovery["recovered_after"].as_f64().unwrap() >= 0.5,
+        "{recovery}"
+    );
+    let history = program.latest().join("history.jsonl");
+    let watched = [r#""process":"nemesis/leaders""#, r#""elected":["n"#];
+    assert!(count(&history, &watched) >= 1);
+    assert_same(&before);
+}
+
 #[test]
 fn serializable_reads_are_stale_under_a_partition() {
     let _alone = crate::ALONE.lock();

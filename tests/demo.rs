@@ -127,3 +127,46 @@ fn runs_of_versions_that_kept_less_are_judged_again() {
     let report = std::fs::read_to_string(program.latest().join("report.html")).unwrap();
     assert!(!report.contains("Machines"));
 }
+
+#[test]
+fn the_results_tell_who_recovered_when_and_the_history_who_led() {
+    let program = Program::new();
+    let said = program.run(&[
+        "test",
+        "sim",
+        "--nemesis",
+        "partition,kill,pause",
+        "--time-limit",
+        "10s",
+        "--seed",
+        "5",
+    ]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let results = json(&program.latest().join("results.json"));
+    let recovery = &results["recovery"];
+    assert_eq!(recovery["proof"], "fresh-writes");
+    let after = recovery["recovered_after"].as_f64().unwrap();
+    for node in ["n1", "n2", "n3"] {
+        let node = recovery["nodes"][node].as_f64().unwrap();
+        assert!((0.0..=after).contains(&node), "{recovery}");
+    }
+    // Elections are in the history, and are no fault.
+    let history = std::fs::read_to_string(program.latest().join("history.jsonl")).unwrap();
+    let watched = history
+        .lines()
+        .filter(|line| line.contains("nemesis/leaders"));
+    assert!(
+        watched
+            .filter(|line| line.contains(r#""elected":["n"#))
+            .count()
+            >= 3
+    );
+    let checkers = results["checkers"].as_array().unwrap();
+    let coverage = checkers
+        .iter()
+        .find(|it| it["checker"] == "coverage")
+        .unwrap();
+    let faults = coverage["details"]["faults"].as_array().unwrap();
+    let names: Vec<&str> = faults.iter().filter_map(|it| it["name"].as_str()).collect();
+    assert_eq!(names, ["kill", "partition", "pause"]);
+}

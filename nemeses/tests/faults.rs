@@ -38,6 +38,7 @@ impl Stage {
             seed: Seed::new(seed),
             time_limit: Duration::from_secs(60),
             election_timeout: Duration::from_secs(1),
+            leaders: false,
             nodes,
             clock: Arc::new(runtime.clock()),
         };
@@ -288,6 +289,7 @@ fn what_makes_no_sense_is_refused_when_built() {
             seed: Seed::new(1),
             time_limit: Duration::from_secs(10),
             election_timeout: Duration::from_secs(1),
+            leaders: false,
             nodes: names(nodes),
             clock: Arc::new(runtime.clock()),
         };

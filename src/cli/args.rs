@@ -182,6 +182,14 @@ fn test_args() -> Vec<Arg> {
             .env("GAINSAY_OP_TIMEOUT"),
         duration("recovery-limit", "60s", "How long the system may take to recover after the faults")
             .env("GAINSAY_RECOVERY_LIMIT"),
+        Arg::new("stop-on-violation")
+            .long("stop-on-violation")
+            .action(ArgAction::SetTrue)
+            .env("GAINSAY_STOP_ON_VIOLATION")
+            .help(
+                "Follow the history with the checkers, and end the run when a violation is proved that nothing \
+                 after it can retract",
+            ),
         Arg::new("seed")
             .long("seed")
             .value_name("N")
@@ -381,6 +389,7 @@ pub(super) fn test_args_of(
         op_timeout: get_duration(matches, "op-timeout"),
         recovery_limit: get_duration(matches, "recovery-limit"),
         check: check_limits(matches),
+        stop_on_violation: flag("stop-on-violation"),
         seed,
         leave_db_running: flag("leave-db-running"),
         started: String::new(),

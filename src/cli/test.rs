@@ -80,6 +80,7 @@ pub(super) fn print(finished: &Finished, output: &Output) {
             "reason": results.reason,
             "seed": results.seed,
             "harness_failure": results.harness_failure,
+            "stopped": results.stopped,
             "exit": exit.code(),
             "report": report,
             "results": folder.results_path(),
@@ -102,6 +103,12 @@ pub(super) fn print(finished: &Finished, output: &Output) {
     }
     if let Some(failure) = &results.harness_failure {
         println!("test    {failure}");
+    }
+    if let Some(stopped) = &results.stopped {
+        println!(
+            "stopped after {:.3} s, by the online checker {}",
+            stopped.at, stopped.by
+        );
     }
     println!("seed    {}", results.seed);
     println!("report  {}", report.display());

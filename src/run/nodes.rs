@@ -19,7 +19,7 @@ use workloads::{BuildRequest, World};
 
 use super::drive::{Drive, Driven, drive};
 use super::status::Status;
-use super::{Interrupted, RunRequest, found};
+use super::{Interrupted, Nemeses, RunRequest, found};
 
 /// How long each phase of setting up may take on a node.
 const INSTALL_LIMIT: Duration = Duration::from_secs(600);
@@ -198,13 +198,10 @@ impl Site<'_> {
         let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
         let environment =
             nemeses::ssh::ssh_environment(&self.nodes, self.db.clone(), &self.folder.name());
-        let mut packages = super::packages(
-            spec,
-            &environment.nodes,
-            self.db.election_timeout(),
-            clock.clone(),
-        )?;
-        for package in &mut packages {
+        let election_timeout = self.db.election_timeout();
+        let mut nemeses =
+            Nemeses::new(self.request, &environment, election_timeout, clock.clone())?;
+        for package in &mut nemeses.faults {
             if let Err(why) = package.fault.probe(&environment).await {
                 bail!("the fault {} cannot act here: {why}", package.name);
             }
@@ -212,7 +209,7 @@ impl Site<'_> {
         if stop.stage() != Stage::Run {
             bail!(Interrupted::Unrecorded);
         }
-        super::show_schedule(&packages, output);
+        super::show_schedule(&nemeses.faults, output);
         let plan = self.request.suite.plan(
             world,
             &BuildRequest {
@@ -242,11 +239,13 @@ impl Site<'_> {
             clock,
             environment,
             plan,
-            packages,
+            nemeses,
             recorder,
             status,
             stop: self.request.stop.clone(),
-            recovery: Box::pin(self.recover()),
+            online: super::online(self.request, self.folder)?,
+            election_timeout,
+            restart: Box::pin(self.recover()),
         })
         .await
     }

@@ -255,7 +255,9 @@ impl Faults {
     }
 
     pub(super) fn details(&self) -> Value {
-        let faults = self.by_name.iter();
+        // What was not asked for and never acted only looks on, as the leader watch does.
+        let acts = |fault: &Fault| fault.requested || fault.activities > 0;
+        let faults = self.by_name.iter().filter(|(_, fault)| acts(fault));
         faults.map(|(name, fault)| fault.details(name)).collect()
     }
 
