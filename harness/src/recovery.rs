@@ -36,7 +36,7 @@ pub trait RecoveryProbe: Send + Sync {
 /// How a proof takes its time.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// How long a call may take, and how long all nodes may take to have what was written.
+    /// How long a call may take, and how long it may take until what was written is seen.
     pub call: Duration,
     /// How long from a round that passed to the one that confirms it: an election time-out.
     pub confirm: Duration,
@@ -147,35 +147,53 @@ impl Calls<'_> {
     }
 
     async fn write_and_read(&self, node: &Name, value: u64) -> Result<(), String> {
+        let deadline = self.deadline();
         self.bounded("a fresh write through it", self.probe.write(node, value))
             .await?;
         let what = "reading back through it what was written";
-        match self.bounded(what, self.probe.read(node)).await? {
-            Some(read) if read == value => Ok(()),
-            read => Err(format!("{what}: {} instead of {value}", shown(read))),
-        }
+        self.shows(what, value, deadline, || self.probe.read(node))
+            .await
     }
 
     /// Waits until a node itself has a value in the registers of all owners.
     async fn has_all(&self, node: &Name, owners: &[&Name], value: u64) -> Result<(), String> {
-        let deadline = self.clock.now().saturating_add(nanos(self.call));
+        let deadline = self.deadline();
         for owner in owners {
             let what = format!("its own copy of what was written through {owner}");
-            loop {
-                let read = self
-                    .bounded(&what, self.probe.read_local(node, owner))
-                    .await;
-                if read == Ok(Some(value)) {
-                    break;
-                }
-                if self.clock.now() >= deadline {
-                    let read = read?;
-                    return Err(format!("{what}: {} instead of {value}", shown(read)));
-                }
-                sleep(self.clock, LOOK).await;
-            }
+            self.shows(&what, value, deadline, || {
+                self.probe.read_local(node, owner)
+            })
+            .await?;
         }
         Ok(())
+    }
+
+    fn deadline(&self) -> Nanos {
+        self.clock.now().saturating_add(nanos(self.call))
+    }
+
+    /// Reads until a value is seen. That it takes a while is not for this to judge: stale reads are the
+    /// checkers' business.
+    async fn shows<F>(
+        &self,
+        what: &str,
+        value: u64,
+        deadline: Nanos,
+        read: impl Fn() -> F,
+    ) -> Result<(), String>
+    where
+        F: Future<Output = Result<Option<u64>, String>>,
+    {
+        loop {
+            let seen = self.bounded(what, read()).await;
+            if seen == Ok(Some(value)) {
+                return Ok(());
+            }
+            if self.clock.now() >= deadline {
+                return Err(format!("{what}: {} instead of {value}", shown(seen?)));
+            }
+            sleep(self.clock, LOOK).await;
+        }
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) fn run(request: &RunRequest<'_>, folder: &RunFolder, world: &World) -
         },
     )?;
     let nemeses = Nemeses::new(request, environment, *election_timeout, clock.clone())?;
+    super::show_schedule(&nemeses.faults, &request.output);
     let recorder = Recorder::create(folder.history_path(), recorder::Options::default())
         .with_context(|| format!("cannot create {}", folder.history_path().display()))?;
     let online = super::online(request, folder)?;
