@@ -39,6 +39,9 @@ const EFFECT_LIMIT: Duration = Duration::from_secs(2);
 /// The first pause between two looks at a process; each further one is twice as long.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 
+/// The pause before striking again where nothing was there to be struck.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
 /// Targets with their weights, where they are drawn. Those that leave no majority are rare, for they
 /// stop everything; but nothing else shows what a whole cluster forgets.
 const TARGETS: [(Target, u32); 5] = [
@@ -227,11 +230,27 @@ impl ProcessFault {
             Ok(start) => start,
             Err(error) => return refused(format!("{error} in {}", op.value)),
         };
-        let needed = start.target.needs_primaries();
-        let patience = if needed {
-            self.patience
-        } else {
-            Duration::ZERO
+        // Another fault may have killed what this one aims at, or kill it at the same moment. As with a
+        // primary in the midst of an election, it then waits a while for something to strike.
+        let deadline = self.clock.now().saturating_add(nanos(self.patience));
+        loop {
+            let outcome = self.strike_once(env, processes, &start).await;
+            if took_effect(&outcome) || self.clock.now() >= deadline {
+                return outcome;
+            }
+            sleep(&*self.clock, RETRY_PAUSE).await;
+        }
+    }
+
+    async fn strike_once(
+        &mut self,
+        env: &Environment,
+        processes: &dyn Processes,
+        start: &Start,
+    ) -> FaultOutcome {
+        let patience = match start.target.needs_primaries() {
+            true => self.patience,
+            false => Duration::ZERO,
         };
         let primaries = primaries(env, &*self.clock, patience).await;
         let known = primaries.as_deref().unwrap_or_default();
@@ -285,6 +304,15 @@ impl ProcessFault {
             }
             false => still_in_force(errors.join("; ")),
         }
+    }
+}
+
+/// Whether there is nothing to be gained by striking again: it took effect, or nobody knows.
+fn took_effect(outcome: &FaultOutcome) -> bool {
+    match outcome {
+        FaultOutcome::Installed(value) => value["effective"] == true,
+        FaultOutcome::Indeterminate(_) => true,
+        FaultOutcome::Skipped(_) => false,
     }
 }
 
