@@ -44,6 +44,7 @@ mod lives;
 mod priority;
 mod queue;
 pub mod register;
+mod register_failures;
 mod register_proof;
 mod removals;
 pub mod set;

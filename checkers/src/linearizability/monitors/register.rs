@@ -21,14 +21,13 @@
 //! did not look at the register before it was overwritten again. One that was seen took place before the
 //! first completion of those who saw it. The same holds for compare-and-sets.
 //!
-//! A compare-and-set that *failed* saw that the register was different from a value. If that value's cluster certainly
-//! held throughout, the history is impossible. Otherwise an order of the blocks is made, and if all of these
-//! have a place in it, the history is linearizable. If not, the monitor cannot tell.
+//! A compare-and-set that *failed* saw that the register was different from a value: see `register_failures`.
 
 use crate::budget::{Budget, Exhausted};
 
 use super::history::{History, Kind, Pace, Stop, widen};
 use super::lives::NONE;
+use super::register_failures;
 use super::register_proof::Proof;
 use super::{NEVER, NotApplicable, Operation, Outcome, Reason, conclude};
 
@@ -180,11 +179,11 @@ pub(super) struct Cluster {
     /// The compare-and-set that replaced the value and happened, or [`NONE`].
     pub(super) next: u32,
     /// The first completion of a read, or [`NEVER`].
-    first: u32,
+    pub(super) first: u32,
     /// The last invocation of a read, if there is any.
-    last: u32,
+    pub(super) last: u32,
     /// Whether anybody saw it, so that it was certainly written.
-    seen: bool,
+    pub(super) seen: bool,
 }
 
 impl Cluster {
@@ -225,7 +224,10 @@ fn decide(ops: &[Op], pace: &mut Pace<'_>) -> Checked<()> {
     register.link(pace)?;
     let blocks = register.blocks(pace)?;
     let order = register.order(&blocks, pace)?;
-    register.place_failures(&order, pace)
+    match register.failed.is_empty() {
+        true => Ok(()),
+        false => register_failures::place(&mut register, blocks, order, pace),
+    }
 }
 
 /// The clusters of a history.
@@ -235,7 +237,9 @@ pub(super) struct Register<'a> {
     /// Compare-and-sets without an answer.
     unknown: Vec<u32>,
     /// Compare-and-sets that failed.
-    failed: Vec<u32>,
+    pub(super) failed: Vec<u32>,
+    /// By value: it shall not be written before this moment. Empty as long as nothing was put off.
+    pub(super) put_off: Vec<u32>,
 }
 
 impl<'a> Register<'a> {
@@ -245,6 +249,7 @@ impl<'a> Register<'a> {
             clusters: pace.array(Cluster::UNKNOWN, history.values)?,
             unknown: Vec::new(),
             failed: Vec::new(),
+            put_off: Vec::new(),
         };
         register.clusters[0].seen = true;
         for (at, op) in (0..).zip(history.ops.iter()) {
@@ -340,14 +345,14 @@ impl<'a> Register<'a> {
     }
 
     /// Whether a value was certainly written (or is the initial one).
-    fn is_present(&self, value: usize) -> bool {
+    pub(super) fn is_present(&self, value: usize) -> bool {
         let cluster = &self.clusters[value];
         let answered = |writer: u32| self.history.ops[writer as usize].complete != NEVER;
         value == 0 || cluster.seen || (cluster.writer != NONE && answered(cluster.writer))
     }
 
     /// The blocks, by the value that each begins with.
-    fn blocks(&self, pace: &mut Pace<'_>) -> Checked<Vec<Option<Block>>> {
+    pub(super) fn blocks(&self, pace: &mut Pace<'_>) -> Checked<Vec<Option<Block>>> {
         let mut blocks = pace.array(None, self.clusters.len())?;
         let (mut present, mut placed) = (0, 0);
         for (value, cluster) in self.clusters.iter().enumerate() {
@@ -389,11 +394,12 @@ impl<'a> Register<'a> {
             let mut complete = cluster.first;
             if cluster.writer != NONE {
                 let op = &self.history.ops[cluster.writer as usize];
-                if op.complete < block.last {
+                let put_off = self.put_off.get(value as usize).copied().unwrap_or(0);
+                if op.complete < block.last.max(put_off) {
                     return Err(Proof::new(self).backwards(begin, block.last));
                 }
                 complete = complete.min(op.complete);
-                block.last = block.last.max(op.invoke);
+                block.last = block.last.max(op.invoke).max(put_off);
             }
             if cluster.first < block.last {
                 return Err(Proof::new(self).backwards(begin, block.last));
@@ -415,9 +421,10 @@ impl<'a> Register<'a> {
     }
 
     /// An order of the blocks, by the values that they begin with.
-    fn order(&self, blocks: &[Option<Block>], pace: &mut Pace<'_>) -> Checked<Vec<u32>> {
-        // By position: the block whose zone begins there.
+    pub(super) fn order(&self, blocks: &[Option<Block>], pace: &mut Pace<'_>) -> Checked<Vec<u32>> {
+        // By position: the block whose zone begins there; those that were put off come just after it.
         let mut begins = pace.array(NONE, self.history.end as usize)?;
+        let mut late: Vec<(u32, u32)> = Vec::new();
         let mut count = 1;
         for (value, block) in (0..).zip(blocks).skip(1) {
             pace.step()?;
@@ -427,84 +434,38 @@ impl<'a> Register<'a> {
             {
                 return Err(Proof::new(self).entangled(0, value));
             }
-            begins[block.first.min(block.last) as usize] = value;
+            let begin = block.first.min(block.last);
+            match self.put_off.get(value as usize) {
+                Some(put_off) if *put_off != 0 => late.push((begin, value)),
+                _ => begins[begin as usize] = value,
+            }
             count += 1;
         }
+        late.sort_unstable();
         let mut order = Vec::new();
         pace.hold::<u32>(count)?;
         order.reserve_exact(count);
         order.push(0);
         let (mut holder, mut until) = (NONE, 0);
-        for value in begins.into_iter().filter(|value| *value != NONE) {
-            pace.step()?;
-            let Some(block) = blocks[value as usize] else {
-                continue;
-            };
-            if block.first.max(block.last) < until
-                || (block.first < block.last && block.first < until)
-            {
-                return Err(Proof::new(self).entangled(holder, value));
+        let mut late = late.into_iter().peekable();
+        for (position, punctual) in (0..).zip(begins) {
+            let mut late_here = || late.next_if(|(begin, _)| *begin == position);
+            let mut next = Some(punctual).filter(|value| *value != NONE);
+            next = next.or_else(|| late_here().map(|(_, value)| value));
+            while let Some(value) = next {
+                pace.step()?;
+                if let Some(block) = blocks[value as usize] {
+                    if block.first < until {
+                        return Err(Proof::new(self).entangled(holder, value));
+                    }
+                    if block.first < block.last {
+                        (holder, until) = (value, block.last);
+                    }
+                    order.push(value);
+                }
+                next = late_here().map(|(_, value)| value);
             }
-            if block.first < block.last {
-                (holder, until) = (value, block.last);
-            }
-            order.push(value);
         }
         Ok(order)
-    }
-
-    /// Finds places for the compare-and-sets that failed, in an order of the blocks with each operation as early as
-    /// those before it allow.
-    fn place_failures(&self, order: &[u32], pace: &mut Pace<'_>) -> Checked<()> {
-        if self.failed.is_empty() {
-            return Ok(());
-        }
-        // By value: the moments at which it was written and overwritten.
-        let mut spans = pace.array((0, NEVER), self.clusters.len())?;
-        let (mut moment, mut before) = (0, 0);
-        for value in order.iter().flat_map(|begin| self.chain(*begin)) {
-            pace.step()?;
-            let cluster = &self.clusters[value as usize];
-            if cluster.writer != NONE {
-                moment = moment.max(self.history.ops[cluster.writer as usize].invoke);
-                spans[before as usize].1 = moment;
-                spans[value as usize].0 = moment;
-            }
-            moment = moment.max(cluster.last);
-            before = value;
-        }
-        let mut without = None;
-        for failed in &self.failed {
-            pace.step()?;
-            let op = &self.history.ops[*failed as usize];
-            let value = op.value as usize;
-            let (written, overwritten) = spans[value];
-            let since = if value == 0 {
-                true
-            } else {
-                written < op.invoke
-            };
-            if !self.is_present(value) || !since || overwritten < op.complete {
-                continue;
-            }
-            if self.certainly_held(value, op) {
-                return Err(Proof::new(self).not_different(*failed));
-            }
-            without = without.or(Some(*failed));
-        }
-        match without {
-            Some(operation) => Err(NotApplicable::Differs { operation }.into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether an operation of a value's cluster completed before an operation, and one was invoked after it.
-    fn certainly_held(&self, value: usize, op: &Op) -> bool {
-        let cluster = &self.clusters[value];
-        let ops = &self.history.ops;
-        let written = cluster.writer != NONE && ops[cluster.writer as usize].complete < op.invoke;
-        let replaced = cluster.next != NONE && ops[cluster.next as usize].invoke > op.complete;
-        let read = cluster.first != NEVER && cluster.last > op.complete;
-        (value == 0 || written || cluster.first < op.invoke) && (replaced || read)
     }
 }
