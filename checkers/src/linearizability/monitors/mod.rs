@@ -21,6 +21,8 @@
 //! | [`counter`] | add, read | all amounts are equal | n log n |
 //! | [`grow_set`] | add, read of the whole set | nothing | n + what was read |
 //!
+//! Registers also have a [`register::witness`]: the order itself.
+//!
 //! # Time
 //!
 //! An operation takes effect at one moment between the positions of its invocation and its completion in

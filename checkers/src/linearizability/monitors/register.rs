@@ -230,6 +230,51 @@ fn decide(ops: &[Op], pace: &mut Pace<'_>) -> Checked<()> {
     }
 }
 
+/// An order of the operations that happened, as a register allows it. `None` if there is none, or if the history has
+/// compare-and-sets that failed.
+///
+/// # Errors
+///
+/// Where the budget is used up.
+pub fn witness(ops: &[Op], budget: &dyn Budget) -> Result<Option<Vec<u32>>, Exhausted> {
+    let mut pace = Pace::new(budget);
+    let mut found = None;
+    match find(ops, &mut found, &mut pace) {
+        Err(Stop::Exhausted(exhausted)) => Err(exhausted),
+        _ => Ok(found),
+    }
+}
+
+fn find(ops: &[Op], found: &mut Option<Vec<u32>>, pace: &mut Pace<'_>) -> Checked<()> {
+    let history = History::new(ops, pace).map_err(widen)?;
+    let mut register = Register::new(&history, pace)?;
+    register.link(pace)?;
+    let blocks = register.blocks(pace)?;
+    let order = register.order(&blocks, pace)?;
+    if !register.failed.is_empty() {
+        return Ok(());
+    }
+    // Each write, then the reads of its value.
+    let mut ranks = pace.array(NONE, register.clusters.len())?;
+    for (rank, value) in (0..).zip(order.iter().flat_map(|begin| register.chain(*begin))) {
+        pace.step()?;
+        ranks[value as usize] = rank;
+    }
+    let mut ranked = Vec::new();
+    pace.hold::<(u32, bool, u32)>(ops.len())?;
+    for (at, op) in (0..).zip(history.ops.iter()) {
+        pace.step()?;
+        let writes = Proof::writes(op).is_some();
+        let rank = ranks[op.value as usize];
+        if rank != NONE && (writes || op.complete != NEVER) {
+            ranked.push((rank, !writes, at));
+        }
+    }
+    ranked.sort_unstable();
+    *found = Some(ranked.into_iter().map(|(_, _, at)| at).collect());
+    Ok(())
+}
+
 /// The clusters of a history.
 pub(super) struct Register<'a> {
     pub(super) history: &'a History<'a, RegisterKind>,

@@ -1,6 +1,7 @@
 //! Queues, stacks, priority queues and bags.
 
-use checkers::budget::Unlimited;
+use checkers::Exhausted;
+use checkers::budget::{Budget, Steps, Unlimited};
 use checkers::linearizability::monitors::collection::{CollectionKind, Order, check};
 use checkers::linearizability::monitors::verify;
 use checkers::linearizability::monitors::{NEVER, NotApplicable, Operation, Outcome, Reason};
@@ -202,5 +203,116 @@ fn collections_that_work_pass() {
             }
         }
         eprintln!("{order:?}: {unknown} of 100 unknown");
+    }
+}
+
+/// Exchanges what two removals returned, the second a little after the first and of a value that was there.
+fn exchange(ops: &mut [Op], from: usize) -> bool {
+    let answered = |op: &Op| op.complete != NEVER;
+    for one in from..ops.len() {
+        for other in one + 10..(one + 200).min(ops.len()) {
+            let (first, second) = (ops[one], ops[other]);
+            let removals = [first, second]
+                .iter()
+                .all(|op| op.kind == CollectionKind::Remove);
+            let inserted = |op: &Op| op.kind == CollectionKind::Insert && op.value == second.value;
+            let insert = ops.iter().find(|op| inserted(op)).copied();
+            if removals
+                && insert.is_some_and(|insert| answered(&insert) && insert.complete < first.invoke)
+            {
+                (ops[one].value, ops[other].value) = (second.value, first.value);
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn proofs_from_long_histories_are_small() {
+    for order in ORDERS {
+        let (mut violations, mut most, mut all) = (0, 0, 0);
+        for case in 0..30 {
+            let mut random = Random(case);
+            let shape = Shape {
+                operations: 5_000,
+                width: 1 + random.below(5),
+                peeks: [0, 25][random.below(2) as usize],
+                crashes: 0,
+                disturbances: 0,
+            };
+            let mut ops = history(order, shape, &mut random);
+            if !exchange(&mut ops, 4_000) {
+                continue;
+            }
+            if let Outcome::Violation(reason) = check(order, &ops, &Unlimited).unwrap() {
+                assert_eq!(verify::collection(order, &ops, &reason), Ok(()));
+                let count = reason.operations().len();
+                (violations, most, all) = (violations + 1, most.max(count), all + count);
+            }
+        }
+        eprintln!("{order:?}: {violations} violations, {most} operations at most, {all} together");
+        assert!(
+            order == Order::Any || violations > 10,
+            "{order:?}: {violations}"
+        );
+        assert!(most <= 20, "{order:?}: {most}");
+    }
+}
+
+#[test]
+fn a_budget_that_is_used_up_ends_the_check() {
+    let mut random = Random(1);
+    let shape = Shape {
+        operations: 5_000,
+        width: 5,
+        peeks: 10,
+        crashes: 2,
+        disturbances: 0,
+    };
+    for order in ORDERS {
+        let ops = history(order, shape, &mut random);
+        let time = check(order, &ops, &Steps::new(3, u64::MAX));
+        assert_eq!(time, Err(Exhausted::Time), "{order:?}");
+        let budget = Steps::new(u64::MAX, 50_000);
+        assert_eq!(
+            check(order, &ops, &budget),
+            Err(Exhausted::Memory),
+            "{order:?}"
+        );
+        // All was given back.
+        assert!(budget.charge(50_000).is_ok());
+    }
+}
+
+#[test]
+fn positions_and_values_may_have_gaps() {
+    for order in ORDERS {
+        for case in 0..2_000 {
+            let mut random = Random(case);
+            let ops = history(order, shape(&mut random), &mut random);
+            let far = |position: u32| {
+                if position == NEVER {
+                    NEVER
+                } else {
+                    7 + position * 1_000
+                }
+            };
+            let spread: Vec<Op> = ops
+                .iter()
+                .map(|op| Op {
+                    kind: op.kind,
+                    value: op.value * 100_000,
+                    invoke: far(op.invoke),
+                    complete: far(op.complete),
+                })
+                .collect();
+            let outcome = check(order, &ops, &Unlimited);
+            assert_eq!(
+                check(order, &spread, &Unlimited),
+                outcome,
+                "{order:?}, case {case}"
+            );
+        }
     }
 }

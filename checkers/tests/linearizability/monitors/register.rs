@@ -1,9 +1,9 @@
 //! Registers with compare-and-set and unique values.
 
 use checkers::budget::Unlimited;
-use checkers::linearizability::monitors::register::{RegisterKind, check};
+use checkers::linearizability::monitors::register::{RegisterKind, check, witness};
 use checkers::linearizability::monitors::verify;
-use checkers::linearizability::monitors::{NotApplicable, Operation, Outcome, Reason};
+use checkers::linearizability::monitors::{NEVER, NotApplicable, Operation, Outcome, Reason};
 
 use super::generate::{Draft, around, disturb, positioned};
 use super::{is_linearizable, listed};
@@ -69,6 +69,26 @@ fn history(random: &mut Random) -> Vec<Op> {
     positioned(&drafts)
 }
 
+/// Whether an order has every operation that completed, keeps to real time, and is one that a register allows.
+fn is_witness(order: &[u32], ops: &[Op]) -> bool {
+    let (mut state, mut latest) = (0, 0);
+    for at in order {
+        let op = &ops[*at as usize];
+        latest = latest.max(op.invoke);
+        let Some(next) = step(&state, op).first().copied() else {
+            return false;
+        };
+        if op.complete < latest {
+            return false;
+        }
+        state = next;
+    }
+    let completed = (0..ops.len() as u32).filter(|at| ops[*at as usize].complete != NEVER);
+    completed
+        .into_iter()
+        .all(|at| order.iter().filter(|other| **other == at).count() == 1)
+}
+
 #[test]
 fn agrees_with_the_oracle() {
     // Not linearizable, linearizable, unknown.
@@ -83,9 +103,14 @@ fn agrees_with_the_oracle() {
             Outcome::Linearizable => {
                 verdicts[1] += 1;
                 assert!(expected(), "{}", context());
+                match witness(&ops, &Unlimited).unwrap() {
+                    Some(order) => assert!(is_witness(&order, &ops), "{order:?} {}", context()),
+                    None => assert!(ops.iter().any(|op| op.kind == RegisterKind::Differs)),
+                }
             }
             Outcome::Violation(reason) => {
                 verdicts[0] += 1;
+                assert_eq!(witness(&ops, &Unlimited), Ok(None));
                 assert_eq!(verify::register(&ops, reason), Ok(()), "{}", context());
                 assert!(!reason.operations().is_empty());
                 assert!(!expected(), "{}", context());
