@@ -32,6 +32,7 @@ mod mask;
 mod meter;
 mod minimise;
 mod model;
+pub mod monitors;
 mod options;
 mod search;
 mod slice;

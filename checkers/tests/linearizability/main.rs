@@ -7,6 +7,7 @@ mod explanations;
 mod generate;
 mod limits;
 mod metamorphic;
+mod monitors;
 mod oracle;
 mod random;
 mod semantics;
