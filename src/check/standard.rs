@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use checkers::coverage::{self, Coverage};
 use checkers::linearizability::{self, FailedCas, Linearizable, NullRead};
 use checkers::{CheckResult, Checker, Stats, Unhandled, Valid};
@@ -18,7 +18,7 @@ use crate::spec::TestSpec;
 use crate::suites::Suites;
 
 /// The models of `gainsay check`.
-pub(crate) const MODELS: &[&str] = &["register", "cas-register"];
+pub(crate) use checkers::linearizability::models::BUILT_IN as MODELS;
 
 /// What stands for a checker where the healed system did not recover.
 pub(super) const RECOVERY: &str = "recovery";
@@ -115,10 +115,7 @@ pub(super) fn load_file(request: &FileRequest) -> super::worker::Loaded {
         null_read,
         ..linearizability::Options::default()
     };
-    let checker: Box<dyn Checker> = match request.model.as_str() {
-        "register" | "cas-register" => Box::new(Linearizable::new(options)),
-        other => bail!("there is no model {other:?}"),
-    };
+    let checker: Box<dyn Checker> = Box::new(Linearizable::named(&request.model, &options)?);
     let mut notes = loaded.notes;
     notes.extend(loaded.torn.map(|torn| torn.to_string()));
     let note = (!notes.is_empty()).then(|| notes.join("; "));

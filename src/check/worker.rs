@@ -50,7 +50,7 @@ pub(crate) struct FileRequest {
     pub(crate) null_matches_anything: bool,
     /// What a compare-and-set that failed says: `observes`, `dropped`, or by its error.
     pub(crate) failed_cas: String,
-    /// The value that registers begin with.
+    /// What each object holds first.
     pub(crate) initial: serde_json::Value,
     /// Limits.
     pub(crate) limits: CheckLimits,

@@ -35,8 +35,8 @@ pub(super) fn command() -> Command {
                 .long("model")
                 .value_name("MODEL")
                 .required(true)
-                .value_parser(clap::builder::PossibleValuesParser::new(MODELS.iter().copied()))
-                .help("What the system should have behaved like"),
+                .value_parser(clap::builder::PossibleValuesParser::new(MODELS.iter().map(|model| model.name)))
+                .help("What the system should have behaved like; see `gainsay list models`"),
         )
         .arg(
             Arg::new("format")
@@ -50,7 +50,7 @@ pub(super) fn command() -> Command {
                 .long("initial")
                 .value_name("JSON")
                 .default_value("null")
-                .help("The value that registers begin with"),
+                .help("What each object holds first; null is nothing, or as `gainsay list models` says"),
         )
         .arg(
             Arg::new("keyed")
@@ -72,7 +72,8 @@ pub(super) fn command() -> Command {
                 .value_parser(["precondition", "observes", "dropped"])
                 .help(
                     "What a compare-and-set that failed says: that the value was different (observes), \
-                     nothing (dropped), or the first where its error is `precondition`",
+                     nothing (dropped), or the first where its error is `precondition`, as for all \
+                     other operations",
                 ),
         )
         .arg(

@@ -84,9 +84,9 @@ const fn info(
     }
 }
 
-const ANY: &str = "a value";
-const LIST: &str = "a list of elements";
-const NOTHING: &str = "null";
+const ANY: &str = "any value [default: null]";
+const LIST: &str = "a list of elements [default: none]";
+const NOTHING: &str = "nothing: it is free";
 
 /// All models that are built in.
 pub const BUILT_IN: &[ModelInfo] = &[
@@ -102,7 +102,7 @@ pub const BUILT_IN: &[ModelInfo] = &[
         "multi-register",
         "values read and written together",
         "txn",
-        "an object, register: value",
+        "an object {register: value} [default: all null]",
     ),
     info(
         "versioned-register",
@@ -128,7 +128,7 @@ pub const BUILT_IN: &[ModelInfo] = &[
         "semaphore",
         "permits",
         "acquire release",
-        "the number of permits",
+        "the number of permits [default: 1]",
     ),
     info(
         "set",
@@ -146,7 +146,7 @@ pub const BUILT_IN: &[ModelInfo] = &[
         "counter",
         "a number",
         "add increment decrement add-and-get get-and-add read",
-        "a whole number",
+        "a whole number [default: 0]",
     ),
     info(
         "unordered-queue",
@@ -160,13 +160,13 @@ pub const BUILT_IN: &[ModelInfo] = &[
         "priority-queue",
         "the largest first",
         "insert poll peek",
-        "a list of whole numbers",
+        "a list of whole numbers [default: none]",
     ),
     info(
         "min-priority-queue",
         "the smallest first",
         "insert poll peek",
-        "a list of whole numbers",
+        "a list of whole numbers [default: none]",
     ),
     info(
         "list",
