@@ -52,6 +52,7 @@ mod tracks;
 mod values;
 pub mod verify;
 mod window;
+mod witness;
 
 pub use evidence::{DeadEnd, OperationView, Source};
 pub use linearizable::{Linearizable, ModelError};

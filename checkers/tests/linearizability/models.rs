@@ -20,6 +20,52 @@ pub(crate) fn judge_as(model: &str, events: &[Event], options: &Options) -> Chec
     result
 }
 
+/// Lets an object of the model do what each order of a valid verdict says, and looks whether it answers as
+/// was seen, never before something that had returned, and leaves nothing out.
+fn replay_orders(model: &str, events: &[Event], result: &CheckResult, initial: &Value) {
+    let ops = operations(events);
+    let orders = result.details["orders"].as_array().unwrap();
+    let mut placed: Vec<usize> = Vec::new();
+    for order in orders {
+        let order = order.as_array().unwrap().iter();
+        let order: Vec<usize> = order.map(|at| at.as_u64().unwrap() as usize).collect();
+        let mut states = vec![plain::first(model, initial)];
+        let mut latest = 0;
+        for at in &order {
+            let op = ops.iter().find(|op| op.invoke == *at).unwrap();
+            assert!(op.returned > latest, "{at} is too late in {order:?}");
+            latest = latest.max(op.invoke);
+            let ran = states
+                .iter()
+                .flat_map(|state| plain::run(model, state, &op.f, &op.value, op.process));
+            let ran = ran.filter(|(answer, _)| fits(model, op, answer.as_ref()));
+            states = ran.map(|(_, after)| after).collect();
+            assert!(
+                !states.is_empty(),
+                "{model}: {at} cannot be so in {order:?}"
+            );
+        }
+        placed.extend(order);
+    }
+    for op in ops.iter().filter(|op| op.returned < usize::MAX) {
+        let count = placed.iter().filter(|at| **at == op.invoke).count();
+        let counts = says_something(op);
+        assert!(
+            count == 1 || count == 0 && !counts,
+            "{model}: {} is {count} times",
+            op.invoke
+        );
+    }
+}
+
+/// Whether an operation changes or shows anything.
+fn says_something(op: &Op) -> bool {
+    let nothing = op.f == "cas" && op.outcome == Some(None);
+    !nothing
+        && op.outcome != Some(None)
+        && !matches!(op.value, Value::Number(ref n) if n.as_i64() == Some(0) && op.f == "add")
+}
+
 fn judge_online(model: &str, events: &[Event], options: &Options) -> CheckResult {
     let mut checker = Linearizable::named(model, options).unwrap();
     for event in events {
@@ -296,6 +342,17 @@ struct Op {
 
 /// Whether there is an order, by trying all of them.
 fn is_linearizable(model: &str, events: &[Event], initial: &Value) -> bool {
+    let ops = operations(events);
+    can_be_ordered(
+        model,
+        &ops,
+        0,
+        &plain::first(model, initial),
+        &mut HashSet::new(),
+    )
+}
+
+fn operations(events: &[Event]) -> Vec<Op> {
     let mut ops: Vec<Op> = Vec::new();
     for (at, invoke) in events.iter().enumerate().filter(|(_, it)| it.is_invoke()) {
         let rest = events[at + 1..].iter().enumerate();
@@ -322,13 +379,7 @@ fn is_linearizable(model: &str, events: &[Event], initial: &Value) -> bool {
             returned,
         });
     }
-    can_be_ordered(
-        model,
-        &ops,
-        0,
-        &plain::first(model, initial),
-        &mut HashSet::new(),
-    )
+    ops
 }
 
 /// `placed` has a bit for each operation that was placed; `dead` is what is known to lead nowhere.
@@ -423,6 +474,7 @@ fn agrees_with_objects_that_run(model: &str) {
         }
         let options = Options {
             initial,
+            witness: true,
             ..Options::default()
         };
         let expected = is_linearizable(model, &events, &options.initial);
@@ -443,6 +495,9 @@ fn agrees_with_objects_that_run(model: &str) {
             result,
             "{model} case {case}, online"
         );
+        if expected {
+            replay_orders(model, &events, &result, &options.initial);
+        }
         verdicts[usize::from(expected)] += 1;
     }
     // Both verdicts must be common, or the test says little.
