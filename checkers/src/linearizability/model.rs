@@ -47,6 +47,11 @@ pub(super) trait Machine {
         None
     }
 
+    /// About how many bytes the table of states takes.
+    fn bytes(&self) -> usize {
+        0
+    }
+
     /// Whether the table of states has grown so much that [`retain`](Machine::retain) is worth
     /// its while.
     fn is_crowded(&self) -> bool {

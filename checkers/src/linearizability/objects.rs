@@ -31,7 +31,7 @@ pub(super) struct Objects {
     /// What the options say that it holds first.
     pub(super) initial: Value,
     /// What proves evidence again.
-    judge: Arc<dyn Judge>,
+    pub(super) judge: Arc<dyn Judge>,
 }
 
 /// What was asked.

@@ -6,6 +6,7 @@ use crate::budget::{Budget, Exhausted};
 
 use super::frontier::OpId;
 use super::log::Log;
+use super::model::Machine;
 use super::models::Part;
 use super::search::Search;
 use super::subject::{LoggedOf, Subject};
@@ -27,7 +28,8 @@ impl<S: Subject> Track<S> {
 
     /// About how many bytes are kept that grow with the history.
     pub(super) fn bytes(&self) -> usize {
-        self.search.bytes() + self.log.len() * size_of::<LoggedOf<S>>()
+        let states = self.search.machine.bytes();
+        states + self.search.bytes() + self.log.len() * size_of::<LoggedOf<S>>()
     }
 
     /// Forgets the older half of the operations, and with it the chance to search again where that

@@ -115,7 +115,8 @@ impl<A: Machine, T> Finder<'_, A, T> {
         loop {
             steps += 1;
             if steps.is_multiple_of(256) {
-                meter.hold::<(u64, Choice)>(seen.len() + choices.len(), budget)?;
+                let held = seen.len() + choices.len();
+                meter.hold::<(u64, Choice)>(held, self.machine.bytes(), budget)?;
             }
             let Some(returning) = self.go_on(&mut stand) else {
                 return Ok(true);

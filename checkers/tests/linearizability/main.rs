@@ -12,4 +12,5 @@ mod oracle;
 mod plain;
 mod random;
 mod semantics;
+mod sequential;
 mod support;

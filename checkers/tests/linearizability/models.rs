@@ -159,7 +159,7 @@ enum Client {
 }
 
 /// A history that an object really gave.
-fn correct(model: &str, initial: &Value, random: &mut Random) -> Vec<Event> {
+pub(crate) fn correct(model: &str, initial: &Value, random: &mut Random) -> Vec<Event> {
     let (operations, width) = (2 + random.below(7), 1 + random.below(4) as usize);
     let (crashes, failures) = ([0, 12, 35][random.below(3) as usize], 8);
     let mut state = plain::first(model, initial);
@@ -260,7 +260,7 @@ fn shown(model: &str, f: &str, answer: Value, random: &mut Random) -> Value {
 }
 
 /// Makes the answers of a history others, now and then.
-fn mutate(model: &str, events: &mut [Event], random: &mut Random) {
+pub(crate) fn mutate(model: &str, events: &mut [Event], random: &mut Random) {
     for _ in 0..1 + random.below(2) {
         let oks: Vec<usize> = (0..events.len())
             .filter(|at| events[*at].kind == EventType::Ok)
@@ -330,14 +330,14 @@ fn mutate(model: &str, events: &mut [Event], random: &mut Random) {
 }
 
 /// An operation that counts.
-struct Op {
-    f: String,
-    value: Value,
-    process: u64,
+pub(crate) struct Op {
+    pub(crate) f: String,
+    pub(crate) value: Value,
+    pub(crate) process: u64,
     /// `Some(None)`: it was refused. `None`: nobody knows.
-    outcome: Option<Option<Value>>,
-    invoke: usize,
-    returned: usize,
+    pub(crate) outcome: Option<Option<Value>>,
+    pub(crate) invoke: usize,
+    pub(crate) returned: usize,
 }
 
 /// Whether there is an order, by trying all of them.
@@ -352,7 +352,7 @@ fn is_linearizable(model: &str, events: &[Event], initial: &Value) -> bool {
     )
 }
 
-fn operations(events: &[Event]) -> Vec<Op> {
+pub(crate) fn operations(events: &[Event]) -> Vec<Op> {
     let mut ops: Vec<Op> = Vec::new();
     for (at, invoke) in events.iter().enumerate().filter(|(_, it)| it.is_invoke()) {
         let rest = events[at + 1..].iter().enumerate();
@@ -415,7 +415,7 @@ fn can_be_ordered(
 }
 
 /// Whether what an object answered is what was seen.
-fn fits(model: &str, op: &Op, answer: Option<&Value>) -> bool {
+pub(crate) fn fits(model: &str, op: &Op, answer: Option<&Value>) -> bool {
     match (&op.outcome, answer) {
         (None, _) | (Some(None), None) => true,
         // Nothing to take is a refusal too.
@@ -435,7 +435,7 @@ fn fits(model: &str, op: &Op, answer: Option<&Value>) -> bool {
 }
 
 /// Refusals of operations that are never refused say nothing, and are left out.
-fn without_meaningless_refusals(model: &str, events: &mut [Event]) {
+pub(crate) fn without_meaningless_refusals(model: &str, events: &mut [Event]) {
     for event in events {
         let refusable = matches!(
             (model, &*event.f),

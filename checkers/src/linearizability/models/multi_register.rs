@@ -183,6 +183,10 @@ impl Model for MultiRegister {
         true
     }
 
+    fn bytes(&self, state: &Registers) -> usize {
+        size_of_val(state) + size_of_val(&**state)
+    }
+
     fn describe(&self, state: &Registers, values: &Values) -> Value {
         let fields = state.iter().map(|(register, value)| {
             let name = values.value(*register).as_str().unwrap_or_default();
