@@ -12,7 +12,7 @@ mod worker;
 
 pub(crate) use process::CheckerProcess;
 pub(crate) use results::{CheckerReport, Results};
-pub(crate) use standard::MODELS;
+pub(crate) use standard::{CONSISTENCIES, MODELS};
 pub(crate) use worker::{Answer, FileRequest, Request, WORKER_ARGUMENT, serve};
 
 use std::path::Path;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use checkers::coverage::{self, Coverage};
-use checkers::linearizability::{self, FailedCas, Linearizable, NullRead};
+use checkers::linearizability::{self, FailedCas, Linearizable, NullRead, SequentiallyConsistent};
 use checkers::{CheckResult, Checker, Stats, Unhandled, Valid};
 use harness::interpreter;
 use store::import::{Format, ImportOptions, load_any};
@@ -19,6 +19,10 @@ use crate::suites::Suites;
 
 /// The models of `gainsay check`.
 pub(crate) use checkers::linearizability::models::BUILT_IN as MODELS;
+
+/// The levels of consistency of `gainsay check`, the default first.
+pub(crate) const CONSISTENCIES: &[&str] = &["linearizable", SEQUENTIAL];
+const SEQUENTIAL: &str = "sequential";
 
 /// What stands for a checker where the healed system did not recover.
 pub(super) const RECOVERY: &str = "recovery";
@@ -115,7 +119,10 @@ pub(super) fn load_file(request: &FileRequest) -> super::worker::Loaded {
         null_read,
         ..linearizability::Options::default()
     };
-    let checker: Box<dyn Checker> = Box::new(Linearizable::named(&request.model, &options)?);
+    let checker: Box<dyn Checker> = match request.consistency.as_str() {
+        SEQUENTIAL => Box::new(SequentiallyConsistent::named(&request.model, &options)?),
+        _ => Box::new(Linearizable::named(&request.model, &options)?),
+    };
     let mut notes = loaded.notes;
     notes.extend(loaded.torn.map(|torn| torn.to_string()));
     let note = (!notes.is_empty()).then(|| notes.join("; "));

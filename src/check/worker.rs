@@ -44,6 +44,8 @@ pub(crate) struct FileRequest {
     pub(crate) format: Option<String>,
     /// The model.
     pub(crate) model: String,
+    /// The level of consistency.
+    pub(crate) consistency: String,
     /// Whether `[key value]` pairs in values name independent keys.
     pub(crate) keyed: bool,
     /// Whether a read of null matches anything.

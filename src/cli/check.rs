@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use store::import::Format;
 
 use super::args;
-use crate::check::{Answer, CheckerProcess, FileRequest, MODELS, Request};
+use crate::check::{Answer, CONSISTENCIES, CheckerProcess, FileRequest, MODELS, Request};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::CheckLimits;
@@ -37,6 +37,14 @@ pub(super) fn command() -> Command {
                 .required(true)
                 .value_parser(clap::builder::PossibleValuesParser::new(MODELS.iter().map(|model| model.name)))
                 .help("What the system should have behaved like; see `gainsay list models`"),
+        )
+        .arg(
+            Arg::new("consistency")
+                .long("consistency")
+                .value_name("LEVEL")
+                .default_value(CONSISTENCIES[0])
+                .value_parser(clap::builder::PossibleValuesParser::new(CONSISTENCIES.iter().copied()))
+                .help("What the model's operations should have been"),
         )
         .arg(
             Arg::new("format")
@@ -101,6 +109,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
             format: matches.get_one::<String>("format").cloned(),
             model: matches
                 .get_one::<String>("model")
+                .cloned()
+                .unwrap_or_default(),
+            consistency: matches
+                .get_one::<String>("consistency")
                 .cloned()
                 .unwrap_or_default(),
             keyed: matches.get_flag("keyed"),
