@@ -23,6 +23,9 @@ pub(super) struct Rung {
     pub(super) back: usize,
 }
 
+/// Back to the beginning of the trail.
+pub(super) const ALL: usize = usize::MAX;
+
 /// A beam as it was at some step.
 struct Snapshot<T: Copy + Eq + Hash> {
     frontier: Frontier<T>,
@@ -100,10 +103,10 @@ impl<T: Copy + Eq + Hash> Beam<T> {
     ) -> Result<bool, Exhausted> {
         let Rung { limits, back } = ladder[rung];
         let end = trail.steps.len();
-        let snapshot = self.snapshots.iter().rposition(|it| it.at + back <= end);
-        let (frontier, at) = match snapshot.map(|at| &self.snapshots[at]) {
-            Some(snapshot) => (snapshot.frontier.clone(), snapshot.at),
-            None if self.snapshots.len() < SNAPSHOTS => (trail.start.clone(), 0),
+        let far_enough = |snapshot: &Snapshot<T>| end - snapshot.at >= back;
+        let (frontier, at) = match self.snapshots.iter().rposition(far_enough) {
+            Some(at) => (self.snapshots[at].frontier.clone(), self.snapshots[at].at),
+            None if back == ALL || self.snapshots.len() < SNAPSHOTS => (trail.start.clone(), 0),
             None => (self.snapshots[0].frontier.clone(), self.snapshots[0].at),
         };
         let replay = trail.replay(frontier, at, limits, machine, budget)?;
@@ -111,7 +114,7 @@ impl<T: Copy + Eq + Hash> Beam<T> {
         self.frontier = replay.frontier;
         if survived {
             self.rung = rung;
-            self.relax_at = end + back;
+            self.relax_at = end.saturating_add(back);
             self.snapshots.retain(|snapshot| snapshot.at <= at);
         }
         Ok(survived)

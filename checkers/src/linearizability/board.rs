@@ -276,6 +276,18 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             .map(|((overwrites, updates), done)| (overwrites | updates) & !done)
     }
 
+    /// Everything open and crashed, with the event with which it returns if it does.
+    pub(super) fn pending(&self) -> Vec<(T, Option<u64>)> {
+        let open = self.slots.iter().flatten();
+        let crashed = self.classes.iter().flat_map(|class| {
+            let each = (class.op, None);
+            std::iter::repeat_n(each, class.count as usize)
+        });
+        open.map(|slot| (slot.op, Some(slot.deadline)))
+            .chain(crashed)
+            .collect()
+    }
+
     /// The same with room for twice as many open operations.
     pub(super) fn widened(&self) -> Board<T, WideMask> {
         let slots = self.slots.len() * 2;

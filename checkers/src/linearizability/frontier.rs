@@ -331,6 +331,11 @@ impl<T: Copy + Eq + Hash> Frontier<T> {
         })
     }
 
+    /// Everything that may take effect yet, with the event with which it returns if it does.
+    pub(super) fn pending(&self) -> Vec<(T, Option<u64>)> {
+        each!(self, masked => masked.board.pending())
+    }
+
     /// Changes what is kept from now on.
     pub(super) fn set_limits(&mut self, limits: Limits) {
         each!(self, masked => masked.limits = limits);

@@ -47,6 +47,7 @@ mod reduce;
 mod registers;
 mod search;
 mod sequential;
+mod shortage;
 mod slice;
 mod steps;
 mod subject;

@@ -52,6 +52,11 @@ pub(super) trait Machine {
         0
     }
 
+    /// What an operation is for a register whose values are the states, if the object is one.
+    fn as_register(&self, _op: Self::Op) -> Option<RegisterOp> {
+        None
+    }
+
     /// Whether the table of states has grown so much that [`retain`](Machine::retain) is worth
     /// its while.
     fn is_crowded(&self) -> bool {
@@ -139,6 +144,10 @@ impl Machine for Register {
     #[inline]
     fn is_overwrite(&self, op: RegisterOp) -> bool {
         op.is_overwrite()
+    }
+
+    fn as_register(&self, op: RegisterOp) -> Option<RegisterOp> {
+        Some(op)
     }
 
     fn states_told_apart(&self, ops: &[RegisterOp]) -> Option<Vec<u32>> {

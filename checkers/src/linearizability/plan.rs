@@ -1,6 +1,6 @@
 //! How much each part of the search may look at.
 
-use super::beam::Rung;
+use super::beam::{ALL, Rung};
 use super::frontier::{Crashed, Limits};
 
 /// How wide the bounds are.
@@ -16,6 +16,8 @@ pub(super) struct Plan {
     pub(super) windows: &'static [usize],
     /// Ever wider beams.
     pub(super) ladder: &'static [Rung],
+    /// How often the beam may go back to the beginning of the trail.
+    pub(super) restarts: usize,
     /// How many steps may pass before a new checkpoint is taken, while nothing was dropped.
     pub(super) checkpoint_steps: usize,
 }
@@ -37,21 +39,21 @@ pub(super) const PLAN: Plan = Plan {
     },
     window: Limits {
         crashed: Crashed::Unlimited,
-        width: 1 << 12,
+        width: 1 << 10,
         depth: usize::MAX,
-        closure: 1 << 15,
+        closure: 1 << 12,
         ways: usize::MAX,
     },
-    windows: &[8, 32, 128, 512],
+    windows: &[8, 32, 128, 512, 2048],
     ladder: &[
         rung(4, 1, 0),
         rung(16, 1, 128),
         rung(64, 2, 256),
         rung(128, 2, 512),
-        rung(256, 2, 1024),
-        rung(1024, 3, 2048),
-        rung(4096, 3, 4096),
+        // Narrow beams use more crashed operations than they must.
+        rung(16, 1, ALL),
     ],
+    restarts: 2,
     checkpoint_steps: 1 << 10,
 };
 
@@ -61,7 +63,7 @@ pub(super) const fn rung(width: usize, depth: usize, back: usize) -> Rung {
             crashed: Crashed::Once,
             width,
             depth,
-            closure: width * 64,
+            closure: width * 16,
             ways: width,
         },
         back,

@@ -12,10 +12,11 @@ use std::hash::Hash;
 
 use crate::budget::{Budget, Exhausted};
 
-use super::beam::Beam;
+use super::beam::{ALL, Beam};
 use super::frontier::{Crashed, Frontier, Limits, OpId};
-use super::model::Machine;
+use super::model::{ANY_OTHER, Machine, RegisterOp};
 use super::plan::{PLAN, Plan};
+use super::shortage::{self, Shortage};
 use super::steps::{Replay, Step, Trail, apply};
 use super::window;
 
@@ -55,10 +56,14 @@ pub(super) struct Search<A: Machine> {
     /// Once the lower bound is lost.
     upper: Option<Frontier<A::Op>>,
     invalid_at: Option<u64>,
+    /// What proved that, if it was counting.
+    shortage: Option<Shortage>,
     /// The states that were possible then.
     last_states: Vec<u32>,
     /// The last event up to which there certainly is an order.
     proved: Option<u64>,
+    /// How often the beam began all over.
+    restarts: usize,
     widest: usize,
     most_open: usize,
     crashed: usize,
@@ -91,8 +96,10 @@ impl<A: Machine> Search<A> {
             lower: Lower::Exact(frontier),
             upper: None,
             invalid_at: None,
+            shortage: None,
             last_states: Vec::new(),
             proved: None,
+            restarts: 0,
             widest: 1,
             most_open: 0,
             crashed: 0,
@@ -237,6 +244,10 @@ impl<A: Machine> Search<A> {
     fn refuted(&mut self, at: u64, states: Vec<u32>) {
         self.invalid_at = Some(at);
         self.last_states = states;
+        if self.last_states.contains(&ANY_OTHER) {
+            // That stands for many, and nobody knows for which.
+            self.last_states.clear();
+        }
     }
 
     fn advance_lower(
@@ -297,7 +308,14 @@ impl<A: Machine> Search<A> {
         let machine = &mut self.machine;
         let mut windows = plan.windows.iter();
         for rung in 1..plan.ladder.len() {
+            if plan.ladder[rung].back == ALL {
+                if self.restarts >= plan.restarts {
+                    continue;
+                }
+                self.restarts += 1;
+            }
             if beam.go_back(rung, trail, plan.ladder, machine, budget)? {
+                self.upper = None;
                 return Ok(());
             }
             if !beam.frontier.lossy() {
@@ -310,14 +328,18 @@ impl<A: Machine> Search<A> {
             };
             let begin = trail.steps.len().saturating_sub(*length);
             let near = beam.snapshot_before(begin).unwrap_or((&trail.start, 0));
-            let states = window::refute(trail, *length, near, plan.window, machine, budget)?;
-            if let Some(states) = states {
+            self.upper = window::send(trail, *length, near, plan.window, machine, budget)?;
+            if let Some(upper) = &self.upper
+                && upper.is_dead()
+            {
+                let states = upper.last_states().to_vec();
                 self.refuted(index, states);
                 return Ok(());
             }
         }
         self.lower = Lower::Lost;
-        if let Some(replay) = self.replay(self.plan.upper, budget)?
+        if self.upper.is_none()
+            && let Some(replay) = self.replay(self.plan.upper, budget)?
             && !replay.frontier.lossy()
         {
             self.note(&replay);
@@ -349,6 +371,31 @@ impl<A: Machine> Search<A> {
         self.last_states = replay.frontier.last_states().to_vec();
     }
 
+    /// Counts, value by value, where the machine is a register.
+    fn find_shortage(&self) -> Option<Shortage> {
+        let trail = self.trail.as_ref()?;
+        let register = |op| self.machine.as_register(op);
+        let steps = trail.steps.iter().map(|(step, index)| {
+            let step = match *step {
+                Step::Call(id, op, end) => Step::Call(id, register(op)?, end),
+                Step::Crash(op) => Step::Crash(register(op)?),
+                Step::Return(id) => Step::Return(id),
+            };
+            Some((step, *index))
+        });
+        let steps: Vec<(Step<RegisterOp>, u64)> = steps.collect::<Option<_>>()?;
+        let mut earlier = Vec::new();
+        for (op, deadline) in trail.start.pending() {
+            earlier.push((register(op)?, deadline));
+        }
+        shortage::find(&earlier, &steps)
+    }
+
+    /// What there were too few of, if counting proved that there is no order.
+    pub(super) fn shortage(&self) -> Option<&Shortage> {
+        self.shortage.as_ref()
+    }
+
     /// The answer on everything so far.
     pub(super) fn answer(&mut self, budget: &dyn Budget) -> Answer {
         if let Some(at) = self.invalid_at {
@@ -356,6 +403,11 @@ impl<A: Machine> Search<A> {
         }
         if !matches!(self.lower, Lower::Lost) {
             return Answer::Valid;
+        }
+        if let Some(found) = self.find_shortage() {
+            self.refuted(found.at, Vec::new());
+            self.shortage = Some(found);
+            return self.answer(budget);
         }
         match self.replay(Limits::EXACT, budget) {
             Err(exhausted) => Answer::Exhausted(exhausted),
@@ -408,7 +460,8 @@ mod tests {
             ways: usize::MAX,
         },
         windows: &[2, 5],
-        ladder: &[rung(1, 1, 0), rung(2, 1, 3), rung(3, 2, 8)],
+        ladder: &[rung(1, 1, 0), rung(2, 1, 3), rung(3, 2, 8), rung(3, 2, ALL)],
+        restarts: 1,
         checkpoint_steps: 4,
     };
 

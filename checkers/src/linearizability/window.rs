@@ -9,27 +9,20 @@
 use crate::budget::{Budget, Exhausted};
 
 use super::frontier::{Frontier, Limits};
-use super::model::{ANY_OTHER, Machine};
+use super::model::Machine;
 use super::steps::{Step, Trail, apply};
 
-/// The states, or none if one of them stands for many.
-fn known(states: &[u32]) -> Vec<u32> {
-    match states.contains(&ANY_OTHER) {
-        true => Vec::new(),
-        false => states.to_vec(),
-    }
-}
-
-/// Whether nothing survives the last `length` steps of a trail: the states that were possible until
-/// then, or none if they are not known. `near` is any frontier that has seen some of the trail before the window.
-pub(super) fn refute<A: Machine>(
+/// Sends a frontier that began with everything possible over the last `length` steps of a trail.
+/// `None` if it would be too large. `near` is any frontier that has seen some of the trail before
+/// the window.
+pub(super) fn send<A: Machine>(
     trail: &Trail<A::Op>,
     length: usize,
     near: (&Frontier<A::Op>, usize),
     limits: Limits,
     machine: &mut A,
     budget: &dyn Budget,
-) -> Result<Option<Vec<u32>>, Exhausted> {
+) -> Result<Option<Frontier<A::Op>>, Exhausted> {
     let begin = trail.steps.len().saturating_sub(length);
     let window = &trail.steps[begin..];
     let mut frontier = near.0.emptied();
@@ -52,8 +45,8 @@ pub(super) fn refute<A: Machine>(
             return Ok(None);
         }
         if frontier.is_dead() {
-            return Ok(Some(known(frontier.last_states())));
+            break;
         }
     }
-    Ok(None)
+    Ok(Some(frontier))
 }
