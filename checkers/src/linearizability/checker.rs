@@ -124,13 +124,13 @@ impl<S: Subject> Checking<S> {
                 });
             }
             for (number, track) in key.tracks.iter_mut().enumerate() {
-                if certain.is_some() && !track.search.is_invalid() {
+                if certain.is_some() && !track.is_invalid() {
                     continue;
                 }
                 let answered = Answered {
                     key: at,
                     track: number,
-                    answer: track.search.answer(budget),
+                    answer: track.answer(budget),
                 };
                 match answered.answer {
                     Answer::Valid => {}
@@ -199,7 +199,9 @@ impl<S: Subject> Checking<S> {
         let Some(track) = self.intake.keys[key].tracks.iter().nth(track) else {
             return CheckResult::new(Valid::Unknown, why);
         };
-        let hardness = track.search.hardness();
+        let Some(hardness) = track.hardness() else {
+            return CheckResult::new(Valid::Unknown, why);
+        };
         let mut result = CheckResult::new(
             Valid::Unknown,
             format!(
@@ -292,7 +294,10 @@ impl<S: Subject> Checking<S> {
                 let keys = self.intake.keys.iter().enumerate();
                 let tracks = keys.flat_map(|(key, it)| {
                     let tracks = it.tracks.iter().enumerate();
-                    tracks.map(move |(number, track)| (key, number, track.search.hardness().width))
+                    tracks.map(move |(number, track)| {
+                        let width = track.hardness().map_or(0, |hardness| hardness.width);
+                        (key, number, width)
+                    })
                 });
                 match tracks.max_by_key(|(.., width)| *width) {
                     Some((key, track, _)) => {

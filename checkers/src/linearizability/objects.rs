@@ -187,7 +187,7 @@ impl Subject for Objects {
             whole: &whole,
             log: &log,
             found: &found,
-            whole_end: (at, &track.search.machine, track.search.last_states()),
+            whole_end: (at, track.last_states()?),
         }))
     }
 

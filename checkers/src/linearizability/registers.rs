@@ -153,7 +153,7 @@ impl Subject for Registers {
             whole: &whole,
             log: &log,
             found: &found,
-            whole_end: (at, track.search.last_states()),
+            whole_end: (at, track.last_states()?.1),
         }))
     }
 

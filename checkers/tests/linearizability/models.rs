@@ -543,3 +543,37 @@ models! {
     list "list",
     log "log",
 }
+
+/// A set to which many elements are added, and then something is asked of it.
+fn many_elements(f: &str, asked: Value, answer: Value) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut say = |kind, f: &str, value: Value| {
+        events.push(event(events.len() as u64, 0, kind, f, value));
+    };
+    for element in 0..300 {
+        say(EventType::Invoke, "add", element.into());
+        say(EventType::Ok, "add", json!([element, true]));
+    }
+    say(EventType::Invoke, f, asked);
+    say(EventType::Ok, f, answer);
+    events
+}
+
+#[test]
+fn elements_are_searched_apart_until_something_looks_at_them_all() {
+    let options = Options::default();
+    let judge = |f: &str, asked: Value, answer: Value| {
+        judge_as("set", &many_elements(f, asked, answer), &options)
+    };
+    assert_eq!(
+        judge("contains", 7.into(), json!([7, true])).valid,
+        Valid::True
+    );
+    let absent = judge("contains", 7.into(), json!([7, false]));
+    assert_eq!(absent.valid, Valid::False);
+    assert_eq!(dead_end(&absent).sub_operations().count(), 2);
+    let all: Value = (0..300).collect();
+    assert_eq!(judge("read", Value::Null, all).valid, Valid::True);
+    let most: Value = (1..300).collect();
+    assert_eq!(judge("read", Value::Null, most).valid, Valid::False);
+}
