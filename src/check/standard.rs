@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use checkers::coverage::{self, Coverage};
-use checkers::linearizability::{self, FailedCas, Linearizable, NullRead};
+use checkers::linearizability::{self, FailedCas, Linearizable, NullRead, SequentiallyConsistent};
 use checkers::{CheckResult, Checker, Stats, Unhandled, Valid};
 use harness::interpreter;
 use store::import::{Format, ImportOptions, load_any};
@@ -18,7 +18,11 @@ use crate::spec::TestSpec;
 use crate::suites::Suites;
 
 /// The models of `gainsay check`.
-pub(crate) const MODELS: &[&str] = &["register", "cas-register"];
+pub(crate) use checkers::linearizability::models::BUILT_IN as MODELS;
+
+/// The levels of consistency of `gainsay check`, the default first.
+pub(crate) const CONSISTENCIES: &[&str] = &["linearizable", SEQUENTIAL];
+const SEQUENTIAL: &str = "sequential";
 
 /// What stands for a checker where the healed system did not recover.
 pub(super) const RECOVERY: &str = "recovery";
@@ -133,9 +137,9 @@ pub(super) fn load_file(request: &FileRequest) -> super::worker::Loaded {
         null_read,
         ..linearizability::Options::default()
     };
-    let checker: Box<dyn Checker> = match request.model.as_str() {
-        "register" | "cas-register" => Box::new(Linearizable::new(options)),
-        other => bail!("there is no model {other:?}"),
+    let checker: Box<dyn Checker> = match request.consistency.as_str() {
+        SEQUENTIAL => Box::new(SequentiallyConsistent::named(&request.model, &options)?),
+        _ => Box::new(Linearizable::named(&request.model, &options)?),
     };
     let mut notes = loaded.notes;
     notes.extend(loaded.torn.map(|torn| torn.to_string()));

@@ -55,13 +55,15 @@ pub(crate) struct FileRequest {
     pub(crate) format: Option<String>,
     /// The model.
     pub(crate) model: String,
+    /// The level of consistency.
+    pub(crate) consistency: String,
     /// Whether `[key value]` pairs in values name independent keys.
     pub(crate) keyed: bool,
     /// Whether a read of null matches anything.
     pub(crate) null_matches_anything: bool,
     /// What a compare-and-set that failed says: `observes`, `dropped`, or by its error.
     pub(crate) failed_cas: String,
-    /// The value that registers begin with.
+    /// What each object holds first.
     pub(crate) initial: serde_json::Value,
     /// Limits.
     pub(crate) limits: CheckLimits,

@@ -21,7 +21,7 @@ pub(super) fn command() -> Command {
 pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
     match matches.get_one::<String>("what").map(String::as_str) {
         Some("faults") => faults(),
-        Some("models") => MODELS.iter().for_each(|model| println!("{model}")),
+        Some("models") => models(),
         _ => systems(suites),
     }
     Ok(Exit::Valid)
@@ -33,6 +33,14 @@ fn systems(suites: &Suites) {
         for workload in suite.workloads() {
             println!("  {:<12} {}", workload.name, workload.summary);
         }
+    }
+}
+
+fn models() {
+    for model in MODELS {
+        println!("{:<22} {}", model.name, model.summary);
+        println!("  {:<20} {}", "functions", model.functions);
+        println!("  {:<20} {}", "holds first", model.initial);
     }
 }
 

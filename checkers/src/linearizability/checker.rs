@@ -6,49 +6,24 @@ use store::Event;
 use crate::budget::Budget;
 use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
-use super::evidence::DeadEnd;
-use super::explain::{Material, explain, summary, view};
 use super::intake::{Intake, IntakeError, client};
-use super::log::LoggedOp;
-use super::minimise::minimise;
 use super::options::Options;
-use super::search::{Answer, Hardness};
-use super::slice::Whole;
-use super::verify::prove;
+use super::search::{Answer, Hardness, Search};
+use super::subject::{Subject, describe_key};
+use super::tracks::Track;
+use super::verify::Refutation;
+use super::witness;
 
 /// How many events pass between two looks at the budget.
 const EVENTS_PER_LOOK: u64 = 256;
 
-/// Checks that a history of `read`, `write` and `cas` is linearizable, key by key.
-///
-/// - `read` returns its result as the value of its `ok`.
-/// - `write` has the value to write as the value of its invocation.
-/// - `cas` has `[from, to]`. `ok`: it succeeded. `fail`: see [`Options::failed_cas`].
-/// - `fail` means that the operation did not happen, `info` or no completion that nobody knows.
-///
-/// Any other function makes the verdict `unknown`.
-///
-/// ```
-/// use checkers::linearizability::Linearizable;
-/// use checkers::{Valid, budget::Unlimited, check};
-/// use store::Event;
-///
-/// let history: Vec<Event> = [
-///     r#"{"index":0,"process":0,"type":"invoke","f":"write","value":1}"#,
-///     r#"{"index":1,"process":0,"type":"ok","f":"write","value":1}"#,
-///     r#"{"index":2,"process":1,"type":"invoke","f":"read","value":null}"#,
-///     r#"{"index":3,"process":1,"type":"ok","f":"read","value":2}"#,
-/// ]
-/// .iter()
-/// .map(|line| serde_json::from_str(line).unwrap())
-/// .collect();
-///
-/// let result = check(&mut Linearizable::default(), &history, &Unlimited);
-/// assert_eq!(result.valid, Valid::False);
-/// ```
-pub struct Linearizable {
-    intake: Intake,
-    options: Options,
+/// Checks that histories of a subject are linearizable, key by key.
+pub(super) struct Checking<S: Subject> {
+    intake: Intake<S>,
+    /// How many operations of all keys together are remembered.
+    remembered: usize,
+    /// Whether a valid verdict comes with an order.
+    witness: bool,
     events: u64,
     /// Why nothing more is taken in.
     stopped: Option<Stopped>,
@@ -63,20 +38,12 @@ enum Stopped {
     Error(IntakeError),
 }
 
-impl Default for Linearizable {
-    /// Registers that begin as `null`; only a failed `cas` of the class `precondition` is an
-    /// observation.
-    fn default() -> Self {
-        Linearizable::new(Options::default())
-    }
-}
-
-impl Linearizable {
-    /// A checker that reads histories as the options say.
-    pub fn new(options: Options) -> Linearizable {
-        Linearizable {
-            intake: Intake::new(options.clone()),
-            options,
+impl<S: Subject> Checking<S> {
+    pub(super) fn new(subject: S, options: &Options) -> Checking<S> {
+        Checking {
+            intake: Intake::new(subject, options.failed_cas),
+            remembered: options.remembered,
+            witness: options.witness,
             events: 0,
             stopped: None,
             charged: 0,
@@ -89,7 +56,7 @@ impl Linearizable {
         };
         match self.intake.take(event, process, budget) {
             Err(error) => self.stopped = Some(Stopped::Error(error)),
-            Ok(key) if self.intake.keys[key].search.is_invalid() => {
+            Ok(key) if self.intake.keys[key].invalid => {
                 self.stopped = Some(Stopped::Violation);
             }
             Ok(_) => {}
@@ -107,22 +74,26 @@ impl Linearizable {
 
     /// Charges for what is remembered, and forgets when it is too much.
     fn account(&mut self, budget: &dyn Budget) {
-        let remembered =
-            |intake: &Intake| -> usize { intake.keys.iter().map(|key| key.search.log.len()).sum() };
-        let bytes =
-            |intake: &Intake| -> usize { intake.keys.iter().map(|key| key.search.bytes()).sum() };
-        let too_many = remembered(&self.intake) > self.options.remembered;
-        let more = bytes(&self.intake).saturating_sub(self.charged);
+        let too_many = self.tracks().map(|track| track.log.len()).sum::<usize>() > self.remembered;
+        let more = self.bytes().saturating_sub(self.charged);
         if too_many || budget.charge(more).is_err() {
             for key in &mut self.intake.keys {
-                key.search.trim();
+                key.tracks.iter_mut().for_each(Track::trim);
             }
-            let now = bytes(&self.intake);
+            let now = self.bytes();
             budget.release(self.charged.saturating_sub(now));
             self.charged = self.charged.min(now);
         } else {
             self.charged += more;
         }
+    }
+
+    fn tracks(&self) -> impl Iterator<Item = &Track<S>> {
+        self.intake.keys.iter().flat_map(|key| key.tracks.iter())
+    }
+
+    fn bytes(&self) -> usize {
+        self.tracks().map(Track::bytes).sum()
     }
 
     fn state(&self) -> Feed {
@@ -135,57 +106,102 @@ impl Linearizable {
         }
     }
 
-    /// The answer of every key, or the first violation.
-    fn answers(&mut self, budget: &dyn Budget) -> Vec<(usize, Answer)> {
+    /// The answer of every track that is not valid, or the first violation.
+    fn answers(&mut self, budget: &dyn Budget) -> Vec<Answered> {
+        let mut undecided = Vec::new();
         let keys = &mut self.intake.keys;
-        if let Some(at) = keys.iter().position(|key| key.search.is_invalid()) {
-            return vec![(at, keys[at].search.answer(budget))];
-        }
-        let mut answers = Vec::new();
+        // What is known to be impossible needs no search.
+        let certain = keys.iter().position(|key| key.invalid);
         for (at, key) in keys.iter_mut().enumerate() {
-            let answer = key.search.answer(budget);
-            answers.push((at, answer));
-            if matches!(answer, Answer::Invalid { .. }) {
-                return vec![(at, answer)];
+            if certain.is_some_and(|certain| certain != at) {
+                continue;
+            }
+            if key.lost {
+                undecided.push(Answered {
+                    key: at,
+                    track: 0,
+                    answer: Answer::Forgotten,
+                });
+            }
+            for (number, track) in key.tracks.iter_mut().enumerate() {
+                if certain.is_some() && !track.is_invalid() {
+                    continue;
+                }
+                let answered = Answered {
+                    key: at,
+                    track: number,
+                    answer: track.answer(budget),
+                };
+                match answered.answer {
+                    Answer::Valid => {}
+                    Answer::Invalid { .. } => return vec![answered],
+                    Answer::Exhausted(_) | Answer::Forgotten => undecided.push(answered),
+                }
             }
         }
-        answers
+        undecided
     }
 
     fn verdict(&mut self, budget: &dyn Budget) -> CheckResult {
         let answers = self.answers(budget);
-        if let Some((key, Answer::Invalid { at })) = answers.last() {
-            return self.invalid(*key, *at, budget);
-        }
-        let undecided: Vec<usize> = answers
-            .iter()
-            .filter(|(_, answer)| *answer != Answer::Valid)
-            .map(|(key, _)| *key)
-            .collect();
-        let Some(hardest) = undecided.first() else {
-            let reason = match self.intake.keys.len() {
-                0 => "there were no operations on registers".to_owned(),
-                1 => format!("all {} operations are linearizable", self.intake.operations),
-                keys => format!(
-                    "all {} operations on {keys} keys are linearizable",
-                    self.intake.operations
-                ),
-            };
-            return CheckResult::new(Valid::True, reason);
+        let Some(first) = answers.first() else {
+            let mut result = CheckResult::new(Valid::True, self.all_is_well());
+            if self.witness {
+                let (name, found) = match self.orders(budget) {
+                    Ok(orders) => ("orders", json!(orders)),
+                    Err(why) => ("no-orders", json!(why)),
+                };
+                result.details.insert(name.to_owned(), found);
+            }
+            return result;
         };
-        let why = match answers[*hardest].1 {
+        let why = match first.answer {
+            Answer::Invalid { at } => return self.invalid(first, at, budget),
             Answer::Forgotten => "the operations needed to search again were forgotten; \
                                   raise the number of remembered operations"
                 .to_owned(),
             Answer::Exhausted(exhausted) => exhausted.to_string(),
-            Answer::Valid | Answer::Invalid { .. } => String::new(),
+            Answer::Valid => String::new(),
         };
-        self.undecided(*hardest, undecided.len(), &why)
+        let mut keys: Vec<usize> = answers.iter().map(|answered| answered.key).collect();
+        keys.dedup();
+        self.undecided(first.key, first.track, keys.len(), &why)
+    }
+
+    /// An order of each object's operations, by the events that began them.
+    fn orders(&mut self, budget: &dyn Budget) -> Result<Vec<Vec<u64>>, String> {
+        let Intake { subject, keys, .. } = &mut self.intake;
+        let mut orders = Vec::new();
+        for track in keys.iter().flat_map(|key| key.tracks.iter()) {
+            if track.log.has_forgotten() {
+                return Err("the operations that it takes were forgotten".to_owned());
+            }
+            match witness::find(track.log.iter(), subject.object(), budget) {
+                Ok(Some(order)) => orders.push(order),
+                Ok(None) => return Err("none was found".to_owned()),
+                Err(exhausted) => return Err(exhausted.to_string()),
+            }
+        }
+        Ok(orders)
+    }
+
+    fn all_is_well(&self) -> String {
+        let operations = self.intake.operations;
+        match self.intake.keys.len() {
+            0 => "there were no operations of clients".to_owned(),
+            1 => format!("all {operations} operations are linearizable"),
+            keys => format!("all {operations} operations on {keys} keys are linearizable"),
+        }
     }
 
     /// `unknown`: how far it got, what made it hard, and what would make it easier.
-    fn undecided(&self, key: usize, keys: usize, why: &str) -> CheckResult {
-        let hardness = self.intake.keys[key].search.hardness();
+    fn undecided(&self, key: usize, track: usize, keys: usize, why: &str) -> CheckResult {
+        let Some(track) = self.intake.keys[key].tracks.iter().nth(track) else {
+            return CheckResult::new(Valid::Unknown, why);
+        };
+        let Some(hardness) = track.live().map(Search::hardness) else {
+            return CheckResult::new(Valid::Unknown, why);
+        };
         let mut result = CheckResult::new(
             Valid::Unknown,
             format!(
@@ -217,65 +233,45 @@ impl Linearizable {
     }
 
     fn describe_key(&self, key: usize) -> String {
-        match &self.intake.keys[key].key {
-            Some(key) => format!("key {key}"),
-            None => "the register".to_owned(),
-        }
+        describe_key(
+            self.intake.keys[key].key.as_ref(),
+            &self.intake.subject.noun(),
+        )
     }
 
     /// `false`, if it can be proved independently.
-    fn invalid(&self, key: usize, at: u64, budget: &dyn Budget) -> CheckResult {
-        let log: Vec<&LoggedOp> = self.intake.keys[key].search.log.iter().collect();
-        let forgotten = self.intake.keys[key].search.log.forgotten();
-        let Some(dead_end) = self.dead_end(key, at, &log, budget) else {
-            return self.unproved(key, at, "no part of it small enough to be proved was found");
+    fn invalid(&self, answered: &Answered, at: u64, budget: &dyn Budget) -> CheckResult {
+        let Intake { subject, keys, .. } = &self.intake;
+        let key = &keys[answered.key];
+        let found = key.tracks.iter().nth(answered.track).and_then(|track| {
+            let dead_end = subject.dead_end(key, track, at, budget)?;
+            Some((dead_end, track.log.forgotten()))
+        });
+        let Some((dead_end, forgotten)) = found else {
+            let why = "no part of it small enough to be proved was found";
+            return self.unproved(answered.key, at, why);
         };
-        let values = self.intake.values.all();
-        let views = log.iter().map(|logged| view(logged, values));
-        let proved = prove(&dead_end, views, forgotten);
+        let logged = key.tracks.logged();
+        let views: Vec<_> = logged.map(|logged| subject.view(logged)).collect();
+        let proved = subject.prove(&dead_end, &views, forgotten);
         debug_assert!(
             !matches!(
                 proved,
-                Err(super::Refutation::Possible
-                    | super::Refutation::Open { .. }
-                    | super::Refutation::Mismatch(_))
+                Err(Refutation::Possible | Refutation::Open { .. } | Refutation::Mismatch(_))
             ),
             "the verifier disagrees: {proved:?} {dead_end:?}"
         );
         if let Err(refutation) = proved {
-            return self.unproved(key, at, &refutation.to_string());
+            return self.unproved(answered.key, at, &refutation.to_string());
         }
+        let what = subject.summary(&dead_end);
         let reason = format!(
-            "{} is not linearizable: {}",
-            self.describe_key(key),
-            summary(&dead_end)
+            "{} is not linearizable: {what}",
+            self.describe_key(answered.key)
         );
         let mut result = CheckResult::new(Valid::False, reason);
         result.evidence.push(Evidence::DeadEnd(Box::new(dead_end)));
         result
-    }
-
-    fn dead_end(
-        &self,
-        key: usize,
-        at: u64,
-        log: &[&LoggedOp],
-        budget: &dyn Budget,
-    ) -> Option<DeadEnd> {
-        let key = &self.intake.keys[key];
-        let forgotten = key.search.log.forgotten();
-        let whole = Whole::new(log.iter().copied(), forgotten, at);
-        let initial = self.intake.initial;
-        let found = minimise(&whole, initial, budget)?;
-        Some(explain(&Material {
-            key: key.key.as_ref(),
-            values: self.intake.values.all(),
-            initial,
-            whole: &whole,
-            log,
-            found: &found,
-            whole_end: (at, key.search.last_states()),
-        }))
     }
 
     fn unproved(&self, key: usize, at: u64, why: &str) -> CheckResult {
@@ -296,10 +292,17 @@ impl Linearizable {
             }
             IntakeError::Exhausted(exhausted) => {
                 let keys = self.intake.keys.iter().enumerate();
-                let hardest = keys.max_by_key(|(_, key)| key.search.hardness().width);
-                match hardest {
-                    Some((key, _)) => {
-                        self.undecided(key, self.intake.keys.len(), &exhausted.to_string())
+                let tracks = keys.flat_map(|(key, it)| {
+                    let tracks = it.tracks.iter().enumerate();
+                    tracks.map(move |(number, track)| {
+                        let width = track.live().map_or(0, |search| search.hardness().width);
+                        (key, number, width)
+                    })
+                });
+                match tracks.max_by_key(|(.., width)| *width) {
+                    Some((key, track, _)) => {
+                        let keys = self.intake.keys.len();
+                        self.undecided(key, track, keys, &exhausted.to_string())
                     }
                     None => CheckResult::new(Valid::Unknown, exhausted.to_string()),
                 }
@@ -308,7 +311,14 @@ impl Linearizable {
     }
 }
 
-impl Checker for Linearizable {
+/// What the search says of a track.
+struct Answered {
+    key: usize,
+    track: usize,
+    answer: Answer,
+}
+
+impl<S: Subject> Checker for Checking<S> {
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
         for event in events {
             if self.stopped.is_some() {

@@ -20,14 +20,15 @@ pub struct OperationView {
     pub complete_time: Option<u64>,
     /// The client process.
     pub process: u64,
-    /// `read`, `write` or `cas`.
+    /// The function: `read`, `write`, `dequeue` …
     pub f: String,
-    /// What was asked: the value to write, or `[from, to]`; `null` for a read.
+    /// What was asked: the value to write, or `[from, to]`; `null` for a read of a register.
     pub value: Value,
-    /// What a read returned; `null` for everything else.
+    /// What a read of a register returned, and `null` for everything else on one; of other objects what
+    /// an `ok` came with.
     #[serde(default)]
     pub result: Value,
-    /// `ok`, `fail` (a compare-and-set that saw another value) or `info` (nobody knows, or it had
+    /// `ok`, `fail` (it was refused, like a compare-and-set that saw another value) or `info` (nobody knows, or it had
     /// not ended when the history did).
     pub outcome: EventType,
 }
@@ -43,33 +44,36 @@ pub struct Source {
     pub overwritten_by: Option<u64>,
 }
 
-/// A history of one key that cannot be put in any order that a register allows.
+/// A history of one key that cannot be put in any order that its model allows.
 ///
 /// Operations are named by the index of their invocation, and are found in `operations`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeadEnd {
+    /// The model that allows no order, by its name.
+    #[serde(default = "register")]
+    pub model: String,
     /// The key, where the workload has keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Value>,
-    /// What the register held first. `null` is absent.
+    /// What the object held first, as the options say it. `null` is absent, or nothing.
     pub initial: Value,
     /// The operation that has no place in any order, by its invocation.
     pub operation: u64,
-    /// The values that the register could have had until that operation ended.
+    /// The states that the object could have had until that operation ended.
     pub states: Vec<Value>,
     /// Whether `states` is what was possible in the whole history; otherwise it is what was
     /// possible in the sub-history.
     pub states_of_whole: bool,
     /// Operations still open when the impossible one ended, by their invocations: those that could
-    /// have written the value first, then the latest.
+    /// have written the value first (of registers), then the latest.
     pub pending: Vec<u64>,
     /// How many more were open. Most are operations of which nobody knows how they ended.
     pub pending_omitted: u64,
-    /// The last operations that could have written what was seen, latest first.
+    /// Of registers, the last operations that could have written what was seen, latest first.
     pub sources: Vec<Source>,
     /// The events of a few operations that are impossible on their own, ascending. Every
-    /// operation that could have written what one of them saw is among them, so that the others
+    /// operation that could have made a difference to one of them is among them, so that the others
     /// cannot help.
     pub sub_history: Vec<u64>,
     /// Whether no operation of the sub-history can be left out.
@@ -78,6 +82,10 @@ pub struct DeadEnd {
     pub operations: Vec<OperationView>,
     /// Why it is impossible, in sentences.
     pub explanation: Vec<String>,
+}
+
+fn register() -> String {
+    super::verify::REGISTER.to_owned()
 }
 
 impl DeadEnd {

@@ -6,10 +6,11 @@ use serde_json::Value;
 use store::EventType;
 
 use super::evidence::{DeadEnd, OperationView, Source};
-use super::log::{Ending, LoggedOp};
 use super::minimise::Impossible;
-use super::model::{RegisterOp, Transition};
-use super::slice::{SliceOp, Whole};
+use super::model::{Register, RegisterOp};
+use super::registers::{Logged, view};
+use super::slice::{RegisterWhole, SliceOp, Whole};
+use super::verify::REGISTER;
 
 /// How many pending operations are shown.
 const SHOWN: usize = 20;
@@ -26,12 +27,12 @@ pub(super) struct Material<'a> {
     /// The values by their numbers.
     pub(super) values: &'a [Value],
     pub(super) initial: u32,
-    pub(super) whole: &'a Whole,
+    pub(super) whole: &'a RegisterWhole,
     /// By [`SliceOp::at`].
-    pub(super) log: &'a [&'a LoggedOp],
-    pub(super) found: &'a Impossible,
+    pub(super) log: &'a [&'a Logged],
+    pub(super) found: &'a Impossible<Register>,
     /// The event at which the search of the whole history came to its end, and the states that
-    /// were possible then.
+    /// were possible then; none if they are not known.
     pub(super) whole_end: (u64, &'a [u32]),
 }
 
@@ -39,7 +40,7 @@ pub(super) struct Material<'a> {
 pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
     let dead = material.found.ops[material.found.dead];
     let end = dead.returned.unwrap_or(u64::MAX);
-    let states_of_whole = material.whole_end.0 == end;
+    let states_of_whole = material.whole_end.0 == end && !material.whole_end.1.is_empty();
     let states = if states_of_whole {
         material.whole_end.1
     } else {
@@ -48,6 +49,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
     let sources = material.sources(&dead);
     let (pending, pending_omitted) = material.pending(&dead);
     let mut dead_end = DeadEnd {
+        model: REGISTER.to_owned(),
         key: material.key.cloned(),
         initial: material.value(material.initial),
         operation: dead.invoke,
@@ -89,10 +91,15 @@ impl Material<'_> {
 
     /// The operations that could have written what the impossible operation saw, those that ended
     /// last first, each with one that certainly overwrote it in time.
-    fn sources(&self, dead: &SliceOp) -> Vec<(SliceOp, Option<SliceOp>)> {
-        let end = |op: &SliceOp| op.returned.unwrap_or(u64::MAX);
-        let began_in_time = |op: &&SliceOp| op.invoke < end(dead) && op.invoke != dead.invoke;
-        let mut sources: Vec<&SliceOp> = self.whole.ops.iter().filter(began_in_time).collect();
+    fn sources(
+        &self,
+        dead: &SliceOp<RegisterOp>,
+    ) -> Vec<(SliceOp<RegisterOp>, Option<SliceOp<RegisterOp>>)> {
+        let end = |op: &SliceOp<RegisterOp>| op.returned.unwrap_or(u64::MAX);
+        let began_in_time =
+            |op: &&SliceOp<RegisterOp>| op.invoke < end(dead) && op.invoke != dead.invoke;
+        let mut sources: Vec<&SliceOp<RegisterOp>> =
+            self.whole.ops().iter().filter(began_in_time).collect();
         sources.retain(|op| {
             op.op
                 .writes()
@@ -100,7 +107,7 @@ impl Material<'_> {
         });
         sources.sort_by_key(|op| std::cmp::Reverse((end(op), op.invoke)));
         let members: BTreeSet<u64> = self.found.ops.iter().map(|op| op.invoke).collect();
-        let mut sure: Vec<&SliceOp> = self.whole.ops.iter().collect();
+        let mut sure: Vec<&SliceOp<RegisterOp>> = self.whole.ops().iter().collect();
         sure.retain(|op| {
             op.op.writes().is_some() && op.returned.is_some_and(|at| at < dead.invoke)
         });
@@ -116,11 +123,11 @@ impl Material<'_> {
     }
 
     /// What was open when the impossible operation ended, and how much of it is left out.
-    fn pending(&self, dead: &SliceOp) -> (Vec<SliceOp>, u64) {
+    fn pending(&self, dead: &SliceOp<RegisterOp>) -> (Vec<SliceOp<RegisterOp>>, u64) {
         let end = dead.returned.unwrap_or(u64::MAX);
-        let mut pending: Vec<SliceOp> = self
+        let mut pending: Vec<SliceOp<RegisterOp>> = self
             .whole
-            .ops
+            .ops()
             .iter()
             .filter(|op| op.invoke < end && op.returned.is_none_or(|at| at > end))
             .copied()
@@ -154,37 +161,6 @@ impl Material<'_> {
     }
 }
 
-/// An operation of the log as evidence shows it.
-pub(super) fn view(logged: &LoggedOp, values: &[Value]) -> OperationView {
-    let value = |id: u32| values[id as usize].clone();
-    let (f, asked, result) = match (logged.cas, logged.op) {
-        (Some((from, to)), _) => (
-            "cas",
-            Value::from(vec![value(from), value(to)]),
-            Value::Null,
-        ),
-        (None, RegisterOp::Write(written)) => ("write", value(written), Value::Null),
-        (None, RegisterOp::Read(seen)) => ("read", Value::Null, value(seen)),
-        // Only a compare-and-set is lowered to these.
-        (None, RegisterOp::Differs(_) | RegisterOp::Cas(..)) => ("cas", Value::Null, Value::Null),
-    };
-    OperationView {
-        invoke: logged.invoke,
-        complete: logged.complete.map(|(index, _)| index),
-        invoke_time: logged.invoke_time,
-        complete_time: logged.complete.map(|(_, time)| time),
-        process: logged.process,
-        f: f.to_owned(),
-        value: asked,
-        result,
-        outcome: match logged.ending {
-            Ending::Ok => EventType::Ok,
-            Ending::Fail => EventType::Fail,
-            Ending::Info => EventType::Info,
-        },
-    }
-}
-
 /// What happened, in a sentence without its end.
 pub(super) fn summary(dead_end: &DeadEnd) -> String {
     let Some(operation) = dead_end.get(dead_end.operation) else {
@@ -194,6 +170,10 @@ pub(super) fn summary(dead_end: &DeadEnd) -> String {
     did.pop();
     if let Some(first) = did.get_mut(..1) {
         first.make_ascii_lowercase();
+    }
+    if dead_end.states.is_empty() {
+        let so_often = "more often than it can have been written";
+        return format!("{did}, a value that was seen anew {so_often} until then");
     }
     format!("{did}, when it can only have held {}", possible(dead_end))
 }
@@ -404,14 +384,14 @@ fn returned(value: &Value) -> String {
 }
 
 /// A time in seconds since the run began.
-fn at(nanoseconds: Option<u64>) -> String {
+pub(super) fn at(nanoseconds: Option<u64>) -> String {
     nanoseconds.map_or_else(
         || "the end".to_owned(),
         |time| format!("{:.3} s", time as f64 / 1e9),
     )
 }
 
-fn list(items: &[String], last: &str) -> String {
+pub(super) fn list(items: &[String], last: &str) -> String {
     match items {
         [] => "nothing".to_owned(),
         [one] => one.clone(),

@@ -20,17 +20,14 @@
 //! is possible than can be, so an empty frontier is a proof. With a limited width configurations
 //! are dropped: less is possible than can be, so a frontier that survives is a proof.
 
-use std::collections::BTreeSet;
-
-use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
+use std::hash::Hash;
 
 use crate::budget::{Budget, Exhausted};
 
-use super::config::{Antichain, Config, Kinds, Used, intersection, subtract};
+use super::board::Board;
+use super::config::{Antichain, Config, Used, intersection, subtract};
 use super::mask::{Mask, WideMask, for_each_slot};
-use super::meter::Meter;
-use super::model::Transition;
+use super::model::Machine;
 
 /// How often a crashed operation may take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +49,8 @@ pub(super) struct Limits {
     pub(super) depth: usize,
     /// Configurations looked at within one event.
     pub(super) closure: usize,
+    /// Ways for an operation to take effect, the cheapest first, after which no more are looked for.
+    pub(super) ways: usize,
 }
 
 impl Limits {
@@ -61,51 +60,30 @@ impl Limits {
         width: usize::MAX,
         depth: usize::MAX,
         closure: usize::MAX,
+        ways: usize::MAX,
     };
 }
 
 /// An operation as the caller numbers it.
 pub(super) type OpId = u32;
 
-#[derive(Clone, Copy)]
-struct Slot<T> {
-    id: OpId,
-    op: T,
-}
-
-#[derive(Clone, Copy)]
-struct Class<T> {
-    op: T,
-    /// How many crashed operations of the class there are that not every configuration has used.
-    count: u32,
-}
-
 /// A frontier over masks of one kind.
 pub(super) struct Masked<T, M> {
-    configs: Vec<Config<M>>,
-    /// By slot; what closed slots hold means nothing.
-    slots: Vec<Option<Slot<T>>>,
-    open: M,
-    kinds: Kinds<M>,
-    classes: Vec<Class<T>>,
-    class_of: FxHashMap<T, u32>,
-    limits: Limits,
-    lossy: bool,
+    pub(super) configs: Vec<Config<M>>,
+    pub(super) board: Board<T, M>,
+    pub(super) limits: Limits,
+    pub(super) lossy: bool,
     /// The states that could be reached when the frontier became empty.
     last_states: Vec<u32>,
-    seen: Antichain<M>,
-    next: Antichain<M>,
+    pub(super) seen: Antichain<M>,
+    pub(super) next: Antichain<M>,
 }
 
-impl<T: Transition, M: Mask> Clone for Masked<T, M> {
+impl<T: Copy + Eq + Hash, M: Mask> Clone for Masked<T, M> {
     fn clone(&self) -> Self {
         Masked {
             configs: self.configs.clone(),
-            slots: self.slots.clone(),
-            open: self.open.clone(),
-            kinds: self.kinds.clone(),
-            classes: self.classes.clone(),
-            class_of: self.class_of.clone(),
+            board: self.board.clone(),
             limits: self.limits,
             lossy: self.lossy,
             last_states: self.last_states.clone(),
@@ -115,32 +93,16 @@ impl<T: Transition, M: Mask> Clone for Masked<T, M> {
     }
 }
 
-/// A configuration that waits to be expanded within an event.
-struct Pending {
-    at: u32,
-    /// Crashed operations that took effect within this event.
-    depth: usize,
-}
-
-impl<T: Transition, M: Mask> Masked<T, M> {
+impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
     fn new(initial: u32, limits: Limits) -> Self {
-        let empty = M::empty();
         Masked {
             configs: vec![Config {
                 state: initial,
-                done: empty.clone(),
-                optional: empty.clone(),
+                done: M::empty(),
+                optional: M::empty(),
                 used: Used::new(),
             }],
-            slots: vec![None; 64],
-            open: empty.clone(),
-            kinds: Kinds {
-                observations: empty.clone(),
-                overwrites: empty.clone(),
-                updates: empty,
-            },
-            classes: Vec::new(),
-            class_of: FxHashMap::default(),
+            board: Board::new(),
             limits,
             lossy: false,
             last_states: Vec::new(),
@@ -150,59 +112,40 @@ impl<T: Transition, M: Mask> Masked<T, M> {
     }
 
     /// An operation begins that will return. `false` if there is no slot for it.
-    fn call(&mut self, id: OpId, op: T) -> bool {
-        let Some(slot) = self.open.first_absent() else {
+    fn call(&mut self, id: OpId, op: T, deadline: u64, machine: &mut impl Machine<Op = T>) -> bool {
+        let Some(slot) = self.board.call(id, op, deadline, machine) else {
             return false;
         };
-        self.slots[slot] = Some(Slot { id, op });
-        self.open.insert(slot);
-        if op.is_observation() {
-            self.kinds.observations.insert(slot);
+        if self.board.kinds.observations.contains(slot) {
             for config in &mut self.configs {
-                if op.apply(config.state).is_some() {
+                if machine.apply(config.state, op).is_some() {
                     config.done.insert(slot);
                 }
             }
-        } else if op.is_overwrite() {
-            self.kinds.overwrites.insert(slot);
-        } else {
-            self.kinds.updates.insert(slot);
         }
         true
     }
 
-    /// An operation begins that never returns.
-    fn crash(&mut self, op: T) {
-        if op.is_observation() {
-            return;
-        }
-        let fresh = self.classes.len() as u32;
-        let class = *self.class_of.entry(op).or_insert(fresh);
-        if class == fresh {
-            self.classes.push(Class { op, count: 0 });
-        }
-        self.classes[class as usize].count += 1;
-    }
-
     /// An operation returns: only configurations in which it has taken effect survive.
-    fn complete(&mut self, id: OpId, budget: &dyn Budget) -> Result<(), Exhausted> {
-        let slot = self
-            .slots
-            .iter()
-            .position(|slot| slot.is_some_and(|slot| slot.id == id))
-            .expect("an operation that returns is open");
+    fn complete(
+        &mut self,
+        id: OpId,
+        machine: &mut impl Machine<Op = T>,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        let slot = self.board.slot_of(id);
         if self.configs.iter().all(|config| config.done.contains(slot)) {
             for config in &mut self.configs {
                 config.done.remove(slot);
             }
-            self.close(slot);
+            self.board.close(slot);
             return Ok(());
         }
-        let result = self.take_effect(slot, budget);
-        self.close(slot);
+        let result = self.take_effect(slot, machine, budget);
+        self.board.close(slot);
         result?;
         if self.configs.is_empty() {
-            self.last_states = self.reachable_states();
+            self.last_states = self.reachable_states(machine);
         }
         self.seen.clear();
         self.forget_common_uses();
@@ -210,198 +153,42 @@ impl<T: Transition, M: Mask> Masked<T, M> {
         Ok(())
     }
 
-    /// The states of everything looked at within the last event, and of everything left out because
-    /// nothing would have seen it, ascending.
-    fn reachable_states(&self) -> Vec<u32> {
-        let mut states = BTreeSet::new();
-        for config in self.seen.iter() {
-            states.insert(config.state);
-            for_each_slot(self.movable(config), |slot| {
-                let op = self.slots[slot].map(|slot| slot.op);
-                states.extend(op.and_then(|op| op.apply(config.state)));
-            });
-            let crashed = self.classes.iter().filter(|class| class.count > 0);
-            states.extend(crashed.filter_map(|class| class.op.apply(config.state)));
-        }
-        states.into_iter().collect()
-    }
-
-    /// The words of the slots of operations that change something and have not taken effect.
-    fn movable<'a>(&'a self, config: &'a Config<M>) -> impl Iterator<Item = u64> + 'a {
-        self.kinds
-            .overwrites
-            .words()
-            .iter()
-            .zip(self.kinds.updates.words())
-            .zip(config.done.words())
-            .map(|((overwrites, updates), done)| (overwrites | updates) & !done)
-    }
-
-    fn close(&mut self, slot: usize) {
-        self.slots[slot] = None;
-        self.open.remove(slot);
-        self.kinds.observations.remove(slot);
-        self.kinds.overwrites.remove(slot);
-        self.kinds.updates.remove(slot);
-    }
-
-    /// Replaces the configurations by those in which the operation of `slot` has taken effect.
-    fn take_effect(&mut self, slot: usize, budget: &dyn Budget) -> Result<(), Exhausted> {
-        let mut stack = Vec::new();
-        self.seen.clear();
-        self.next.clear();
-        for config in std::mem::take(&mut self.configs) {
-            if config.done.contains(slot) {
-                self.emit(config, slot);
-                continue;
-            }
-            if config.optional.contains(slot) {
-                // Hidden. It may still take effect openly instead, but not later than now.
-                self.emit(config.clone(), slot);
-            }
-            self.visit(config, 0, &mut stack);
-        }
-        let mut meter = Meter::default();
-        let mut steps = 0usize;
-        let mut result = Ok(());
-        while let Some(pending) = stack.pop() {
-            steps += 1;
-            if steps > self.limits.closure {
-                self.lossy = true;
-                break;
-            }
-            if steps.is_multiple_of(128) {
-                let held = self.seen.len() + self.next.len();
-                result = meter.hold::<Config<M>>(held, budget);
-                if result.is_err() {
-                    break;
-                }
-            }
-            self.expand(pending, slot, &mut stack);
-        }
-        meter.release(budget);
-        self.next.drain_into(&mut self.configs);
-        result
-    }
-
-    /// Lets every open and every crashed operation that can take effect do so.
-    fn expand(&mut self, pending: Pending, slot: usize, stack: &mut Vec<Pending>) {
-        let config = self.seen.get(pending.at).clone();
-        let mut ready: SmallVec<[u32; 32]> = SmallVec::new();
-        for_each_slot(self.movable(&config), |slot| ready.push(slot as u32));
-        for open in ready {
-            let open = open as usize;
-            let Some(Slot { op, .. }) = self.slots[open] else {
-                continue;
-            };
-            let Some(mut after) = self.step(&config, op) else {
-                continue;
-            };
-            if open != slot && op.is_overwrite() && !self.is_seen(&config, &after) {
-                continue;
-            }
-            after.done.insert(open);
-            after.optional.remove(open);
-            self.arrive(after, pending.depth, slot, stack);
-        }
-        self.expand_crashed(&config, pending.depth, slot, stack);
-    }
-
-    fn expand_crashed(
-        &mut self,
-        config: &Config<M>,
-        depth: usize,
-        slot: usize,
-        stack: &mut Vec<Pending>,
-    ) {
-        for class in 0..self.classes.len() {
-            let Class { op, count } = self.classes[class];
-            let class = class as u32;
-            let uses = config.used.iter().filter(|used| **used == class).count();
-            if self.limits.crashed == Crashed::Once && uses as u32 >= count {
-                continue;
-            }
-            let Some(mut after) = self.step(config, op) else {
-                continue;
-            };
-            // One that changes nothing now is better kept for later. Hiding others is a change.
-            let changes = after.state != config.state || after.optional != config.optional;
-            if !changes || !self.is_seen(config, &after) {
-                continue;
-            }
-            if depth >= self.limits.depth {
-                self.lossy = true;
-                return;
-            }
-            if self.limits.crashed == Crashed::Once {
-                let at = after.used.partition_point(|used| *used <= class);
-                after.used.insert(at, class);
-            }
-            self.arrive(after, depth + 1, slot, stack);
+    /// The same operations open and crashed, and no configuration.
+    fn emptied(&self) -> Self {
+        Masked {
+            configs: Vec::new(),
+            board: self.board.clone(),
+            limits: self.limits,
+            lossy: false,
+            last_states: Vec::new(),
+            seen: Antichain::new(),
+            next: Antichain::new(),
         }
     }
 
-    /// Whether anything can take effect that needs the state just reached.
-    ///
-    /// If not, an overwrite that led there had better stay hidden before the next one, and a
-    /// crashed operation had better not have happened.
-    fn is_seen(&self, before: &Config<M>, after: &Config<M>) -> bool {
-        if before.done != after.done {
-            return true;
-        }
-        let mut seen = false;
-        for_each_slot(self.kinds.updates.without(&after.done), |slot| {
-            let op = self.slots[slot].map(|slot| slot.op);
-            seen |= op.is_some_and(|op| op.apply(after.state).is_some());
+    /// Allows all that can have come before: any of `states`, and what is open may have taken
+    /// effect or not, and may do so later or not.
+    fn allow_everything(&mut self, states: &[u32], machine: &mut impl Machine<Op = T>) {
+        let kinds = &self.board.kinds;
+        let mut done = kinds.observations.clone();
+        done.add(&kinds.updates);
+        let optional = kinds.overwrites.clone();
+        let mut updates = Vec::new();
+        for_each_slot(kinds.updates.words().iter().copied(), |slot| {
+            updates.extend(self.board.slots[slot].map(|slot| slot.op));
         });
-        let classes = &self.classes;
-        seen || classes
+        for op in updates {
+            self.board.crash(op, machine);
+        }
+        self.configs = states
             .iter()
-            .any(|class| !class.op.is_overwrite() && class.op.apply(after.state).is_some())
-    }
-
-    /// The configuration after an operation takes effect, with everything that follows at once.
-    fn step(&self, config: &Config<M>, op: T) -> Option<Config<M>> {
-        let state = op.apply(config.state)?;
-        let mut after = config.clone();
-        after.state = state;
-        if op.is_overwrite() {
-            let words = after.optional.words_mut().iter_mut();
-            for (word, more) in words.zip(self.kinds.overwrites.without(&config.done)) {
-                *word |= more;
-            }
-        }
-        let done = &mut after.done;
-        for_each_slot(self.kinds.observations.without(&config.done), |slot| {
-            if let Some(Slot { op, .. }) = self.slots[slot]
-                && op.apply(state).is_some()
-            {
-                done.insert(slot);
-            }
-        });
-        Some(after)
-    }
-
-    /// Keeps a configuration reached within an event, or goes on from there.
-    fn arrive(&mut self, config: Config<M>, depth: usize, slot: usize, stack: &mut Vec<Pending>) {
-        if config.done.contains(slot) {
-            self.emit(config, slot);
-        } else {
-            self.visit(config, depth, stack);
-        }
-    }
-
-    fn visit(&mut self, config: Config<M>, depth: usize, stack: &mut Vec<Pending>) {
-        if let Some(at) = self.seen.add(config, &self.kinds) {
-            stack.push(Pending { at, depth });
-        }
-    }
-
-    /// Keeps a configuration in which the operation of `slot` has taken effect.
-    fn emit(&mut self, mut config: Config<M>, slot: usize) {
-        config.done.remove(slot);
-        config.optional.remove(slot);
-        self.next.add(config, &self.kinds);
+            .map(|state| Config {
+                state: *state,
+                done: done.clone(),
+                optional: optional.clone(),
+                used: Used::new(),
+            })
+            .collect();
     }
 
     /// Crashed operations that every configuration has used are gone for good: not counting them
@@ -421,7 +208,7 @@ impl<T: Transition, M: Mask> Masked<T, M> {
             subtract(&mut config.used, &common);
         }
         for class in common {
-            self.classes[class as usize].count -= 1;
+            self.board.classes[class as usize].count -= 1;
         }
     }
 
@@ -432,7 +219,7 @@ impl<T: Transition, M: Mask> Masked<T, M> {
             return;
         }
         self.lossy = true;
-        let overwrites = &self.kinds.overwrites;
+        let overwrites = &self.board.kinds.overwrites;
         self.configs.sort_by_cached_key(|config| {
             let unplaced: u32 = overwrites
                 .without(&config.done)
@@ -446,30 +233,16 @@ impl<T: Transition, M: Mask> Masked<T, M> {
 
     /// The same frontier with room for twice as many open operations.
     fn widened(&self) -> Masked<T, WideMask> {
-        let slots = self.slots.len() * 2;
-        let wide = |mask: &M| WideMask::widened(mask, slots);
-        let mut more = self.slots.clone();
-        more.resize(slots, None);
+        let slots = self.board.slots.len() * 2;
+        let configs = self.configs.iter().map(|config| Config {
+            state: config.state,
+            done: WideMask::widened(&config.done, slots),
+            optional: WideMask::widened(&config.optional, slots),
+            used: config.used.clone(),
+        });
         Masked {
-            configs: self
-                .configs
-                .iter()
-                .map(|config| Config {
-                    state: config.state,
-                    done: wide(&config.done),
-                    optional: wide(&config.optional),
-                    used: config.used.clone(),
-                })
-                .collect(),
-            slots: more,
-            open: wide(&self.open),
-            kinds: Kinds {
-                observations: wide(&self.kinds.observations),
-                overwrites: wide(&self.kinds.overwrites),
-                updates: wide(&self.kinds.updates),
-            },
-            classes: self.classes.clone(),
-            class_of: self.class_of.clone(),
+            configs: configs.collect(),
+            board: self.board.widened(),
             limits: self.limits,
             lossy: self.lossy,
             last_states: self.last_states.clone(),
@@ -481,7 +254,7 @@ impl<T: Transition, M: Mask> Masked<T, M> {
 
 /// A frontier over one word while at most 64 operations are open, over more from then on.
 #[derive(Clone)]
-pub(super) enum Frontier<T: Transition> {
+pub(super) enum Frontier<T: Copy + Eq + Hash> {
     Narrow(Masked<T, u64>),
     Wide(Masked<T, WideMask>),
 }
@@ -496,33 +269,71 @@ macro_rules! each {
     };
 }
 
-impl<T: Transition> Frontier<T> {
+impl<T: Copy + Eq + Hash> Frontier<T> {
     /// The object in its first state, and nothing open.
     pub(super) fn new(initial: u32, limits: Limits) -> Frontier<T> {
         Frontier::Narrow(Masked::new(initial, limits))
     }
 
-    /// An operation begins that will return.
-    pub(super) fn call(&mut self, id: OpId, op: T) {
-        if each!(self, masked => masked.call(id, op)) {
+    /// An operation begins that will return, with the event `deadline`.
+    pub(super) fn call(
+        &mut self,
+        id: OpId,
+        op: T,
+        deadline: u64,
+        machine: &mut impl Machine<Op = T>,
+    ) {
+        if each!(self, masked => masked.call(id, op, deadline, machine)) {
             return;
         }
         let mut wide = each!(&mut *self, masked => masked.widened());
-        let called = wide.call(id, op);
+        let called = wide.call(id, op, deadline, machine);
         debug_assert!(called, "a widened frontier has free slots");
         *self = Frontier::Wide(wide);
     }
 
     /// An operation begins that never returns, but may take effect at any time.
-    pub(super) fn crash(&mut self, op: T) {
-        each!(self, masked => masked.crash(op));
+    pub(super) fn crash(&mut self, op: T, machine: &mut impl Machine<Op = T>) {
+        each!(self, masked => masked.board.crash(op, machine));
     }
 
     /// An operation returns: only configurations in which it has taken effect survive.
     ///
     /// After an error the frontier means nothing any more.
-    pub(super) fn complete(&mut self, id: OpId, budget: &dyn Budget) -> Result<(), Exhausted> {
-        each!(self, masked => masked.complete(id, budget))
+    pub(super) fn complete(
+        &mut self,
+        id: OpId,
+        machine: &mut impl Machine<Op = T>,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        each!(self, masked => masked.complete(id, machine, budget))
+    }
+
+    /// The same operations open and crashed, and no configuration.
+    pub(super) fn emptied(&self) -> Self {
+        match self {
+            Frontier::Narrow(masked) => Frontier::Narrow(masked.emptied()),
+            Frontier::Wide(masked) => Frontier::Wide(masked.emptied()),
+        }
+    }
+
+    /// Allows all that can have come before: any of `states`, and what is open may have taken
+    /// effect or not, and may do so later or not. Only good with [`Crashed::Unlimited`].
+    pub(super) fn allow_everything(&mut self, states: &[u32], machine: &mut impl Machine<Op = T>) {
+        each!(self, masked => masked.allow_everything(states, machine));
+    }
+
+    /// The operations that are open, and one of each class of crashed ones.
+    pub(super) fn known_ops(&self) -> Vec<T> {
+        each!(self, masked => {
+            let open = masked.board.slots.iter().flatten().map(|slot| slot.op);
+            open.chain(masked.board.classes.iter().map(|class| class.op)).collect()
+        })
+    }
+
+    /// Everything that may take effect yet, with the event with which it returns if it does.
+    pub(super) fn pending(&self) -> Vec<(T, Option<u64>)> {
+        each!(self, masked => masked.board.pending())
     }
 
     /// Changes what is kept from now on.
@@ -547,7 +358,15 @@ impl<T: Transition> Frontier<T> {
 
     /// How many operations are open that will return.
     pub(super) fn open(&self) -> usize {
-        each!(self, masked => masked.open.len() as usize)
+        each!(self, masked => masked.board.open.len() as usize)
+    }
+
+    /// Adds the states that what follows may still begin from, and forgets about all others.
+    pub(super) fn live_states(&mut self, into: &mut Vec<u32>) {
+        each!(self, masked => {
+            masked.board.forget_places();
+            into.extend(masked.configs.iter().map(|config| config.state));
+        });
     }
 
     /// The states that could be reached when the last configuration died, ascending.

@@ -4,85 +4,52 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 use serde_json::Value;
-use store::{Event, EventType, OpError, Process};
-use thiserror::Error;
+use store::{Event, EventType, Process};
 
 use crate::budget::{Budget, Exhausted};
 
-use super::frontier::OpId;
 use super::log::{Ending, LoggedOp};
-use super::model::RegisterOp;
-use super::options::{FailedCas, NullRead, Options};
-use super::search::Search;
-
-/// Why events are not a history of registers.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum Malformed {
-    #[error(
-        "event {index}: the linearizability checker knows read, write and cas, but not {f:?}; \
-         choose the model that fits the workload"
-    )]
-    UnknownFunction { index: u64, f: String },
-    #[error("event {index}: a cas needs a value [from, to], not {value}")]
-    CasValue { index: u64, value: String },
-    #[error(
-        "event {index}: process {process} invokes an operation while its last one is still open"
-    )]
-    Overlap { index: u64, process: u64 },
-    #[error("event {index}: process {process} completes an operation that it did not invoke")]
-    Unmatched { index: u64, process: u64 },
-}
-
-/// Values, each with a number of its own.
-#[derive(Debug, Default)]
-pub(super) struct Values {
-    numbers: FxHashMap<Value, u32>,
-    values: Vec<Value>,
-}
-
-impl Values {
-    pub(super) fn number(&mut self, value: &Value) -> u32 {
-        if let Some(number) = self.numbers.get(value) {
-            return *number;
-        }
-        let number = self.values.len() as u32;
-        self.numbers.insert(value.clone(), number);
-        self.values.push(value.clone());
-        number
-    }
-
-    /// All values, by their numbers.
-    pub(super) fn all(&self) -> &[Value] {
-        &self.values
-    }
-}
-
-/// What was asked.
-#[derive(Clone, Copy, Debug)]
-enum Asked {
-    Read,
-    Write(u32),
-    Cas(u32, u32),
-}
+use super::options::FailedCas;
+use super::subject::{Landed, Malformed, OpOf, Subject, is_refused};
+use super::tracks::{Called, Place, Tracks};
 
 /// An operation between its invocation and being searched.
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    asked: Asked,
+struct Flight<S: Subject> {
+    asked: S::Asked,
     process: u64,
     invoke: u64,
     invoke_time: u64,
-    result: FlightResult,
-    /// Its number in the search, once it is there.
-    id: OpId,
+    result: FlightResult<S>,
+    /// Where it is searched, once it is.
+    place: Option<Place>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum FlightResult {
+enum FlightResult<S: Subject> {
     Open,
     /// It says nothing: it did not happen, or nobody knows what it saw.
     Nothing,
-    Known(RegisterOp, Ending, Option<(u64, u64)>),
+    Known(KnownResult<S>),
+}
+
+struct KnownResult<S: Subject> {
+    op: OpOf<S>,
+    told: S::Told,
+    ending: Ending,
+    complete: Option<(u64, u64)>,
+}
+
+impl<S: Subject> Flight<S> {
+    fn logged(&self, known: &KnownResult<S>) -> LoggedOp<OpOf<S>, S::Told> {
+        LoggedOp {
+            op: known.op,
+            told: known.told,
+            process: self.process,
+            ending: known.ending,
+            invoke: self.invoke,
+            invoke_time: self.invoke_time,
+            complete: known.complete,
+        }
+    }
 }
 
 /// Something to be searched, by the position of its flight.
@@ -94,26 +61,32 @@ enum Item {
 }
 
 /// A key, with what waits for results before it can be searched.
-pub(super) struct Key {
+pub(super) struct Key<S: Subject> {
     pub(super) key: Option<Value>,
-    pub(super) search: Search,
+    pub(super) tracks: Tracks<S>,
     waiting: VecDeque<Item>,
-    flights: Vec<Flight>,
+    flights: Vec<Flight<S>>,
     free: Vec<u32>,
+    /// Whether an operation needs others that have been forgotten. Nothing is searched any more.
+    pub(super) lost: bool,
+    /// Whether there is no order.
+    pub(super) invalid: bool,
 }
 
-impl Key {
-    fn new(key: Option<Value>, initial: u32) -> Key {
+impl<S: Subject> Key<S> {
+    fn new(key: Option<Value>) -> Key<S> {
         Key {
             key,
-            search: Search::new(initial),
+            tracks: Tracks::new(),
             waiting: VecDeque::new(),
             flights: Vec::new(),
             free: Vec::new(),
+            lost: false,
+            invalid: false,
         }
     }
 
-    fn depart(&mut self, flight: Flight) -> u32 {
+    fn depart(&mut self, flight: Flight<S>) -> u32 {
         let at = self.free.pop().unwrap_or(self.flights.len() as u32);
         if at as usize == self.flights.len() {
             self.flights.push(flight);
@@ -124,67 +97,88 @@ impl Key {
         at
     }
 
-    fn land(&mut self, at: u32, result: FlightResult) {
-        self.flights[at as usize].result = result;
-        if let FlightResult::Known(_, Ending::Ok | Ending::Fail, Some((index, _))) = result {
+    fn land(&mut self, at: u32, landed: Option<Landed<S>>, complete: Option<(u64, u64)>) {
+        let flight = &mut self.flights[at as usize];
+        let Some(Landed { op, told, ending }) = landed else {
+            flight.result = FlightResult::Nothing;
+            return;
+        };
+        flight.result = FlightResult::Known(KnownResult {
+            op,
+            told,
+            ending,
+            complete,
+        });
+        if let (Ending::Ok | Ending::Fail, Some((index, _))) = (ending, complete) {
             self.waiting.push_back(Item::Return(at, index));
         }
     }
 
     /// Searches as far as results are known.
-    fn drain(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
+    fn drain(&mut self, subject: &mut S, budget: &dyn Budget) -> Result<(), Exhausted> {
         while let Some(item) = self.waiting.front().copied() {
             match item {
-                Item::Call(at) => {
-                    let flight = self.flights[at as usize];
-                    match flight.result {
-                        FlightResult::Open => return Ok(()),
-                        FlightResult::Nothing => self.free.push(at),
-                        FlightResult::Known(op, ending, complete) => {
-                            self.flights[at as usize].id = self
-                                .search
-                                .call(flight.logged(op, ending, complete), budget)?;
-                            if ending == Ending::Info {
-                                self.free.push(at);
-                            }
-                        }
+                Item::Call(at) => match &self.flights[at as usize].result {
+                    FlightResult::Open => return Ok(()),
+                    FlightResult::Nothing => self.free.push(at),
+                    FlightResult::Known(known) => {
+                        let logged = self.flights[at as usize].logged(known);
+                        self.begin(at, logged, subject, budget)?;
                     }
-                }
+                },
                 Item::Return(at, index) => {
-                    let id = self.flights[at as usize].id;
                     self.free.push(at);
-                    self.search.complete(id, index, budget)?;
+                    if let Some(place) = self.flights[at as usize].place.take()
+                        && !self.lost
+                    {
+                        self.tracks.complete(place, index, budget)?;
+                        self.invalid |= self.tracks.at(place).is_invalid();
+                    }
                 }
             }
             self.waiting.pop_front();
         }
         Ok(())
     }
-}
 
-impl Flight {
-    fn logged(&self, op: RegisterOp, ending: Ending, complete: Option<(u64, u64)>) -> LoggedOp {
-        LoggedOp {
-            op,
-            cas: match self.asked {
-                Asked::Cas(from, to) => Some((from, to)),
-                Asked::Read | Asked::Write(_) => None,
-            },
-            process: self.process,
-            ending,
-            invoke: self.invoke,
-            invoke_time: self.invoke_time,
-            complete,
+    fn begin(
+        &mut self,
+        at: u32,
+        logged: LoggedOp<OpOf<S>, S::Told>,
+        subject: &mut S,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        let ends = logged.returned().is_some();
+        if !self.lost {
+            match self.tracks.call(logged, subject, budget)? {
+                Called::At(place) => self.flights[at as usize].place = Some(place),
+                Called::Shelved => {}
+                Called::Forgotten => self.lost = true,
+                Called::Joined(place, moved) => {
+                    for flight in &mut self.flights {
+                        let moved_to = moved.binary_search_by_key(&flight.invoke, |(it, _)| *it);
+                        if let (Some(place), Ok(to)) = (&mut flight.place, moved_to) {
+                            *place = moved[to].1;
+                        }
+                    }
+                    self.flights[at as usize].place = Some(place);
+                    self.invalid |= self.tracks.at(place).is_invalid();
+                }
+            }
         }
+        if !ends {
+            self.flights[at as usize].place = None;
+            self.free.push(at);
+        }
+        Ok(())
     }
 }
 
 /// All keys of a history, and the operations that are open.
-pub(super) struct Intake {
-    options: Options,
-    pub(super) initial: u32,
-    pub(super) values: Values,
-    pub(super) keys: Vec<Key>,
+pub(super) struct Intake<S: Subject> {
+    pub(super) subject: S,
+    failed_cas: FailedCas,
+    pub(super) keys: Vec<Key<S>>,
     key_numbers: FxHashMap<Option<Value>, u32>,
     /// By process: the key and the flight of its open operation, in order of invocation.
     open: FxHashMap<u64, (u32, u32)>,
@@ -211,13 +205,11 @@ impl From<Exhausted> for IntakeError {
     }
 }
 
-impl Intake {
-    pub(super) fn new(options: Options) -> Intake {
-        let mut values = Values::default();
+impl<S: Subject> Intake<S> {
+    pub(super) fn new(subject: S, failed_cas: FailedCas) -> Intake<S> {
         Intake {
-            initial: values.number(&options.initial),
-            options,
-            values,
+            subject,
+            failed_cas,
             keys: Vec::new(),
             key_numbers: FxHashMap::default(),
             open: FxHashMap::default(),
@@ -237,7 +229,7 @@ impl Intake {
         } else {
             self.complete(event, process)?
         };
-        self.keys[key].drain(budget)?;
+        self.keys[key].drain(&mut self.subject, budget)?;
         Ok(key)
     }
 
@@ -245,18 +237,18 @@ impl Intake {
     pub(super) fn end(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
         for (key, flight) in std::mem::take(&mut self.open).into_values() {
             let key = &mut self.keys[key as usize];
-            let asked = key.flights[flight as usize].asked;
-            key.land(flight, unknown(asked, None));
+            let landed = self.subject.unknown(key.flights[flight as usize].asked);
+            key.land(flight, landed, None);
         }
         for key in &mut self.keys {
-            key.drain(budget)?;
+            key.drain(&mut self.subject, budget)?;
         }
         Ok(())
     }
 
     fn invoke(&mut self, event: &Event, process: u64) -> Result<usize, Malformed> {
         let index = event.index;
-        let asked = self.asked(event)?;
+        let asked = self.subject.ask(event, process)?;
         let key = self.key_number(event.key.as_ref());
         let flight = self.keys[key].depart(Flight {
             asked,
@@ -264,7 +256,7 @@ impl Intake {
             invoke: index,
             invoke_time: event.time,
             result: FlightResult::Open,
-            id: 0,
+            place: None,
         });
         self.operations += 1;
         match self.open.insert(process, (key as u32, flight)) {
@@ -279,29 +271,9 @@ impl Intake {
             return *number as usize;
         }
         let number = self.keys.len();
-        self.keys.push(Key::new(key.clone(), self.initial));
+        self.keys.push(Key::new(key.clone()));
         self.key_numbers.insert(key, number as u32);
         number
-    }
-
-    fn asked(&mut self, event: &Event) -> Result<Asked, Malformed> {
-        match &*event.f {
-            "read" => Ok(Asked::Read),
-            "write" => Ok(Asked::Write(self.values.number(&event.value))),
-            "cas" => match event.value.as_array().map(Vec::as_slice) {
-                Some([from, to]) => {
-                    Ok(Asked::Cas(self.values.number(from), self.values.number(to)))
-                }
-                _ => Err(Malformed::CasValue {
-                    index: event.index,
-                    value: event.value.to_string(),
-                }),
-            },
-            other => Err(Malformed::UnknownFunction {
-                index: event.index,
-                f: other.to_owned(),
-            }),
-        }
     }
 
     fn complete(&mut self, event: &Event, process: u64) -> Result<usize, Malformed> {
@@ -311,57 +283,17 @@ impl Intake {
             .remove(&process)
             .ok_or(Malformed::Unmatched { index, process })?;
         let asked = self.keys[key as usize].flights[flight as usize].asked;
-        let result = self.result(asked, event);
-        self.keys[key as usize].land(flight, result);
-        Ok(key as usize)
-    }
-
-    /// What a completion says of what was asked.
-    fn result(&mut self, asked: Asked, event: &Event) -> FlightResult {
-        let complete = Some((event.index, event.time));
-        match (event.kind, asked) {
-            (EventType::Ok, Asked::Read) => {
-                if event.value.is_null() && self.options.null_read == NullRead::MatchesAnything {
-                    return FlightResult::Nothing;
-                }
-                let seen = self.values.number(&event.value);
-                FlightResult::Known(RegisterOp::Read(seen), Ending::Ok, complete)
+        let landed = match event.kind {
+            EventType::Ok => self.subject.complete(asked, process, event)?,
+            EventType::Fail if is_refused(event, self.failed_cas) => {
+                self.subject.complete(asked, process, event)?
             }
-            (EventType::Ok, Asked::Write(value)) => {
-                FlightResult::Known(RegisterOp::Write(value), Ending::Ok, complete)
-            }
-            (EventType::Ok, Asked::Cas(from, to)) => {
-                FlightResult::Known(RegisterOp::cas(from, to), Ending::Ok, complete)
-            }
-            (EventType::Fail, Asked::Cas(from, _)) if self.observes(event) => {
-                FlightResult::Known(RegisterOp::Differs(from), Ending::Fail, complete)
-            }
-            (EventType::Info, _) => unknown(asked, complete),
+            EventType::Info => self.subject.unknown(asked),
             // A second invocation never gets here.
-            (EventType::Fail | EventType::Invoke, _) => FlightResult::Nothing,
-        }
-    }
-
-    /// Whether a compare-and-set that failed says that the value was different.
-    fn observes(&self, event: &Event) -> bool {
-        match self.options.failed_cas {
-            FailedCas::Precondition => event.error_class() == Some(OpError::PRECONDITION),
-            FailedCas::Observes => true,
-            FailedCas::Dropped => false,
-        }
-    }
-}
-
-/// An operation that may have happened or not. One that would change nothing says nothing.
-fn unknown(asked: Asked, complete: Option<(u64, u64)>) -> FlightResult {
-    match asked {
-        Asked::Write(value) => {
-            FlightResult::Known(RegisterOp::Write(value), Ending::Info, complete)
-        }
-        Asked::Cas(from, to) if from != to => {
-            FlightResult::Known(RegisterOp::Cas(from, to), Ending::Info, complete)
-        }
-        Asked::Read | Asked::Cas(..) => FlightResult::Nothing,
+            EventType::Fail | EventType::Invoke => None,
+        };
+        self.keys[key as usize].land(flight, landed, Some((index, event.time)));
+        Ok(key as usize)
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::collections::VecDeque;
 
+use serde_json::Value;
+use store::EventType;
+
+use super::evidence::OperationView;
 use super::frontier::OpId;
-use super::model::RegisterOp;
 
 /// How an operation ended, as far as the search is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// It happened, and returned.
     Ok,
-    /// A compare-and-set that failed, and so observed the register.
+    /// It was refused, and so observed the state.
     Fail,
     /// Nobody knows.
     Info,
@@ -18,10 +21,10 @@ pub(super) enum Ending {
 
 /// An operation with its result known.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LoggedOp {
-    pub(super) op: RegisterOp,
-    /// Whether `op` comes from a compare-and-set. One of a value to itself is lowered to a read.
-    pub(super) cas: Option<(u32, u32)>,
+pub(super) struct LoggedOp<O, T> {
+    pub(super) op: O,
+    /// What it takes to show it.
+    pub(super) told: T,
     pub(super) process: u64,
     pub(super) ending: Ending,
     pub(super) invoke: u64,
@@ -30,7 +33,7 @@ pub(super) struct LoggedOp {
     pub(super) complete: Option<(u64, u64)>,
 }
 
-impl LoggedOp {
+impl<O, T> LoggedOp<O, T> {
     /// The event before which it certainly happened, if there is one.
     pub(super) fn returned(&self) -> Option<u64> {
         match self.ending {
@@ -38,22 +41,52 @@ impl LoggedOp {
             Ending::Info => None,
         }
     }
+
+    /// The operation as evidence shows it, given its function, what was asked, and what came of it.
+    pub(super) fn view(&self, f: String, value: Value, result: Value) -> OperationView {
+        OperationView {
+            invoke: self.invoke,
+            complete: self.complete.map(|(index, _)| index),
+            invoke_time: self.invoke_time,
+            complete_time: self.complete.map(|(_, time)| time),
+            process: self.process,
+            f,
+            value,
+            result,
+            outcome: match self.ending {
+                Ending::Ok => EventType::Ok,
+                Ending::Fail => EventType::Fail,
+                Ending::Info => EventType::Info,
+            },
+        }
+    }
 }
 
-/// The operations of a key in order of invocation, those that did not happen left out.
-#[derive(Debug, Default)]
-pub(super) struct Log {
-    ops: VecDeque<LoggedOp>,
+/// The operations of an object in order of invocation, those that did not happen left out.
+#[derive(Debug)]
+pub(super) struct Log<L> {
+    ops: VecDeque<L>,
     /// The number of the first operation in `ops`.
     first: OpId,
     /// Crashed operations that were taken out of `ops`: they may matter for ever.
-    crashed: Vec<LoggedOp>,
+    crashed: Vec<L>,
     /// The last completion among the operations that were forgotten.
     forgotten: Option<u64>,
 }
 
-impl Log {
-    pub(super) fn push(&mut self, op: LoggedOp) -> OpId {
+impl<L> Default for Log<L> {
+    fn default() -> Self {
+        Log {
+            ops: VecDeque::new(),
+            first: 0,
+            crashed: Vec::new(),
+            forgotten: None,
+        }
+    }
+}
+
+impl<O, T> Log<LoggedOp<O, T>> {
+    pub(super) fn push(&mut self, op: LoggedOp<O, T>) -> OpId {
         self.ops.push_back(op);
         self.first + (self.ops.len() - 1) as OpId
     }
@@ -63,7 +96,7 @@ impl Log {
     }
 
     /// All remembered operations, in order of invocation.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &LoggedOp> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LoggedOp<O, T>> {
         self.crashed.iter().chain(&self.ops)
     }
 
@@ -71,6 +104,11 @@ impl Log {
     /// effect later.
     pub(super) fn forgotten(&self) -> Option<u64> {
         self.forgotten
+    }
+
+    /// Whether any operation was forgotten.
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.forgotten.is_some()
     }
 
     /// Forgets the oldest operations, so that about half remain. Crashed ones are kept.

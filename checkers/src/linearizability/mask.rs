@@ -8,6 +8,8 @@ use smallvec::SmallVec;
 pub(super) trait Mask: Clone + Eq + Hash {
     /// The empty set, with room for 64 slots.
     fn empty() -> Self;
+    /// The empty set, with as much room as `other` has.
+    fn empty_like(other: &Self) -> Self;
     /// The words, lowest slots first.
     fn words(&self) -> &[u64];
     /// The words, to be changed.
@@ -36,6 +38,13 @@ pub(super) trait Mask: Clone + Eq + Hash {
         Some(at * 64 + self.words()[at].trailing_ones() as usize)
     }
 
+    /// Adds what is in the other set.
+    fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.words_mut().iter_mut().zip(other.words()) {
+            *mine |= theirs;
+        }
+    }
+
     /// The words of the slots that are in `self` and not in `other`.
     fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = u64> + 'a {
         self.words()
@@ -57,6 +66,10 @@ pub(super) fn for_each_slot(words: impl Iterator<Item = u64>, mut f: impl FnMut(
 
 impl Mask for u64 {
     fn empty() -> u64 {
+        0
+    }
+
+    fn empty_like(_other: &u64) -> u64 {
         0
     }
 
@@ -87,6 +100,10 @@ impl WideMask {
 impl Mask for WideMask {
     fn empty() -> WideMask {
         WideMask(SmallVec::from_elem(0, 1))
+    }
+
+    fn empty_like(other: &WideMask) -> WideMask {
+        WideMask(SmallVec::from_elem(0, other.0.len()))
     }
 
     fn words(&self) -> &[u64] {

@@ -2,19 +2,70 @@
 
 use std::hash::Hash;
 
-/// An operation of a sequential object whose states are numbers, with its result known.
+/// A state that stands for all that no operation names. No real state has this number.
+pub(super) const ANY_OTHER: u32 = u32::MAX;
+
+/// A sequential object: what its operations, their results known, do to its states.
+///
+/// States are numbers. A machine whose states are not numbers by nature keeps a table of them, and
+/// is therefore handed in wherever states are changed, so that frontiers stay cheap to clone.
 ///
 /// The two questions are what makes the search fast: an operation that only observes never
 /// branches, and one that overwrites everything hides whatever was placed just before it.
-pub(super) trait Transition: Copy + Eq + Hash {
+pub(super) trait Machine {
+    /// An operation with its result.
+    type Op: Copy + Eq + Hash;
+
     /// The state after the operation, or `None` if it cannot happen with this result in `state`.
-    fn apply(self, state: u32) -> Option<u32>;
+    fn apply(&mut self, state: u32, op: Self::Op) -> Option<u32>;
+
+    /// Whether it can happen in `state`.
+    fn accepts(&mut self, state: u32, op: Self::Op) -> bool {
+        self.apply(state, op).is_some()
+    }
 
     /// Whether it never changes the state.
-    fn is_observation(self) -> bool;
+    fn is_observation(&self, op: Self::Op) -> bool;
 
     /// Whether it is possible in every state and always leaves the same state.
-    fn is_overwrite(self) -> bool;
+    fn is_overwrite(&self, op: Self::Op) -> bool;
+
+    /// Whether any number of times leads to few states. Others are counted even where an
+    /// over-approximation would do without.
+    fn is_repeatable(&self, _op: Self::Op) -> bool {
+        true
+    }
+
+    /// For how many states it is worth remembering what they accept.
+    fn places(&self) -> usize {
+        1 << 10
+    }
+
+    /// States such that any other acts like one of them on the operations given, [`ANY_OTHER`]
+    /// among them; `None` if it would take too many.
+    fn states_told_apart(&self, _ops: &[Self::Op]) -> Option<Vec<u32>> {
+        None
+    }
+
+    /// About how many bytes the table of states takes.
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    /// What an operation is for a register whose values are the states, if the object is one.
+    fn as_register(&self, _op: Self::Op) -> Option<RegisterOp> {
+        None
+    }
+
+    /// Whether the table of states has grown so much that [`retain`](Machine::retain) is worth
+    /// its while.
+    fn is_crowded(&self) -> bool {
+        false
+    }
+
+    /// All other states than these will never be asked for again. Their numbers may be given to
+    /// new states; those of `live` must keep their meaning.
+    fn retain(&mut self, _live: &[u32]) {}
 }
 
 /// An operation of a register with compare-and-set, its values interned.
@@ -40,6 +91,30 @@ impl RegisterOp {
         }
     }
 
+    /// What the register holds after the operation, or `None` if it cannot happen with this result
+    /// while the register holds `state`.
+    #[inline]
+    pub(super) fn apply(self, state: u32) -> Option<u32> {
+        match self {
+            RegisterOp::Read(value) => (state == value).then_some(state),
+            RegisterOp::Differs(value) => (state != value).then_some(state),
+            RegisterOp::Write(value) => Some(value),
+            RegisterOp::Cas(from, to) => (state == from).then_some(to),
+        }
+    }
+
+    /// Whether it never changes the register.
+    #[inline]
+    pub(super) fn is_observation(self) -> bool {
+        matches!(self, RegisterOp::Read(_) | RegisterOp::Differs(_))
+    }
+
+    /// Whether it is possible whatever the register holds.
+    #[inline]
+    pub(super) fn is_overwrite(self) -> bool {
+        matches!(self, RegisterOp::Write(_))
+    }
+
     /// What the register holds after the operation, if the operation changes that.
     pub(super) fn writes(self) -> Option<u32> {
         match self {
@@ -49,24 +124,41 @@ impl RegisterOp {
     }
 }
 
-impl Transition for RegisterOp {
+/// A register with compare-and-set. Its states are the values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Register;
+
+impl Machine for Register {
+    type Op = RegisterOp;
+
     #[inline]
-    fn apply(self, state: u32) -> Option<u32> {
-        match self {
-            RegisterOp::Read(value) => (state == value).then_some(state),
-            RegisterOp::Differs(value) => (state != value).then_some(state),
-            RegisterOp::Write(value) => Some(value),
-            RegisterOp::Cas(from, to) => (state == from).then_some(to),
-        }
+    fn apply(&mut self, state: u32, op: RegisterOp) -> Option<u32> {
+        op.apply(state)
     }
 
     #[inline]
-    fn is_observation(self) -> bool {
-        matches!(self, RegisterOp::Read(_) | RegisterOp::Differs(_))
+    fn is_observation(&self, op: RegisterOp) -> bool {
+        op.is_observation()
     }
 
     #[inline]
-    fn is_overwrite(self) -> bool {
-        matches!(self, RegisterOp::Write(_))
+    fn is_overwrite(&self, op: RegisterOp) -> bool {
+        op.is_overwrite()
+    }
+
+    fn as_register(&self, op: RegisterOp) -> Option<RegisterOp> {
+        Some(op)
+    }
+
+    fn states_told_apart(&self, ops: &[RegisterOp]) -> Option<Vec<u32>> {
+        let named = ops.iter().filter_map(|op| match op {
+            RegisterOp::Read(value) | RegisterOp::Differs(value) => Some(*value),
+            RegisterOp::Cas(from, _) => Some(*from),
+            RegisterOp::Write(_) => None,
+        });
+        let mut states: Vec<u32> = named.chain([ANY_OTHER]).collect();
+        states.sort_unstable();
+        states.dedup();
+        (states.len() <= 1 << 8).then_some(states)
     }
 }

@@ -1,67 +1,24 @@
 //! Decides one key: a frontier while that is enough, bounds from both sides where it is not.
 //!
-//! As long as nothing crashed and few operations are open, one frontier is exact. From the first
-//! crashed operation on there are two. The *upper* one lets crashed operations take effect any
-//! number of times: when it dies, the history is invalid. The *lower* one is a beam that keeps only
-//! the configurations that used fewest crashed operations: while it lives, the history so far is
-//! valid. When it dies, a wider beam is sent over the same steps, from the last event at which
-//! nothing had been dropped; when the widest dies, only the exact search can tell, and that is left
-//! for the end.
+//! As long as nothing crashed and few configurations matter, one frontier is exact. After that there
+//! is a *lower* bound, a [beam](super::beam) that keeps only the best configurations: while it
+//! lives, the history so far is valid, and nothing else needs to be asked. When it dies, *upper*
+//! bounds are asked whether there is no order: a short [window](super::window) at the end first,
+//! then everything since the checkpoint with crashed operations that take effect any number of times.
+//! Beams and bounds take turns, from cheap to dear. When all fail, only the exact search can tell,
+//! and that is left for the end.
+
+use std::hash::Hash;
 
 use crate::budget::{Budget, Exhausted};
 
+use super::beam::{ALL, Beam};
 use super::frontier::{Crashed, Frontier, Limits, OpId};
-use super::log::{Log, LoggedOp};
-use super::model::RegisterOp;
-
-/// How wide the bounds are.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    /// Before the first crashed operation: wide enough to be exact for tens of processes.
-    calm: Limits,
-    /// The upper bound is given up where it does not fit: a bound that drops anything is none.
-    upper: Limits,
-    /// Ever wider beams.
-    beams: &'static [Limits],
-    /// The beam to begin with where width, not crashes, made the exact frontier too large.
-    wide_beam: usize,
-    /// How many steps may pass before a new checkpoint is taken, while nothing was dropped.
-    checkpoint_steps: usize,
-}
-
-const PLAN: Plan = Plan {
-    calm: Limits {
-        crashed: Crashed::Once,
-        width: 1 << 10,
-        depth: 0,
-        closure: 1 << 16,
-    },
-    upper: Limits {
-        crashed: Crashed::Unlimited,
-        width: 1 << 14,
-        depth: usize::MAX,
-        closure: 1 << 17,
-    },
-    beams: &[
-        beam(16, 1),
-        beam(64, 1),
-        beam(64, 2),
-        beam(512, 1),
-        beam(512, 2),
-        beam(4096, 3),
-    ],
-    wide_beam: 3,
-    checkpoint_steps: 1 << 10,
-};
-
-const fn beam(width: usize, depth: usize) -> Limits {
-    Limits {
-        crashed: Crashed::Once,
-        width,
-        depth,
-        closure: width * 64,
-    }
-}
+use super::model::{ANY_OTHER, Machine, RegisterOp};
+use super::plan::{PLAN, Plan};
+use super::shortage::{self, Shortage};
+use super::steps::{Replay, Step, Trail, apply};
+use super::window;
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,39 +36,34 @@ pub(super) enum Answer {
     Forgotten,
 }
 
-/// One thing that happens to a frontier.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// An operation begins that will return.
-    Call(OpId, RegisterOp),
-    /// An operation begins that never returns.
-    Crash(RegisterOp),
-    /// An operation returns.
-    Return(OpId),
-}
-
-/// A frontier from which nothing has been dropped, and the steps that came after it, each with its
-/// event.
-struct Checkpoint {
-    frontier: Frontier<RegisterOp>,
-    steps: Vec<(Step, u64)>,
+/// What the lower bound is.
+enum Lower<T: Copy + Eq + Hash> {
+    /// A frontier that has dropped nothing: an upper bound as well.
+    Exact(Frontier<T>),
+    Beam(Beam<T>),
+    /// It died, and nobody knows whether it should have.
+    Lost,
 }
 
 /// The search for an order of one key's operations.
-pub(super) struct Search {
-    pub(super) log: Log,
+pub(super) struct Search<A: Machine> {
+    /// The sequential object, with the states that it has met.
+    pub(super) machine: A,
     plan: Plan,
     /// Where searching again begins; `None` once what it needs has been forgotten.
-    checkpoint: Option<Checkpoint>,
-    lower: Option<Frontier<RegisterOp>>,
-    upper: Option<Frontier<RegisterOp>>,
-    /// Which of the plan's beams the lower bound is; `None` while it is calm.
-    beam: Option<usize>,
+    trail: Option<Trail<A::Op>>,
+    lower: Lower<A::Op>,
+    /// Once the lower bound is lost.
+    upper: Option<Frontier<A::Op>>,
     invalid_at: Option<u64>,
+    /// What proved that, if it was counting.
+    shortage: Option<Shortage>,
     /// The states that were possible then.
     last_states: Vec<u32>,
     /// The last event up to which there certainly is an order.
     proved: Option<u64>,
+    /// How often the beam began all over.
+    restarts: usize,
     widest: usize,
     most_open: usize,
     crashed: usize,
@@ -130,26 +82,24 @@ pub(super) struct Hardness {
     pub(super) proved: Option<u64>,
 }
 
-impl Search {
-    pub(super) fn new(initial: u32) -> Search {
-        Search::with_plan(initial, PLAN)
+impl<A: Machine> Search<A> {
+    pub(super) fn new(machine: A, initial: u32) -> Self {
+        Search::with_plan(machine, initial, PLAN)
     }
 
-    fn with_plan(initial: u32, plan: Plan) -> Search {
+    pub(super) fn with_plan(machine: A, initial: u32, plan: Plan) -> Self {
         let frontier = Frontier::new(initial, plan.calm);
         Search {
-            log: Log::default(),
+            machine,
             plan,
-            checkpoint: Some(Checkpoint {
-                frontier: frontier.clone(),
-                steps: Vec::new(),
-            }),
-            lower: Some(frontier),
+            trail: Some(Trail::new(frontier.clone())),
+            lower: Lower::Exact(frontier),
             upper: None,
-            beam: None,
             invalid_at: None,
+            shortage: None,
             last_states: Vec::new(),
             proved: None,
+            restarts: 0,
             widest: 1,
             most_open: 0,
             crashed: 0,
@@ -162,7 +112,7 @@ impl Search {
     }
 
     /// The values that the register could have had when there was no order any more, ascending by
-    /// number. Possibly too many, never too few.
+    /// number. Possibly too many, never too few; none at all if they are not known.
     pub(super) fn last_states(&self) -> &[u32] {
         &self.last_states
     }
@@ -176,144 +126,238 @@ impl Search {
         }
     }
 
+    /// The state of the object, where there is one only, nothing is open and nothing crashed.
+    pub(super) fn settled(&mut self) -> Option<u32> {
+        if self.crashed > 0 || self.is_invalid() {
+            return None;
+        }
+        match &mut self.lower {
+            Lower::Exact(frontier) if frontier.open() == 0 && frontier.width() == 1 => {
+                let mut states = Vec::new();
+                frontier.live_states(&mut states);
+                states.first().copied().filter(|_| !frontier.lossy())
+            }
+            _ => None,
+        }
+    }
+
     /// How many steps are kept for searching again.
-    fn steps(&self) -> usize {
-        self.checkpoint.as_ref().map_or(0, |it| it.steps.len())
+    pub(super) fn steps(&self) -> usize {
+        self.trail.as_ref().map_or(0, |trail| trail.steps.len())
     }
 
     /// About how many bytes are kept that grow with the history.
     pub(super) fn bytes(&self) -> usize {
-        self.steps() * size_of::<(Step, u64)>() + self.log.len() * size_of::<LoggedOp>()
+        self.steps() * size_of::<(Step<A::Op>, u64)>()
     }
 
-    /// Forgets the older half of the operations, and with it the chance to search again where that
-    /// would have to begin there.
-    pub(super) fn trim(&mut self) {
-        if self.steps() > self.log.len() {
-            self.checkpoint = None;
-        }
-        self.log.trim();
+    /// Gives up the chance to search again.
+    pub(super) fn forget(&mut self) {
+        self.trail = None;
     }
 
-    /// An operation begins; its result is known already.
-    pub(super) fn call(&mut self, op: LoggedOp, budget: &dyn Budget) -> Result<u32, Exhausted> {
-        let id = self.log.push(op);
-        let step = if op.returned().is_some() {
-            Step::Call(id, op.op)
-        } else {
-            self.crashed += 1;
-            Step::Crash(op.op)
+    /// An operation begins, with the event `index`; its result is known already, and so is the
+    /// event with which it returns. One that crashed never does. `id` names it until then.
+    pub(super) fn call(
+        &mut self,
+        id: OpId,
+        op: A::Op,
+        returns: Option<u64>,
+        index: u64,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        let step = match returns {
+            Some(deadline) => Step::Call(id, op, deadline),
+            None => {
+                self.crashed += 1;
+                Step::Crash(op)
+            }
         };
-        self.advance(step, op.invoke, budget)?;
-        Ok(id)
+        self.advance(step, index, budget)
     }
 
     /// An operation returns, with the event `index`.
     pub(super) fn complete(
         &mut self,
-        id: u32,
+        id: OpId,
         index: u64,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
-        self.advance(Step::Return(id), index, budget)
+        self.advance(Step::Return(id), index, budget)?;
+        if self.machine.is_crowded() {
+            let live = self.live_states();
+            self.machine.retain(&live);
+        }
+        Ok(())
     }
 
-    fn advance(&mut self, step: Step, index: u64, budget: &dyn Budget) -> Result<(), Exhausted> {
+    /// The states that anything may still begin from, ascending.
+    fn live_states(&mut self) -> Vec<u32> {
+        let mut live = self.last_states.clone();
+        let trail = self.trail.iter_mut().map(|trail| &mut trail.start);
+        for frontier in trail.chain(&mut self.upper) {
+            frontier.live_states(&mut live);
+        }
+        match &mut self.lower {
+            Lower::Exact(frontier) => frontier.live_states(&mut live),
+            Lower::Beam(beam) => beam.live_states(&mut live),
+            Lower::Lost => {}
+        }
+        live.sort_unstable();
+        live.dedup();
+        live
+    }
+
+    fn advance(
+        &mut self,
+        step: Step<A::Op>,
+        index: u64,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
         if self.is_invalid() {
             return Ok(());
         }
-        if matches!(step, Step::Crash(_)) && self.beam.is_none() {
-            self.expect_crashes();
+        if matches!(step, Step::Crash(_))
+            && let Lower::Exact(frontier) = &self.lower
+        {
+            // Nothing was dropped so far: a good place to begin again from.
+            let frontier = frontier.clone();
+            self.begin_beam(frontier);
         }
-        if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.steps.push((step, index));
+        if let Some(trail) = &mut self.trail {
+            trail.steps.push((step, index));
         }
         self.advance_upper(step, index, budget)?;
-        if self.is_invalid() {
-            return Ok(());
-        }
         self.advance_lower(step, index, budget)
     }
 
-    /// Splits the exact frontier in two, before the first crashed operation.
-    fn expect_crashes(&mut self) {
-        let Some(lower) = &mut self.lower else {
-            return;
-        };
-        let mut upper = lower.clone();
-        upper.set_limits(self.plan.upper);
-        self.upper = Some(upper);
-        lower.set_limits(self.plan.beams[0]);
-        self.beam = Some(0);
-        self.take_checkpoint();
-    }
-
-    fn take_checkpoint(&mut self) {
-        if let Some(lower) = &self.lower {
-            self.checkpoint = Some(Checkpoint {
-                frontier: lower.clone(),
-                steps: Vec::new(),
-            });
-        }
+    /// Goes on with a beam, from a frontier that has dropped nothing.
+    fn begin_beam(&mut self, frontier: Frontier<A::Op>) {
+        self.trail = Some(Trail::new(frontier.clone()));
+        self.lower = Lower::Beam(Beam::new(frontier, self.plan.ladder, 0));
     }
 
     fn advance_upper(
         &mut self,
-        step: Step,
+        step: Step<A::Op>,
         index: u64,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         let Some(upper) = &mut self.upper else {
             return Ok(());
         };
-        apply(upper, step, budget)?;
+        apply(upper, step, &mut self.machine, budget)?;
         if upper.lossy() {
             self.upper = None;
         } else if upper.is_dead() {
-            self.invalid_at = Some(index);
-            self.last_states = upper.last_states().to_vec();
+            let states = upper.last_states().to_vec();
+            self.refuted(index, states);
         }
         Ok(())
+    }
+
+    fn refuted(&mut self, at: u64, states: Vec<u32>) {
+        self.invalid_at = Some(at);
+        self.last_states = states;
+        if self.last_states.contains(&ANY_OTHER) {
+            // That stands for many, and nobody knows for which.
+            self.last_states.clear();
+        }
     }
 
     fn advance_lower(
         &mut self,
-        step: Step,
+        step: Step<A::Op>,
         index: u64,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
-        let Some(lower) = &mut self.lower else {
-            return Ok(());
+        let at = self.steps();
+        let frontier = match &mut self.lower {
+            Lower::Lost => return Ok(()),
+            Lower::Exact(frontier) => {
+                apply(frontier, step, &mut self.machine, budget)?;
+                frontier
+            }
+            Lower::Beam(beam) => {
+                beam.advance(step, at, self.plan.ladder, &mut self.machine, budget)?;
+                &mut beam.frontier
+            }
         };
-        apply(lower, step, budget)?;
-        self.widest = self.widest.max(lower.width());
-        self.most_open = self.most_open.max(lower.open());
-        if lower.is_dead() {
-            if !lower.lossy() {
-                self.invalid_at = Some(index);
-                self.last_states = lower.last_states().to_vec();
-                return Ok(());
-            }
-            return self.widen_beam(budget);
+        self.widest = self.widest.max(frontier.width());
+        self.most_open = self.most_open.max(frontier.open());
+        let (dead, lossy) = (frontier.is_dead(), frontier.lossy());
+        if dead && !lossy {
+            let states = frontier.last_states().to_vec();
+            self.refuted(index, states);
+            return Ok(());
         }
-        self.proved = Some(index);
-        if lower.lossy() {
-            if self.beam.is_none() {
-                self.fall_back(budget)?;
+        if !dead {
+            self.proved = Some(index);
+        }
+        if !lossy && at >= self.plan.checkpoint_steps {
+            match std::mem::replace(&mut self.lower, Lower::Lost) {
+                Lower::Exact(frontier) => {
+                    self.trail = Some(Trail::new(frontier.clone()));
+                    self.lower = Lower::Exact(frontier);
+                }
+                Lower::Beam(beam) => self.begin_beam(beam.frontier),
+                Lower::Lost => {}
             }
-        } else if self.steps() >= self.plan.checkpoint_steps {
-            self.take_checkpoint();
+        } else if let (true, Lower::Exact(frontier)) = (lossy, &self.lower) {
+            let frontier = frontier.clone();
+            self.lower = Lower::Beam(Beam::new(frontier, self.plan.ladder, at));
+        }
+        if dead {
+            return self.climb(index, budget);
         }
         Ok(())
     }
 
-    /// The exact frontier grew too large without any crash.
-    fn fall_back(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
-        self.beam = Some(self.plan.wide_beam);
-        if let Some(lower) = &mut self.lower {
-            lower.set_limits(self.plan.beams[self.plan.wide_beam]);
+    /// The lower bound died. Either a wider one survives, or an upper one dies too, or both give up.
+    fn climb(&mut self, index: u64, budget: &dyn Budget) -> Result<(), Exhausted> {
+        let (Lower::Beam(beam), Some(trail)) = (&mut self.lower, &self.trail) else {
+            self.lower = Lower::Lost;
+            return Ok(());
+        };
+        let plan = &self.plan;
+        let machine = &mut self.machine;
+        let width = beam.width();
+        let mut windows = plan.windows.iter();
+        // Rungs and windows take turns; where one gives up, the other goes on.
+        for turn in 1..plan.ladder.len().max(plan.windows.len() + 1) {
+            let rung = plan.ladder.get(turn).filter(|rung| {
+                let all_over = rung.back == ALL;
+                rung.limits.width > width && (!all_over || self.restarts < plan.restarts)
+            });
+            if let Some(rung) = rung {
+                self.restarts += usize::from(rung.back == ALL);
+                if beam.go_back(*rung, trail, machine, budget)? {
+                    self.upper = None;
+                    return Ok(());
+                }
+                if !beam.frontier.lossy() {
+                    let states = beam.frontier.last_states().to_vec();
+                    self.refuted(index, states);
+                    return Ok(());
+                }
+            }
+            let Some(length) = windows.next() else {
+                continue;
+            };
+            let begin = trail.steps.len().saturating_sub(*length);
+            let near = beam.snapshot_before(begin).unwrap_or((&trail.start, 0));
+            self.upper = window::send(trail, *length, near, plan.window, machine, budget)?;
+            if let Some(upper) = &self.upper
+                && upper.is_dead()
+            {
+                let states = upper.last_states().to_vec();
+                self.refuted(index, states);
+                return Ok(());
+            }
         }
-        if let Some(replay) = self.replay(self.plan.upper, budget)?
+        self.lower = Lower::Lost;
+        if self.upper.is_none()
+            && let Some(replay) = self.replay(self.plan.upper, budget)?
             && !replay.frontier.lossy()
         {
             self.note(&replay);
@@ -322,59 +366,52 @@ impl Search {
         Ok(())
     }
 
-    fn widen_beam(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
-        self.lower = None;
-        let first = self.beam.map_or(self.plan.wide_beam, |beam| beam + 1);
-        for (next, beam) in self.plan.beams.iter().enumerate().skip(first) {
-            self.beam = Some(next);
-            let Some(replay) = self.replay(*beam, budget)? else {
-                return Ok(());
-            };
-            match replay.died_at {
-                None => {
-                    self.lower = Some(replay.frontier);
-                    return Ok(());
-                }
-                Some(_) if !replay.frontier.lossy() => {
-                    self.note(&replay);
-                    return Ok(());
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends a frontier over all steps since the checkpoint, if there still is one.
-    fn replay(&mut self, limits: Limits, budget: &dyn Budget) -> Result<Option<Replay>, Exhausted> {
-        let Some(checkpoint) = &self.checkpoint else {
+    /// Sends a frontier over the whole trail, if there still is one.
+    fn replay(
+        &mut self,
+        limits: Limits,
+        budget: &dyn Budget,
+    ) -> Result<Option<Replay<A::Op>>, Exhausted> {
+        let Some(trail) = &self.trail else {
             return Ok(None);
         };
-        let mut replay = Replay {
-            frontier: checkpoint.frontier.clone(),
-            died_at: None,
-        };
-        replay.frontier.set_limits(limits);
-        for (at, (step, index)) in checkpoint.steps.iter().enumerate() {
-            if at.is_multiple_of(64) {
-                budget.check()?;
-            }
-            apply(&mut replay.frontier, *step, budget)?;
-            if replay.frontier.is_dead() {
-                replay.died_at = Some(*index);
-                break;
-            }
-            if limits.crashed == Crashed::Once {
-                self.proved = self.proved.max(Some(*index));
-            }
+        let start = trail.start.clone();
+        let replay = trail.replay(start, 0, limits, &mut self.machine, budget)?;
+        if limits.crashed == Crashed::Once {
+            self.proved = self.proved.max(replay.survived);
         }
         Ok(Some(replay))
     }
 
     /// Takes over where a frontier that dropped nothing died, if it did.
-    fn note(&mut self, replay: &Replay) {
+    fn note(&mut self, replay: &Replay<A::Op>) {
         self.invalid_at = replay.died_at;
         self.last_states = replay.frontier.last_states().to_vec();
+    }
+
+    /// Counts, value by value, where the machine is a register.
+    fn find_shortage(&self) -> Option<Shortage> {
+        let trail = self.trail.as_ref()?;
+        let register = |op| self.machine.as_register(op);
+        let steps = trail.steps.iter().map(|(step, index)| {
+            let step = match *step {
+                Step::Call(id, op, end) => Step::Call(id, register(op)?, end),
+                Step::Crash(op) => Step::Crash(register(op)?),
+                Step::Return(id) => Step::Return(id),
+            };
+            Some((step, *index))
+        });
+        let steps: Vec<(Step<RegisterOp>, u64)> = steps.collect::<Option<_>>()?;
+        let mut earlier = Vec::new();
+        for (op, deadline) in trail.start.pending() {
+            earlier.push((register(op)?, deadline));
+        }
+        shortage::find(&earlier, &steps)
+    }
+
+    /// What there were too few of, if counting proved that there is no order.
+    pub(super) fn shortage(&self) -> Option<&Shortage> {
+        self.shortage.as_ref()
     }
 
     /// The answer on everything so far.
@@ -382,8 +419,13 @@ impl Search {
         if let Some(at) = self.invalid_at {
             return Answer::Invalid { at };
         }
-        if self.lower.is_some() {
+        if !matches!(self.lower, Lower::Lost) {
             return Answer::Valid;
+        }
+        if let Some(found) = self.find_shortage() {
+            self.refuted(found.at, Vec::new());
+            self.shortage = Some(found);
+            return self.answer(budget);
         }
         match self.replay(Limits::EXACT, budget) {
             Err(exhausted) => Answer::Exhausted(exhausted),
@@ -398,33 +440,17 @@ impl Search {
     }
 }
 
-/// What became of a frontier that was sent over old steps.
-struct Replay {
-    frontier: Frontier<RegisterOp>,
-    died_at: Option<u64>,
-}
-
-/// Lets a step happen to a frontier.
-fn apply(
-    frontier: &mut Frontier<RegisterOp>,
-    step: Step,
-    budget: &dyn Budget,
-) -> Result<(), Exhausted> {
-    match step {
-        Step::Call(id, op) => frontier.call(id, op),
-        Step::Crash(op) => frontier.crash(op),
-        Step::Return(id) => frontier.complete(id, budget)?,
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
-    use super::super::log::Ending;
+    use super::super::frontier::Limits;
+    use super::super::model::{Register, RegisterOp};
+    use super::super::plan::rung;
     use super::*;
     use crate::budget::Unlimited;
 
@@ -435,28 +461,49 @@ mod tests {
             width: 2,
             depth: 0,
             closure: 6,
+            ways: usize::MAX,
         },
         upper: Limits {
             crashed: Crashed::Unlimited,
             width: 3,
             depth: usize::MAX,
             closure: 20,
+            ways: usize::MAX,
         },
-        beams: &[beam(1, 1), beam(2, 1), beam(3, 2)],
-        wide_beam: 1,
+        window: Limits {
+            crashed: Crashed::Unlimited,
+            width: 8,
+            depth: usize::MAX,
+            closure: 40,
+            ways: usize::MAX,
+        },
+        windows: &[2, 5],
+        ladder: &[rung(1, 1, 0), rung(2, 1, 3), rung(3, 2, 8), rung(3, 2, ALL)],
+        restarts: 1,
         checkpoint_steps: 4,
     };
 
+    /// An operation of a test's history.
+    #[derive(Clone, Copy, Debug)]
+    struct Event {
+        id: OpId,
+        op: RegisterOp,
+        /// When it will return, if it will.
+        returns: Option<u64>,
+        /// Whether this is its return.
+        is_return: bool,
+    }
+
     /// No bounds at all: one frontier from the beginning to the end.
-    fn exact(history: &[(LoggedOp, bool)]) -> Answer {
+    fn exact(history: &[Event]) -> Answer {
         let mut frontier = Frontier::new(0, Limits::EXACT);
-        for (at, (op, returns)) in history.iter().enumerate() {
-            let id = op.invoke as u32;
-            match (*returns, op.returned()) {
-                (true, _) => frontier.complete(id, &Unlimited).unwrap(),
-                (false, Some(_)) => frontier.call(id, op.op),
-                (false, None) => frontier.crash(op.op),
-            }
+        for (at, event) in history.iter().enumerate() {
+            let step = match (event.is_return, event.returns) {
+                (true, _) => Step::Return(event.id),
+                (false, Some(deadline)) => Step::Call(event.id, event.op, deadline),
+                (false, None) => Step::Crash(event.op),
+            };
+            apply(&mut frontier, step, &mut Register, &Unlimited).unwrap();
             if frontier.is_dead() {
                 return Answer::Invalid { at: at as u64 };
             }
@@ -464,46 +511,52 @@ mod tests {
         Answer::Valid
     }
 
-    fn bounded(history: &[(LoggedOp, bool)], plan: Plan) -> Answer {
-        let mut search = Search::with_plan(0, plan);
-        let mut ids = std::collections::BTreeMap::new();
-        for (at, (op, returns)) in history.iter().enumerate() {
-            if *returns {
-                search
-                    .complete(ids[&op.invoke], at as u64, &Unlimited)
-                    .unwrap();
-            } else {
-                ids.insert(op.invoke, search.call(*op, &Unlimited).unwrap());
-            }
+    fn bounded(history: &[Event], plan: Plan) -> Answer {
+        let mut search = Search::with_plan(Register, 0, plan);
+        for (at, event) in history.iter().enumerate() {
+            let Event { id, op, .. } = *event;
+            let result = match event.is_return {
+                true => search.complete(id, at as u64, &Unlimited),
+                false => search.call(id, op, event.returns, at as u64, &Unlimited),
+            };
+            result.unwrap();
         }
         search.answer(&Unlimited)
     }
 
     /// Calls and returns in order. Each choice ends the open operation of its number, or begins one.
-    fn history(choices: Vec<(u8, RegisterOp, bool)>) -> Vec<(LoggedOp, bool)> {
-        let mut open: [Option<LoggedOp>; 5] = [None; 5];
+    fn history(choices: Vec<(u8, RegisterOp, bool)>) -> Vec<Event> {
+        let mut open: [Option<Event>; 5] = [None; 5];
         let mut history = Vec::new();
         for (process, op, crashes) in choices {
             let process = usize::from(process);
-            if let Some(op) = open[process].take() {
-                history.push((op, true));
+            if let Some(call) = open[process].take() {
+                history.push(call);
                 continue;
             }
-            let op = LoggedOp {
+            let call = Event {
+                id: history.len() as OpId,
                 op,
-                cas: None,
-                process: process as u64,
-                ending: if crashes { Ending::Info } else { Ending::Ok },
-                invoke: history.len() as u64,
-                invoke_time: 0,
-                complete: Some((u64::MAX, 0)),
+                returns: None,
+                is_return: false,
             };
-            history.push((op, false));
+            history.push(call);
             if !crashes {
-                open[process] = Some(op);
+                open[process] = Some(Event {
+                    is_return: true,
+                    ..call
+                });
             }
         }
-        history.extend(open.into_iter().flatten().map(|op| (op, true)));
+        history.extend(open.into_iter().flatten());
+        let ends: BTreeMap<OpId, u64> = (0..)
+            .zip(&history)
+            .filter(|(_, event)| event.is_return)
+            .map(|(at, event)| (event.id, at))
+            .collect();
+        for event in &mut history {
+            event.returns = ends.get(&event.id).copied();
+        }
         history
     }
 

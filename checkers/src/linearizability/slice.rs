@@ -15,12 +15,13 @@
 use rustc_hash::FxHashMap;
 
 use super::log::LoggedOp;
-use super::model::{RegisterOp, Transition};
+use super::model::{Machine, Register, RegisterOp};
+use super::registers::Logged;
 
 /// An operation of a history that ends with a certain event.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SliceOp {
-    pub(super) op: RegisterOp,
+pub(super) struct SliceOp<O> {
+    pub(super) op: O,
     pub(super) invoke: u64,
     /// The event before which it certainly happened, if there is one.
     pub(super) returned: Option<u64>,
@@ -28,67 +29,79 @@ pub(super) struct SliceOp {
     pub(super) at: usize,
 }
 
-impl SliceOp {
+impl<O> SliceOp<O> {
     fn end(&self) -> u64 {
         self.returned.unwrap_or(u64::MAX)
     }
 }
 
+/// A sub-history: positions in [`Whole::ops`], ascending.
+pub(super) type Members = Vec<u32>;
+
 /// A history that ends with a certain event, prepared for taking sub-histories.
-pub(super) struct Whole {
-    pub(super) ops: Vec<SliceOp>,
+pub(super) trait Whole {
+    /// What moves from state to state.
+    type Machine: Machine;
+
+    /// All its operations, in order of invocation.
+    fn ops(&self) -> &[SliceOp<<Self::Machine as Machine>::Op>];
+
+    /// A new object, and its first state.
+    fn object(&self) -> (Self::Machine, u32);
+
+    /// Drops members that could need something that is not a member, until the rest is closed.
+    fn shrink(&self, members: &mut Members);
+
+    /// The operations that returned at `from` or later, or never.
+    fn since(&self, from: u64) -> Members {
+        let ops = self.ops();
+        (0..ops.len() as u32)
+            .filter(|at| ops[*at as usize].end() >= from)
+            .collect()
+    }
+}
+
+/// What had been invoked, and what had returned, when the event `end` had happened. What only observes
+/// and had not returned says nothing.
+pub(super) fn slice_ops<'a, O: Copy + 'a, T: 'a>(
+    log: impl Iterator<Item = &'a LoggedOp<O, T>>,
+    end: u64,
+    is_observation: impl Fn(O) -> bool,
+) -> Vec<SliceOp<O>> {
+    log.enumerate()
+        .filter(|(_, logged)| logged.invoke <= end)
+        .map(|(at, logged)| SliceOp {
+            op: logged.op,
+            invoke: logged.invoke,
+            returned: logged.returned().filter(|index| *index <= end),
+            at,
+        })
+        .filter(|op| op.returned.is_some() || !is_observation(op.op))
+        .collect()
+}
+
+/// A history of a register.
+pub(super) struct RegisterWhole {
+    ops: Vec<SliceOp<RegisterOp>>,
+    initial: u32,
     /// Operations that change something, by what they write, those that ended last first.
     writers: FxHashMap<u32, Vec<u32>>,
     /// The last completion among operations that are not known any more.
     forgotten: Option<u64>,
 }
 
-/// A sub-history: positions in [`Whole::ops`], ascending.
-pub(super) type Members = Vec<u32>;
+impl Whole for RegisterWhole {
+    type Machine = Register;
 
-impl Whole {
-    /// What had been invoked, and what had returned, when the event `end` had happened.
-    pub(super) fn new<'a>(
-        log: impl Iterator<Item = &'a LoggedOp>,
-        forgotten: Option<u64>,
-        end: u64,
-    ) -> Whole {
-        let ops: Vec<SliceOp> = log
-            .enumerate()
-            .filter(|(_, logged)| logged.invoke <= end)
-            .map(|(at, logged)| SliceOp {
-                op: logged.op,
-                invoke: logged.invoke,
-                returned: logged.returned().filter(|index| *index <= end),
-                at,
-            })
-            .filter(|op| op.returned.is_some() || !op.op.is_observation())
-            .collect();
-        let mut writers: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
-        for (at, op) in ops.iter().enumerate() {
-            if let Some(value) = op.op.writes() {
-                writers.entry(value).or_default().push(at as u32);
-            }
-        }
-        for list in writers.values_mut() {
-            list.sort_by_key(|at| std::cmp::Reverse(ops[*at as usize].end()));
-        }
-        Whole {
-            ops,
-            writers,
-            forgotten,
-        }
+    fn ops(&self) -> &[SliceOp<RegisterOp>] {
+        &self.ops
     }
 
-    /// The operations that returned at `from` or later, or never.
-    pub(super) fn since(&self, from: u64) -> Members {
-        (0..self.ops.len() as u32)
-            .filter(|at| self.ops[*at as usize].end() >= from)
-            .collect()
+    fn object(&self) -> (Register, u32) {
+        (Register, self.initial)
     }
 
-    /// Drops members that could have seen something that is not a member, until the rest is closed.
-    pub(super) fn shrink(&self, members: &mut Members) {
+    fn shrink(&self, members: &mut Members) {
         loop {
             let barriers = self.barriers(members);
             let closed: Members = members
@@ -100,6 +113,33 @@ impl Whole {
                 return;
             }
             *members = closed;
+        }
+    }
+}
+
+impl RegisterWhole {
+    /// What had been invoked, and what had returned, when the event `end` had happened.
+    pub(super) fn new<'a>(
+        log: impl Iterator<Item = &'a Logged>,
+        initial: u32,
+        forgotten: Option<u64>,
+        end: u64,
+    ) -> RegisterWhole {
+        let ops = slice_ops(log, end, RegisterOp::is_observation);
+        let mut writers: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+        for (at, op) in ops.iter().enumerate() {
+            if let Some(value) = op.op.writes() {
+                writers.entry(value).or_default().push(at as u32);
+            }
+        }
+        for list in writers.values_mut() {
+            list.sort_by_key(|at| std::cmp::Reverse(ops[*at as usize].end()));
+        }
+        RegisterWhole {
+            ops,
+            initial,
+            writers,
+            forgotten,
         }
     }
 

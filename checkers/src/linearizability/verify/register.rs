@@ -1,85 +1,16 @@
-//! Proves a [`DeadEnd`] again, by other means than it was found with.
-//!
-//! Two things make a dead end a proof, and both are checked here from the evidence alone and the
-//! history that it claims to be about:
-//!
-//! 1. The sub-history cannot be ordered: a depth-first search over all orders (Wing and Gong 1993,
-//!    with Lowe's memory of visited nodes) finds none.
-//! 2. The operations left out cannot help: each operation that could have written what one of the
-//!    sub-history saw is in it, or began too late, or was certainly overwritten in time by one
-//!    that is in it.
-//!
-//! This shares nothing with the search but the types of the evidence.
+//! Proofs about registers.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
-use store::{Event, EventType, Process};
-use thiserror::Error;
+use store::EventType;
 
-use super::evidence::{DeadEnd, OperationView};
-use super::options::{FailedCas, NullRead, Options};
+use super::{NODES, Refutation, count};
+use crate::linearizability::evidence::{DeadEnd, OperationView};
 
-/// Why evidence does not prove what it claims.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refutation {
-    /// The evidence names what it does not contain, or not what the history has.
-    #[error("the evidence does not fit the history: {0}")]
-    Mismatch(String),
-    /// The sub-history can be ordered.
-    #[error("the sub-history of the evidence is possible after all")]
-    Possible,
-    /// An operation that was left out could make a difference.
-    #[error(
-        "the operation of event {left_out} is not in the sub-history, but that of event {observer} could have seen it"
-    )]
-    Open {
-        /// The operation that is missing.
-        left_out: u64,
-        /// The operation that could have seen it.
-        observer: u64,
-    },
-    /// There were too many orders to try.
-    #[error("the sub-history has too many possible orders to try them all (gave up after {0})")]
-    TooHard(usize),
-}
-
-/// How many nodes of the search are visited at most.
-pub const NODES: usize = 2_000_000;
-
-/// Proves that the history, which the evidence was found in, is not linearizable.
-///
-/// `events` is the whole history, or a part from its beginning that contains the evidence.
-pub fn verify(dead_end: &DeadEnd, events: &[Event], options: &Options) -> Result<(), Refutation> {
-    let all = operations(events, dead_end.key.as_ref(), options);
-    let end = dead_end.end().unwrap_or(u64::MAX);
-    for view in &dead_end.operations {
-        if !all.iter().any(|actual| same_until(view, actual, end)) {
-            return Err(Refutation::Mismatch(format!(
-                "no such operation begins with event {}",
-                view.invoke
-            )));
-        }
-    }
-    if dead_end.initial != options.initial {
-        return Err(Refutation::Mismatch("the initial value differs".into()));
-    }
-    prove(dead_end, all.into_iter(), None)
-}
-
-/// Whether two views tell the same of an operation up to the event `end`.
-fn same_until(claimed: &OperationView, actual: &OperationView, end: u64) -> bool {
-    let ends_later = |view: &OperationView| view.complete.is_none_or(|index| index > end);
-    if !(ends_later(claimed) && ends_later(actual)) {
-        return claimed == actual;
-    }
-    let known = |view: &OperationView| (view.invoke, view.invoke_time, view.process);
-    known(claimed) == known(actual) && claimed.f == actual.f && claimed.value == actual.value
-}
-
-/// The same, with all operations of the key at hand, apart from those that returned at
-/// `forgotten` or before.
-pub(super) fn prove(
+/// Proves evidence about a register, with all operations of the key at hand, apart from those that
+/// returned at `forgotten` or before.
+pub(in crate::linearizability) fn prove(
     dead_end: &DeadEnd,
     all: impl Iterator<Item = OperationView>,
     forgotten: Option<u64>,
@@ -91,7 +22,11 @@ pub(super) fn prove(
         .sub_operations()
         .filter_map(|view| Op::new(view, end))
         .collect();
-    is_closed(&members, all, end, forgotten)?;
+    let all: Vec<Op> = all.filter_map(|view| Op::new(&view, end)).collect();
+    if is_counted(dead_end, &members, &all, forgotten) {
+        return Ok(());
+    }
+    is_closed(&members, &all, forgotten)?;
     match has_order(&members, &dead_end.initial) {
         Some(false) => Ok(()),
         Some(true) => Err(Refutation::Possible),
@@ -99,9 +34,27 @@ pub(super) fn prove(
     }
 }
 
+/// Whether what the impossible operation saw came more often than it can have been written.
+fn is_counted(dead_end: &DeadEnd, members: &[Op], all: &[Op], forgotten: Option<u64>) -> bool {
+    let dead = members.iter().find(|op| op.invoke == dead_end.operation);
+    let (Some(dead), Some(begin)) = (dead, members.iter().map(|op| op.invoke).min()) else {
+        return false;
+    };
+    let seen = match &dead.effect {
+        Effect::Read(value) | Effect::Write(value) => vec![value],
+        Effect::Cas(from, to) => vec![from, to],
+        Effect::Differs(_) => Vec::new(),
+    };
+    // Whatever is forgotten had returned before the first absence.
+    forgotten.is_none_or(|last| last < begin)
+        && seen
+            .into_iter()
+            .any(|value| count::came_too_often(value, members, all))
+}
+
 /// What an operation does to a register.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Effect {
+pub(super) enum Effect {
     Read(Value),
     Differs(Value),
     Write(Value),
@@ -109,11 +62,11 @@ enum Effect {
 }
 
 #[derive(Clone, Debug)]
-struct Op {
-    effect: Effect,
-    invoke: u64,
+pub(super) struct Op {
+    pub(super) effect: Effect,
+    pub(super) invoke: u64,
     /// When it certainly had happened; `None` if it need not have.
-    returned: Option<u64>,
+    pub(super) returned: Option<u64>,
 }
 
 impl Op {
@@ -151,7 +104,7 @@ impl Op {
     }
 
     /// What the register holds afterwards, for operations that may change that.
-    fn writes(&self) -> Option<&Value> {
+    pub(super) fn writes(&self) -> Option<&Value> {
         match &self.effect {
             Effect::Write(value) | Effect::Cas(_, value) => Some(value),
             _ => None,
@@ -169,12 +122,7 @@ impl Op {
 }
 
 /// Whether no operation that is not a member can have written what a member saw.
-fn is_closed(
-    members: &[Op],
-    all: impl Iterator<Item = OperationView>,
-    end: u64,
-    forgotten: Option<u64>,
-) -> Result<(), Refutation> {
+fn is_closed(members: &[Op], all: &[Op], forgotten: Option<u64>) -> Result<(), Refutation> {
     let observers: Vec<(&Op, u64)> = members
         .iter()
         .filter(|op| !matches!(op.effect, Effect::Write(_)))
@@ -192,7 +140,7 @@ fn is_closed(
         });
     }
     let inside: BTreeSet<u64> = members.iter().map(|op| op.invoke).collect();
-    for op in all.filter_map(|view| Op::new(&view, end)) {
+    for op in all {
         let Some(value) = op.writes().filter(|_| !inside.contains(&op.invoke)) else {
             continue;
         };
@@ -270,65 +218,4 @@ fn has_order(members: &[Op], initial: &Value) -> Option<bool> {
         }
     }
     Some(false)
-}
-
-/// The operations of a key, as the options have them read, those that did not happen left out.
-fn operations(events: &[Event], key: Option<&Value>, options: &Options) -> Vec<OperationView> {
-    let mut open: BTreeMap<&Process, &Event> = BTreeMap::new();
-    let mut found = Vec::new();
-    for event in events.iter().filter(|event| event.is_client()) {
-        if event.is_invoke() {
-            open.insert(&event.process, event);
-        } else if let Some(invoke) = open.remove(&event.process)
-            && invoke.key.as_ref() == key
-        {
-            found.extend(view(invoke, Some(event), options));
-        }
-    }
-    let rest = open.values().filter(|invoke| invoke.key.as_ref() == key);
-    found.extend(rest.filter_map(|invoke| view(invoke, None, options)));
-    found.sort_by_key(|view| view.invoke);
-    found
-}
-
-fn view(invoke: &Event, complete: Option<&Event>, options: &Options) -> Option<OperationView> {
-    let Process::Client(process) = invoke.process else {
-        return None;
-    };
-    let outcome = complete.map_or(EventType::Info, |event| event.kind);
-    let read = &*invoke.f == "read";
-    let result = match complete {
-        Some(event) if read && outcome == EventType::Ok => event.value.clone(),
-        _ => Value::Null,
-    };
-    let says_something = match (read, outcome) {
-        (true, EventType::Ok) => options.null_read == NullRead::Absent || !result.is_null(),
-        (true, _) => false,
-        (false, EventType::Fail) => {
-            &*invoke.f == "cas"
-                && match options.failed_cas {
-                    FailedCas::Precondition => {
-                        complete.and_then(Event::error_class) == Some(store::OpError::PRECONDITION)
-                    }
-                    FailedCas::Observes => true,
-                    FailedCas::Dropped => false,
-                }
-        }
-        (false, _) => true,
-    };
-    says_something.then(|| OperationView {
-        invoke: invoke.index,
-        complete: complete.map(|event| event.index),
-        invoke_time: invoke.time,
-        complete_time: complete.map(|event| event.time),
-        process,
-        f: invoke.f.to_string(),
-        value: if read {
-            Value::Null
-        } else {
-            invoke.value.clone()
-        },
-        result,
-        outcome,
-    })
 }

@@ -1,0 +1,261 @@
+//! What happens within one event: everything that may take effect before an operation returns.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::hash::Hash;
+
+use smallvec::SmallVec;
+
+use crate::budget::{Budget, Exhausted};
+
+use super::config::Config;
+use super::frontier::{Crashed, Masked};
+use super::mask::{Mask, for_each_slot};
+use super::meter::Meter;
+use super::model::Machine;
+
+/// A configuration that waits to be expanded within an event. The cheapest comes first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Pending {
+    cost: Reverse<u32>,
+    at: u32,
+    /// Crashed operations that took effect within this event.
+    depth: u32,
+}
+
+/// The event: the slot that returns, and what waits to be expanded.
+struct Event {
+    slot: usize,
+    pending: BinaryHeap<Pending>,
+}
+
+/// Where a step came from.
+#[derive(Clone, Copy)]
+struct Origin {
+    cost: u32,
+    depth: u32,
+}
+
+/// What a crashed operation costs, in other operations.
+const CRASHED_COST: u32 = 4;
+
+impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
+    /// Replaces the configurations by those in which the operation of `slot` has taken effect.
+    pub(super) fn take_effect(
+        &mut self,
+        slot: usize,
+        machine: &mut impl Machine<Op = T>,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        let mut event = Event {
+            slot,
+            pending: BinaryHeap::new(),
+        };
+        self.seen.clear();
+        self.next.clear();
+        let fewest = self.configs.iter().map(|config| config.used.len()).min();
+        for config in std::mem::take(&mut self.configs) {
+            if config.done.contains(slot) {
+                self.emit(config, slot);
+                continue;
+            }
+            if config.optional.contains(slot) {
+                // Hidden. It may still take effect openly instead, but not later than now.
+                self.emit(config.clone(), slot);
+            }
+            let more = config.used.len() - fewest.unwrap_or(0);
+            let origin = Origin {
+                cost: more as u32 * CRASHED_COST,
+                depth: 0,
+            };
+            self.visit(config, origin, &mut event);
+        }
+        let mut meter = Meter::default();
+        let mut steps = 0usize;
+        let mut result = Ok(());
+        while let Some(pending) = event.pending.pop() {
+            steps += 1;
+            if steps > self.limits.closure || self.next.len() >= self.limits.ways {
+                self.lossy = true;
+                break;
+            }
+            if steps.is_multiple_of(128) {
+                let held = self.seen.len() + self.next.len();
+                result = meter.hold::<Config<M>>(held, machine.bytes(), budget);
+                if result.is_err() {
+                    break;
+                }
+            }
+            self.expand(&pending, &mut event, machine);
+        }
+        meter.release(budget);
+        self.next.drain_into(&mut self.configs);
+        result
+    }
+
+    /// Lets every open and every crashed operation that can take effect do so.
+    fn expand(&mut self, pending: &Pending, event: &mut Event, machine: &mut impl Machine<Op = T>) {
+        let config = self.seen.get(pending.at).clone();
+        let origin = Origin {
+            cost: pending.cost.0 + 1,
+            depth: pending.depth,
+        };
+        let mut enabled = self.board.place(config.state, machine).enabled.clone();
+        enabled.add(&self.board.kinds.overwrites);
+        let mut ready: SmallVec<[u32; 32]> = SmallVec::new();
+        for_each_slot(enabled.without(&config.done), |slot| {
+            ready.push(slot as u32)
+        });
+        for open in ready {
+            let open = open as usize;
+            if self.board.has_better_twin(open, &config) {
+                continue;
+            }
+            let Some(op) = self.board.slots[open].map(|slot| slot.op) else {
+                continue;
+            };
+            let is_overwrite = self.board.kinds.overwrites.contains(open);
+            let Some(mut after) = self.step(&config, op, is_overwrite, machine) else {
+                continue;
+            };
+            if open != event.slot && is_overwrite && !self.is_seen(&config, &after, machine) {
+                continue;
+            }
+            after.done.insert(open);
+            after.optional.remove(open);
+            self.arrive(after, origin, event);
+        }
+        self.expand_crashed(&config, origin, event, machine);
+    }
+
+    fn expand_crashed(
+        &mut self,
+        config: &Config<M>,
+        origin: Origin,
+        event: &mut Event,
+        machine: &mut impl Machine<Op = T>,
+    ) {
+        let enabled = self.board.place(config.state, machine).crashed.clone();
+        let overwrites = (0..self.board.classes.len() as u32)
+            .filter(|class| self.board.classes[*class as usize].is_overwrite);
+        let ready: SmallVec<[u32; 32]> = enabled.into_iter().chain(overwrites).collect();
+        for class in ready {
+            let known = self.board.classes[class as usize];
+            if self.board.has_open_twin(class, config) || !self.has_left(class, config) {
+                continue;
+            }
+            let Some(mut after) = self.step(config, known.op, known.is_overwrite, machine) else {
+                continue;
+            };
+            // One that changes nothing now is better kept for later. Hiding others is a change.
+            let changes = after.state != config.state || after.optional != config.optional;
+            if !changes || !self.is_seen(config, &after, machine) {
+                continue;
+            }
+            if origin.depth as usize >= self.limits.depth {
+                self.lossy = true;
+                return;
+            }
+            if self.is_counted(class) {
+                let at = after.used.partition_point(|used| *used <= class);
+                after.used.insert(at, class);
+            }
+            let origin = Origin {
+                cost: origin.cost + CRASHED_COST,
+                depth: origin.depth + 1,
+            };
+            self.arrive(after, origin, event);
+        }
+    }
+
+    /// Whether it matters how many of a class have taken effect.
+    fn is_counted(&self, class: u32) -> bool {
+        self.limits.crashed == Crashed::Once || !self.board.classes[class as usize].is_repeatable
+    }
+
+    /// Whether an operation of a class is left to take effect.
+    fn has_left(&self, class: u32, config: &Config<M>) -> bool {
+        let count = self.board.classes[class as usize].count as usize;
+        !self.is_counted(class) || config.used.iter().filter(|used| **used == class).count() < count
+    }
+
+    /// Whether anything can take effect that needs the state just reached.
+    ///
+    /// If not, an overwrite that led there had better stay hidden before the next one, and a
+    /// crashed operation had better not have happened.
+    fn is_seen(
+        &mut self,
+        before: &Config<M>,
+        after: &Config<M>,
+        machine: &mut impl Machine<Op = T>,
+    ) -> bool {
+        if before.done != after.done {
+            return true;
+        }
+        let place = self.board.place(after.state, machine);
+        !place.crashed.is_empty() || place.enabled.without(&after.done).any(|word| word != 0)
+    }
+
+    /// The configuration after an operation takes effect, with everything that follows at once.
+    fn step(
+        &mut self,
+        config: &Config<M>,
+        op: T,
+        is_overwrite: bool,
+        machine: &mut impl Machine<Op = T>,
+    ) -> Option<Config<M>> {
+        let state = machine.apply(config.state, op)?;
+        let mut after = config.clone();
+        after.state = state;
+        if is_overwrite {
+            let words = after.optional.words_mut().iter_mut();
+            for (word, more) in words.zip(self.board.kinds.overwrites.without(&config.done)) {
+                *word |= more;
+            }
+        }
+        after.done.add(&self.board.place(state, machine).satisfied);
+        Some(after)
+    }
+
+    /// Keeps a configuration reached within an event, or goes on from there.
+    fn arrive(&mut self, config: Config<M>, origin: Origin, event: &mut Event) {
+        if config.done.contains(event.slot) {
+            self.emit(config, event.slot);
+        } else {
+            self.visit(config, origin, event);
+        }
+    }
+
+    fn visit(&mut self, config: Config<M>, origin: Origin, event: &mut Event) {
+        if let Some(at) = self.seen.add(config, &self.board.kinds) {
+            event.pending.push(Pending {
+                cost: Reverse(origin.cost),
+                at,
+                depth: origin.depth,
+            });
+        }
+    }
+
+    /// Keeps a configuration in which the operation of `slot` has taken effect.
+    fn emit(&mut self, mut config: Config<M>, slot: usize) {
+        config.done.remove(slot);
+        config.optional.remove(slot);
+        self.next.add(config, &self.board.kinds);
+    }
+
+    /// The states of everything looked at within the last event, and of everything left out because
+    /// nothing would have seen it, ascending.
+    pub(super) fn reachable_states(&self, machine: &mut impl Machine<Op = T>) -> Vec<u32> {
+        let mut states = BTreeSet::new();
+        for config in self.seen.iter() {
+            states.insert(config.state);
+            for_each_slot(self.board.movable(config), |slot| {
+                let op = self.board.slots[slot].map(|slot| slot.op);
+                states.extend(op.and_then(|op| machine.apply(config.state, op)));
+            });
+            let crashed = self.board.classes.iter().filter(|class| class.count > 0);
+            states.extend(crashed.filter_map(|class| machine.apply(config.state, class.op)));
+        }
+        states.into_iter().collect()
+    }
+}

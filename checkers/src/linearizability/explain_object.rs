@@ -1,0 +1,236 @@
+//! From an impossible sub-history of an object to a [`DeadEnd`] that a person can follow.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use store::EventType;
+
+use super::evidence::{DeadEnd, OperationView};
+use super::explain::{at, list};
+use super::minimise::Impossible;
+use super::object::{Object, ObjectOp};
+use super::objects::Objects;
+use super::reduce::ObjectWhole;
+use super::slice::{SliceOp, Whole};
+use super::subject::{LoggedOf, Subject, describe_key};
+
+/// How many pending operations are shown.
+const SHOWN: usize = 20;
+/// How many states are told one by one.
+const STATES: usize = 6;
+/// How many operations are told one by one.
+const TOLD: usize = 8;
+/// How many characters of a value are told.
+const CHARS: usize = 100;
+
+/// What an explanation is made from.
+pub(super) struct Material<'a> {
+    pub(super) key: Option<&'a Value>,
+    pub(super) subject: &'a Objects,
+    pub(super) whole: &'a ObjectWhole<'a>,
+    /// By [`SliceOp::at`].
+    pub(super) log: &'a [&'a LoggedOf<Objects>],
+    pub(super) found: &'a Impossible<Object>,
+    /// The event at which the search of the whole history came to its end, and the states that
+    /// were possible then, with the object that they are states of.
+    pub(super) whole_end: (u64, (&'a Object, &'a [u32])),
+}
+
+/// Makes evidence of an impossible sub-history.
+pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
+    let found = material.found;
+    let dead = found.ops[found.dead];
+    let end = dead.returned.unwrap_or(u64::MAX);
+    let (whole_end, (object, states)) = material.whole_end;
+    let states_of_whole = whole_end == end && !states.is_empty();
+    let (object, states) = match states_of_whole {
+        true => (object, states),
+        false => (&found.machine, found.states.as_slice()),
+    };
+    let (pending, pending_omitted) = pending(material, &dead);
+    let values = &material.subject.values;
+    let mut dead_end = DeadEnd {
+        model: material.subject.name.clone(),
+        key: material.key.cloned(),
+        initial: material.subject.initial.clone(),
+        operation: dead.invoke,
+        states: states
+            .iter()
+            .map(|state| object.describe(*state, values))
+            .collect(),
+        states_of_whole,
+        pending: pending.iter().map(|op| op.invoke).collect(),
+        pending_omitted,
+        sources: Vec::new(),
+        sub_history: sub_history(material),
+        minimal: found.minimal,
+        operations: Vec::new(),
+        explanation: Vec::new(),
+    };
+    let mentioned = pending.iter().chain(&found.ops);
+    let mentioned: BTreeMap<u64, usize> = mentioned.map(|op| (op.invoke, op.at)).collect();
+    dead_end.operations = mentioned
+        .values()
+        .map(|at| material.subject.view(material.log[*at]))
+        .collect();
+    dead_end.explanation = tell(&dead_end, &material.subject.noun());
+    dead_end
+}
+
+/// What was open when the impossible operation ended, the latest first, and how much of it is left out.
+fn pending(material: &Material<'_>, dead: &SliceOp<ObjectOp>) -> (Vec<SliceOp<ObjectOp>>, u64) {
+    let end = dead.returned.unwrap_or(u64::MAX);
+    let open = |op: &&SliceOp<ObjectOp>| {
+        op.invoke < end && op.returned.is_none_or(|at| at > end) && op.invoke != dead.invoke
+    };
+    let mut pending: Vec<SliceOp<ObjectOp>> =
+        material.whole.ops().iter().filter(open).copied().collect();
+    pending.sort_by_key(|op| std::cmp::Reverse(op.invoke));
+    let omitted = pending.len().saturating_sub(SHOWN);
+    pending.truncate(SHOWN);
+    (pending, omitted as u64)
+}
+
+/// Of operations that ended later than the impossible one, too, the results are part of the proof.
+fn sub_history(material: &Material<'_>) -> Vec<u64> {
+    let events = material.found.ops.iter().flat_map(|op| {
+        let complete = material.log[op.at].complete.map(|(index, _)| index);
+        [Some(op.invoke), complete]
+    });
+    let mut events: Vec<u64> = events.flatten().collect();
+    events.sort_unstable();
+    events
+}
+
+/// What happened, in a sentence without its end.
+pub(super) fn summary(dead_end: &DeadEnd) -> String {
+    let Some(operation) = dead_end.get(dead_end.operation) else {
+        return String::new();
+    };
+    format!(
+        "{} (events {} to {}), when it can only have been {}",
+        describe(operation),
+        operation.invoke,
+        operation.complete.unwrap_or(operation.invoke),
+        possible(dead_end)
+    )
+}
+
+/// The possible states.
+fn possible(dead_end: &DeadEnd) -> String {
+    let told = dead_end.states.iter().take(STATES);
+    let mut states: Vec<String> = told.map(short).collect();
+    if let Some(more) = dead_end
+        .states
+        .len()
+        .checked_sub(STATES)
+        .filter(|more| *more > 0)
+    {
+        states.push(format!("one of {more} more states"));
+    }
+    list(&states, "or")
+}
+
+/// The sentences.
+fn tell(dead_end: &DeadEnd, noun: &str) -> Vec<String> {
+    let Some(operation) = dead_end.get(dead_end.operation) else {
+        return Vec::new();
+    };
+    let object = describe_key(dead_end.key.as_ref(), noun);
+    let going_by = match dead_end.states_of_whole {
+        true => "",
+        false => "going by the operations below, ",
+    };
+    vec![
+        format!(
+            "{} ended at {} (events {} to {}).",
+            describe(operation),
+            at(operation.complete_time),
+            operation.invoke,
+            operation.complete.unwrap_or(operation.invoke)
+        ),
+        format!(
+            "From {}, when it began, until then, {going_by}{object} can only have been {}.",
+            at(Some(operation.invoke_time)),
+            possible(dead_end)
+        ),
+        tell_pending(dead_end),
+        tell_sub_history(dead_end),
+    ]
+}
+
+fn tell_pending(dead_end: &DeadEnd) -> String {
+    let open = dead_end.pending.len() as u64 + dead_end.pending_omitted;
+    if open == 0 {
+        return "Nothing else was open then.".to_owned();
+    }
+    let pending = dead_end.pending.iter().filter_map(|at| dead_end.get(*at));
+    let told: Vec<String> = pending.take(TOLD).map(describe).collect();
+    let more = match open - told.len() as u64 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "Still open then, and so possible at any moment: {}{more}.",
+        told.join("; ")
+    )
+}
+
+fn tell_sub_history(dead_end: &DeadEnd) -> String {
+    let operations: Vec<&OperationView> = dead_end.sub_operations().collect();
+    let told = operations.iter().take(TOLD).map(|view| {
+        let began = at(Some(view.invoke_time));
+        match (view.outcome, view.complete_time) {
+            (EventType::Info, _) | (_, None) => format!("{} (from {began})", describe(view)),
+            (_, Some(time)) => format!("{} ({began} to {})", describe(view), at(Some(time))),
+        }
+    });
+    let told: Vec<String> = told.collect();
+    let more = match operations.len() - told.len() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let subject = match (operations.len(), dead_end.minimal) {
+        (1, _) => "This operation alone is impossible".to_owned(),
+        (n, true) => {
+            format!("These {n} operations alone have no possible order, and none can be spared")
+        }
+        (n, false) => format!("These {n} operations alone have no possible order"),
+    };
+    format!(
+        "{subject}: {}{more}. Nothing that was left out makes a difference to them.",
+        told.join("; ")
+    )
+}
+
+/// An operation in a few words.
+fn describe(view: &OperationView) -> String {
+    let OperationView {
+        process,
+        f,
+        value,
+        result,
+        outcome,
+        ..
+    } = view;
+    let asked = match value {
+        Value::Null => String::new(),
+        value => format!(" {}", short(value)),
+    };
+    let ended = match outcome {
+        EventType::Fail => ", refused".to_owned(),
+        EventType::Info | EventType::Invoke => ", outcome unknown".to_owned(),
+        EventType::Ok if result == value => String::new(),
+        EventType::Ok => format!(" with the result {}", short(result)),
+    };
+    format!("{f}{asked} by process {process}{ended}")
+}
+
+/// A value that is not too long.
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(CHARS) {
+        None => text,
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}

@@ -1,0 +1,311 @@
+//! From [`Model`]s to what the search works with: states and operations as numbers.
+//!
+//! All keys of a history share the table of operations. Each has its own table of states, in which
+//! equal states are one, and remembers the transitions that it has seen. From time to time the states
+//! that no configuration has any more are dropped, so that memory follows the width of a history and
+//! not its length.
+
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+use super::model::Machine;
+use super::models::{Call, Model, Part, Touches, Values};
+
+/// An operation with its result, by its number in the table. Three bits say what the search asks most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ObjectOp(u32);
+
+const OBSERVATION: u32 = 1 << 31;
+const OVERWRITE: u32 = 1 << 30;
+const REPEATABLE: u32 = 1 << 29;
+
+impl ObjectOp {
+    fn number(self) -> usize {
+        (self.0 & !(OBSERVATION | OVERWRITE | REPEATABLE)) as usize
+    }
+
+    /// Whether it never changes a state.
+    pub(super) fn is_observation(self) -> bool {
+        self.0 & OBSERVATION != 0
+    }
+}
+
+/// A model of any kind, with the operations that were read.
+pub(super) trait AnyModel: Send {
+    fn name(&self) -> &str;
+    fn read(&mut self, call: &Call<'_>, values: &mut Values) -> Result<Option<ObjectOp>, String>;
+    /// A new object, and the number of its first state.
+    fn object(&self, values: &mut Values) -> (Object, u32);
+    fn touches(&self, op: ObjectOp) -> Touches;
+    fn part(&self, op: ObjectOp) -> Part;
+}
+
+/// The model of all keys, and its operations by number.
+struct Shared<M: Model> {
+    model: M,
+    ops: RwLock<Vec<Arc<M::Op>>>,
+}
+
+impl<M: Model> Shared<M> {
+    fn op(&self, op: ObjectOp) -> Arc<M::Op> {
+        // Nothing that is done under the lock leaves the table half changed.
+        let ops = self.ops.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&ops[op.number()])
+    }
+}
+
+/// A [`Model`] as an [`AnyModel`].
+pub(super) struct Typed<M: Model> {
+    shared: Arc<Shared<M>>,
+    numbers: FxHashMap<Arc<M::Op>, ObjectOp>,
+}
+
+impl<M: Model> Typed<M> {
+    pub(super) fn new(model: M) -> Typed<M> {
+        Typed {
+            shared: Arc::new(Shared {
+                model,
+                ops: RwLock::new(Vec::new()),
+            }),
+            numbers: FxHashMap::default(),
+        }
+    }
+}
+
+impl<M: Model> AnyModel for Typed<M> {
+    fn name(&self) -> &str {
+        self.shared.model.name()
+    }
+
+    fn read(&mut self, call: &Call<'_>, values: &mut Values) -> Result<Option<ObjectOp>, String> {
+        let model = &self.shared.model;
+        let Some(op) = model.read(call, values)? else {
+            return Ok(None);
+        };
+        if let Some(number) = self.numbers.get(&op) {
+            return Ok(Some(*number));
+        }
+        let mut ops = self
+            .shared
+            .ops
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut number = ops.len() as u32;
+        if model.is_observation(&op) {
+            number |= OBSERVATION;
+        } else if model.is_overwrite(&op) {
+            number |= OVERWRITE;
+        }
+        if model.is_repeatable(&op) {
+            number |= REPEATABLE;
+        }
+        let op = Arc::new(op);
+        ops.push(Arc::clone(&op));
+        self.numbers.insert(op, ObjectOp(number));
+        Ok(Some(ObjectOp(number)))
+    }
+
+    fn object(&self, values: &mut Values) -> (Object, u32) {
+        let mut states = States {
+            shared: Arc::clone(&self.shared),
+            states: Vec::new(),
+            numbers: FxHashMap::default(),
+            free: Vec::new(),
+            bytes: 0,
+        };
+        let initial = states.number(self.shared.model.initial(values));
+        let object = Object {
+            memory: FxHashMap::default(),
+            crowded: CROWDED,
+            states: Box::new(states),
+        };
+        (object, initial)
+    }
+
+    fn touches(&self, op: ObjectOp) -> Touches {
+        self.shared.model.touches(&self.shared.op(op))
+    }
+
+    fn part(&self, op: ObjectOp) -> Part {
+        self.shared.model.part(&self.shared.op(op))
+    }
+}
+
+/// The states of one object.
+trait AnyStates: Send {
+    fn step(&mut self, state: u32, op: ObjectOp) -> Option<u32>;
+    fn accepts(&self, state: u32, op: ObjectOp) -> bool;
+    fn len(&self) -> usize;
+    fn bytes(&self) -> usize;
+    /// Drops all but some, which are ascending.
+    fn retain(&mut self, live: &[u32]);
+    fn describe(&self, state: u32, values: &Values) -> Value;
+    fn fresh(&self) -> Box<dyn AnyStates>;
+}
+
+struct States<M: Model> {
+    shared: Arc<Shared<M>>,
+    /// By number; `None` where one was dropped.
+    states: Vec<Option<Arc<M::State>>>,
+    numbers: FxHashMap<Arc<M::State>, u32>,
+    free: Vec<u32>,
+    bytes: usize,
+}
+
+/// What a state takes beside itself: two references, two numbers, a counter.
+const OVERHEAD: usize = 64;
+
+impl<M: Model> States<M> {
+    fn number(&mut self, state: M::State) -> u32 {
+        match self.numbers.entry(Arc::new(state)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                self.bytes += self.shared.model.bytes(new.key()) + OVERHEAD;
+                let state = Some(Arc::clone(new.key()));
+                let number = match self.free.pop() {
+                    Some(number) => {
+                        self.states[number as usize] = state;
+                        number
+                    }
+                    None => {
+                        self.states.push(state);
+                        (self.states.len() - 1) as u32
+                    }
+                };
+                *new.insert(number)
+            }
+        }
+    }
+}
+
+impl<M: Model> AnyStates for States<M> {
+    fn step(&mut self, state: u32, op: ObjectOp) -> Option<u32> {
+        let before = self.states[state as usize].as_deref()?;
+        let after = self.shared.model.step(before, &self.shared.op(op))?;
+        Some(self.number(after))
+    }
+
+    fn accepts(&self, state: u32, op: ObjectOp) -> bool {
+        let state = self.states[state as usize].as_deref();
+        state.is_some_and(|state| self.shared.model.accepts(state, &self.shared.op(op)))
+    }
+
+    fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn retain(&mut self, live: &[u32]) {
+        for (number, state) in self.states.iter_mut().enumerate() {
+            if live.binary_search(&(number as u32)).is_err()
+                && let Some(state) = state.take()
+            {
+                self.bytes -= self.shared.model.bytes(&state) + OVERHEAD;
+                self.numbers.remove(&state);
+                self.free.push(number as u32);
+            }
+        }
+    }
+
+    fn describe(&self, state: u32, values: &Values) -> Value {
+        let state = self.states[state as usize].as_deref();
+        state.map_or(Value::Null, |state| {
+            self.shared.model.describe(state, values)
+        })
+    }
+
+    fn fresh(&self) -> Box<dyn AnyStates> {
+        Box::new(States {
+            shared: Arc::clone(&self.shared),
+            states: self.states.clone(),
+            numbers: self.numbers.clone(),
+            free: self.free.clone(),
+            bytes: self.bytes,
+        })
+    }
+}
+
+/// An object of any model, as the search moves it.
+pub(super) struct Object {
+    /// What came of an operation in a state.
+    memory: FxHashMap<(u32, ObjectOp), Option<u32>>,
+    /// So many states and transitions are worth dropping some.
+    crowded: usize,
+    states: Box<dyn AnyStates>,
+}
+
+/// The least number of states and transitions that is worth dropping.
+const CROWDED: usize = 1 << 12;
+
+impl Object {
+    /// A state as a person reads it.
+    pub(super) fn describe(&self, state: u32, values: &Values) -> Value {
+        self.states.describe(state, values)
+    }
+}
+
+impl Clone for Object {
+    /// The same states by the same numbers, without the memory of transitions.
+    fn clone(&self) -> Object {
+        Object {
+            memory: FxHashMap::default(),
+            crowded: self.crowded,
+            states: self.states.fresh(),
+        }
+    }
+}
+
+impl Machine for Object {
+    type Op = ObjectOp;
+
+    fn apply(&mut self, state: u32, op: ObjectOp) -> Option<u32> {
+        match self.memory.entry((state, op)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(self.states.step(state, op)),
+        }
+    }
+
+    fn is_observation(&self, op: ObjectOp) -> bool {
+        op.is_observation()
+    }
+
+    fn is_overwrite(&self, op: ObjectOp) -> bool {
+        op.0 & OVERWRITE != 0
+    }
+
+    fn accepts(&mut self, state: u32, op: ObjectOp) -> bool {
+        match self.memory.get(&(state, op)) {
+            Some(known) => known.is_some(),
+            None => self.states.accepts(state, op),
+        }
+    }
+
+    fn is_repeatable(&self, op: ObjectOp) -> bool {
+        op.0 & REPEATABLE != 0
+    }
+
+    /// A frontier is rarely wider, and to ask of a state costs more than for registers.
+    fn places(&self) -> usize {
+        1 << 6
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.bytes() + self.memory.len() * size_of::<(u32, ObjectOp, Option<u32>)>()
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.memory.len() + self.states.len() > self.crowded
+    }
+
+    fn retain(&mut self, live: &[u32]) {
+        self.memory = FxHashMap::default();
+        self.states.retain(live);
+        self.crowded = CROWDED.max(self.states.len() * 4);
+    }
+}

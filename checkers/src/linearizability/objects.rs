@@ -1,0 +1,207 @@
+//! Histories of objects of any [`Model`](super::models::Model).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use store::{Event, EventType, Name};
+
+use crate::budget::Budget;
+
+use super::evidence::{DeadEnd, OperationView};
+use super::explain_object::{Material, explain, summary};
+use super::intake::Key;
+use super::log::Ending;
+use super::minimise::minimise;
+use super::models::{Call, Outcome, Part, Values};
+use super::object::{AnyModel, Object, ObjectOp};
+use super::reduce::ObjectWhole;
+use super::subject::{Landed, LoggedOf, Malformed, Subject};
+use super::tracks::Track;
+use super::verify::{Judge, Refutation, prove_object};
+
+/// A model, and how its histories are read.
+pub(super) struct Objects {
+    pub(super) model: Box<dyn AnyModel>,
+    /// What evidence calls the model.
+    pub(super) name: String,
+    pub(super) values: Values,
+    functions: Vec<Name>,
+    /// An object in its first state, and the number of the state.
+    pristine: (Object, u32),
+    /// What the options say that it holds first.
+    pub(super) initial: Value,
+    /// What proves evidence again.
+    pub(super) judge: Arc<dyn Judge>,
+}
+
+/// What was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    f: u32,
+    value: u32,
+    /// What it is if nobody ever knows its outcome.
+    unknown: Option<ObjectOp>,
+}
+
+/// An operation as the history has it: its function, and the numbers of the values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    f: u32,
+    value: u32,
+    result: u32,
+}
+
+impl Objects {
+    pub(super) fn new(
+        model: Box<dyn AnyModel>,
+        name: &str,
+        initial: &Value,
+        judge: Arc<dyn Judge>,
+    ) -> Objects {
+        let mut values = Values::default();
+        Objects {
+            pristine: model.object(&mut values),
+            model,
+            name: name.to_owned(),
+            values,
+            functions: Vec::new(),
+            initial: initial.clone(),
+            judge,
+        }
+    }
+
+    fn function(&mut self, f: &Name) -> u32 {
+        let known = self.functions.iter().position(|known| known == f);
+        let at = known.unwrap_or_else(|| {
+            self.functions.push(f.clone());
+            self.functions.len() - 1
+        });
+        at as u32
+    }
+
+    fn read(&mut self, call: &Call<'_>, index: u64) -> Result<Option<ObjectOp>, Malformed> {
+        let read = self.model.read(call, &mut self.values);
+        read.map_err(|message| Malformed::Operation { index, message })
+    }
+}
+
+impl Subject for Objects {
+    type Machine = Object;
+    type Asked = Asked;
+    type Told = Told;
+
+    fn noun(&self) -> String {
+        format!("the {}", self.model.name())
+    }
+
+    fn ask(&mut self, event: &Event, process: u64) -> Result<Asked, Malformed> {
+        let call = Call {
+            f: &event.f,
+            value: &event.value,
+            outcome: Outcome::Unknown,
+            process,
+        };
+        let unknown = self.read(&call, event.index)?;
+        Ok(Asked {
+            f: self.function(&event.f),
+            value: self.values.number(&event.value),
+            unknown: unknown.filter(|op| !op.is_observation()),
+        })
+    }
+
+    fn complete(
+        &mut self,
+        asked: Asked,
+        process: u64,
+        event: &Event,
+    ) -> Result<Option<Landed<Objects>>, Malformed> {
+        let f = self.functions[asked.f as usize].clone();
+        let value = self.values.value(asked.value).clone();
+        let (outcome, ending) = match event.kind {
+            EventType::Fail => (Outcome::Refused, Ending::Fail),
+            _ => (Outcome::Ok(&event.value), Ending::Ok),
+        };
+        let call = Call {
+            f: &f,
+            value: &value,
+            outcome,
+            process,
+        };
+        let Some(op) = self.read(&call, event.index)? else {
+            return Ok(None);
+        };
+        let told = Told {
+            f: asked.f,
+            value: asked.value,
+            result: match ending {
+                Ending::Ok => self.values.number(&event.value),
+                _ => Values::NULL,
+            },
+        };
+        Ok(Some(Landed { op, told, ending }))
+    }
+
+    fn unknown(&mut self, asked: Asked) -> Option<Landed<Objects>> {
+        let told = Told {
+            f: asked.f,
+            value: asked.value,
+            result: Values::NULL,
+        };
+        let ending = Ending::Info;
+        asked.unknown.map(|op| Landed { op, told, ending })
+    }
+
+    fn object(&mut self) -> (Object, u32) {
+        self.pristine.clone()
+    }
+
+    fn part(&self, op: ObjectOp) -> Part {
+        self.model.part(op)
+    }
+
+    fn view(&self, logged: &LoggedOf<Objects>) -> OperationView {
+        let Told { f, value, result } = logged.told;
+        logged.view(
+            self.functions[f as usize].to_string(),
+            self.values.value(value).clone(),
+            self.values.value(result).clone(),
+        )
+    }
+
+    fn dead_end(
+        &self,
+        key: &Key<Objects>,
+        track: &Track<Objects>,
+        at: u64,
+        budget: &dyn Budget,
+    ) -> Option<DeadEnd> {
+        if track.log.has_forgotten() {
+            return None;
+        }
+        let search = track.live()?;
+        let log: Vec<&LoggedOf<Objects>> = track.log.iter().collect();
+        let whole = ObjectWhole::new(self, &self.pristine, log.iter().copied(), at);
+        let found = minimise(&whole, budget)?;
+        Some(explain(&Material {
+            key: key.key.as_ref(),
+            subject: self,
+            whole: &whole,
+            log: &log,
+            found: &found,
+            whole_end: (at, (&search.machine, search.last_states())),
+        }))
+    }
+
+    fn summary(&self, dead_end: &DeadEnd) -> String {
+        summary(dead_end)
+    }
+
+    fn prove(
+        &self,
+        dead_end: &DeadEnd,
+        all: &[OperationView],
+        _forgotten: Option<u64>,
+    ) -> Result<(), Refutation> {
+        prove_object(dead_end, all, self.judge.as_ref())
+    }
+}

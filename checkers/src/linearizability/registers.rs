@@ -1,0 +1,217 @@
+//! Histories of registers with compare-and-set, which the search knows by heart.
+
+use serde_json::Value;
+use store::{Event, EventType};
+
+use crate::budget::Budget;
+
+use super::counted::explain_shortage;
+use super::evidence::{DeadEnd, OperationView};
+use super::explain::{Material, explain, summary};
+use super::intake::Key;
+use super::log::{Ending, LoggedOp};
+use super::minimise::minimise;
+use super::model::{Register, RegisterOp};
+use super::models::{Part, Values};
+use super::options::{NullRead, Options};
+use super::search::Search;
+use super::slice::RegisterWhole;
+use super::subject::{Landed, LoggedOf, Malformed, Subject};
+use super::tracks::Track;
+use super::verify::{REGISTER, Refutation, prove};
+
+/// The values of registers, and how their operations are read.
+pub(super) struct Registers {
+    values: Values,
+    initial: u32,
+    null_read: NullRead,
+}
+
+/// What was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked {
+    Read,
+    Write(u32),
+    Cas(u32, u32),
+}
+
+/// The arguments of a compare-and-set, if an operation was one. One of a value to itself is lowered to a
+/// read.
+pub(super) type Told = Option<(u32, u32)>;
+
+/// An operation on a register as it is remembered.
+pub(super) type Logged = LoggedOp<RegisterOp, Told>;
+
+impl Registers {
+    pub(super) fn new(options: &Options) -> Registers {
+        let mut values = Values::default();
+        Registers {
+            initial: values.number(&options.initial),
+            values,
+            null_read: options.null_read,
+        }
+    }
+}
+
+fn landed(op: RegisterOp, asked: Asked, ending: Ending) -> Option<Landed<Registers>> {
+    let told = match asked {
+        Asked::Cas(from, to) => Some((from, to)),
+        Asked::Read | Asked::Write(_) => None,
+    };
+    Some(Landed { op, told, ending })
+}
+
+impl Subject for Registers {
+    type Machine = Register;
+    type Asked = Asked;
+    type Told = Told;
+
+    fn noun(&self) -> String {
+        "the register".to_owned()
+    }
+
+    fn ask(&mut self, event: &Event, _process: u64) -> Result<Asked, Malformed> {
+        match &*event.f {
+            "read" => Ok(Asked::Read),
+            "write" => Ok(Asked::Write(self.values.number(&event.value))),
+            "cas" => match event.value.as_array().map(Vec::as_slice) {
+                Some([from, to]) => {
+                    Ok(Asked::Cas(self.values.number(from), self.values.number(to)))
+                }
+                _ => Err(Malformed::CasValue {
+                    index: event.index,
+                    value: event.value.to_string(),
+                }),
+            },
+            other => Err(Malformed::UnknownFunction {
+                index: event.index,
+                f: other.to_owned(),
+            }),
+        }
+    }
+
+    fn complete(
+        &mut self,
+        asked: Asked,
+        _process: u64,
+        event: &Event,
+    ) -> Result<Option<Landed<Registers>>, Malformed> {
+        let (op, ending) = match (event.kind, asked) {
+            (EventType::Fail, Asked::Cas(from, _)) => (RegisterOp::Differs(from), Ending::Fail),
+            (EventType::Fail, Asked::Read | Asked::Write(_)) => return Ok(None),
+            (_, Asked::Read) => {
+                if event.value.is_null() && self.null_read == NullRead::MatchesAnything {
+                    return Ok(None);
+                }
+                (
+                    RegisterOp::Read(self.values.number(&event.value)),
+                    Ending::Ok,
+                )
+            }
+            (_, Asked::Write(value)) => (RegisterOp::Write(value), Ending::Ok),
+            (_, Asked::Cas(from, to)) => (RegisterOp::cas(from, to), Ending::Ok),
+        };
+        Ok(landed(op, asked, ending))
+    }
+
+    /// An operation that may have happened or not. One that would change nothing says nothing.
+    fn unknown(&mut self, asked: Asked) -> Option<Landed<Registers>> {
+        match asked {
+            Asked::Write(value) => landed(RegisterOp::Write(value), asked, Ending::Info),
+            Asked::Cas(from, to) if from != to => {
+                landed(RegisterOp::Cas(from, to), asked, Ending::Info)
+            }
+            Asked::Read | Asked::Cas(..) => None,
+        }
+    }
+
+    fn object(&mut self) -> (Register, u32) {
+        (Register, self.initial)
+    }
+
+    fn part(&self, _op: RegisterOp) -> Part {
+        Part::All
+    }
+
+    fn view(&self, logged: &LoggedOf<Registers>) -> OperationView {
+        view(logged, self.values.all())
+    }
+
+    fn dead_end(
+        &self,
+        key: &Key<Registers>,
+        track: &Track<Registers>,
+        at: u64,
+        budget: &dyn Budget,
+    ) -> Option<DeadEnd> {
+        let log: Vec<&Logged> = track.log.iter().collect();
+        let whole =
+            RegisterWhole::new(log.iter().copied(), self.initial, track.log.forgotten(), at);
+        if let Some(shortage) = track.live().and_then(Search::shortage) {
+            let value = self.values.all().get(shortage.value as usize)?;
+            let all: Vec<OperationView> = log.iter().map(|logged| self.view(logged)).collect();
+            return explain_shortage(shortage, value, &all, self.bare(key));
+        }
+        let found = minimise(&whole, budget)?;
+        Some(explain(&Material {
+            key: key.key.as_ref(),
+            values: self.values.all(),
+            initial: self.initial,
+            whole: &whole,
+            log: &log,
+            found: &found,
+            whole_end: (at, track.live()?.last_states()),
+        }))
+    }
+
+    fn summary(&self, dead_end: &DeadEnd) -> String {
+        summary(dead_end)
+    }
+
+    fn prove(
+        &self,
+        dead_end: &DeadEnd,
+        all: &[OperationView],
+        forgotten: Option<u64>,
+    ) -> Result<(), Refutation> {
+        prove(dead_end, all.iter().cloned(), forgotten)
+    }
+}
+
+impl Registers {
+    /// Evidence that says nothing yet.
+    fn bare(&self, key: &Key<Registers>) -> DeadEnd {
+        DeadEnd {
+            model: REGISTER.to_owned(),
+            key: key.key.clone(),
+            initial: self.values.all()[self.initial as usize].clone(),
+            operation: 0,
+            states: Vec::new(),
+            states_of_whole: false,
+            pending: Vec::new(),
+            pending_omitted: 0,
+            sources: Vec::new(),
+            sub_history: Vec::new(),
+            minimal: false,
+            operations: Vec::new(),
+            explanation: Vec::new(),
+        }
+    }
+}
+
+/// An operation of the log as evidence shows it.
+pub(super) fn view(logged: &Logged, values: &[Value]) -> OperationView {
+    let value = |id: u32| values[id as usize].clone();
+    let (f, asked, result) = match (logged.told, logged.op) {
+        (Some((from, to)), _) => (
+            "cas",
+            Value::from(vec![value(from), value(to)]),
+            Value::Null,
+        ),
+        (None, RegisterOp::Write(written)) => ("write", value(written), Value::Null),
+        (None, RegisterOp::Read(seen)) => ("read", Value::Null, value(seen)),
+        // Only a compare-and-set is lowered to these.
+        (None, RegisterOp::Differs(_) | RegisterOp::Cas(..)) => ("cas", Value::Null, Value::Null),
+    };
+    logged.view(f.to_owned(), asked, result)
+}

@@ -1,0 +1,146 @@
+//! Proofs about objects of any model.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use super::order::{Outcome, Rules, Seen, Touch, has_order};
+use super::sequential::has_program_order;
+use super::{NODES, Refutation};
+use crate::linearizability::evidence::{DeadEnd, OperationView};
+use crate::linearizability::models::{self, Call, Model, Touched, Values};
+
+/// Who knows what an object does, for proofs.
+pub trait Judge: Send + Sync {
+    /// Whether operations can be ordered; `None` if there were too many orders.
+    fn has_order(&self, ops: &[Seen]) -> Option<bool>;
+
+    /// The same for orders that keep nothing but each process's own, of operations on several objects.
+    fn has_program_order(&self, ops: &[(u32, Seen)]) -> Option<bool>;
+
+    /// The operation of `kept`, by its invocation, that could need what one that was left out leaves.
+    fn needed_by(&self, left_out: &Seen, kept: &[Seen]) -> Option<u64>;
+}
+
+impl<R: Rules + Send + Sync> Judge for R {
+    fn has_order(&self, ops: &[Seen]) -> Option<bool> {
+        has_order(self, ops)
+    }
+
+    fn has_program_order(&self, ops: &[(u32, Seen)]) -> Option<bool> {
+        has_program_order(self, ops)
+    }
+
+    fn needed_by(&self, left_out: &Seen, kept: &[Seen]) -> Option<u64> {
+        let leaves = self.leaves(left_out);
+        let mut kept = kept.iter();
+        kept.find(|kept| leaves.meets(&self.needs(kept)))
+            .map(|kept| kept.invoke)
+    }
+}
+
+/// Proves evidence about an object, with all operations of the key at hand.
+pub fn prove_object(
+    dead_end: &DeadEnd,
+    all: &[OperationView],
+    judge: &dyn Judge,
+) -> Result<(), Refutation> {
+    let end = dead_end
+        .end()
+        .ok_or_else(|| Refutation::Mismatch("the impossible operation is missing".into()))?;
+    let kept: Vec<Seen> = dead_end
+        .sub_operations()
+        .filter_map(|view| Seen::until(view, end))
+        .collect();
+    let inside: BTreeSet<u64> = kept.iter().map(|op| op.invoke).collect();
+    let outside = all.iter().filter(|view| !inside.contains(&view.invoke));
+    for left_out in outside.filter_map(|view| Seen::until(view, end)) {
+        if let Some(observer) = judge.needed_by(&left_out, &kept) {
+            return Err(Refutation::Open {
+                left_out: left_out.invoke,
+                observer,
+            });
+        }
+    }
+    match judge.has_order(&kept) {
+        Some(false) => Ok(()),
+        Some(true) => Err(Refutation::Possible),
+        None => Err(Refutation::TooHard(NODES)),
+    }
+}
+
+/// Judges by a user's own model, which nobody else knows.
+pub struct ModelJudge<M> {
+    model: M,
+    values: Mutex<Values>,
+}
+
+impl<M: Model> ModelJudge<M> {
+    /// A judge of histories of the model.
+    pub fn new(model: M) -> ModelJudge<M> {
+        ModelJudge {
+            model,
+            values: Mutex::default(),
+        }
+    }
+
+    fn values(&self) -> std::sync::MutexGuard<'_, Values> {
+        // Values are only ever added.
+        self.values
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn read(&self, op: &Seen) -> Option<M::Op> {
+        let call = Call {
+            f: &op.f,
+            value: &op.value,
+            outcome: match &op.outcome {
+                Outcome::Ok(seen) => models::Outcome::Ok(seen),
+                Outcome::Refused => models::Outcome::Refused,
+                Outcome::Unknown => models::Outcome::Unknown,
+            },
+            process: op.process,
+        };
+        self.model.read(&call, &mut self.values()).ok().flatten()
+    }
+
+    fn touch(&self, op: &Seen, which: impl Fn(models::Touches) -> Touched) -> Touch {
+        match self.read(op).map(|op| which(self.model.touches(&op))) {
+            None | Some(Touched::Nothing) => Touch::Nothing,
+            Some(Touched::These(parts)) => {
+                Touch::These(parts.iter().copied().map(Value::from).collect())
+            }
+            Some(Touched::Everything) => Touch::Everything,
+        }
+    }
+}
+
+impl<M: Model> Rules for ModelJudge<M> {
+    type State = M::State;
+
+    fn first(&self) -> M::State {
+        self.model.initial(&mut self.values())
+    }
+
+    fn after(&self, state: &M::State, op: &Seen) -> Vec<M::State> {
+        let Some(op) = self.read(op) else {
+            return vec![state.clone()];
+        };
+        self.model.step(state, &op).into_iter().collect()
+    }
+
+    fn observes(&self, op: &Seen) -> bool {
+        self.read(op)
+            .is_none_or(|op| self.model.is_observation(&op))
+    }
+
+    fn leaves(&self, op: &Seen) -> Touch {
+        self.touch(op, |touches| touches.provides)
+    }
+
+    fn needs(&self, op: &Seen) -> Touch {
+        self.touch(op, |touches| touches.needs)
+    }
+}
