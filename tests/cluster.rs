@@ -109,8 +109,8 @@ fn etcd_keeps_its_promise_under_partitions_kills_and_pauses() {
     let results = json(&program.latest().join("results.json"));
     assert_eq!(results["valid"], true, "{results:#}");
     let history = program.latest().join("history.jsonl");
-    assert!(count(&history, &[r#""type":"ok""#, r#""f":"read""#]) > 500);
-    assert!(count(&history, &[r#""type":"ok""#, r#""f":"write""#]) > 500);
+    assert!(count(&history, &[r#""type":"ok""#, r#""f":"read""#]) > 100);
+    assert!(count(&history, &[r#""type":"ok""#, r#""f":"write""#]) > 30);
     let elected = [r#""process":"nemesis/leaders""#, r#""elected":["n"#];
     assert!(count(&history, &elected) >= 2);
     assert_eq!(results["recovery"]["proof"], "fresh-writes");
