@@ -22,12 +22,13 @@ use serde_json::json;
 
 use crate::build::BuildContext;
 use crate::catalogue::{FaultInfo, Made, with_times};
+use crate::grudge::{in_order, to_front};
 use crate::outcome::{
     message, not_in_force, patience, refused, still_in_force, unavailable, unknown_op,
 };
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
-use crate::target::{Target, primaries};
+use crate::target::{Target, primaries, struck_primary};
 
 const TARGET: &str = "target";
 const SIGNAL: &str = "signal";
@@ -158,6 +159,7 @@ fn make(kind: Kind, spec: &FaultSpec, ctx: &BuildContext) -> Result<Made, String
         clock: ctx.clock.clone(),
         patience: patience(ctx.election_timeout),
         needs_primaries: choice.target.as_ref().is_some_and(Target::needs_primaries),
+        owes_primary: choice.target.is_none(),
         standing: BTreeSet::new(),
     };
     Ok(Made {
@@ -217,6 +219,8 @@ struct ProcessFault {
     patience: Duration,
     /// Whether the user chose a target that makes no sense without primaries.
     needs_primaries: bool,
+    /// Whether a primary is still to be [struck](struck_primary).
+    owes_primary: bool,
     /// Nodes where it is in force, or may be.
     standing: BTreeSet<Name>,
 }
@@ -235,6 +239,9 @@ impl ProcessFault {
         let deadline = self.clock.now().saturating_add(nanos(self.patience));
         loop {
             let outcome = self.strike_once(env, processes, &start).await;
+            if let FaultOutcome::Installed(value) = &outcome {
+                self.owes_primary &= !struck_primary(value);
+            }
             if took_effect(&outcome) || self.clock.now() >= deadline {
                 return outcome;
             }
@@ -248,13 +255,17 @@ impl ProcessFault {
         processes: &dyn Processes,
         start: &Start,
     ) -> FaultOutcome {
-        let patience = match start.target.needs_primaries() {
+        let patience = match start.target.needs_primaries() || self.owes_primary {
             true => self.patience,
             false => Duration::ZERO,
         };
         let primaries = primaries(env, &*self.clock, patience).await;
         let known = primaries.as_deref().unwrap_or_default();
-        let targets = start.target.resolve(&start.order, known);
+        let order = match self.owes_primary {
+            true => to_front(&in_order(&start.order, known), &start.order),
+            false => start.order.clone(),
+        };
+        let targets = start.target.resolve(&order, known);
         let signal = self.kind.signal(start.signal);
 
         // Before acting: if this future is dropped half-way, `heal` still knows.

@@ -155,6 +155,25 @@ fn a_fault_that_is_to_strike_a_primary_waits_for_an_election() {
 }
 
 #[test]
+fn a_mix_that_found_no_primary_strikes_one_the_next_time() {
+    for (fault, seed) in ["partition:one", "kill", "pause"]
+        .into_iter()
+        .flat_map(|fault| (0..20).map(move |seed| (fault, seed)))
+    {
+        let mut stage = Stage::new(5, fault, seed);
+        stage.world.with(|world| world.elections = usize::MAX);
+        assert_eq!(installed(stage.start(0))["leader"], json!(false), "{fault}");
+        installed(stage.stop());
+        stage.world.with(|world| {
+            world.primaries = vec!["n2".into()];
+            world.elections = 3;
+        });
+        let started = installed(stage.start(1));
+        assert_eq!(started["leader"], json!(true), "{fault} {seed}");
+    }
+}
+
+#[test]
 fn a_cut_that_was_not_made_is_skipped_and_one_in_doubt_is_healed() {
     let mut stage = Stage::new(3, "partition", 1);
     stage

@@ -93,6 +93,9 @@ fn arguments(node: &Node, nodes: &[Node]) -> Vec<String> {
         ("initial-cluster-state", "new".to_owned()),
         ("heartbeat-interval", HEARTBEAT.as_millis().to_string()),
         ("election-timeout", ELECTION_TIMEOUT.as_millis().to_string()),
+        // The default since 3.5: without it, nodes whose logs are behind and who cannot win keep pushing
+        // the term up, and elections take seconds.
+        ("pre-vote", "true".to_owned()),
         ("logger", "zap".to_owned()),
     ];
     flags
