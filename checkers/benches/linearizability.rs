@@ -1,7 +1,7 @@
 //! Times the linearizability checker on histories in JSON lines, as `gen_lin.py` writes them:
 //!
 //! ```text
-//! cargo bench -p gainsay-checkers --bench linearizability -- [--limit SECONDS] FILE...
+//! cargo bench -p gainsay-checkers --bench linearizability -- [--limit SECONDS] [--model NAME] FILE...
 //! ```
 //!
 //! Prints a line a file: verdict, milliseconds of processor time to parse and to check, and the peak of
@@ -35,11 +35,13 @@ impl Budget for Deadline {
 
 fn main() {
     let mut limit = Duration::from_secs(60);
+    let mut model = "register".to_owned();
     let mut files = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--limit" => limit = Duration::from_secs(arguments.next().unwrap().parse().unwrap()),
+            "--model" => model = arguments.next().unwrap(),
             // From cargo.
             "--bench" => {}
             file => files.push(file.to_owned()),
@@ -49,11 +51,11 @@ fn main() {
         println!("no histories given: see the top of this file");
     }
     for file in files {
-        measure(&file, limit);
+        measure(&file, &model, limit);
     }
 }
 
-fn measure(file: &str, limit: Duration) {
+fn measure(file: &str, model: &str, limit: Duration) {
     let begin = processor_ms();
     let text = std::fs::read_to_string(file).unwrap();
     let lines = text.lines();
@@ -65,7 +67,7 @@ fn measure(file: &str, limit: Duration) {
         failed_cas: FailedCas::Observes,
         ..Options::default()
     };
-    let mut checker = Linearizable::new(options);
+    let mut checker = Linearizable::named(model, &options).unwrap();
     let budget = Deadline(Instant::now() + limit);
     let result = check(&mut checker as &mut dyn Checker, &events, &budget);
     println!(

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use store::import::Format;
 
 use super::args;
-use crate::check::{Answer, CheckerProcess, FileRequest, MODELS, Request};
+use super::output::outln;
+use crate::check::{Answer, CONSISTENCIES, CheckerProcess, FileRequest, MODELS, Request};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::CheckLimits;
@@ -35,8 +36,16 @@ pub(super) fn command() -> Command {
                 .long("model")
                 .value_name("MODEL")
                 .required(true)
-                .value_parser(clap::builder::PossibleValuesParser::new(MODELS.iter().copied()))
-                .help("What the system should have behaved like"),
+                .value_parser(clap::builder::PossibleValuesParser::new(MODELS.iter().map(|model| model.name)))
+                .help("What the system should have behaved like; see `gainsay list models`"),
+        )
+        .arg(
+            Arg::new("consistency")
+                .long("consistency")
+                .value_name("LEVEL")
+                .default_value(CONSISTENCIES[0])
+                .value_parser(clap::builder::PossibleValuesParser::new(CONSISTENCIES.iter().copied()))
+                .help("What the model's operations should have been"),
         )
         .arg(
             Arg::new("format")
@@ -50,7 +59,7 @@ pub(super) fn command() -> Command {
                 .long("initial")
                 .value_name("JSON")
                 .default_value("null")
-                .help("The value that registers begin with"),
+                .help("What each object holds first; null is nothing, or as `gainsay list models` says"),
         )
         .arg(
             Arg::new("keyed")
@@ -72,7 +81,8 @@ pub(super) fn command() -> Command {
                 .value_parser(["precondition", "observes", "dropped"])
                 .help(
                     "What a compare-and-set that failed says: that the value was different (observes), \
-                     nothing (dropped), or the first where its error is `precondition`",
+                     nothing (dropped), or the first where its error is `precondition`, as for all \
+                     other operations",
                 ),
         )
         .arg(
@@ -100,6 +110,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
             format: matches.get_one::<String>("format").cloned(),
             model: matches
                 .get_one::<String>("model")
+                .cloned()
+                .unwrap_or_default(),
+            consistency: matches
+                .get_one::<String>("consistency")
                 .cloned()
                 .unwrap_or_default(),
             keyed: matches.get_flag("keyed"),
@@ -163,13 +177,13 @@ fn print(path: &std::path::Path, answer: Result<Answer, String>, json: bool) {
             "file": file, "valid": valid, "reason": reason,
             "ms_parse": parse, "ms_check": check, "evidence": evidence,
         });
-        println!("{object}");
+        outln!("{object}");
         return;
     }
-    println!("{file}: {valid}: {reason}");
+    outln!("{file}: {valid}: {reason}");
     for evidence in evidence.iter().take(1) {
         for line in report::sentences(evidence) {
-            println!("  {line}");
+            outln!("  {line}");
         }
     }
 }

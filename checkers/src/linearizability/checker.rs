@@ -8,10 +8,11 @@ use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
 use super::intake::{Intake, IntakeError, client};
 use super::options::Options;
-use super::search::{Answer, Hardness};
+use super::search::{Answer, Hardness, Search};
 use super::subject::{Subject, describe_key};
 use super::tracks::Track;
 use super::verify::Refutation;
+use super::witness;
 
 /// How many events pass between two looks at the budget.
 const EVENTS_PER_LOOK: u64 = 256;
@@ -21,6 +22,8 @@ pub(super) struct Checking<S: Subject> {
     intake: Intake<S>,
     /// How many operations of all keys together are remembered.
     remembered: usize,
+    /// Whether a valid verdict comes with an order.
+    witness: bool,
     events: u64,
     /// Why nothing more is taken in.
     stopped: Option<Stopped>,
@@ -40,6 +43,7 @@ impl<S: Subject> Checking<S> {
         Checking {
             intake: Intake::new(subject, options.failed_cas),
             remembered: options.remembered,
+            witness: options.witness,
             events: 0,
             stopped: None,
             charged: 0,
@@ -120,13 +124,13 @@ impl<S: Subject> Checking<S> {
                 });
             }
             for (number, track) in key.tracks.iter_mut().enumerate() {
-                if certain.is_some() && !track.search.is_invalid() {
+                if certain.is_some() && !track.is_invalid() {
                     continue;
                 }
                 let answered = Answered {
                     key: at,
                     track: number,
-                    answer: track.search.answer(budget),
+                    answer: track.answer(budget),
                 };
                 match answered.answer {
                     Answer::Valid => {}
@@ -141,7 +145,15 @@ impl<S: Subject> Checking<S> {
     fn verdict(&mut self, budget: &dyn Budget) -> CheckResult {
         let answers = self.answers(budget);
         let Some(first) = answers.first() else {
-            return CheckResult::new(Valid::True, self.all_is_well());
+            let mut result = CheckResult::new(Valid::True, self.all_is_well());
+            if self.witness {
+                let (name, found) = match self.orders(budget) {
+                    Ok(orders) => ("orders", json!(orders)),
+                    Err(why) => ("no-orders", json!(why)),
+                };
+                result.details.insert(name.to_owned(), found);
+            }
+            return result;
         };
         let why = match first.answer {
             Answer::Invalid { at } => return self.invalid(first, at, budget),
@@ -154,6 +166,23 @@ impl<S: Subject> Checking<S> {
         let mut keys: Vec<usize> = answers.iter().map(|answered| answered.key).collect();
         keys.dedup();
         self.undecided(first.key, first.track, keys.len(), &why)
+    }
+
+    /// An order of each object's operations, by the events that began them.
+    fn orders(&mut self, budget: &dyn Budget) -> Result<Vec<Vec<u64>>, String> {
+        let Intake { subject, keys, .. } = &mut self.intake;
+        let mut orders = Vec::new();
+        for track in keys.iter().flat_map(|key| key.tracks.iter()) {
+            if track.log.has_forgotten() {
+                return Err("the operations that it takes were forgotten".to_owned());
+            }
+            match witness::find(track.log.iter(), subject.object(), budget) {
+                Ok(Some(order)) => orders.push(order),
+                Ok(None) => return Err("none was found".to_owned()),
+                Err(exhausted) => return Err(exhausted.to_string()),
+            }
+        }
+        Ok(orders)
     }
 
     fn all_is_well(&self) -> String {
@@ -170,7 +199,9 @@ impl<S: Subject> Checking<S> {
         let Some(track) = self.intake.keys[key].tracks.iter().nth(track) else {
             return CheckResult::new(Valid::Unknown, why);
         };
-        let hardness = track.search.hardness();
+        let Some(hardness) = track.live().map(Search::hardness) else {
+            return CheckResult::new(Valid::Unknown, why);
+        };
         let mut result = CheckResult::new(
             Valid::Unknown,
             format!(
@@ -263,7 +294,10 @@ impl<S: Subject> Checking<S> {
                 let keys = self.intake.keys.iter().enumerate();
                 let tracks = keys.flat_map(|(key, it)| {
                     let tracks = it.tracks.iter().enumerate();
-                    tracks.map(move |(number, track)| (key, number, track.search.hardness().width))
+                    tracks.map(move |(number, track)| {
+                        let width = track.live().map_or(0, |search| search.hardness().width);
+                        (key, number, width)
+                    })
                 });
                 match tracks.max_by_key(|(.., width)| *width) {
                     Some((key, track, _)) => {

@@ -81,7 +81,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             }
             if steps.is_multiple_of(128) {
                 let held = self.seen.len() + self.next.len();
-                result = meter.hold::<Config<M>>(held, budget);
+                result = meter.hold::<Config<M>>(held, machine.bytes(), budget);
                 if result.is_err() {
                     break;
                 }

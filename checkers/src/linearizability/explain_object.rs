@@ -33,7 +33,7 @@ pub(super) struct Material<'a> {
     pub(super) found: &'a Impossible<Object>,
     /// The event at which the search of the whole history came to its end, and the states that
     /// were possible then, with the object that they are states of.
-    pub(super) whole_end: (u64, &'a Object, &'a [u32]),
+    pub(super) whole_end: (u64, (&'a Object, &'a [u32])),
 }
 
 /// Makes evidence of an impossible sub-history.
@@ -41,7 +41,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
     let found = material.found;
     let dead = found.ops[found.dead];
     let end = dead.returned.unwrap_or(u64::MAX);
-    let (whole_end, object, states) = material.whole_end;
+    let (whole_end, (object, states)) = material.whole_end;
     let states_of_whole = whole_end == end && !states.is_empty();
     let (object, states) = match states_of_whole {
         true => (object, states),

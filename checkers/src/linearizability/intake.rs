@@ -132,7 +132,7 @@ impl<S: Subject> Key<S> {
                         && !self.lost
                     {
                         self.tracks.complete(place, index, budget)?;
-                        self.invalid |= self.tracks.at(place).search.is_invalid();
+                        self.invalid |= self.tracks.at(place).is_invalid();
                     }
                 }
             }
@@ -162,7 +162,7 @@ impl<S: Subject> Key<S> {
                         }
                     }
                     self.flights[at as usize].place = Some(place);
-                    self.invalid |= self.tracks.at(place).search.is_invalid();
+                    self.invalid |= self.tracks.at(place).is_invalid();
                 }
             }
         }

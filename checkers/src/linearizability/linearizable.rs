@@ -14,7 +14,7 @@ use super::object::Typed;
 use super::objects::Objects;
 use super::options::Options;
 use super::registers::Registers;
-use super::verify::{Judge, ModelJudge, Reference};
+use super::verify::ModelJudge;
 
 /// Checks that a history is linearizable, key by key.
 ///
@@ -94,42 +94,21 @@ impl Linearizable {
     /// # Errors
     /// If there is no such model, or it cannot begin as the options say.
     pub fn named(name: &str, options: &Options) -> Result<Linearizable, ModelError> {
-        let known = models::BUILT_IN.iter().find(|model| model.name == name);
-        let Some(known) = known else {
-            return Err(ModelError::Unknown {
-                name: name.to_owned(),
-            });
-        };
-        match models::start(known.name, options) {
-            Some(linearizable) => Ok(linearizable),
-            None => Err(ModelError::Initial {
-                name: name.to_owned(),
-                initial: options.initial.to_string(),
-            }),
+        if matches!(name, "register" | "cas-register") {
+            return Ok(Linearizable::new(options.clone()));
         }
+        let subject = models::objects(name, options)?;
+        Ok(Linearizable {
+            checking: Box::new(Checking::new(subject, options)),
+        })
     }
 
     /// A checker of a model of one's own. It is asked for its first state; [`Options::initial`] is not.
     pub fn of<M: Model + Clone>(model: M, options: &Options) -> Linearizable {
         let judge = Arc::new(ModelJudge::new(model.clone()));
         let name = model.name().to_owned();
-        Linearizable::judged(&name, model, options, judge)
-    }
-
-    /// A checker of a model that the verifier knows by a name.
-    pub(super) fn referenced<M: Model>(name: &str, model: M, options: &Options) -> Option<Self> {
-        let judge = Arc::new(Reference::new(name, options)?);
-        Some(Linearizable::judged(name, model, options, judge))
-    }
-
-    fn judged<M: Model>(
-        name: &str,
-        model: M,
-        options: &Options,
-        judge: Arc<dyn Judge>,
-    ) -> Linearizable {
         let model = Box::new(Typed::new(model));
-        let subject = Objects::new(model, name, &options.initial, judge);
+        let subject = Objects::new(model, &name, &options.initial, judge);
         Linearizable {
             checking: Box::new(Checking::new(subject, options)),
         }

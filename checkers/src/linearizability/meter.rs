@@ -9,11 +9,16 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Asks whether to go on, and charges for holding `count` values of a type. Charges ahead, so
-    /// that a growing structure is rarely charged for.
-    pub(super) fn hold<T>(&mut self, count: usize, budget: &dyn Budget) -> Result<(), Exhausted> {
+    /// Asks whether to go on, and charges for holding `count` values of a type and some more bytes.
+    /// Charges ahead, so that a growing structure is rarely charged for.
+    pub(super) fn hold<T>(
+        &mut self,
+        count: usize,
+        more: usize,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
         budget.check()?;
-        let wanted = count.saturating_mul(size_of::<T>());
+        let wanted = count.saturating_mul(size_of::<T>()).saturating_add(more);
         if wanted > self.charged {
             let more = wanted.next_power_of_two() - self.charged;
             budget.charge(more)?;

@@ -1,20 +1,21 @@
-//! Linearizability of registers, with compare-and-set, key by key.
+//! Linearizability of registers and of any other object ([`models`]), key by key.
 //!
 //! A history is *linearizable* if each operation can be given one moment between its invocation
-//! and its completion, such that a single register, taking the operations in the order of these
+//! and its completion, such that a single object, taking the operations in the order of these
 //! moments, gives the results that the clients saw (Herlihy and Wing 1990). Operations whose outcome
 //! nobody knows may be given any moment after their invocation, or none.
 //!
 //! Linearizability is *local*: a history of many keys is linearizable if and only if the history of
-//! each key is. So every key is searched on its own.
+//! each key is. So every key is searched on its own, and so are the elements of a set, say, until an
+//! operation reads all of it.
 //!
 //! The way from events to a verdict:
 //!
 //! ```text
-//! events ── intake: waits for results, values become numbers
-//!             └── search, one a key: upper and lower bound, exact only where these leave a gap
+//! events ── intake: waits for results, operations become numbers
+//!             └── tracks, search, one a key or a part of it: upper and lower bound, exact only where these leave a gap
 //!                   └── frontier: all configurations that matter, event by event
-//!         violation ── slice, minimise: a small part that is impossible on its own
+//!         violation ── slice or reduce, minimise: a small part that is impossible on its own
 //!                         └── explain: sentences          └── verify: proves it again
 //! ```
 //!
@@ -39,6 +40,7 @@ mod meter;
 mod minimise;
 mod model;
 pub mod models;
+pub mod monitors;
 mod object;
 mod objects;
 mod options;
@@ -46,6 +48,7 @@ mod plan;
 mod reduce;
 mod registers;
 mod search;
+mod sequential;
 mod shortage;
 mod slice;
 mod steps;
@@ -54,8 +57,10 @@ mod tracks;
 mod values;
 pub mod verify;
 mod window;
+mod witness;
 
 pub use evidence::{DeadEnd, OperationView, Source};
 pub use linearizable::{Linearizable, ModelError};
 pub use options::{FailedCas, NullRead, Options};
+pub use sequential::SequentiallyConsistent;
 pub use verify::{NODES, Refutation, verify, verify_with};

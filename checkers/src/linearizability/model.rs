@@ -47,6 +47,11 @@ pub(super) trait Machine {
         None
     }
 
+    /// About how many bytes the table of states takes.
+    fn bytes(&self) -> usize {
+        0
+    }
+
     /// What an operation is for a register whose values are the states, if the object is one.
     fn as_register(&self, _op: Self::Op) -> Option<RegisterOp> {
         None

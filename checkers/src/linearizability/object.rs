@@ -114,6 +114,7 @@ impl<M: Model> AnyModel for Typed<M> {
             states: Vec::new(),
             numbers: FxHashMap::default(),
             free: Vec::new(),
+            bytes: 0,
         };
         let initial = states.number(self.shared.model.initial(values));
         let object = Object {
@@ -138,6 +139,7 @@ trait AnyStates: Send {
     fn step(&mut self, state: u32, op: ObjectOp) -> Option<u32>;
     fn accepts(&self, state: u32, op: ObjectOp) -> bool;
     fn len(&self) -> usize;
+    fn bytes(&self) -> usize;
     /// Drops all but some, which are ascending.
     fn retain(&mut self, live: &[u32]);
     fn describe(&self, state: u32, values: &Values) -> Value;
@@ -150,13 +152,18 @@ struct States<M: Model> {
     states: Vec<Option<Arc<M::State>>>,
     numbers: FxHashMap<Arc<M::State>, u32>,
     free: Vec<u32>,
+    bytes: usize,
 }
+
+/// What a state takes beside itself: two references, two numbers, a counter.
+const OVERHEAD: usize = 64;
 
 impl<M: Model> States<M> {
     fn number(&mut self, state: M::State) -> u32 {
         match self.numbers.entry(Arc::new(state)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
+                self.bytes += self.shared.model.bytes(new.key()) + OVERHEAD;
                 let state = Some(Arc::clone(new.key()));
                 let number = match self.free.pop() {
                     Some(number) => {
@@ -190,11 +197,16 @@ impl<M: Model> AnyStates for States<M> {
         self.numbers.len()
     }
 
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn retain(&mut self, live: &[u32]) {
         for (number, state) in self.states.iter_mut().enumerate() {
             if live.binary_search(&(number as u32)).is_err()
                 && let Some(state) = state.take()
             {
+                self.bytes -= self.shared.model.bytes(&state) + OVERHEAD;
                 self.numbers.remove(&state);
                 self.free.push(number as u32);
             }
@@ -214,6 +226,7 @@ impl<M: Model> AnyStates for States<M> {
             states: self.states.clone(),
             numbers: self.numbers.clone(),
             free: self.free.clone(),
+            bytes: self.bytes,
         })
     }
 }
@@ -280,6 +293,10 @@ impl Machine for Object {
     /// A frontier is rarely wider, and to ask of a state costs more than for registers.
     fn places(&self) -> usize {
         1 << 6
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.bytes() + self.memory.len() * size_of::<(u32, ObjectOp, Option<u32>)>()
     }
 
     fn is_crowded(&self) -> bool {

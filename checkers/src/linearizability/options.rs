@@ -38,6 +38,10 @@ pub struct Options {
     /// searching again where bounds were not enough. The search itself needs none. An operation
     /// takes about 150 bytes.
     pub remembered: usize,
+    /// Whether a valid verdict is to come with an order that shows it: in its details as `orders`, for
+    /// each object the events that began its operations, in the order in which they took effect. What
+    /// need not have happened is not in it.
+    pub witness: bool,
 }
 
 impl Default for Options {
@@ -47,6 +51,7 @@ impl Default for Options {
             failed_cas: FailedCas::default(),
             null_read: NullRead::default(),
             remembered: 4_000_000,
+            witness: false,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::minimise::minimise;
 use super::model::{Register, RegisterOp};
 use super::models::{Part, Values};
 use super::options::{NullRead, Options};
+use super::search::Search;
 use super::slice::RegisterWhole;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
 use super::tracks::Track;
@@ -146,7 +147,7 @@ impl Subject for Registers {
         let log: Vec<&Logged> = track.log.iter().collect();
         let whole =
             RegisterWhole::new(log.iter().copied(), self.initial, track.log.forgotten(), at);
-        if let Some(shortage) = track.search.shortage() {
+        if let Some(shortage) = track.live().and_then(Search::shortage) {
             let value = self.values.all().get(shortage.value as usize)?;
             let all: Vec<OperationView> = log.iter().map(|logged| self.view(logged)).collect();
             return explain_shortage(shortage, value, &all, self.bare(key));
@@ -159,7 +160,7 @@ impl Subject for Registers {
             whole: &whole,
             log: &log,
             found: &found,
-            whole_end: (at, track.search.last_states()),
+            whole_end: (at, track.live()?.last_states()),
         }))
     }
 

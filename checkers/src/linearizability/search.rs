@@ -128,6 +128,21 @@ impl<A: Machine> Search<A> {
         }
     }
 
+    /// The state of the object, where there is one only, nothing is open and nothing crashed.
+    pub(super) fn settled(&mut self) -> Option<u32> {
+        if self.crashed > 0 || self.is_invalid() {
+            return None;
+        }
+        match &mut self.lower {
+            Lower::Exact(frontier) if frontier.open() == 0 && frontier.width() == 1 => {
+                let mut states = Vec::new();
+                frontier.live_states(&mut states);
+                states.first().copied().filter(|_| !frontier.lossy())
+            }
+            _ => None,
+        }
+    }
+
     /// How many steps are kept for searching again.
     pub(super) fn steps(&self) -> usize {
         self.trail.as_ref().map_or(0, |trail| trail.steps.len())

@@ -6,35 +6,103 @@ use crate::budget::{Budget, Exhausted};
 
 use super::frontier::OpId;
 use super::log::Log;
+use super::model::Machine;
 use super::models::Part;
-use super::search::Search;
+use super::search::{Answer, Search};
 use super::subject::{LoggedOf, Subject};
 
 /// One object: the search for an order, and what is remembered of its operations.
 pub(super) struct Track<S: Subject> {
-    pub(super) search: Search<S::Machine>,
+    searching: Searching<S::Machine>,
     pub(super) log: Log<LoggedOf<S>>,
+}
+
+enum Searching<A: Machine> {
+    Live(Box<Search<A>>),
+    /// Nothing is open, and there is one state in which the object can be.
+    Idle(A, u32),
+    /// Between the two.
+    Changing,
 }
 
 impl<S: Subject> Track<S> {
     fn new(subject: &mut S) -> Track<S> {
         let (machine, initial) = subject.object();
         Track {
-            search: Search::new(machine, initial),
+            searching: Searching::Live(Box::new(Search::new(machine, initial))),
             log: Log::default(),
+        }
+    }
+
+    /// The search, begun anew where the last has settled.
+    fn search(&mut self) -> &mut Search<S::Machine> {
+        if let Searching::Idle(..) = self.searching
+            && let Searching::Idle(machine, state) =
+                std::mem::replace(&mut self.searching, Searching::Changing)
+        {
+            self.searching = Searching::Live(Box::new(Search::new(machine, state)));
+        }
+        match &mut self.searching {
+            Searching::Live(search) => search,
+            Searching::Idle(..) | Searching::Changing => unreachable!("made live above"),
+        }
+    }
+
+    /// Keeps no more than a state where that says everything.
+    fn settle(&mut self) {
+        let Searching::Live(search) = &mut self.searching else {
+            return;
+        };
+        let Some(state) = search.settled() else {
+            return;
+        };
+        if let Searching::Live(search) = std::mem::replace(&mut self.searching, Searching::Changing)
+        {
+            let mut machine = search.machine;
+            machine.retain(&[state]);
+            self.searching = Searching::Idle(machine, state);
+        }
+    }
+
+    /// The search, unless it has settled.
+    pub(super) fn live(&self) -> Option<&Search<S::Machine>> {
+        match &self.searching {
+            Searching::Live(search) => Some(search),
+            Searching::Idle(..) | Searching::Changing => None,
+        }
+    }
+
+    /// Whether an event has been found before which there is no order.
+    pub(super) fn is_invalid(&self) -> bool {
+        self.live().is_some_and(Search::is_invalid)
+    }
+
+    /// The answer on everything so far.
+    pub(super) fn answer(&mut self, budget: &dyn Budget) -> Answer {
+        match &mut self.searching {
+            Searching::Live(search) => search.answer(budget),
+            Searching::Idle(..) | Searching::Changing => Answer::Valid,
         }
     }
 
     /// About how many bytes are kept that grow with the history.
     pub(super) fn bytes(&self) -> usize {
-        self.search.bytes() + self.log.len() * size_of::<LoggedOf<S>>()
+        let search = match &self.searching {
+            Searching::Live(search) => LIVE + search.machine.bytes() + search.bytes(),
+            Searching::Idle(machine, _) => machine.bytes(),
+            Searching::Changing => 0,
+        };
+        size_of::<Track<S>>() + search + self.log.len() * size_of::<LoggedOf<S>>()
     }
 
     /// Forgets the older half of the operations, and with it the chance to search again where that
     /// would have to begin there.
     pub(super) fn trim(&mut self) {
-        if self.search.steps() > self.log.len() {
-            self.search.forget();
+        let remembered = self.log.len();
+        if let Searching::Live(search) = &mut self.searching
+            && search.steps() > remembered
+        {
+            search.forget();
         }
         self.log.trim();
     }
@@ -42,11 +110,17 @@ impl<S: Subject> Track<S> {
     fn call(&mut self, logged: LoggedOf<S>, budget: &dyn Budget) -> Result<OpId, Exhausted> {
         let id = self.log.push(logged);
         let returns = logged.returned();
-        self.search
+        self.search()
             .call(id, logged.op, returns, logged.invoke, budget)?;
         Ok(id)
     }
 }
+
+/// About how many bytes a search takes that has met nothing hard.
+const LIVE: usize = 8 << 10;
+
+/// From so many objects on, those that are settled are not searched on.
+const MANY: usize = 256;
 
 /// Where an operation is searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +217,13 @@ impl<S: Subject> Tracks<S> {
         index: u64,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
+        let many = self.all.len() >= MANY;
         let track = &mut self.all[place.track as usize];
-        track.search.complete(place.id, index, budget)
+        track.search().complete(place.id, index, budget)?;
+        if many {
+            track.settle();
+        }
+        Ok(())
     }
 
     /// The track that an operation is on.
@@ -181,7 +260,7 @@ impl<S: Subject> Tracks<S> {
             // Invocations are in order, so that identifiers are positions.
             match returns {
                 false => drop(whole.call(ops[at as usize], budget)?),
-                true => whole.search.complete(at, index, budget)?,
+                true => whole.search().complete(at, index, budget)?,
             }
         }
         let moved = ops.iter().enumerate();

@@ -7,6 +7,7 @@ use checkers::linearizability::{FailedCas, NullRead, Options};
 use serde_json::Value;
 use store::{Event, EventType, OpError};
 
+use crate::models::judge_as;
 use crate::support::{event, judge};
 
 fn corpus() -> Option<PathBuf> {
@@ -162,4 +163,101 @@ fn knossos_registers() {
         checked += 1;
     }
     assert!(checked >= 50, "only {checked} histories");
+}
+
+/// All histories of a folder of Knossos', judged as a model.
+fn knossos(folder: &str, model: &str, options: &Options) {
+    let Some(corpus) = corpus() else {
+        return;
+    };
+    let root = corpus.join("knossos");
+    let manifest = std::fs::read_to_string(root.join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let mut checked = 0;
+    for entry in manifest["entries"].as_array().unwrap() {
+        let file = entry["file"].as_str().unwrap();
+        if !file.starts_with(folder) {
+            continue;
+        }
+        let loaded = store::import::load_any(&root.join(file), None, Default::default()).unwrap();
+        let result = judge_as(model, loaded.history.events(), options);
+        let wanted = expected(entry, "expected").unwrap();
+        assert_eq!(result.valid, wanted, "{file}: {}", result.reason);
+        checked += 1;
+    }
+    assert!(checked > 0, "no histories in {folder}");
+}
+
+#[test]
+fn knossos_multi_registers() {
+    let options = Options {
+        initial: serde_json::json!({"x": 0, "y": 0}),
+        null_read: NullRead::MatchesAnything,
+        ..Options::default()
+    };
+    knossos("multi-register/", "multi-register", &options);
+}
+
+#[test]
+fn knossos_mutexes() {
+    knossos("mutex/", "mutex", &Options::default());
+}
+
+#[test]
+fn elle_cli_registers() {
+    let Some(corpus) = corpus() else {
+        return;
+    };
+    let folder = corpus.join("elle-cli");
+    let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let options = Options {
+        initial: 0.into(),
+        failed_cas: FailedCas::Dropped,
+        null_read: NullRead::MatchesAnything,
+        ..Options::default()
+    };
+    let mut checked = 0;
+    for entry in manifest.as_array().unwrap() {
+        let file = entry["file"].as_str().unwrap();
+        if entry["model"] != "cas-register" || entry["present"] != true {
+            continue;
+        }
+        let loaded = store::import::load_any(&folder.join(file), None, Default::default()).unwrap();
+        let result = judge(loaded.history.events(), &options);
+        let wanted = match entry["expected-valid"].as_bool().unwrap() {
+            true => Valid::True,
+            false => Valid::False,
+        };
+        assert_eq!(result.valid, wanted, "{file}: {}", result.reason);
+        checked += 1;
+    }
+    assert!(checked >= 5, "only {checked} histories");
+}
+
+#[test]
+fn key_value_logs() {
+    let Some(corpus) = corpus() else {
+        return;
+    };
+    let folder = corpus.join("porcupine");
+    let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let options = Options {
+        initial: "".into(),
+        ..Options::default()
+    };
+    let mut checked = 0;
+    for entry in manifest["entries"].as_array().unwrap() {
+        let file = entry["file"].as_str().unwrap();
+        if !file.starts_with("kv/") {
+            continue;
+        }
+        let loaded = store::import::load_any(&folder.join(file), None, Default::default()).unwrap();
+        let result = judge_as("map", loaded.history.events(), &options);
+        let wanted = expected(entry, "expected").unwrap();
+        assert_eq!(result.valid, wanted, "{file}: {}", result.reason);
+        checked += 1;
+    }
+    assert!(checked > 0, "no key-value logs");
 }

@@ -20,6 +20,52 @@ pub(crate) fn judge_as(model: &str, events: &[Event], options: &Options) -> Chec
     result
 }
 
+/// Lets an object of the model do what each order of a valid verdict says, and looks whether it answers as
+/// was seen, never before something that had returned, and leaves nothing out.
+fn replay_orders(model: &str, events: &[Event], result: &CheckResult, initial: &Value) {
+    let ops = operations(events);
+    let orders = result.details["orders"].as_array().unwrap();
+    let mut placed: Vec<usize> = Vec::new();
+    for order in orders {
+        let order = order.as_array().unwrap().iter();
+        let order: Vec<usize> = order.map(|at| at.as_u64().unwrap() as usize).collect();
+        let mut states = vec![plain::first(model, initial)];
+        let mut latest = 0;
+        for at in &order {
+            let op = ops.iter().find(|op| op.invoke == *at).unwrap();
+            assert!(op.returned > latest, "{at} is too late in {order:?}");
+            latest = latest.max(op.invoke);
+            let ran = states
+                .iter()
+                .flat_map(|state| plain::run(model, state, &op.f, &op.value, op.process));
+            let ran = ran.filter(|(answer, _)| fits(model, op, answer.as_ref()));
+            states = ran.map(|(_, after)| after).collect();
+            assert!(
+                !states.is_empty(),
+                "{model}: {at} cannot be so in {order:?}"
+            );
+        }
+        placed.extend(order);
+    }
+    for op in ops.iter().filter(|op| op.returned < usize::MAX) {
+        let count = placed.iter().filter(|at| **at == op.invoke).count();
+        let counts = says_something(op);
+        assert!(
+            count == 1 || count == 0 && !counts,
+            "{model}: {} is {count} times",
+            op.invoke
+        );
+    }
+}
+
+/// Whether an operation changes or shows anything.
+fn says_something(op: &Op) -> bool {
+    let nothing = op.f == "cas" && op.outcome == Some(None);
+    !nothing
+        && op.outcome != Some(None)
+        && !matches!(op.value, Value::Number(ref n) if n.as_i64() == Some(0) && op.f == "add")
+}
+
 fn judge_online(model: &str, events: &[Event], options: &Options) -> CheckResult {
     let mut checker = Linearizable::named(model, options).unwrap();
     for event in events {
@@ -113,7 +159,7 @@ enum Client {
 }
 
 /// A history that an object really gave.
-fn correct(model: &str, initial: &Value, random: &mut Random) -> Vec<Event> {
+pub(crate) fn correct(model: &str, initial: &Value, random: &mut Random) -> Vec<Event> {
     let (operations, width) = (2 + random.below(7), 1 + random.below(4) as usize);
     let (crashes, failures) = ([0, 12, 35][random.below(3) as usize], 8);
     let mut state = plain::first(model, initial);
@@ -214,7 +260,7 @@ fn shown(model: &str, f: &str, answer: Value, random: &mut Random) -> Value {
 }
 
 /// Makes the answers of a history others, now and then.
-fn mutate(model: &str, events: &mut [Event], random: &mut Random) {
+pub(crate) fn mutate(model: &str, events: &mut [Event], random: &mut Random) {
     for _ in 0..1 + random.below(2) {
         let oks: Vec<usize> = (0..events.len())
             .filter(|at| events[*at].kind == EventType::Ok)
@@ -284,18 +330,29 @@ fn mutate(model: &str, events: &mut [Event], random: &mut Random) {
 }
 
 /// An operation that counts.
-struct Op {
-    f: String,
-    value: Value,
-    process: u64,
+pub(crate) struct Op {
+    pub(crate) f: String,
+    pub(crate) value: Value,
+    pub(crate) process: u64,
     /// `Some(None)`: it was refused. `None`: nobody knows.
-    outcome: Option<Option<Value>>,
-    invoke: usize,
-    returned: usize,
+    pub(crate) outcome: Option<Option<Value>>,
+    pub(crate) invoke: usize,
+    pub(crate) returned: usize,
 }
 
 /// Whether there is an order, by trying all of them.
 fn is_linearizable(model: &str, events: &[Event], initial: &Value) -> bool {
+    let ops = operations(events);
+    can_be_ordered(
+        model,
+        &ops,
+        0,
+        &plain::first(model, initial),
+        &mut HashSet::new(),
+    )
+}
+
+pub(crate) fn operations(events: &[Event]) -> Vec<Op> {
     let mut ops: Vec<Op> = Vec::new();
     for (at, invoke) in events.iter().enumerate().filter(|(_, it)| it.is_invoke()) {
         let rest = events[at + 1..].iter().enumerate();
@@ -322,13 +379,7 @@ fn is_linearizable(model: &str, events: &[Event], initial: &Value) -> bool {
             returned,
         });
     }
-    can_be_ordered(
-        model,
-        &ops,
-        0,
-        &plain::first(model, initial),
-        &mut HashSet::new(),
-    )
+    ops
 }
 
 /// `placed` has a bit for each operation that was placed; `dead` is what is known to lead nowhere.
@@ -364,7 +415,7 @@ fn can_be_ordered(
 }
 
 /// Whether what an object answered is what was seen.
-fn fits(model: &str, op: &Op, answer: Option<&Value>) -> bool {
+pub(crate) fn fits(model: &str, op: &Op, answer: Option<&Value>) -> bool {
     match (&op.outcome, answer) {
         (None, _) | (Some(None), None) => true,
         // Nothing to take is a refusal too.
@@ -384,7 +435,7 @@ fn fits(model: &str, op: &Op, answer: Option<&Value>) -> bool {
 }
 
 /// Refusals of operations that are never refused say nothing, and are left out.
-fn without_meaningless_refusals(model: &str, events: &mut [Event]) {
+pub(crate) fn without_meaningless_refusals(model: &str, events: &mut [Event]) {
     for event in events {
         let refusable = matches!(
             (model, &*event.f),
@@ -423,6 +474,7 @@ fn agrees_with_objects_that_run(model: &str) {
         }
         let options = Options {
             initial,
+            witness: true,
             ..Options::default()
         };
         let expected = is_linearizable(model, &events, &options.initial);
@@ -443,6 +495,9 @@ fn agrees_with_objects_that_run(model: &str) {
             result,
             "{model} case {case}, online"
         );
+        if expected {
+            replay_orders(model, &events, &result, &options.initial);
+        }
         verdicts[usize::from(expected)] += 1;
     }
     // Both verdicts must be common, or the test says little.
@@ -487,4 +542,38 @@ models! {
     min_priority_queue "min-priority-queue",
     list "list",
     log "log",
+}
+
+/// A set to which many elements are added, and then something is asked of it.
+fn many_elements(f: &str, asked: Value, answer: Value) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut say = |kind, f: &str, value: Value| {
+        events.push(event(events.len() as u64, 0, kind, f, value));
+    };
+    for element in 0..300 {
+        say(EventType::Invoke, "add", element.into());
+        say(EventType::Ok, "add", json!([element, true]));
+    }
+    say(EventType::Invoke, f, asked);
+    say(EventType::Ok, f, answer);
+    events
+}
+
+#[test]
+fn elements_are_searched_apart_until_something_looks_at_them_all() {
+    let options = Options::default();
+    let judge = |f: &str, asked: Value, answer: Value| {
+        judge_as("set", &many_elements(f, asked, answer), &options)
+    };
+    assert_eq!(
+        judge("contains", 7.into(), json!([7, true])).valid,
+        Valid::True
+    );
+    let absent = judge("contains", 7.into(), json!([7, false]));
+    assert_eq!(absent.valid, Valid::False);
+    assert_eq!(dead_end(&absent).sub_operations().count(), 2);
+    let all: Value = (0..300).collect();
+    assert_eq!(judge("read", Value::Null, all).valid, Valid::True);
+    let most: Value = (1..300).collect();
+    assert_eq!(judge("read", Value::Null, most).valid, Valid::False);
 }

@@ -281,6 +281,10 @@ impl Model for Container {
         !matches!(op, ContainerOp::Put(_))
     }
 
+    fn bytes(&self, contents: &Contents) -> usize {
+        size_of::<Contents>() + size_of_val(&*contents.elements)
+    }
+
     fn describe(&self, contents: &Contents, values: &Values) -> Value {
         let elements = contents.elements.iter();
         if self.is_sorted() {

@@ -154,6 +154,10 @@ impl Model for List {
         }
     }
 
+    fn bytes(&self, state: &Box<[u32]>) -> usize {
+        size_of_val(state) + size_of_val(&**state)
+    }
+
     fn describe(&self, state: &Box<[u32]>, values: &Values) -> Value {
         let elements = state.iter();
         elements

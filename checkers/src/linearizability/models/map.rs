@@ -153,6 +153,15 @@ impl Model for Map {
         !matches!(op, MapOp::Append(_))
     }
 
+    fn bytes(&self, state: &Value) -> usize {
+        size_of::<Value>()
+            + match state {
+                Value::String(text) => text.len(),
+                Value::Array(list) => list.len() * size_of::<Value>(),
+                _ => 0,
+            }
+    }
+
     fn describe(&self, state: &Value, _values: &Values) -> Value {
         state.clone()
     }

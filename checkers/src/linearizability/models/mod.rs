@@ -39,6 +39,7 @@ mod set;
 mod versioned;
 
 use std::hash::Hash;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -54,8 +55,11 @@ pub use versioned::VersionedRegister;
 
 pub use super::values::Values;
 
-use super::linearizable::Linearizable;
+use super::linearizable::ModelError;
+use super::object::Typed;
+use super::objects::Objects;
 use super::options::Options;
+use super::verify::Reference;
 
 /// A model that is built in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +88,9 @@ const fn info(
     }
 }
 
-const ANY: &str = "a value";
-const LIST: &str = "a list of elements";
-const NOTHING: &str = "null";
+const ANY: &str = "any value [default: null]";
+const LIST: &str = "a list of elements [default: none]";
+const NOTHING: &str = "nothing: it is free";
 
 /// All models that are built in.
 pub const BUILT_IN: &[ModelInfo] = &[
@@ -102,7 +106,7 @@ pub const BUILT_IN: &[ModelInfo] = &[
         "multi-register",
         "values read and written together",
         "txn",
-        "an object, register: value",
+        "an object {register: value} [default: all null]",
     ),
     info(
         "versioned-register",
@@ -128,7 +132,7 @@ pub const BUILT_IN: &[ModelInfo] = &[
         "semaphore",
         "permits",
         "acquire release",
-        "the number of permits",
+        "the number of permits [default: 1]",
     ),
     info(
         "set",
@@ -146,7 +150,7 @@ pub const BUILT_IN: &[ModelInfo] = &[
         "counter",
         "a number",
         "add increment decrement add-and-get get-and-add read",
-        "a whole number",
+        "a whole number [default: 0]",
     ),
     info(
         "unordered-queue",
@@ -160,13 +164,13 @@ pub const BUILT_IN: &[ModelInfo] = &[
         "priority-queue",
         "the largest first",
         "insert poll peek",
-        "a list of whole numbers",
+        "a list of whole numbers [default: none]",
     ),
     info(
         "min-priority-queue",
         "the smallest first",
         "insert poll peek",
-        "a list of whole numbers",
+        "a list of whole numbers [default: none]",
     ),
     info(
         "list",
@@ -177,44 +181,55 @@ pub const BUILT_IN: &[ModelInfo] = &[
     info("log", "elements with offsets", "append read", LIST),
 ];
 
-/// A checker of a built-in model, unless it cannot begin as the options say.
-pub(super) fn start(name: &'static str, options: &Options) -> Option<Linearizable> {
+/// Histories of a built-in model. Registers are the `map` of one key.
+pub(super) fn objects(name: &str, options: &Options) -> Result<Objects, ModelError> {
+    let Some(known) = BUILT_IN.iter().find(|model| model.name == name) else {
+        return Err(ModelError::Unknown {
+            name: name.to_owned(),
+        });
+    };
+    start(known.name, options).ok_or_else(|| ModelError::Initial {
+        name: name.to_owned(),
+        initial: options.initial.to_string(),
+    })
+}
+
+fn start(name: &'static str, options: &Options) -> Option<Objects> {
     let Options {
         initial, null_read, ..
     } = options;
     let container = |discipline| {
         let model = Container::new(discipline, initial)?;
-        Linearizable::referenced(name, model, options)
+        known(name, model, options)
     };
-    let lock = |lock: Lock| {
-        let model = initial.is_null().then_some(lock)?;
-        Linearizable::referenced(name, model, options)
-    };
+    let lock = |lock: Lock| known(name, initial.is_null().then_some(lock)?, options);
     match name {
-        "map" => Linearizable::referenced(name, Map::new(initial, *null_read), options),
-        "multi-register" => {
-            Linearizable::referenced(name, MultiRegister::new(initial, *null_read)?, options)
-        }
-        "versioned-register" => {
-            Linearizable::referenced(name, VersionedRegister::new(initial, *null_read), options)
-        }
+        "multi-register" => known(name, MultiRegister::new(initial, *null_read)?, options),
+        "versioned-register" => known(name, VersionedRegister::new(initial, *null_read), options),
         "mutex" => lock(Lock::mutex()),
         "reentrant-lock" => lock(Lock::mutex().reentrant()),
         "fenced-lock" => lock(Lock::mutex().fenced()),
         "reentrant-fenced-lock" => lock(Lock::mutex().reentrant().fenced()),
-        "semaphore" => Linearizable::referenced(name, Semaphore::new(initial)?, options),
-        "set" => Linearizable::referenced(name, Set::new(Repeats::Never, initial)?, options),
-        "multiset" => Linearizable::referenced(name, Set::new(Repeats::Counted, initial)?, options),
-        "counter" => Linearizable::referenced(name, Counter::new(initial)?, options),
+        "semaphore" => known(name, Semaphore::new(initial)?, options),
+        "set" => known(name, Set::new(Repeats::Never, initial)?, options),
+        "multiset" => known(name, Set::new(Repeats::Counted, initial)?, options),
+        "counter" => known(name, Counter::new(initial)?, options),
         "unordered-queue" => container(Discipline::Any),
         "queue" => container(Discipline::First),
         "stack" => container(Discipline::Last),
         "priority-queue" => container(Discipline::Largest),
         "min-priority-queue" => container(Discipline::Smallest),
-        "list" => Linearizable::referenced(name, List::new(Offsets::Hidden, initial)?, options),
-        "log" => Linearizable::referenced(name, List::new(Offsets::Told, initial)?, options),
-        _ => Some(Linearizable::new(options.clone())),
+        "list" => known(name, List::new(Offsets::Hidden, initial)?, options),
+        "log" => known(name, List::new(Offsets::Told, initial)?, options),
+        _ => known("map", Map::new(initial, *null_read), options),
     }
+}
+
+/// Histories of a model that the verifier knows by the name.
+fn known<M: Model>(name: &str, model: M, options: &Options) -> Option<Objects> {
+    let judge = Arc::new(Reference::new(name, options)?);
+    let model = Box::new(Typed::new(model));
+    Some(Objects::new(model, name, &options.initial, judge))
 }
 
 /// A sequential object.
@@ -338,6 +353,11 @@ pub trait Model: Send + Sync + 'static {
     /// Such a history is searched one object at a time, until an operation concerns them all.
     fn part(&self, _op: &Self::Op) -> Part {
         Part::All
+    }
+
+    /// About how many bytes a state takes, for keeping within a budget.
+    fn bytes(&self, _state: &Self::State) -> usize {
+        size_of::<Self::State>()
     }
 
     /// A state as a person reads it.

@@ -2,9 +2,9 @@
 //!
 //! | function | invocation | `ok` |
 //! | --- | --- | --- |
-//! | `txn` (`read`, `write`) | a list of `["read", register, null]` (`"r"`) and `["write", register, value]` (`"w"`) | the same list, with what was read |
+//! | `txn` (`read`, `write`) | a list of `["read", register, null]` and `["write", register, value]` | the same, with what was read |
 //!
-//! All of a transaction's parts happen at one moment, in their order. The registers hold `null` first,
+//! `"r"` and `"w"` will do. All of a transaction's parts happen at one moment, in their order. The registers hold `null` first,
 //! or what an object `{register: value}` says.
 
 use rustc_hash::FxHashMap;
@@ -181,6 +181,10 @@ impl Model for MultiRegister {
 
     fn is_repeatable(&self, _op: &Box<[MicroOp]>) -> bool {
         true
+    }
+
+    fn bytes(&self, state: &Registers) -> usize {
+        size_of_val(state) + size_of_val(&**state)
     }
 
     fn describe(&self, state: &Registers, values: &Values) -> Value {

@@ -137,6 +137,10 @@ impl Model for Semaphore {
         true
     }
 
+    fn bytes(&self, state: &Permits) -> usize {
+        size_of::<Permits>() + size_of_val(&*state.held)
+    }
+
     fn describe(&self, state: &Permits, values: &Values) -> Value {
         let held = state.held.iter();
         let named = held.filter(|(client, _)| !values.value(*client).is_null());

@@ -23,6 +23,7 @@ mod objects;
 mod order;
 mod reference;
 mod register;
+mod sequential;
 
 use std::collections::BTreeMap;
 
@@ -37,6 +38,7 @@ pub use objects::{Judge, ModelJudge, prove_object};
 pub use order::{Outcome, Rules, Seen, Touch};
 pub use reference::Reference;
 pub(super) use register::prove;
+pub use sequential::{prove_sequential, verify_sequential};
 
 /// Why evidence does not prove what it claims.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

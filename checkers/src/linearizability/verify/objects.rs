@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::order::{Outcome, Rules, Seen, Touch, has_order};
+use super::sequential::has_program_order;
 use super::{NODES, Refutation};
 use crate::linearizability::evidence::{DeadEnd, OperationView};
 use crate::linearizability::models::{self, Call, Model, Touched, Values};
@@ -15,6 +16,9 @@ pub trait Judge: Send + Sync {
     /// Whether operations can be ordered; `None` if there were too many orders.
     fn has_order(&self, ops: &[Seen]) -> Option<bool>;
 
+    /// The same for orders that keep nothing but each process's own, of operations on several objects.
+    fn has_program_order(&self, ops: &[(u32, Seen)]) -> Option<bool>;
+
     /// The operation of `kept`, by its invocation, that could need what one that was left out leaves.
     fn needed_by(&self, left_out: &Seen, kept: &[Seen]) -> Option<u64>;
 }
@@ -22,6 +26,10 @@ pub trait Judge: Send + Sync {
 impl<R: Rules + Send + Sync> Judge for R {
     fn has_order(&self, ops: &[Seen]) -> Option<bool> {
         has_order(self, ops)
+    }
+
+    fn has_program_order(&self, ops: &[(u32, Seen)]) -> Option<bool> {
+        has_program_order(self, ops)
     }
 
     fn needed_by(&self, left_out: &Seen, kept: &[Seen]) -> Option<u64> {
