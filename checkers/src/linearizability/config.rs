@@ -66,6 +66,28 @@ fn is_submultiset(small: &[u32], large: &[u32]) -> bool {
         .all(|wanted| large.by_ref().find(|have| *have >= wanted) == Some(wanted))
 }
 
+/// How often each number of a multiset is in it: four bits each, numbers 32 apart together, the
+/// highest bit clear. Most pairs of which neither contains the other can be told by this.
+#[derive(Clone, Copy)]
+struct Sketch(u128);
+
+impl Sketch {
+    const TOPS: u128 = u128::MAX / 15 * 8;
+
+    fn of(multiset: &[u32]) -> Sketch {
+        multiset.iter().fold(Sketch(0), |sketch, number| {
+            let shift = number % 32 * 4;
+            let is_full = sketch.0 >> shift & 7 == 7;
+            Sketch(sketch.0 + (u128::from(!is_full) << shift))
+        })
+    }
+
+    /// Whether it may be that of a part of the other's multiset.
+    fn may_be_within(self, other: Sketch) -> bool {
+        ((other.0 | Sketch::TOPS) - self.0) & Sketch::TOPS == Sketch::TOPS
+    }
+}
+
 /// Takes `part` out of `whole`, which contains it. Both are ascending.
 pub(super) fn subtract(whole: &mut Used, part: &[u32]) {
     let mut part = part.iter().peekable();
@@ -99,6 +121,8 @@ pub(super) fn intersection(left: &[u32], right: &[u32]) -> Used {
 /// A set of configurations from which dominated ones are dropped as it grows.
 pub(super) struct Antichain<M> {
     all: Vec<Config<M>>,
+    /// Of what each has used.
+    sketches: Vec<Sketch>,
     live: Vec<bool>,
     /// Positions of live configurations that can be compared with each other.
     groups: FxHashMap<(u32, M), SmallVec<[u32; 4]>>,
@@ -110,6 +134,7 @@ impl<M: Mask> Antichain<M> {
     pub(super) fn new() -> Self {
         Antichain {
             all: Vec::new(),
+            sketches: Vec::new(),
             live: Vec::new(),
             groups: FxHashMap::default(),
             compared: usize::MAX,
@@ -129,6 +154,7 @@ impl<M: Mask> Antichain<M> {
             self.groups = FxHashMap::default();
         }
         self.all.clear();
+        self.sketches.clear();
         self.live.clear();
         self.groups.clear();
     }
@@ -150,20 +176,23 @@ impl<M: Mask> Antichain<M> {
             *word &= mask;
         }
         let group = self.groups.entry((config.state, updates)).or_default();
-        let all = &self.all;
+        let (all, sketches) = (&self.all, &self.sketches);
+        let sketch = Sketch::of(&config.used);
         let older = group.len().saturating_sub(self.compared);
-        if group[older..]
-            .iter()
-            .any(|at| all[*at as usize].dominates(&config, kinds))
-        {
+        let is_dominated = group[older..].iter().any(|at| {
+            let at = *at as usize;
+            sketches[at].may_be_within(sketch) && all[at].dominates(&config, kinds)
+        });
+        if is_dominated {
             return None;
         }
         let live = &mut self.live;
         let mut kept = older;
         for at in older..group.len() {
             let other = group[at];
-            if config.dominates(&all[other as usize], kinds) {
-                live[other as usize] = false;
+            let at = other as usize;
+            if sketch.may_be_within(sketches[at]) && config.dominates(&all[at], kinds) {
+                live[at] = false;
             } else {
                 group[kept] = other;
                 kept += 1;
@@ -173,6 +202,7 @@ impl<M: Mask> Antichain<M> {
         let at = self.all.len() as u32;
         group.push(at);
         self.all.push(config);
+        self.sketches.push(sketch);
         self.live.push(true);
         Some(at)
     }
