@@ -77,6 +77,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
     let mentioned: BTreeMap<u64, usize> = mentioned.map(|op| (op.invoke, op.at)).collect();
     dead_end.operations = mentioned.values().map(|at| material.view(*at)).collect();
     dead_end.explanation = tell(&dead_end);
+    dead_end.explanation.extend(material.tell_blind());
     dead_end
 }
 
@@ -142,6 +143,20 @@ impl Material<'_> {
         let omitted = pending.len().saturating_sub(SHOWN);
         pending.truncate(SHOWN);
         (pending, omitted as u64)
+    }
+
+    /// Which compare-and-sets count as writes, if any do.
+    fn tell_blind(&self) -> Option<String> {
+        let cut = |op: &&SliceOp<RegisterOp>| self.log[op.at].op != op.op;
+        let mut blind = self.found.ops.iter().filter(cut);
+        let first = describe(&self.view(blind.next()?.at));
+        Some(match blind.count() {
+            0 => format!("What the {first} found does not matter: it counts as a write."),
+            more => format!(
+                "What the {first} found does not matter: it counts as a write, and so do {more} \
+                 other compare-and-sets."
+            ),
+        })
     }
 
     fn sub_history(&self, end: u64) -> Vec<u64> {

@@ -29,12 +29,15 @@ const TRY: Limits = Limits {
     ways: usize::MAX,
 };
 
-/// How many sub-histories are tried at most.
+/// How many sub-histories are tried at most, and how many configurations of theirs are looked at.
 const TRIES: usize = 5_000;
+const WORK: usize = 1 << 19;
 
 /// A closed sub-history that was found to be impossible.
-struct Candidate<M> {
+struct Candidate<M: Machine> {
     members: Members,
+    /// As they count in it.
+    ops: Vec<SliceOp<M::Op>>,
     end: End<M>,
 }
 
@@ -54,10 +57,16 @@ struct End<M> {
 /// whole, could be shown to be impossible within the limits. When the budget runs out, the
 /// smallest so far is good enough.
 pub(super) fn minimise<W: Whole>(whole: &W, budget: &dyn Budget) -> Option<Impossible<W::Machine>> {
-    let mut best = shortest_suffix(whole, budget).ok()??;
-    let minimal = leave_out(whole, &mut best, budget).unwrap_or(false);
+    let mut trial = Trial {
+        whole,
+        budget,
+        work: 0,
+    };
+    let mut best = trial.shortest_suffix().ok()??;
+    trial.work = 0;
+    let minimal = trial.leave_out(&mut best).unwrap_or(false);
     Some(Impossible {
-        ops: chosen(whole, &best.members),
+        ops: best.ops,
         dead: best.end.dead,
         states: best.end.states,
         machine: best.end.machine,
@@ -65,134 +74,137 @@ pub(super) fn minimise<W: Whole>(whole: &W, budget: &dyn Budget) -> Option<Impos
     })
 }
 
-/// The operations of shortly before the end, as few as are impossible on their own, and all that
-/// never returned.
-fn shortest_suffix<W: Whole>(
-    whole: &W,
-    budget: &dyn Budget,
-) -> Result<Option<Candidate<W::Machine>>, Exhausted> {
-    let mut returns: Vec<u64> = whole.ops().iter().filter_map(|op| op.returned).collect();
-    returns.sort_unstable();
-    let mut take = 4;
-    loop {
-        let from = returns.len().saturating_sub(take);
-        let mut members = whole.since(returns.get(from).copied().unwrap_or(0));
-        whole.shrink(&mut members);
-        if let Tried::Impossible(end) = examine(whole, &members, budget)? {
-            return Ok(Some(Candidate { members, end }));
-        }
-        if from == 0 {
-            return Ok(None);
-        }
-        take *= 4;
-    }
-}
-
-/// Leaves out smaller and smaller pieces wherever the rest stays impossible. Whether it is certain
-/// that nothing more can be left out.
-fn leave_out<W: Whole>(
-    whole: &W,
-    best: &mut Candidate<W::Machine>,
-    budget: &dyn Budget,
-) -> Result<bool, Exhausted> {
-    let mut piece = best.members.len();
-    let mut tries = 0;
-    loop {
-        piece = (piece / 2).max(1);
-        let (mut smaller, mut certain) = (false, true);
-        for chunk in best.members.clone().chunks(piece) {
-            let left_out = |at: &u32| chunk.binary_search(at).is_ok();
-            // Earlier pieces may have taken this one with them.
-            if !best.members.iter().any(left_out) {
-                continue;
-            }
-            if tries == TRIES {
-                return Ok(false);
-            }
-            tries += 1;
-            let rest = best.members.iter().copied();
-            let mut rest: Members = rest.filter(|at| !left_out(at)).collect();
-            whole.shrink(&mut rest);
-            match examine(whole, &rest, budget)? {
-                Tried::Impossible(end) => {
-                    *best = Candidate { members: rest, end };
-                    smaller = true;
-                }
-                Tried::Possible => {}
-                Tried::TooHard => certain = false,
-            }
-        }
-        if piece == 1 && !smaller {
-            return Ok(certain);
-        }
-    }
-}
-
-fn chosen<W: Whole>(whole: &W, members: &Members) -> Vec<SliceOp<<W::Machine as Machine>::Op>> {
-    members.iter().map(|at| whole.ops()[*at as usize]).collect()
-}
-
 /// What a try came to.
-enum Tried<M> {
+enum Tried<F> {
     /// The operations cannot be ordered.
-    Impossible(End<M>),
+    Impossible(F),
     /// They can.
     Possible,
     /// There are too many configurations to tell.
     TooHard,
 }
 
-fn examine<W: Whole>(
-    whole: &W,
-    members: &Members,
-    budget: &dyn Budget,
-) -> Result<Tried<W::Machine>, Exhausted> {
-    let ops = chosen(whole, members);
-    if ops.iter().any(|op| op.returned.is_none()) {
-        let unlimited = Limits {
-            crashed: Crashed::Unlimited,
-            ..TRY
-        };
-        let tried = run(&ops, whole.object(), unlimited, budget)?;
-        if matches!(tried, Tried::Impossible(..)) {
-            return Ok(tried);
-        }
-    }
-    run(&ops, whole.object(), TRY, budget)
+/// Tries sub-histories.
+struct Trial<'a, W> {
+    whole: &'a W,
+    budget: &'a dyn Budget,
+    /// Configurations looked at.
+    work: usize,
 }
 
-fn run<M: Machine>(
-    ops: &[SliceOp<M::Op>],
-    (mut machine, initial): (M, u32),
-    limits: Limits,
-    budget: &dyn Budget,
-) -> Result<Tried<M>, Exhausted> {
-    let mut events: Vec<(u64, usize, bool)> = Vec::with_capacity(ops.len() * 2);
-    for (at, op) in ops.iter().enumerate() {
-        events.push((op.invoke, at, false));
-        events.extend(op.returned.map(|returned| (returned, at, true)));
-    }
-    events.sort_unstable();
-    budget.check()?;
-    let mut frontier = Frontier::new(initial, limits);
-    for (_, at, returns) in events {
-        let op = &ops[at];
-        let id = at as u32;
-        match (returns, op.returned) {
-            (true, _) => frontier.complete(id, &mut machine, budget)?,
-            (false, Some(end)) => frontier.call(id, op.op, end, &mut machine),
-            (false, None) => frontier.crash(op.op, &mut machine),
-        }
-        if frontier.lossy() {
-            return Ok(Tried::TooHard);
-        }
-        if frontier.is_dead() {
-            return Ok(Tried::Impossible(End {
-                dead: at,
-                states: frontier.last_states().to_vec(),
-                machine,
-            }));
+impl<W: Whole> Trial<'_, W> {
+    /// The operations of shortly before the end, as few as are impossible on their own, and all
+    /// that never returned.
+    fn shortest_suffix(&mut self) -> Result<Option<Candidate<W::Machine>>, Exhausted> {
+        let ops = self.whole.ops().iter();
+        let mut returns: Vec<u64> = ops.filter_map(|op| op.returned).collect();
+        returns.sort_unstable();
+        let mut take = 4;
+        loop {
+            let from = returns.len().saturating_sub(take);
+            let members = self.whole.since(returns.get(from).copied().unwrap_or(0));
+            if let Tried::Impossible(found) = self.examine(members)? {
+                return Ok(Some(found));
+            }
+            if from == 0 {
+                return Ok(None);
+            }
+            take *= 4;
         }
     }
-    Ok(Tried::Possible)
+
+    /// Leaves out smaller and smaller pieces wherever the rest stays impossible. Whether it is
+    /// certain that nothing more can be left out.
+    fn leave_out(&mut self, best: &mut Candidate<W::Machine>) -> Result<bool, Exhausted> {
+        let mut piece = best.members.len();
+        let mut tries = 0;
+        loop {
+            piece = (piece / 2).max(1);
+            let (mut smaller, mut certain) = (false, true);
+            for chunk in best.members.clone().chunks(piece) {
+                let left_out = |at: &u32| chunk.binary_search(at).is_ok();
+                // Earlier pieces may have taken this one with them.
+                if !best.members.iter().any(left_out) {
+                    continue;
+                }
+                if tries == TRIES || self.work > WORK {
+                    return Ok(false);
+                }
+                tries += 1;
+                let rest = best.members.iter().copied();
+                match self.examine(rest.filter(|at| !left_out(at)).collect())? {
+                    Tried::Impossible(found) => {
+                        *best = found;
+                        smaller = true;
+                    }
+                    Tried::Possible => {}
+                    Tried::TooHard => certain = false,
+                }
+            }
+            if piece == 1 && !smaller {
+                return Ok(certain);
+            }
+        }
+    }
+
+    /// Tries the largest closed part of some operations.
+    fn examine(&mut self, mut members: Members) -> Result<Tried<Candidate<W::Machine>>, Exhausted> {
+        let ops = self.whole.close(&mut members);
+        let mut tried = Tried::TooHard;
+        if ops.iter().any(|op| op.returned.is_none()) {
+            let unlimited = Limits {
+                crashed: Crashed::Unlimited,
+                ..TRY
+            };
+            tried = self.run(&ops, unlimited)?;
+        }
+        if !matches!(tried, Tried::Impossible(..)) {
+            tried = self.run(&ops, TRY)?;
+        }
+        Ok(match tried {
+            Tried::Impossible(end) => Tried::Impossible(Candidate { members, ops, end }),
+            Tried::Possible => Tried::Possible,
+            Tried::TooHard => Tried::TooHard,
+        })
+    }
+
+    fn run(
+        &mut self,
+        ops: &[SliceOp<<W::Machine as Machine>::Op>],
+        limits: Limits,
+    ) -> Result<Tried<End<W::Machine>>, Exhausted> {
+        let (mut machine, initial) = self.whole.object();
+        let mut events: Vec<(u64, usize, bool)> = Vec::with_capacity(ops.len() * 2);
+        for (at, op) in ops.iter().enumerate() {
+            events.push((op.invoke, at, false));
+            events.extend(op.returned.map(|returned| (returned, at, true)));
+        }
+        events.sort_unstable();
+        self.budget.check()?;
+        let mut frontier = Frontier::new(initial, limits);
+        let mut tried = Tried::Possible;
+        for (_, at, returns) in events {
+            let op = &ops[at];
+            let id = at as u32;
+            match (returns, op.returned) {
+                (true, _) => frontier.complete(id, &mut machine, self.budget)?,
+                (false, Some(end)) => frontier.call(id, op.op, end, &mut machine),
+                (false, None) => frontier.crash(op.op, &mut machine),
+            }
+            if frontier.lossy() {
+                tried = Tried::TooHard;
+                break;
+            }
+            if frontier.is_dead() {
+                tried = Tried::Impossible(End {
+                    dead: at,
+                    states: frontier.last_states().to_vec(),
+                    machine,
+                });
+                break;
+            }
+        }
+        self.work += frontier.work();
+        Ok(tried)
+    }
 }

@@ -85,7 +85,7 @@ impl Whole for ObjectWhole<'_> {
         self.pristine.clone()
     }
 
-    fn shrink(&self, members: &mut Members) {
+    fn close(&self, members: &mut Members) -> Vec<SliceOp<ObjectOp>> {
         let mut left_out = LeftOut::default();
         for at in 0..self.ops.len() as u32 {
             if members.binary_search(&at).is_err() {
@@ -103,8 +103,9 @@ impl Whole for ObjectWhole<'_> {
                 closed
             });
             if members.len() == before {
-                return;
+                break;
             }
         }
+        members.iter().map(|at| self.ops[*at as usize]).collect()
     }
 }

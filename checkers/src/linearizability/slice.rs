@@ -5,12 +5,14 @@
 //! *closed* when every operation in it that saw a value comes with all operations that it could
 //! have seen it from. These are the operations that wrote the value, began before the observer
 //! ended, and were not certainly overwritten before the observer began, by an operation of the
-//! sub-history that began after they had ended.
+//! sub-history that began after they had ended. A compare-and-set that comes without them counts as
+//! a write of its new value: what it found is not asked. Otherwise one that crashed long ago, and
+//! may take effect at any time since, could only be had with everything that happened since.
 //!
 //! Why that is enough: take an order in which the whole history is possible and strike out what is
 //! not in the sub-history. What an observer saw was written by the last change before it. That
 //! change is in the sub-history, as it could have been seen from, and nothing came between them, so
-//! the observer still sees the same.
+//! the observer still sees the same. A write is possible wherever a compare-and-set was.
 
 use rustc_hash::FxHashMap;
 
@@ -50,7 +52,8 @@ pub(super) trait Whole {
     fn object(&self) -> (Self::Machine, u32);
 
     /// Drops members that could need something that is not a member, until the rest is closed.
-    fn shrink(&self, members: &mut Members);
+    /// Returns the operations of the rest as they count in it.
+    fn close(&self, members: &mut Members) -> Vec<SliceOp<<Self::Machine as Machine>::Op>>;
 
     /// The operations that returned at `from` or later, or never.
     fn since(&self, from: u64) -> Members {
@@ -101,19 +104,24 @@ impl Whole for RegisterWhole {
         (Register, self.initial)
     }
 
-    fn shrink(&self, members: &mut Members) {
-        loop {
-            let barriers = self.barriers(members);
-            let closed: Members = members
-                .iter()
-                .copied()
-                .filter(|at| self.is_justified(*at, members, &barriers))
-                .collect();
-            if closed.len() == members.len() {
-                return;
+    fn close(&self, members: &mut Members) -> Vec<SliceOp<RegisterOp>> {
+        let barriers = self.barriers(members);
+        let mut closed = Members::new();
+        let mut ops = Vec::new();
+        for at in members.iter() {
+            let mut op = self.ops[*at as usize];
+            if !self.is_justified(*at, members, &barriers) {
+                match op.op {
+                    RegisterOp::Cas(_, to) => op.op = RegisterOp::Write(to),
+                    // Nobody sees these, so that the others are as justified without them.
+                    _ => continue,
+                }
             }
-            *members = closed;
+            closed.push(*at);
+            ops.push(op);
         }
+        *members = closed;
+        ops
     }
 }
 

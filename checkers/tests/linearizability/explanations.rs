@@ -76,6 +76,27 @@ fn an_observation_that_contradicts() {
     ));
 }
 
+/// What the crashed compare-and-set found would take all that happened since to tell.
+#[test]
+fn a_compare_and_set_that_crashed_long_ago() {
+    insta::assert_snapshot!(explain(
+        "1 invoke write 0
+        1 ok write 0
+        0 invoke cas [0,1]
+        0 info cas [0,1] timeout
+        1 invoke write 2
+        2 invoke write 0
+        2 ok write 0
+        1 ok write 2
+        1 invoke write 0
+        1 ok write 0
+        1 invoke cas [0,5]
+        1 fail cas [0,5] precondition
+        1 invoke read null
+        1 ok read 0"
+    ));
+}
+
 #[test]
 fn evidence_survives_being_stored() {
     let result = judge(&history(STALE), &Options::default());

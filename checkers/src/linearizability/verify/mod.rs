@@ -7,7 +7,7 @@
 //!    with Lowe's memory of visited nodes) finds none.
 //! 2. The operations left out cannot help: each operation that could have written what one of the
 //!    sub-history saw is in it, or began too late, or was certainly overwritten in time by one
-//!    that is in it.
+//!    that is in it. A compare-and-set of which that is not true counts as a write.
 //!
 //! Or, for a register, the sub-history shows that a value came more often than it can have been written,
 //! which is counted.

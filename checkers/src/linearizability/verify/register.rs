@@ -26,7 +26,7 @@ pub(in crate::linearizability) fn prove(
     if is_counted(dead_end, &members, &all, forgotten) {
         return Ok(());
     }
-    is_closed(&members, &all, forgotten)?;
+    let members = close(&members, &all, forgotten)?;
     match has_order(&members, &dead_end.initial) {
         Some(false) => Ok(()),
         Some(true) => Err(Refutation::Possible),
@@ -121,44 +121,43 @@ impl Op {
     }
 }
 
-/// Whether no operation that is not a member can have written what a member saw.
-fn is_closed(members: &[Op], all: &[Op], forgotten: Option<u64>) -> Result<(), Refutation> {
-    let observers: Vec<(&Op, u64)> = members
-        .iter()
-        .filter(|op| !matches!(op.effect, Effect::Write(_)))
-        .map(|op| (op, overwritten_before(members, op)))
-        .collect();
-    if let (Some(last), Some((observer, _))) = (
-        forgotten,
-        observers
-            .iter()
-            .find(|(_, barrier)| forgotten >= Some(*barrier)),
-    ) {
-        return Err(Refutation::Open {
-            left_out: last,
-            observer: observer.invoke,
-        });
-    }
+/// The members as they count: each saw what members wrote only. A compare-and-set of which that is
+/// not certain counts as a write, which is possible wherever it was.
+fn close(members: &[Op], all: &[Op], forgotten: Option<u64>) -> Result<Vec<Op>, Refutation> {
     let inside: BTreeSet<u64> = members.iter().map(|op| op.invoke).collect();
-    for op in all {
-        let Some(value) = op.writes().filter(|_| !inside.contains(&op.invoke)) else {
-            continue;
-        };
-        let helps = |(observer, barrier): &&(&Op, u64)| {
-            observer.accepts(value)
-                && observer
-                    .returned
-                    .is_none_or(|returned| op.invoke < returned)
-                && op.returned.is_none_or(|returned| returned >= *barrier)
-        };
-        if let Some((observer, _)) = observers.iter().find(helps) {
-            return Err(Refutation::Open {
-                left_out: op.invoke,
-                observer: observer.invoke,
-            });
-        }
+    let outside: Vec<&Op> = all
+        .iter()
+        .filter(|op| op.writes().is_some() && !inside.contains(&op.invoke))
+        .collect();
+    let close = |op: &Op| match (left_out(op, members, &outside, forgotten), &op.effect) {
+        (None, _) => Ok(op.clone()),
+        (Some(_), Effect::Cas(_, to)) => Ok(Op {
+            effect: Effect::Write(to.clone()),
+            ..op.clone()
+        }),
+        (Some(left_out), _) => Err(Refutation::Open {
+            left_out,
+            observer: op.invoke,
+        }),
+    };
+    members.iter().map(close).collect()
+}
+
+/// An operation outside that can have written what a member saw, by its event.
+fn left_out(op: &Op, members: &[Op], outside: &[&Op], forgotten: Option<u64>) -> Option<u64> {
+    if matches!(op.effect, Effect::Write(_)) {
+        return None;
     }
-    Ok(())
+    let barrier = overwritten_before(members, op);
+    if let Some(last) = forgotten.filter(|last| *last >= barrier) {
+        return Some(last);
+    }
+    let helps = |other: &&&Op| {
+        op.returned.is_none_or(|returned| other.invoke < returned)
+            && other.returned.is_none_or(|returned| returned >= barrier)
+            && other.writes().is_some_and(|value| op.accepts(value))
+    };
+    outside.iter().find(helps).map(|other| other.invoke)
 }
 
 /// The last event such that whatever ended before it was overwritten before the observer began.
@@ -176,9 +175,10 @@ fn overwritten_before(members: &[Op], observer: &Op) -> u64 {
 fn has_order(members: &[Op], initial: &Value) -> Option<bool> {
     let mut ops = members.to_vec();
     ops.sort_by_key(|op| op.invoke);
-    let mut seen: HashSet<(Vec<u64>, Value)> = HashSet::new();
-    let mut stack = vec![(vec![0u64; ops.len().div_ceil(64)], initial.clone())];
-    while let Some((placed, state)) = stack.pop() {
+    let mut seen: HashSet<(Vec<u64>, Value, bool)> = HashSet::new();
+    let mut stack = vec![(vec![0u64; ops.len().div_ceil(64)], initial.clone(), false)];
+    // What need not happen can be spared if the next operation overwrites it: then somebody must see it.
+    while let Some((placed, state, must_see)) = stack.pop() {
         let is_placed = |at: usize| placed[at / 64] >> (at % 64) & 1 == 1;
         let left = || (0..ops.len()).filter(|at| !is_placed(*at));
         let Some(deadline) = left().filter_map(|at| ops[at].returned).min() else {
@@ -187,6 +187,7 @@ fn has_order(members: &[Op], initial: &Value) -> Option<bool> {
         let candidates: Vec<usize> = left()
             .take_while(|at| ops[*at].invoke < deadline)
             .filter(|at| ops[*at].accepts(&state))
+            .filter(|at| !must_see || !matches!(ops[*at].effect, Effect::Write(_)))
             .collect();
         // Something that changes nothing can be placed as soon as it fits.
         let harmless = candidates.iter().find(|at| ops[**at].writes().is_none());
@@ -207,7 +208,7 @@ fn has_order(members: &[Op], initial: &Value) -> Option<bool> {
             let mut placed = placed.clone();
             placed[at / 64] |= 1 << (at % 64);
             let state = ops[*at].writes().unwrap_or(&state).clone();
-            let node = (placed, state);
+            let node = (placed, state, ops[*at].returned.is_none());
             if !seen.contains(&node) {
                 if seen.len() >= NODES {
                     return None;
