@@ -41,6 +41,52 @@ pub(super) struct Place<M> {
     pub(super) crashed: SmallVec<[u32; 8]>,
 }
 
+/// What is possible in the states met so far.
+#[derive(Clone)]
+struct Places<M> {
+    states: Vec<u32>,
+    /// By position in `states`.
+    places: Vec<Place<M>>,
+    positions: FxHashMap<u32, usize>,
+}
+
+impl<M> Places<M> {
+    fn new() -> Self {
+        Places {
+            states: Vec::new(),
+            places: Vec::new(),
+            positions: FxHashMap::default(),
+        }
+    }
+
+    fn position(&self, state: u32) -> Option<usize> {
+        /// Among so many, looking at one after the other is faster.
+        const FEW: usize = 16;
+        match self.states.len() {
+            ..=FEW => self.states.iter().position(|it| *it == state),
+            _ => self.positions.get(&state).copied(),
+        }
+    }
+
+    fn insert(&mut self, state: u32, place: Place<M>) -> usize {
+        let at = self.states.len();
+        self.states.push(state);
+        self.places.push(place);
+        self.positions.insert(state, at);
+        at
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = (&u32, &mut Place<M>)> {
+        self.states.iter().zip(&mut self.places)
+    }
+
+    fn clear(&mut self) {
+        self.states.clear();
+        self.places.clear();
+        self.positions.clear();
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Board<T, M> {
     /// By slot; `None` where nothing is open.
@@ -54,7 +100,7 @@ pub(super) struct Board<T, M> {
     /// By class: open operations that do the same.
     twins: Vec<M>,
     /// What states make of all that.
-    places: FxHashMap<u32, Place<M>>,
+    places: Places<M>,
 }
 
 impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
@@ -72,7 +118,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             classes: Vec::new(),
             class_of: FxHashMap::default(),
             twins: Vec::new(),
-            places: FxHashMap::default(),
+            places: Places::new(),
         }
     }
 
@@ -89,7 +135,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
         self.open.insert(slot);
         if machine.is_observation(op) {
             self.kinds.observations.insert(slot);
-            for (state, place) in &mut self.places {
+            for (state, place) in self.places.iter_mut() {
                 if machine.accepts(*state, op) {
                     place.satisfied.insert(slot);
                 }
@@ -100,7 +146,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             self.kinds.overwrites.insert(slot);
         } else {
             self.kinds.updates.insert(slot);
-            for (state, place) in &mut self.places {
+            for (state, place) in self.places.iter_mut() {
                 if machine.accepts(*state, op) {
                     place.enabled.insert(slot);
                 }
@@ -146,11 +192,11 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
         self.open.remove(slot);
         let kinds = &mut self.kinds;
         if kinds.observations.contains(slot) {
-            for place in self.places.values_mut() {
+            for (_, place) in self.places.iter_mut() {
                 place.satisfied.remove(slot);
             }
         } else {
-            for place in self.places.values_mut() {
+            for (_, place) in self.places.iter_mut() {
                 place.enabled.remove(slot);
             }
             if let Some(class) = self.class_of.get(&closed.op) {
@@ -197,7 +243,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             });
             self.twins.push(twins);
             if !is_overwrite {
-                for (state, place) in &mut self.places {
+                for (state, place) in self.places.iter_mut() {
                     if machine.accepts(*state, op) {
                         place.crashed.push(class);
                     }
@@ -209,14 +255,14 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
 
     /// What is possible in a state.
     pub(super) fn place(&mut self, state: u32, machine: &mut impl Machine<Op = T>) -> &Place<M> {
-        if !self.places.contains_key(&state) {
-            if self.places.len() >= machine.places() {
+        let at = self.places.position(state).unwrap_or_else(|| {
+            if self.places.states.len() >= machine.places() {
                 self.places.clear();
             }
             let place = self.look(state, machine);
-            self.places.insert(state, place);
-        }
-        &self.places[&state]
+            self.places.insert(state, place)
+        });
+        &self.places.places[at]
     }
 
     fn look(&self, state: u32, machine: &mut impl Machine<Op = T>) -> Place<M> {
@@ -308,7 +354,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             classes: self.classes.clone(),
             class_of: self.class_of.clone(),
             twins: self.twins.iter().map(wide).collect(),
-            places: FxHashMap::default(),
+            places: Places::new(),
         }
     }
 }

@@ -101,14 +101,10 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             cost: pending.cost.0 + 1,
             depth: pending.depth,
         };
-        let mut enabled = self.board.place(config.state, machine).enabled.clone();
-        enabled.add(&self.board.kinds.overwrites);
-        let mut ready: SmallVec<[u32; 32]> = SmallVec::new();
-        for_each_slot(enabled.without(&config.done), |slot| {
-            ready.push(slot as u32)
-        });
-        for open in ready {
-            let open = open as usize;
+        let mut ready = self.board.place(config.state, machine).enabled.clone();
+        ready.add(&self.board.kinds.overwrites);
+        ready.subtract(&config.done);
+        while let Some(open) = ready.pop_first() {
             if self.board.has_better_twin(open, &config) {
                 continue;
             }
@@ -126,7 +122,9 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             after.optional.remove(open);
             self.arrive(after, origin, event);
         }
-        self.expand_crashed(&config, origin, event, machine);
+        if !self.board.classes.is_empty() {
+            self.expand_crashed(&config, origin, event, machine);
+        }
     }
 
     fn expand_crashed(

@@ -9,7 +9,6 @@ use super::mask::Mask;
 pub(super) type Used = SmallVec<[u32; 4]>;
 
 /// One way in which everything up to some event may have happened.
-#[derive(Clone)]
 pub(super) struct Config<M> {
     /// The state of the object.
     pub(super) state: u32,
@@ -20,6 +19,18 @@ pub(super) struct Config<M> {
     pub(super) optional: M,
     /// Crashed operations that have taken effect.
     pub(super) used: Used,
+}
+
+impl<M: Mask> Clone for Config<M> {
+    fn clone(&self) -> Self {
+        Config {
+            state: self.state,
+            done: self.done.clone(),
+            optional: self.optional.clone(),
+            // Copied as a whole; a clone would go through it one by one.
+            used: Used::from_slice(&self.used),
+        }
+    }
 }
 
 /// The open slots by what their operations do.

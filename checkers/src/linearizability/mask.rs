@@ -38,10 +38,26 @@ pub(super) trait Mask: Clone + Eq + Hash {
         Some(at * 64 + self.words()[at].trailing_ones() as usize)
     }
 
+    /// Takes the lowest slot out of the set.
+    fn pop_first(&mut self) -> Option<usize> {
+        let words = self.words_mut();
+        let at = words.iter().position(|word| *word != 0)?;
+        let slot = words[at].trailing_zeros() as usize;
+        words[at] &= words[at] - 1;
+        Some(at * 64 + slot)
+    }
+
     /// Adds what is in the other set.
     fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.words_mut().iter_mut().zip(other.words()) {
             *mine |= theirs;
+        }
+    }
+
+    /// Takes what is in the other set out.
+    fn subtract(&mut self, other: &Self) {
+        for (mine, theirs) in self.words_mut().iter_mut().zip(other.words()) {
+            *mine &= !theirs;
         }
     }
 

@@ -303,12 +303,16 @@ impl<A: Machine> Search<A> {
             self.proved = Some(index);
         }
         if !lossy && at >= self.plan.checkpoint_steps {
-            match std::mem::replace(&mut self.lower, Lower::Lost) {
+            match &mut self.lower {
                 Lower::Exact(frontier) => {
-                    self.trail = Some(Trail::new(frontier.clone()));
-                    self.lower = Lower::Exact(frontier);
+                    if let Some(trail) = &mut self.trail {
+                        trail.restart(frontier.clone());
+                    }
                 }
-                Lower::Beam(beam) => self.begin_beam(beam.frontier),
+                Lower::Beam(beam) => {
+                    let frontier = beam.frontier.clone();
+                    self.begin_beam(frontier);
+                }
                 Lower::Lost => {}
             }
         } else if let (true, Lower::Exact(frontier)) = (lossy, &self.lower) {

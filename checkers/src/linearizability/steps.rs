@@ -57,6 +57,12 @@ impl<T: Copy + Eq + Hash> Trail<T> {
         }
     }
 
+    /// Begins anew, with the room that there is.
+    pub(super) fn restart(&mut self, start: Frontier<T>) {
+        self.start = start;
+        self.steps.clear();
+    }
+
     /// Sends a frontier that has seen the first `from` steps over the others.
     pub(super) fn replay<A: Machine<Op = T>>(
         &self,
