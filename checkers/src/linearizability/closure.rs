@@ -16,7 +16,7 @@ use super::model::Machine;
 
 /// A configuration that waits to be expanded within an event. The cheapest comes first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Pending {
+pub(super) struct Pending {
     cost: Reverse<u32>,
     at: u32,
     /// Crashed operations that took effect within this event.
@@ -49,12 +49,13 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
     ) -> Result<(), Exhausted> {
         let mut event = Event {
             slot,
-            pending: BinaryHeap::new(),
+            pending: std::mem::take(&mut self.pending),
         };
         self.seen.begin(self.limits.compared());
         self.next.begin(self.limits.compared());
         let fewest = self.configs.iter().map(|config| config.used.len()).min();
-        for config in std::mem::take(&mut self.configs) {
+        let mut configs = std::mem::take(&mut self.configs);
+        for config in configs.drain(..) {
             if config.done.contains(slot) {
                 self.emit(config, slot);
                 continue;
@@ -70,6 +71,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             };
             self.visit(config, origin, &mut event);
         }
+        self.configs = configs;
         let mut meter = Meter::default();
         let mut steps = 0usize;
         let mut result = Ok(());
@@ -89,6 +91,8 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             self.expand(&pending, &mut event, machine);
         }
         meter.release(budget);
+        event.pending.clear();
+        self.pending = event.pending;
         self.work += steps;
         self.next.drain_into(&mut self.configs);
         result

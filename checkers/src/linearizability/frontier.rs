@@ -20,6 +20,7 @@
 //! is possible than can be, so an empty frontier is a proof. With a limited width configurations
 //! are dropped: less is possible than can be, so a frontier that survives is a proof.
 
+use std::collections::BinaryHeap;
 use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
@@ -27,6 +28,7 @@ use rustc_hash::FxHashMap;
 use crate::budget::{Budget, Exhausted};
 
 use super::board::Board;
+use super::closure::Pending;
 use super::config::{Antichain, Config, Used, intersection, subtract};
 use super::mask::{Mask, WideMask, for_each_slot};
 use super::model::Machine;
@@ -93,6 +95,8 @@ pub(super) struct Masked<T, M> {
     last_states: Vec<u32>,
     pub(super) seen: Antichain<M>,
     pub(super) next: Antichain<M>,
+    /// Empty between events.
+    pub(super) pending: BinaryHeap<Pending>,
 }
 
 impl<T: Copy + Eq + Hash, M: Mask> Clone for Masked<T, M> {
@@ -106,6 +110,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Clone for Masked<T, M> {
             last_states: self.last_states.clone(),
             seen: Antichain::new(),
             next: Antichain::new(),
+            pending: BinaryHeap::new(),
         }
     }
 }
@@ -126,6 +131,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             last_states: Vec::new(),
             seen: Antichain::new(),
             next: Antichain::new(),
+            pending: BinaryHeap::new(),
         }
     }
 
@@ -182,6 +188,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             last_states: Vec::new(),
             seen: Antichain::new(),
             next: Antichain::new(),
+            pending: BinaryHeap::new(),
         }
     }
 
@@ -279,6 +286,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             last_states: self.last_states.clone(),
             seen: Antichain::new(),
             next: Antichain::new(),
+            pending: BinaryHeap::new(),
         }
     }
 }
