@@ -52,17 +52,20 @@ struct End<M> {
 
 /// Makes an impossible history smaller while it stays impossible.
 ///
-/// First it tries what happened shortly before the end, longer and longer parts, then it leaves
-/// out pieces of what was found (Zeller's delta debugging). `None` if no part, and not even the
-/// whole, could be shown to be impossible within the limits. When the budget runs out, the
-/// smallest so far is good enough.
+/// First it tries the operation that returned last with all that it needs, then what happened shortly
+/// before the end, longer and longer parts; then it leaves out pieces of what was found (Zeller's delta
+/// debugging). `None` if no part, and not even the whole, could be shown to be impossible within the
+/// limits. When the budget runs out, the smallest so far is good enough.
 pub(super) fn minimise<W: Whole>(whole: &W, budget: &dyn Budget) -> Option<Impossible<W::Machine>> {
     let mut trial = Trial {
         whole,
         budget,
         work: 0,
     };
-    let mut best = trial.shortest_suffix().ok()??;
+    let mut best = match trial.last_alone().ok()? {
+        Some(found) => found,
+        None => trial.shortest_suffix().ok()??,
+    };
     trial.work = 0;
     let minimal = trial.leave_out(&mut best).unwrap_or(false);
     Some(Impossible {
@@ -93,6 +96,19 @@ struct Trial<'a, W> {
 }
 
 impl<W: Whole> Trial<'_, W> {
+    /// The operation that returned last, with what it could not have happened without.
+    fn last_alone(&mut self) -> Result<Option<Candidate<W::Machine>>, Exhausted> {
+        let all = 0..self.whole.ops().len() as u32;
+        let last = all.max_by_key(|at| self.whole.ops()[*at as usize].returned);
+        let Some(members) = last.and_then(|last| self.whole.needed_by(last)) else {
+            return Ok(None);
+        };
+        Ok(match self.examine(members)? {
+            Tried::Impossible(found) => Some(found),
+            Tried::Possible | Tried::TooHard => None,
+        })
+    }
+
     /// The operations of shortly before the end, as few as are impossible on their own, and all
     /// that never returned.
     fn shortest_suffix(&mut self) -> Result<Option<Candidate<W::Machine>>, Exhausted> {

@@ -55,6 +55,12 @@ pub(super) trait Whole {
     /// Returns the operations of the rest as they count in it.
     fn close(&self, members: &mut Members) -> Vec<SliceOp<<Self::Machine as Machine>::Op>>;
 
+    /// An operation with those that it could not have happened without, closed; `None` where these are
+    /// many, or cannot be told.
+    fn needed_by(&self, _at: u32) -> Option<Members> {
+        None
+    }
+
     /// The operations that returned at `from` or later, or never.
     fn since(&self, from: u64) -> Members {
         let ops = self.ops();
