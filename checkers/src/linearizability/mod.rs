@@ -41,6 +41,7 @@ mod model;
 pub mod models;
 mod object;
 mod objects;
+pub mod monitors;
 mod options;
 mod plan;
 mod reduce;

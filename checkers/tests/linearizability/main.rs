@@ -8,6 +8,7 @@ mod generate;
 mod limits;
 mod metamorphic;
 mod models;
+mod monitors;
 mod oracle;
 mod plain;
 mod random;
