@@ -35,7 +35,9 @@ struct Snapshot<T: Copy + Eq + Hash> {
 
 pub(super) struct Beam<T: Copy + Eq + Hash> {
     pub(super) frontier: Frontier<T>,
-    rung: usize,
+    /// How wide it is at present, and whether that is more than at first.
+    width: usize,
+    is_wide: bool,
     /// Where it becomes narrow again.
     relax_at: usize,
     /// Ascending; the oldest are forgotten.
@@ -51,7 +53,8 @@ impl<T: Copy + Eq + Hash> Beam<T> {
     pub(super) fn new(frontier: Frontier<T>, ladder: &[Rung], at: usize) -> Self {
         let mut beam = Beam {
             frontier,
-            rung: 0,
+            width: 0,
+            is_wide: false,
             relax_at: 0,
             snapshots: VecDeque::new(),
         };
@@ -61,8 +64,14 @@ impl<T: Copy + Eq + Hash> Beam<T> {
     }
 
     fn climb_down(&mut self, ladder: &[Rung]) {
-        self.rung = 0;
+        self.width = ladder[0].limits.width;
+        self.is_wide = false;
         self.frontier.set_limits(ladder[0].limits);
+    }
+
+    /// How many configurations it keeps at present.
+    pub(super) fn width(&self) -> usize {
+        self.width
     }
 
     /// The last step of the trail happens.
@@ -75,7 +84,7 @@ impl<T: Copy + Eq + Hash> Beam<T> {
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         apply(&mut self.frontier, step, machine, budget)?;
-        if self.rung > 0 && at >= self.relax_at {
+        if self.is_wide && at >= self.relax_at {
             self.climb_down(ladder);
         }
         if at.is_multiple_of(SNAPSHOT_STEPS) && !self.frontier.is_dead() {
@@ -95,13 +104,12 @@ impl<T: Copy + Eq + Hash> Beam<T> {
     /// Sends a wider beam over the last steps. Whether it survives them.
     pub(super) fn go_back<A: Machine<Op = T>>(
         &mut self,
-        rung: usize,
+        rung: Rung,
         trail: &Trail<T>,
-        ladder: &[Rung],
         machine: &mut A,
         budget: &dyn Budget,
     ) -> Result<bool, Exhausted> {
-        let Rung { limits, back } = ladder[rung];
+        let Rung { limits, back } = rung;
         let end = trail.steps.len();
         let far_enough = |snapshot: &Snapshot<T>| end - snapshot.at >= back;
         let (frontier, at) = match self.snapshots.iter().rposition(far_enough) {
@@ -113,7 +121,8 @@ impl<T: Copy + Eq + Hash> Beam<T> {
         let survived = replay.died_at.is_none();
         self.frontier = replay.frontier;
         if survived {
-            self.rung = rung;
+            self.width = limits.width;
+            self.is_wide = true;
             self.relax_at = end.saturating_add(back);
             self.snapshots.retain(|snapshot| snapshot.at <= at);
         }

@@ -8,7 +8,7 @@ use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
 use super::intake::{Intake, IntakeError, client};
 use super::options::Options;
-use super::search::{Answer, Hardness};
+use super::search::{Answer, Hardness, Search};
 use super::subject::{Subject, describe_key};
 use super::tracks::Track;
 use super::verify::Refutation;
@@ -199,7 +199,7 @@ impl<S: Subject> Checking<S> {
         let Some(track) = self.intake.keys[key].tracks.iter().nth(track) else {
             return CheckResult::new(Valid::Unknown, why);
         };
-        let Some(hardness) = track.hardness() else {
+        let Some(hardness) = track.live().map(Search::hardness) else {
             return CheckResult::new(Valid::Unknown, why);
         };
         let mut result = CheckResult::new(
@@ -295,7 +295,7 @@ impl<S: Subject> Checking<S> {
                 let tracks = keys.flat_map(|(key, it)| {
                     let tracks = it.tracks.iter().enumerate();
                     tracks.map(move |(number, track)| {
-                        let width = track.hardness().map_or(0, |hardness| hardness.width);
+                        let width = track.live().map_or(0, |search| search.hardness().width);
                         (key, number, width)
                     })
                 });

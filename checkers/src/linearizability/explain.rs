@@ -171,6 +171,10 @@ pub(super) fn summary(dead_end: &DeadEnd) -> String {
     if let Some(first) = did.get_mut(..1) {
         first.make_ascii_lowercase();
     }
+    if dead_end.states.is_empty() {
+        let so_often = "more often than it can have been written";
+        return format!("{did}, a value that was seen anew {so_often} until then");
+    }
     format!("{did}, when it can only have held {}", possible(dead_end))
 }
 

@@ -27,6 +27,7 @@ mod board;
 mod checker;
 mod closure;
 mod config;
+mod counted;
 mod evidence;
 mod explain;
 mod explain_object;

@@ -178,6 +178,7 @@ impl Subject for Objects {
         if track.log.has_forgotten() {
             return None;
         }
+        let search = track.live()?;
         let log: Vec<&LoggedOf<Objects>> = track.log.iter().collect();
         let whole = ObjectWhole::new(self, &self.pristine, log.iter().copied(), at);
         let found = minimise(&whole, budget)?;
@@ -187,7 +188,7 @@ impl Subject for Objects {
             whole: &whole,
             log: &log,
             found: &found,
-            whole_end: (at, track.last_states()?),
+            whole_end: (at, (&search.machine, search.last_states())),
         }))
     }
 

@@ -39,21 +39,20 @@ pub(super) const PLAN: Plan = Plan {
     },
     window: Limits {
         crashed: Crashed::Unlimited,
-        width: 1 << 10,
+        width: 1 << 8,
         depth: usize::MAX,
-        closure: 1 << 12,
+        closure: 1 << 10,
         ways: usize::MAX,
     },
-    windows: &[8, 32, 128, 512, 2048],
+    windows: &[8, 32, 128, 512],
     ladder: &[
         rung(4, 1, 0),
         rung(16, 1, 128),
-        rung(64, 2, 256),
-        rung(128, 2, 512),
+        rung(64, 1, 256),
         // Narrow beams use more crashed operations than they must.
         rung(16, 1, ALL),
     ],
-    restarts: 2,
+    restarts: 1,
     checkpoint_steps: 1 << 10,
 };
 
@@ -63,7 +62,7 @@ pub(super) const fn rung(width: usize, depth: usize, back: usize) -> Rung {
             crashed: Crashed::Once,
             width,
             depth,
-            closure: width * 16,
+            closure: width * 4 + 32,
             ways: width,
         },
         back,

@@ -5,6 +5,7 @@ use store::{Event, EventType};
 
 use crate::budget::Budget;
 
+use super::counted::explain_shortage;
 use super::evidence::{DeadEnd, OperationView};
 use super::explain::{Material, explain, summary};
 use super::intake::Key;
@@ -13,10 +14,11 @@ use super::minimise::minimise;
 use super::model::{Register, RegisterOp};
 use super::models::{Part, Values};
 use super::options::{NullRead, Options};
+use super::search::Search;
 use super::slice::RegisterWhole;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
 use super::tracks::Track;
-use super::verify::{Refutation, prove};
+use super::verify::{REGISTER, Refutation, prove};
 
 /// The values of registers, and how their operations are read.
 pub(super) struct Registers {
@@ -145,6 +147,11 @@ impl Subject for Registers {
         let log: Vec<&Logged> = track.log.iter().collect();
         let whole =
             RegisterWhole::new(log.iter().copied(), self.initial, track.log.forgotten(), at);
+        if let Some(shortage) = track.live().and_then(Search::shortage) {
+            let value = self.values.all().get(shortage.value as usize)?;
+            let all: Vec<OperationView> = log.iter().map(|logged| self.view(logged)).collect();
+            return explain_shortage(shortage, value, &all, self.bare(key));
+        }
         let found = minimise(&whole, budget)?;
         Some(explain(&Material {
             key: key.key.as_ref(),
@@ -153,7 +160,7 @@ impl Subject for Registers {
             whole: &whole,
             log: &log,
             found: &found,
-            whole_end: (at, track.last_states()?.1),
+            whole_end: (at, track.live()?.last_states()),
         }))
     }
 
@@ -168,6 +175,27 @@ impl Subject for Registers {
         forgotten: Option<u64>,
     ) -> Result<(), Refutation> {
         prove(dead_end, all.iter().cloned(), forgotten)
+    }
+}
+
+impl Registers {
+    /// Evidence that says nothing yet.
+    fn bare(&self, key: &Key<Registers>) -> DeadEnd {
+        DeadEnd {
+            model: REGISTER.to_owned(),
+            key: key.key.clone(),
+            initial: self.values.all()[self.initial as usize].clone(),
+            operation: 0,
+            states: Vec::new(),
+            states_of_whole: false,
+            pending: Vec::new(),
+            pending_omitted: 0,
+            sources: Vec::new(),
+            sub_history: Vec::new(),
+            minimal: false,
+            operations: Vec::new(),
+            explanation: Vec::new(),
+        }
     }
 }
 

@@ -321,22 +321,25 @@ impl<A: Machine> Search<A> {
         };
         let plan = &self.plan;
         let machine = &mut self.machine;
+        let width = beam.width();
         let mut windows = plan.windows.iter();
-        for rung in 1..plan.ladder.len() {
-            if plan.ladder[rung].back == ALL {
-                if self.restarts >= plan.restarts {
-                    continue;
+        // Rungs and windows take turns; where one gives up, the other goes on.
+        for turn in 1..plan.ladder.len().max(plan.windows.len() + 1) {
+            let rung = plan.ladder.get(turn).filter(|rung| {
+                let all_over = rung.back == ALL;
+                rung.limits.width > width && (!all_over || self.restarts < plan.restarts)
+            });
+            if let Some(rung) = rung {
+                self.restarts += usize::from(rung.back == ALL);
+                if beam.go_back(*rung, trail, machine, budget)? {
+                    self.upper = None;
+                    return Ok(());
                 }
-                self.restarts += 1;
-            }
-            if beam.go_back(rung, trail, plan.ladder, machine, budget)? {
-                self.upper = None;
-                return Ok(());
-            }
-            if !beam.frontier.lossy() {
-                let states = beam.frontier.last_states().to_vec();
-                self.refuted(index, states);
-                return Ok(());
+                if !beam.frontier.lossy() {
+                    let states = beam.frontier.last_states().to_vec();
+                    self.refuted(index, states);
+                    return Ok(());
+                }
             }
             let Some(length) = windows.next() else {
                 continue;

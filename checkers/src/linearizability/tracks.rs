@@ -8,7 +8,7 @@ use super::frontier::OpId;
 use super::log::Log;
 use super::model::Machine;
 use super::models::Part;
-use super::search::{Answer, Hardness, Search};
+use super::search::{Answer, Search};
 use super::subject::{LoggedOf, Subject};
 
 /// One object: the search for an order, and what is remembered of its operations.
@@ -64,7 +64,8 @@ impl<S: Subject> Track<S> {
         }
     }
 
-    fn live(&self) -> Option<&Search<S::Machine>> {
+    /// The search, unless it has settled.
+    pub(super) fn live(&self) -> Option<&Search<S::Machine>> {
         match &self.searching {
             Searching::Live(search) => Some(search),
             Searching::Idle(..) | Searching::Changing => None,
@@ -82,17 +83,6 @@ impl<S: Subject> Track<S> {
             Searching::Live(search) => search.answer(budget),
             Searching::Idle(..) | Searching::Changing => Answer::Valid,
         }
-    }
-
-    /// What makes it hard, unless it is settled.
-    pub(super) fn hardness(&self) -> Option<Hardness> {
-        self.live().map(Search::hardness)
-    }
-
-    /// The states that were possible when there was no order any more, as those of the machine.
-    pub(super) fn last_states(&self) -> Option<(&S::Machine, &[u32])> {
-        let search = self.live()?;
-        Some((&search.machine, search.last_states()))
     }
 
     /// About how many bytes are kept that grow with the history.

@@ -2,9 +2,9 @@
 //!
 //! | function | invocation | `ok` |
 //! | --- | --- | --- |
-//! | `txn` (`read`, `write`) | a list of `["read", register, null]` (`"r"`) and `["write", register, value]` (`"w"`) | the same list, with what was read |
+//! | `txn` (`read`, `write`) | a list of `["read", register, null]` and `["write", register, value]` | the same, with what was read |
 //!
-//! All of a transaction's parts happen at one moment, in their order. The registers hold `null` first,
+//! `"r"` and `"w"` will do. All of a transaction's parts happen at one moment, in their order. The registers hold `null` first,
 //! or what an object `{register: value}` says.
 
 use rustc_hash::FxHashMap;

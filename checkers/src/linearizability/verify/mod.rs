@@ -9,12 +9,16 @@
 //!    sub-history saw is in it, or began too late, or was certainly overwritten in time by one
 //!    that is in it.
 //!
+//! Or, for a register, the sub-history shows that a value came more often than it can have been written,
+//! which is counted.
+//!
 //! For objects other than registers the second is: nothing that an operation left out leaves behind is
 //! needed by one of the sub-history.
 //!
 //! This shares nothing with the search but the types of the evidence; the models are there once more,
 //! written as plainly as can be ([`Reference`]). Only users' own models are asked themselves.
 
+mod count;
 mod objects;
 mod order;
 mod reference;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::Value;
 use store::EventType;
 
-use super::{NODES, Refutation};
+use super::{NODES, Refutation, count};
 use crate::linearizability::evidence::{DeadEnd, OperationView};
 
 /// Proves evidence about a register, with all operations of the key at hand, apart from those that
@@ -22,7 +22,11 @@ pub(in crate::linearizability) fn prove(
         .sub_operations()
         .filter_map(|view| Op::new(view, end))
         .collect();
-    is_closed(&members, all, end, forgotten)?;
+    let all: Vec<Op> = all.filter_map(|view| Op::new(&view, end)).collect();
+    if is_counted(dead_end, &members, &all, forgotten) {
+        return Ok(());
+    }
+    is_closed(&members, &all, forgotten)?;
     match has_order(&members, &dead_end.initial) {
         Some(false) => Ok(()),
         Some(true) => Err(Refutation::Possible),
@@ -30,9 +34,27 @@ pub(in crate::linearizability) fn prove(
     }
 }
 
+/// Whether what the impossible operation saw came more often than it can have been written.
+fn is_counted(dead_end: &DeadEnd, members: &[Op], all: &[Op], forgotten: Option<u64>) -> bool {
+    let dead = members.iter().find(|op| op.invoke == dead_end.operation);
+    let (Some(dead), Some(begin)) = (dead, members.iter().map(|op| op.invoke).min()) else {
+        return false;
+    };
+    let seen = match &dead.effect {
+        Effect::Read(value) | Effect::Write(value) => vec![value],
+        Effect::Cas(from, to) => vec![from, to],
+        Effect::Differs(_) => Vec::new(),
+    };
+    // Whatever is forgotten had returned before the first absence.
+    forgotten.is_none_or(|last| last < begin)
+        && seen
+            .into_iter()
+            .any(|value| count::came_too_often(value, members, all))
+}
+
 /// What an operation does to a register.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Effect {
+pub(super) enum Effect {
     Read(Value),
     Differs(Value),
     Write(Value),
@@ -40,11 +62,11 @@ enum Effect {
 }
 
 #[derive(Clone, Debug)]
-struct Op {
-    effect: Effect,
-    invoke: u64,
+pub(super) struct Op {
+    pub(super) effect: Effect,
+    pub(super) invoke: u64,
     /// When it certainly had happened; `None` if it need not have.
-    returned: Option<u64>,
+    pub(super) returned: Option<u64>,
 }
 
 impl Op {
@@ -82,7 +104,7 @@ impl Op {
     }
 
     /// What the register holds afterwards, for operations that may change that.
-    fn writes(&self) -> Option<&Value> {
+    pub(super) fn writes(&self) -> Option<&Value> {
         match &self.effect {
             Effect::Write(value) | Effect::Cas(_, value) => Some(value),
             _ => None,
@@ -100,12 +122,7 @@ impl Op {
 }
 
 /// Whether no operation that is not a member can have written what a member saw.
-fn is_closed(
-    members: &[Op],
-    all: impl Iterator<Item = OperationView>,
-    end: u64,
-    forgotten: Option<u64>,
-) -> Result<(), Refutation> {
+fn is_closed(members: &[Op], all: &[Op], forgotten: Option<u64>) -> Result<(), Refutation> {
     let observers: Vec<(&Op, u64)> = members
         .iter()
         .filter(|op| !matches!(op.effect, Effect::Write(_)))
@@ -123,7 +140,7 @@ fn is_closed(
         });
     }
     let inside: BTreeSet<u64> = members.iter().map(|op| op.invoke).collect();
-    for op in all.filter_map(|view| Op::new(&view, end)) {
+    for op in all {
         let Some(value) = op.writes().filter(|_| !inside.contains(&op.invoke)) else {
             continue;
         };
