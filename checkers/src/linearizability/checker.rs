@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use store::Event;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Exhausted};
 use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
 use super::intake::{Intake, IntakeError, client};
@@ -67,18 +67,21 @@ impl<S: Subject> Checking<S> {
         {
             self.stopped = Some(Stopped::Error(exhausted.into()));
         }
-        if self.events.is_multiple_of(EVENTS_PER_LOOK * 64) {
-            self.account(budget);
+        if self.events.is_multiple_of(EVENTS_PER_LOOK * 64)
+            && let Err(exhausted) = self.account(budget)
+        {
+            self.stopped = Some(Stopped::Error(exhausted.into()));
         }
     }
 
     /// Charges for what is remembered, and forgets when it is too much.
-    fn account(&mut self, budget: &dyn Budget) {
+    fn account(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
         let too_many = self.tracks().map(|track| track.log.len()).sum::<usize>() > self.remembered;
         let more = self.bytes().saturating_sub(self.charged);
         if too_many || budget.charge(more).is_err() {
-            for key in &mut self.intake.keys {
-                key.tracks.iter_mut().for_each(Track::trim);
+            let Intake { subject, keys, .. } = &mut self.intake;
+            for track in keys.iter_mut().flat_map(|key| key.tracks.iter_mut()) {
+                track.trim(subject, budget)?;
             }
             let now = self.bytes();
             budget.release(self.charged.saturating_sub(now));
@@ -86,6 +89,7 @@ impl<S: Subject> Checking<S> {
         } else {
             self.charged += more;
         }
+        Ok(())
     }
 
     fn tracks(&self) -> impl Iterator<Item = &Track<S>> {
@@ -109,7 +113,7 @@ impl<S: Subject> Checking<S> {
     /// The answer of every track that is not valid, or the first violation.
     fn answers(&mut self, budget: &dyn Budget) -> Vec<Answered> {
         let mut undecided = Vec::new();
-        let keys = &mut self.intake.keys;
+        let Intake { subject, keys, .. } = &mut self.intake;
         // What is known to be impossible needs no search.
         let certain = keys.iter().position(|key| key.invalid);
         for (at, key) in keys.iter_mut().enumerate() {
@@ -130,7 +134,7 @@ impl<S: Subject> Checking<S> {
                 let answered = Answered {
                     key: at,
                     track: number,
-                    answer: track.answer(budget),
+                    answer: track.answer(subject, budget),
                 };
                 match answered.answer {
                     Answer::Valid => {}

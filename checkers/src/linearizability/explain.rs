@@ -9,7 +9,7 @@ use super::evidence::{DeadEnd, OperationView, Source};
 use super::minimise::Impossible;
 use super::model::{Register, RegisterOp};
 use super::registers::{Logged, view};
-use super::slice::{RegisterWhole, SliceOp, Whole};
+use super::slice::SliceOp;
 use super::verify::REGISTER;
 
 /// How many pending operations are shown.
@@ -27,7 +27,8 @@ pub(super) struct Material<'a> {
     /// The values by their numbers.
     pub(super) values: &'a [Value],
     pub(super) initial: u32,
-    pub(super) whole: &'a RegisterWhole,
+    /// All operations until the end.
+    pub(super) all: &'a [SliceOp<RegisterOp>],
     /// By [`SliceOp::at`].
     pub(super) log: &'a [&'a Logged],
     pub(super) found: &'a Impossible<Register>,
@@ -99,7 +100,7 @@ impl Material<'_> {
         let began_in_time =
             |op: &&SliceOp<RegisterOp>| op.invoke < end(dead) && op.invoke != dead.invoke;
         let mut sources: Vec<&SliceOp<RegisterOp>> =
-            self.whole.ops().iter().filter(began_in_time).collect();
+            self.all.iter().filter(began_in_time).collect();
         sources.retain(|op| {
             op.op
                 .writes()
@@ -107,7 +108,7 @@ impl Material<'_> {
         });
         sources.sort_by_key(|op| std::cmp::Reverse((end(op), op.invoke)));
         let members: BTreeSet<u64> = self.found.ops.iter().map(|op| op.invoke).collect();
-        let mut sure: Vec<&SliceOp<RegisterOp>> = self.whole.ops().iter().collect();
+        let mut sure: Vec<&SliceOp<RegisterOp>> = self.all.iter().collect();
         sure.retain(|op| {
             op.op.writes().is_some() && op.returned.is_some_and(|at| at < dead.invoke)
         });
@@ -126,8 +127,7 @@ impl Material<'_> {
     fn pending(&self, dead: &SliceOp<RegisterOp>) -> (Vec<SliceOp<RegisterOp>>, u64) {
         let end = dead.returned.unwrap_or(u64::MAX);
         let mut pending: Vec<SliceOp<RegisterOp>> = self
-            .whole
-            .ops()
+            .all
             .iter()
             .filter(|op| op.invoke < end && op.returned.is_none_or(|at| at > end))
             .copied()

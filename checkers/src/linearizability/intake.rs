@@ -131,7 +131,7 @@ impl<S: Subject> Key<S> {
                     if let Some(place) = self.flights[at as usize].place.take()
                         && !self.lost
                     {
-                        self.tracks.complete(place, index, budget)?;
+                        self.tracks.complete(place, index, subject, budget)?;
                         self.invalid |= self.tracks.at(place).is_invalid();
                     }
                 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::model::Machine;
 use super::models::{Call, Model, Part, Touches, Values};
+use super::monitors::collection::{CollectionKind, Order};
 
 /// An operation with its result, by its number in the table. Three bits say what the search asks most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +42,8 @@ pub(super) trait AnyModel: Send {
     fn object(&self, values: &mut Values) -> (Object, u32);
     fn touches(&self, op: ObjectOp) -> Touches;
     fn part(&self, op: ObjectOp) -> Part;
+    fn collection(&self) -> Option<Order>;
+    fn collection_op(&self, op: ObjectOp) -> Option<(CollectionKind, i64)>;
 }
 
 /// The model of all keys, and its operations by number.
@@ -131,6 +134,14 @@ impl<M: Model> AnyModel for Typed<M> {
 
     fn part(&self, op: ObjectOp) -> Part {
         self.shared.model.part(&self.shared.op(op))
+    }
+
+    fn collection(&self) -> Option<Order> {
+        self.shared.model.collection()
+    }
+
+    fn collection_op(&self, op: ObjectOp) -> Option<(CollectionKind, i64)> {
+        self.shared.model.collection_op(&self.shared.op(op))
     }
 }
 

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
 use serde_json::Value;
 use store::{Event, EventType, Name};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Exhausted};
 
 use super::evidence::{DeadEnd, OperationView};
 use super::explain_object::{Material, explain, summary};
 use super::intake::Key;
-use super::log::Ending;
+use super::log::{Ending, Log};
 use super::minimise::minimise;
-use super::models::{Call, Outcome, Part, Values};
+use super::models::{Call, Outcome, Part, Touched, Touches, Values};
 use super::object::{AnyModel, Object, ObjectOp};
+use super::portfolio::{self, Opinion};
 use super::reduce::ObjectWhole;
+use super::slice::slice_ops;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
 use super::tracks::Track;
 use super::verify::{Judge, Refutation, prove_object};
@@ -168,6 +171,41 @@ impl Subject for Objects {
         )
     }
 
+    fn opinion(
+        &self,
+        log: &Log<LoggedOf<Objects>>,
+        now: u64,
+        budget: &dyn Budget,
+    ) -> Result<Opinion, Exhausted> {
+        let Some(order) = self.model.collection() else {
+            return Ok(Opinion::Unknown);
+        };
+        let kind = |op| self.model.collection_op(op);
+        portfolio::ask_collection(order, log.iter(), now, kind, budget)
+    }
+
+    fn closed(&self, log: &Log<LoggedOf<Objects>>, some: &[usize]) -> Vec<usize> {
+        let touches = log.iter().map(|logged| self.model.touches(logged.op));
+        let touches: Vec<Touches> = touches.collect();
+        let mut needed: FxHashSet<u64> = FxHashSet::default();
+        for at in some {
+            match &touches[*at].needs {
+                Touched::Nothing => {}
+                Touched::These(these) => needed.extend(these),
+                Touched::Everything => return (0..touches.len()).collect(),
+            }
+        }
+        // What is needed by those that are added is on the same elements.
+        let provides = |at: &usize| match &touches[*at].provides {
+            Touched::Nothing => false,
+            Touched::These(these) => these.iter().any(|it| needed.contains(it)),
+            Touched::Everything => true,
+        };
+        let all = 0..touches.len();
+        all.filter(|at| some.binary_search(at).is_ok() || provides(at))
+            .collect()
+    }
+
     fn dead_end(
         &self,
         key: &Key<Objects>,
@@ -178,17 +216,19 @@ impl Subject for Objects {
         if track.log.has_forgotten() {
             return None;
         }
-        let search = track.live()?;
         let log: Vec<&LoggedOf<Objects>> = track.log.iter().collect();
-        let whole = ObjectWhole::new(self, &self.pristine, log.iter().copied(), at);
+        let numbered = log.iter().copied().enumerate();
+        let all = slice_ops(numbered, at, ObjectOp::is_observation);
+        let suspects = track.suspects().into_iter();
+        let whole = ObjectWhole::new(self, &self.pristine, suspects, at);
         let found = minimise(&whole, budget)?;
         Some(explain(&Material {
             key: key.key.as_ref(),
             subject: self,
-            whole: &whole,
+            all: &all,
             log: &log,
             found: &found,
-            whole_end: (at, (&search.machine, search.last_states())),
+            whole_end: (at, track.last_states()?),
         }))
     }
 

@@ -25,7 +25,7 @@ impl<'a> ObjectWhole<'a> {
     pub(super) fn new<'b>(
         subject: &Objects,
         pristine: &'a (Object, u32),
-        log: impl Iterator<Item = &'b LoggedOf<Objects>>,
+        log: impl Iterator<Item = (usize, &'b LoggedOf<Objects>)>,
         end: u64,
     ) -> ObjectWhole<'a> {
         let ops = slice_ops(log, end, |op| op.is_observation());

@@ -1,21 +1,26 @@
 //! Histories of registers with compare-and-set, which the search knows by heart.
 
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 use store::{Event, EventType};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Exhausted};
 
 use super::counted::explain_shortage;
 use super::evidence::{DeadEnd, OperationView};
 use super::explain::{Material, explain, summary};
 use super::intake::Key;
-use super::log::{Ending, LoggedOp};
+use super::log::{Ending, Log, LoggedOp};
 use super::minimise::minimise;
 use super::model::{Register, RegisterOp};
 use super::models::{Part, Values};
+use super::monitors::register::RegisterKind;
 use super::options::{NullRead, Options};
+use super::portfolio::{self, Opinion};
 use super::search::Search;
-use super::slice::RegisterWhole;
+use super::slice::{RegisterWhole, slice_ops};
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
 use super::tracks::Track;
 use super::verify::{REGISTER, Refutation, prove};
@@ -137,6 +142,52 @@ impl Subject for Registers {
         view(logged, self.values.all())
     }
 
+    fn opinion(
+        &self,
+        log: &Log<Logged>,
+        now: u64,
+        budget: &dyn Budget,
+    ) -> Result<Opinion, Exhausted> {
+        // The monitor calls the initial value 0, so the two change places.
+        let value = |value: u32| match value {
+            0 => self.initial,
+            _ if value == self.initial => 0,
+            _ => value,
+        };
+        let kind = |op: RegisterOp| match op {
+            RegisterOp::Read(seen) => (RegisterKind::Read, value(seen)),
+            RegisterOp::Differs(not) => (RegisterKind::Differs, value(not)),
+            RegisterOp::Write(written) => (RegisterKind::Write, value(written)),
+            RegisterOp::Cas(from, to) => (RegisterKind::Cas { from: value(from) }, value(to)),
+        };
+        portfolio::ask_register(log.iter(), now, kind, budget)
+    }
+
+    fn closed(&self, log: &Log<Logged>, some: &[usize]) -> Vec<usize> {
+        let ops: Vec<RegisterOp> = log.iter().map(|logged| logged.op).collect();
+        let mut writers: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
+        for (at, op) in ops.iter().enumerate() {
+            if let Some(value) = op.writes() {
+                writers.entry(value).or_default().push(at);
+            }
+        }
+        let mut closed: BTreeSet<usize> = BTreeSet::new();
+        let mut more = some.to_vec();
+        while let Some(at) = more.pop() {
+            if !closed.insert(at) {
+                continue;
+            }
+            match ops[at] {
+                RegisterOp::Write(_) => {}
+                RegisterOp::Read(value) | RegisterOp::Cas(value, _) => {
+                    more.extend(writers.get(&value).into_iter().flatten());
+                }
+                RegisterOp::Differs(_) => return (0..ops.len()).collect(),
+            }
+        }
+        closed.into_iter().collect()
+    }
+
     fn dead_end(
         &self,
         key: &Key<Registers>,
@@ -145,8 +196,13 @@ impl Subject for Registers {
         budget: &dyn Budget,
     ) -> Option<DeadEnd> {
         let log: Vec<&Logged> = track.log.iter().collect();
-        let whole =
-            RegisterWhole::new(log.iter().copied(), self.initial, track.log.forgotten(), at);
+        let all = slice_ops(
+            log.iter().copied().enumerate(),
+            at,
+            RegisterOp::is_observation,
+        );
+        let suspects = track.suspects().into_iter();
+        let whole = RegisterWhole::new(suspects, self.initial, track.log.forgotten(), at);
         if let Some(shortage) = track.live().and_then(Search::shortage) {
             let value = self.values.all().get(shortage.value as usize)?;
             let all: Vec<OperationView> = log.iter().map(|logged| self.view(logged)).collect();
@@ -157,10 +213,10 @@ impl Subject for Registers {
             key: key.key.as_ref(),
             values: self.values.all(),
             initial: self.initial,
-            whole: &whole,
+            all: &all,
             log: &log,
             found: &found,
-            whole_end: (at, track.live()?.last_states()),
+            whole_end: (at, track.last_states()?.1),
         }))
     }
 

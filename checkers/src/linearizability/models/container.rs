@@ -13,6 +13,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
+use super::super::monitors::collection::{CollectionKind, Order};
 use super::{Call, Model, Outcome, Part, Touched, Touches, Values};
 
 /// Which element is next.
@@ -275,6 +276,26 @@ impl Model for Container {
             ContainerOp::TookSomething => Part::None,
             ContainerOp::SawNothing => Part::All,
         }
+    }
+
+    fn collection(&self) -> Option<Order> {
+        self.initial.is_empty().then_some(match self.discipline {
+            Discipline::Any => Order::Any,
+            Discipline::First => Order::First,
+            Discipline::Last => Order::Last,
+            Discipline::Largest => Order::Greatest,
+            Discipline::Smallest => Order::Least,
+        })
+    }
+
+    fn collection_op(&self, op: &ContainerOp) -> Option<(CollectionKind, i64)> {
+        Some(match *op {
+            ContainerOp::Put(element) => (CollectionKind::Insert, element),
+            ContainerOp::Took(element) => (CollectionKind::Remove, element),
+            ContainerOp::TookSomething => (CollectionKind::Remove, 0),
+            ContainerOp::Saw(element) => (CollectionKind::Peek, element),
+            ContainerOp::SawNothing => (CollectionKind::Empty, 0),
+        })
     }
 
     fn is_repeatable(&self, op: &ContainerOp) -> bool {

@@ -56,6 +56,7 @@ pub use versioned::VersionedRegister;
 pub use super::values::Values;
 
 use super::linearizable::ModelError;
+use super::monitors::collection::{CollectionKind, Order};
 use super::object::Typed;
 use super::objects::Objects;
 use super::options::Options;
@@ -353,6 +354,18 @@ pub trait Model: Send + Sync + 'static {
     /// Such a history is searched one object at a time, until an operation concerns them all.
     fn part(&self, _op: &Self::Op) -> Part {
         Part::All
+    }
+
+    /// Which element comes out next, where the object is a collection that is empty at first: then the
+    /// [monitors](super::monitors) know it, and decide where elements are unique and the search gets wide.
+    fn collection(&self) -> Option<Order> {
+        None
+    }
+
+    /// What an operation of a collection did, and to which element: its number, or its priority. 0 where
+    /// there is none.
+    fn collection_op(&self, _op: &Self::Op) -> Option<(CollectionKind, i64)> {
+        None
     }
 
     /// About how many bytes a state takes, for keeping within a budget.
