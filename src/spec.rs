@@ -1,9 +1,11 @@
-//! What a run is: everything needed to run it again. Saved as `test.json` before anything happens.
+//! What a run is: everything needed to run it again. Saved as `test.json` before anything happens, and
+//! again when it is known what the nodes are.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use harness::node::facts::Facts;
 use serde::{Deserialize, Serialize};
 use workloads::Options;
 
@@ -37,6 +39,9 @@ pub(crate) struct TestSpec {
     pub(crate) recovery_limit: Duration,
     /// Limits of each checker.
     pub(crate) check: CheckLimits,
+    /// Whether the main phase ends as soon as a violation is proved.
+    #[serde(default)]
+    pub(crate) stop_on_violation: bool,
     /// The root of all random choices.
     pub(crate) seed: u64,
     /// Whether the system is left running on the nodes.
@@ -45,6 +50,27 @@ pub(crate) struct TestSpec {
     pub(crate) started: String,
     /// The command line. It has no secrets: no flag takes one, only the name of a file that holds it.
     pub(crate) command: Vec<String>,
+    /// The machine that the clients ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) controller: Option<Facts>,
+    /// What was found on each node. Empty before it was set up, and where nodes are simulated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) found: Vec<NodeFound>,
+}
+
+/// What was found on a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NodeFound {
+    /// The node.
+    pub(crate) node: store::Name,
+    /// The address that clients and other nodes use.
+    pub(crate) address: String,
+    /// The system under test and its version, once it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) system: Option<String>,
+    /// What the node said of itself.
+    #[serde(flatten)]
+    pub(crate) facts: Facts,
 }
 
 /// Limits of one checker's process.

@@ -102,3 +102,19 @@ fn flags_win_over_environment_over_file() {
     assert_eq!(seed(Some("11"), Some("12"), None), 12);
     assert_eq!(seed(Some("11"), Some("12"), Some("13")), 13);
 }
+
+#[test]
+fn a_reader_that_has_left_is_no_failure() {
+    let program = Program::new();
+    let mut child = program
+        .command(&["list", "faults"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    let err = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{err}");
+    assert!(!err.contains("panicked"), "{err}");
+}

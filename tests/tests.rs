@@ -5,6 +5,7 @@
 mod cluster;
 mod demo;
 mod mistakes;
+mod online;
 mod program;
 mod ssh;
 mod tidy;

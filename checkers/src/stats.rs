@@ -43,11 +43,6 @@ impl Counts {
         self.info += other.info;
     }
 
-    /// How many completions were counted.
-    pub(crate) fn ended(&self) -> u64 {
-        self.ok + self.fail + self.info
-    }
-
     /// Operations whose outcome nobody knows, those that never ended included.
     fn unknown(&self) -> u64 {
         self.begun

@@ -111,7 +111,8 @@ pub trait Processes: Send + Sync {
 /// Telling leaders.
 #[async_trait]
 pub trait Primaries: Send + Sync {
-    /// The nodes that believe to be primary now. Empty when none is known. Bounded by a second.
+    /// The nodes that believe to be primary now. Empty when none is known. Bounded by a second. Asked a few times in
+    /// each election time-out, for as long as a run lasts.
     async fn primaries(&self) -> Vec<Name>;
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use store::{EventType, Name, OpError, Value};
 
+use crate::recovery::RecoveryProbe;
+
 /// What to do: an operation without who and when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Op {
@@ -123,6 +125,12 @@ pub struct ClientInfo {
 pub trait Connect: Send + Sync {
     /// A fresh client, with connections of its own. An error means that nothing was sent.
     async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError>;
+
+    /// What proves, after all faults are healed, that the system takes fresh writes and shows them on every
+    /// node. Without it, a node counts as recovered when it says that it is healthy.
+    fn recovery_probe(&self) -> Option<Arc<dyn RecoveryProbe>> {
+        None
+    }
 }
 
 /// Opens clients, shared by all workers.

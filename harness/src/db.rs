@@ -44,7 +44,8 @@ pub trait Db: Send + Sync {
     /// Starts the system again with the data it has, if it does not run. Idempotent.
     async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError>;
 
-    /// Waits until the node answers as a healthy member. The caller bounds it.
+    /// Waits until the node answers as a healthy member. The caller bounds it. Whether it takes and shows writes is
+    /// proved with [`recovery_probe`](crate::client::Connect::recovery_probe), where there is one.
     async fn healthy(&self, node: &Node) -> Result<(), DbError>;
 
     /// Sends a signal to the system's processes and says what is seen of them afterwards; a `KILL`
@@ -64,7 +65,8 @@ pub trait Db: Send + Sync {
     /// Stops the system and removes its data and ours (never the package).
     async fn teardown(&self, node: &Node) -> Result<(), DbError>;
 
-    /// The nodes that believe to be primary, among these. Must answer within a second or so.
+    /// The nodes that believe to be primary, among these, in the same order. Must answer within a second or so. Asked a
+    /// few times in each election time-out, for as long as a run lasts: of the servers, not through the nodes' shells.
     async fn primaries(&self, nodes: &[Node]) -> Vec<Name>;
 
     /// Log files on a node, as absolute paths.

@@ -8,6 +8,7 @@
 //! | break it | the trait [`fault::Fault`], and what it may ask of the world in [`capability`] |
 //! | say which operation comes when | [`generator`] |
 //! | have operations performed and recorded | [`interpreter`] |
+//! | prove that a healed system works again | [`recovery`] |
 //! | wait, on real or virtual time | [`time`] |
 //! | draw random numbers that repeat | [`seed`] |
 //! | run commands on a node | [`remote`] |
@@ -25,6 +26,7 @@ pub mod interpreter;
 pub mod local;
 pub mod node;
 pub mod options;
+pub mod recovery;
 pub mod remote;
 pub mod seed;
 pub mod time;

@@ -23,6 +23,8 @@ pub struct BuildContext {
     pub time_limit: Duration,
     /// About how long an election of the system takes: the scale of durations.
     pub election_timeout: Duration,
+    /// Whether the run has a [leader watch](crate::leader_watch), so that activities can follow elections.
+    pub leaders: bool,
     /// All nodes, in the order given by the user.
     pub nodes: Vec<Name>,
     /// The clock of the run.
@@ -36,8 +38,9 @@ pub struct Package {
     /// The fault.
     pub fault: Box<dyn Fault>,
     /// Its operations in the main phase, for the thread that the roster has under its name. Its context must
-    /// have the threads of all faults, for it begins some activities when another fault is healed: put
-    /// the schedules of all faults together with [`any`](harness::generator::any).
+    /// have the threads of all faults and of the leader watch, for it begins some activities when another
+    /// fault is healed or a leader is elected: put the schedules of all faults together with
+    /// [`any`](harness::generator::any).
     pub schedule: BoxGenerator,
     /// The activities that the schedule plans (the first thousand), to be shown before the run.
     pub planned: Vec<Activity>,
@@ -79,6 +82,7 @@ fn package(
         election_timeout: ctx.election_timeout,
         index,
         faults,
+        leaders: ctx.leaders,
         interval: spec.options.duration_if(INTERVAL),
         duration: spec.options.duration_if(DURATION),
     };

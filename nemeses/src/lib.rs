@@ -27,7 +27,10 @@
 //!   majority any more, or, where all still can (a ring, a bridge), those that lost any link.
 //! - `leader`: whether a node that believed to be primary just before was among them. Absent where the
 //!   system has no primaries.
+//! - `grudge`: of a partition's start, for each node the nodes whose packets it drops; the sides follow from it.
 //! - `dropped`: packets dropped, by the node that dropped them. `states`: what was seen of processes.
+//!
+//! Beside them, where the system has leaders, the [leader watch](leader_watch) `nemesis/leaders` says who leads when.
 //!
 //! A start that ends `fail` did nothing. One that ends `info` may be in force, in part; its stop undoes
 //! it. A stop that ends `info` did not undo everything, and is tried again.
@@ -35,6 +38,7 @@
 mod build;
 mod catalogue;
 pub mod grudge;
+mod leaders;
 mod outcome;
 mod partition;
 mod process;
@@ -45,4 +49,5 @@ pub mod target;
 
 pub use build::{BuildContext, BuildError, Package, build};
 pub use catalogue::{FaultInfo, VariantInfo, catalogue, find};
+pub use leaders::{LEADERS, WATCH, leader_watch};
 pub use spec::{FaultSpec, NONE, SpecError, parse};

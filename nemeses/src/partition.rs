@@ -25,7 +25,7 @@ use crate::outcome::{
 };
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
-use crate::target::{Target, primaries};
+use crate::target::{Target, primaries, struck_primary};
 
 const NAME: &str = "partition";
 const DIRECTION: &str = "direction";
@@ -196,6 +196,7 @@ fn make(spec: &FaultSpec, ctx: &BuildContext) -> Result<Made, String> {
         clock: ctx.clock.clone(),
         patience: patience(ctx.election_timeout),
         needs_primaries: chosen_target || choice.shape == Some(Shape::Primaries),
+        owes_primary: choice.target.is_none(),
         standing: None,
     };
     Ok(Made {
@@ -211,6 +212,8 @@ struct Partition {
     patience: Duration,
     /// Whether the user chose something that makes no sense without primaries.
     needs_primaries: bool,
+    /// Whether a primary is still to be [struck](struck_primary).
+    owes_primary: bool,
     /// What is in force, or may be.
     standing: Option<Standing>,
 }
@@ -254,6 +257,7 @@ impl Partition {
         match network.cut(&grudge).await {
             Ok(installed) => {
                 let mut value = standing.evidence(&self.count(&**network).await);
+                self.owes_primary &= !struck_primary(&value);
                 value["grudge"] = json!(grudge);
                 value["installed"] = installed;
                 FaultOutcome::Installed(value)
@@ -269,7 +273,8 @@ impl Partition {
 
     /// Resolves who is cut off from whom now.
     async fn aim(&self, env: &Environment, start: &Start) -> (Grudge, Standing) {
-        let target = start.target.as_ref();
+        let owed = self.owes_primary.then_some(&Target::Primary);
+        let target = start.target.as_ref().or(owed);
         let needed =
             start.variant == Shape::Primaries || target.is_some_and(Target::needs_primaries);
         let patience = if needed {

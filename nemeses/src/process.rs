@@ -22,12 +22,13 @@ use serde_json::json;
 
 use crate::build::BuildContext;
 use crate::catalogue::{FaultInfo, Made, with_times};
+use crate::grudge::{in_order, to_front};
 use crate::outcome::{
     message, not_in_force, patience, refused, still_in_force, unavailable, unknown_op,
 };
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
-use crate::target::{Target, primaries};
+use crate::target::{Target, primaries, struck_primary};
 
 const TARGET: &str = "target";
 const SIGNAL: &str = "signal";
@@ -38,6 +39,9 @@ const MIX: &str = "mix";
 const EFFECT_LIMIT: Duration = Duration::from_secs(2);
 /// The first pause between two looks at a process; each further one is twice as long.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
+
+/// The pause before striking again where nothing was there to be struck.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Targets with their weights, where they are drawn. Those that leave no majority are rare, for they
 /// stop everything; but nothing else shows what a whole cluster forgets.
@@ -155,6 +159,7 @@ fn make(kind: Kind, spec: &FaultSpec, ctx: &BuildContext) -> Result<Made, String
         clock: ctx.clock.clone(),
         patience: patience(ctx.election_timeout),
         needs_primaries: choice.target.as_ref().is_some_and(Target::needs_primaries),
+        owes_primary: choice.target.is_none(),
         standing: BTreeSet::new(),
     };
     Ok(Made {
@@ -214,6 +219,8 @@ struct ProcessFault {
     patience: Duration,
     /// Whether the user chose a target that makes no sense without primaries.
     needs_primaries: bool,
+    /// Whether a primary is still to be [struck](struck_primary).
+    owes_primary: bool,
     /// Nodes where it is in force, or may be.
     standing: BTreeSet<Name>,
 }
@@ -227,15 +234,38 @@ impl ProcessFault {
             Ok(start) => start,
             Err(error) => return refused(format!("{error} in {}", op.value)),
         };
-        let needed = start.target.needs_primaries();
-        let patience = if needed {
-            self.patience
-        } else {
-            Duration::ZERO
+        // Another fault may have killed what this one aims at, or kill it at the same moment. As with a
+        // primary in the midst of an election, it then waits a while for something to strike.
+        let deadline = self.clock.now().saturating_add(nanos(self.patience));
+        loop {
+            let outcome = self.strike_once(env, processes, &start).await;
+            if let FaultOutcome::Installed(value) = &outcome {
+                self.owes_primary &= !struck_primary(value);
+            }
+            if took_effect(&outcome) || self.clock.now() >= deadline {
+                return outcome;
+            }
+            sleep(&*self.clock, RETRY_PAUSE).await;
+        }
+    }
+
+    async fn strike_once(
+        &mut self,
+        env: &Environment,
+        processes: &dyn Processes,
+        start: &Start,
+    ) -> FaultOutcome {
+        let patience = match start.target.needs_primaries() || self.owes_primary {
+            true => self.patience,
+            false => Duration::ZERO,
         };
         let primaries = primaries(env, &*self.clock, patience).await;
         let known = primaries.as_deref().unwrap_or_default();
-        let targets = start.target.resolve(&start.order, known);
+        let order = match self.owes_primary {
+            true => to_front(&in_order(&start.order, known), &start.order),
+            false => start.order.clone(),
+        };
+        let targets = start.target.resolve(&order, known);
         let signal = self.kind.signal(start.signal);
 
         // Before acting: if this future is dropped half-way, `heal` still knows.
@@ -285,6 +315,15 @@ impl ProcessFault {
             }
             false => still_in_force(errors.join("; ")),
         }
+    }
+}
+
+/// Whether there is nothing to be gained by striking again: it took effect, or nobody knows.
+fn took_effect(outcome: &FaultOutcome) -> bool {
+    match outcome {
+        FaultOutcome::Installed(value) => value["effective"] == true,
+        FaultOutcome::Indeterminate(_) => true,
+        FaultOutcome::Skipped(_) => false,
     }
 }
 

@@ -7,10 +7,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use harness::Name;
 use harness::capability::Environment;
 use harness::options::unknown;
 use harness::time::{Clock, nanos, sleep};
+use harness::{Name, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::grudge::{in_order, majority, minority, minority_third};
@@ -143,6 +143,14 @@ pub(crate) async fn primaries(
         }
         sleep(clock, PRIMARY_POLL).await;
     }
+}
+
+/// Whether the value of a completed `start` proves that it struck a primary.
+///
+/// A mix begins with a primary, and owes one until this was seen: where none was known in time, or it was
+/// gone when it was to be struck, the next activity puts a primary first, whatever it drew.
+pub(crate) fn struck_primary(value: &Value) -> bool {
+    value["effective"] == true && value["leader"] == true
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ impl Stage {
             seed: Seed::new(seed),
             time_limit: Duration::from_secs(60),
             election_timeout: Duration::from_secs(1),
+            leaders: false,
             nodes,
             clock: Arc::new(runtime.clock()),
         };
@@ -151,6 +152,25 @@ fn a_fault_that_is_to_strike_a_primary_waits_for_an_election() {
     let started = installed(stage.start(0));
     assert_eq!(started["leader"], json!(false));
     assert_eq!(started["targets"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_mix_that_found_no_primary_strikes_one_the_next_time() {
+    for (fault, seed) in ["partition:one", "kill", "pause"]
+        .into_iter()
+        .flat_map(|fault| (0..20).map(move |seed| (fault, seed)))
+    {
+        let mut stage = Stage::new(5, fault, seed);
+        stage.world.with(|world| world.elections = usize::MAX);
+        assert_eq!(installed(stage.start(0))["leader"], json!(false), "{fault}");
+        installed(stage.stop());
+        stage.world.with(|world| {
+            world.primaries = vec!["n2".into()];
+            world.elections = 3;
+        });
+        let started = installed(stage.start(1));
+        assert_eq!(started["leader"], json!(true), "{fault} {seed}");
+    }
 }
 
 #[test]
@@ -288,6 +308,7 @@ fn what_makes_no_sense_is_refused_when_built() {
             seed: Seed::new(1),
             time_limit: Duration::from_secs(10),
             election_timeout: Duration::from_secs(1),
+            leaders: false,
             nodes: names(nodes),
             clock: Arc::new(runtime.clock()),
         };

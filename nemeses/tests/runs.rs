@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use harness::client::{Client, ClientInfo, Connect};
-use harness::generator::{GeneratorExt, Roster, any, clients_and_nemeses, nothing};
+use harness::generator::{
+    BoxGenerator, GeneratorExt, Roster, any, clients_and_nemeses, nothing, shortest_any,
+};
 use harness::interpreter::{Config, Interpreter, Stop};
 use harness::seed::Seed;
 use harness::time::VirtualRuntime;
 use harness::{Event, EventType, Name, OpError, Process};
-use nemeses::{BuildContext, build, parse};
+use nemeses::{BuildContext, LEADERS, build, leader_watch, parse};
 use store::Recorder;
 use store::recorder::Options;
 
@@ -43,10 +45,12 @@ fn run(faults: &str, seed: u64) -> Vec<Event> {
         seed: Seed::new(seed),
         time_limit: LIMIT,
         election_timeout: Duration::from_secs(1),
+        leaders: true,
         nodes: nodes.clone(),
         clock: Arc::new(runtime.clock()),
     };
-    let packages = build(&parse(faults).unwrap(), &ctx).unwrap();
+    let mut packages = build(&parse(faults).unwrap(), &ctx).unwrap();
+    packages.push(leader_watch(&ctx));
     let roster = Roster {
         workers: 1,
         nodes: nodes.clone(),
@@ -55,10 +59,11 @@ fn run(faults: &str, seed: u64) -> Vec<Event> {
             .map(|package| package.name.clone())
             .collect(),
     };
-    let (faults, schedules): (Vec<_>, Vec<_>) = packages
+    let (faults, mut schedules): (Vec<_>, Vec<BoxGenerator>) = packages
         .into_iter()
         .map(|package| (package.fault, package.schedule))
         .unzip();
+    let watch = schedules.pop().unwrap();
     let history = Arc::new(Mutex::new(Vec::new()));
     let observer = {
         let history = history.clone();
@@ -81,7 +86,8 @@ fn run(faults: &str, seed: u64) -> Vec<Event> {
         fault_timeout: LIMIT,
         stop: Stop::new(),
     };
-    let generator = clients_and_nemeses(nothing(), any(ctx.seed, schedules)).time_limit(LIMIT);
+    let all = shortest_any(ctx.seed, [any(ctx.seed, schedules).boxed(), watch]);
+    let generator = clients_and_nemeses(nothing(), all).time_limit(LIMIT);
     runtime
         .block_on(async {
             let mut interpreter = Interpreter::new(config);
@@ -105,6 +111,8 @@ fn every_fault_acts_hits_a_leader_and_is_gone_in_the_end() {
             };
             by_fault.entry(name.clone()).or_default().push(event);
         }
+        let watched = by_fault.remove(LEADERS).unwrap();
+        assert_eq!(watched[1].value["elected"], serde_json::json!([]));
         assert_eq!(by_fault.len(), 3);
         for (fault, events) in by_fault {
             let ok = |event: &&&Event| event.kind == EventType::Ok;
@@ -150,4 +158,48 @@ fn the_same_seed_gives_the_same_history() {
         run("partition,kill,pause", 7),
         run("partition,kill,pause", 8)
     );
+}
+
+#[test]
+fn the_history_shows_who_led_when() {
+    let mut followed = 0;
+    for seed in 0..50 {
+        let events = run("kill:target=primary", seed);
+        let of = |name: &str, f: &str| -> Vec<&Event> {
+            let process = Process::Nemesis(name.into());
+            let mine = events.iter().filter(|event| event.process == process);
+            mine.filter(|event| !event.is_invoke() && &*event.f == f)
+                .collect()
+        };
+        let watched = of(LEADERS, "watch");
+        assert!(watched.iter().all(|event| event.kind == EventType::Ok));
+        // The world elects another leader at once when one is killed, and returns to the first.
+        for kill in of("kill", "start") {
+            let dead = &kill.value["targets"][0];
+            let ends = events
+                .iter()
+                .find(|event| event.time > kill.time && &*event.f == "stop");
+            // What is over before anyone looks again is not seen.
+            if ends.is_none_or(|end| end.time - kill.time < 300_000_000) {
+                continue;
+            }
+            let next = watched.iter().find(|event| event.time > kill.time).unwrap();
+            assert!(next.time - kill.time < 300_000_000, "{kill:?} {next:?}");
+            let elected = next.value["elected"].as_array().unwrap();
+            assert!(elected.len() == 1 && elected[0] != *dead, "{next:?}");
+        }
+        // Looked after all the time, and told of at least once a second.
+        for pair in watched.windows(2) {
+            assert!(pair[1].time - pair[0].time <= 1_001_000_000);
+        }
+        let acted = events
+            .iter()
+            .rfind(|event| ["start", "stop"].contains(&&*event.f));
+        assert!(watched.last().unwrap().time >= acted.unwrap().time);
+        let elections = watched
+            .iter()
+            .filter(|event| event.value["elected"][0].is_string());
+        followed += elections.count();
+    }
+    assert!(followed > 200, "{followed}");
 }

@@ -23,6 +23,11 @@ impl ProcessBudget {
             limit: memory / 4 * 3,
         }
     }
+
+    /// Puts the deadline off by a time in which nothing was done.
+    pub(super) fn postpone(&mut self, idle: Duration) {
+        self.deadline += idle;
+    }
 }
 
 impl Budget for ProcessBudget {

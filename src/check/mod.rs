@@ -5,14 +5,18 @@
 //! enforced from outside, a little after the checker's own budget has asked it to stop.
 
 mod budget;
+mod follow;
+mod online;
 mod process;
 mod results;
 mod standard;
 mod worker;
 
+pub(crate) use follow::Seen;
+pub(crate) use online::OnlineChecker;
 pub(crate) use process::CheckerProcess;
 pub(crate) use results::{CheckerReport, Results};
-pub(crate) use standard::{CONSISTENCIES, MODELS};
+pub(crate) use standard::{CONSISTENCIES, COVERAGE, MODELS};
 pub(crate) use worker::{Answer, FileRequest, Request, WORKER_ARGUMENT, serve};
 
 use std::path::Path;
@@ -21,13 +25,26 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use harness::interpreter::Stop;
+use serde::{Deserialize, Serialize};
 use store::RunFolder;
 use workloads::Suite;
 
+use crate::run::RecoveryReport;
 use crate::spec::{CheckLimits, TestSpec};
 
 /// How many checkers run at once: each may use its whole memory limit.
 const AT_ONCE: usize = 2;
+
+/// Why a run was ended before its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StoppedEarly {
+    /// The online checker that found a violation.
+    pub(crate) by: String,
+    /// What it found.
+    pub(crate) reason: String,
+    /// When, in seconds since the run's clock began.
+    pub(crate) at: f64,
+}
 
 /// What is known of a run besides its history.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +53,12 @@ pub(crate) struct RunFacts {
     pub(crate) failure: Option<String>,
     /// What of the system did not recover after all faults were healed.
     pub(crate) not_recovered: Option<String>,
+    /// Who recovered when.
+    pub(crate) recovery: Option<RecoveryReport>,
+    /// Why it was ended before its time.
+    pub(crate) stopped: Option<StoppedEarly>,
+    /// What else a person should know, a sentence each.
+    pub(crate) notes: Vec<String>,
     /// Why the controller's stamps cannot be trusted to show stale reads absent.
     pub(crate) overloaded: Option<String>,
 }
@@ -51,10 +74,11 @@ pub(crate) fn judge(
     let names = standard::names(suite, spec)?;
     let mut reports = run_all(folder.path(), &names, spec.check, stop);
     reports.extend(standard::judge_facts(facts));
+    reports.extend(standard::judge_online(facts, &reports));
     Ok(Results::new(
         &suite.claim(&spec.workload, &spec.options),
         reports,
-        facts.failure.clone(),
+        facts,
         spec.seed,
     ))
 }

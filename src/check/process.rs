@@ -8,11 +8,15 @@ use std::time::{Duration, Instant};
 
 use checkers::{CheckResult, Valid};
 use harness::interpreter::{Stage, Stop};
+use serde::de::DeserializeOwned;
 
-use super::worker::{Answer, Request, WORKER_ARGUMENT};
+use super::worker::{Request, WORKER_ARGUMENT};
 
 /// How long after its own time limit a checker is killed.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// The niceness of what runs in the background.
+const LOWEST_PRIORITY: i32 = 19;
 
 /// How often it is looked whether a check is abandoned.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -27,6 +31,15 @@ pub(crate) struct CheckerProcess {
 impl CheckerProcess {
     /// Starts one, limited to so many bytes of memory.
     pub(crate) fn start(memory: u64) -> Result<CheckerProcess, String> {
+        CheckerProcess::start_at(memory, 0)
+    }
+
+    /// Starts one that takes only what others leave of the processors.
+    pub(crate) fn start_in_background(memory: u64) -> Result<CheckerProcess, String> {
+        CheckerProcess::start_at(memory, LOWEST_PRIORITY)
+    }
+
+    fn start_at(memory: u64, niceness: i32) -> Result<CheckerProcess, String> {
         let start = || -> std::io::Result<CheckerProcess> {
             let mut command = Command::new(std::env::current_exe()?);
             command
@@ -35,12 +48,14 @@ impl CheckerProcess {
                 .stdout(Stdio::piped());
             // Ctrl-C is for the controller, which decides what becomes of a check.
             command.process_group(0);
-            // SAFETY: setrlimit is async-signal-safe, and nothing else happens between fork and exec.
+            // SAFETY: these are system calls and nothing more, and nothing else happens between fork and exec.
             unsafe {
                 command.pre_exec(move || {
                     use nix::sys::resource::{Resource, setrlimit};
                     setrlimit(Resource::RLIMIT_DATA, memory, memory)?;
                     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+                    // Where it is refused, the checker is in nobody's way yet.
+                    libc::setpriority(libc::PRIO_PROCESS, 0, niceness);
                     // A checker does not outlive its controller.
                     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
                     Ok(())
@@ -70,12 +85,12 @@ impl CheckerProcess {
 
     /// Asks for one check. An error says why there is no answer; the process is then gone. It is killed
     /// when `stop` says to abandon.
-    pub(crate) fn ask(
+    pub(crate) fn ask<T: DeserializeOwned>(
         &mut self,
         request: &Request,
         limit: Duration,
         stop: Option<&Stop>,
-    ) -> Result<Answer, String> {
+    ) -> Result<T, String> {
         let mut line = serde_json::to_vec(request).map_err(|error| error.to_string())?;
         line.push(b'\n');
         let sent = match self.stdin.as_mut() {

@@ -4,10 +4,11 @@ use checkers::{CheckResult, Evidence, Valid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::RunFacts;
 use super::process::no_answer;
 use super::standard::{CONTROLLER, RECOVERY};
 use super::worker::Answer;
+use super::{RunFacts, StoppedEarly};
+use crate::run::RecoveryReport;
 use crate::spec::FORMAT;
 
 /// The verdict on a run.
@@ -23,6 +24,15 @@ pub(crate) struct Results {
     pub(crate) claim: ClaimReport,
     /// What went wrong with the test itself, if anything did.
     pub(crate) harness_failure: Option<String>,
+    /// Why the run was ended before its time, if it was by an online checker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stopped: Option<StoppedEarly>,
+    /// What else a person should know of the run, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
+    /// How the system came back after the faults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recovery: Option<RecoveryReport>,
     /// Each checker's report.
     pub(crate) checkers: Vec<CheckerReport>,
     /// The root of all random choices.
@@ -110,7 +120,7 @@ impl Results {
     pub(crate) fn new(
         claim: &workloads::Claim,
         checkers: Vec<CheckerReport>,
-        harness_failure: Option<String>,
+        facts: &RunFacts,
         seed: u64,
     ) -> Results {
         let mut valid = checkers
@@ -123,7 +133,7 @@ impl Results {
             (_, None) => String::new(),
         };
         // What was recorded holds, but a run that broke off proves nothing good.
-        if let (Valid::True, Some(failure)) = (valid, &harness_failure) {
+        if let (Valid::True, Some(failure)) = (valid, &facts.failure) {
             valid = Valid::Unknown;
             reason = format!("the test itself failed: {failure}");
         }
@@ -136,7 +146,10 @@ impl Results {
             valid,
             reason,
             claim,
-            harness_failure,
+            harness_failure: facts.failure.clone(),
+            stopped: facts.stopped.clone(),
+            notes: facts.notes.clone(),
+            recovery: facts.recovery.clone(),
             checkers,
             seed,
         }
@@ -152,6 +165,9 @@ impl Results {
             failure: self.harness_failure.clone(),
             not_recovered: reason(RECOVERY),
             overloaded: reason(CONTROLLER),
+            recovery: self.recovery.clone(),
+            stopped: self.stopped.clone(),
+            notes: self.notes.clone(),
         }
     }
 }

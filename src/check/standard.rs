@@ -28,6 +28,11 @@ const SEQUENTIAL: &str = "sequential";
 pub(super) const RECOVERY: &str = "recovery";
 /// What stands for a checker where the controller was overloaded.
 pub(super) const CONTROLLER: &str = "controller";
+/// What stands for a checker where the online checker is not confirmed.
+const ONLINE: &str = "online";
+
+/// The checker of whether a run could have found anything.
+pub(crate) const COVERAGE: &str = "coverage";
 
 /// The least number of each function's operations that must have ended `ok`.
 const OK_MIN: u64 = 10;
@@ -51,10 +56,17 @@ fn of_run(suite: &dyn Suite, spec: &TestSpec) -> Result<Vec<NamedChecker>> {
         faults,
         leaders: suite.has_leaders(),
         ok_min: OK_MIN,
+        nodes: spec
+            .nodes
+            .names()
+            .iter()
+            .map(|name| name.to_string())
+            .collect(),
+        workers: spec.workers as u64,
         ..coverage::Options::default()
     };
     all.push(NamedChecker {
-        name: "coverage".to_owned(),
+        name: COVERAGE.to_owned(),
         make: Box::new(move || Box::new(Coverage::new(coverage.clone()))),
     });
     all.push(NamedChecker {
@@ -76,17 +88,23 @@ pub(super) fn names(suite: &dyn Suite, spec: &TestSpec) -> Result<Vec<String>> {
         .collect())
 }
 
-/// A checker of a run with its history.
-pub(super) fn load(suites: &Suites, folder: &Path, name: &str) -> super::worker::Loaded {
-    let folder = RunFolder::open(folder)?;
+/// A checker of a run.
+pub(super) fn make(suites: &Suites, folder: &RunFolder, name: &str) -> Result<Box<dyn Checker>> {
     let spec: TestSpec = folder.read_test()?;
     let suite = suites.get(&spec.suite)?;
     let mut all = of_run(suite.as_ref(), &spec)?.into_iter();
     let checker = all.find(|checker| checker.name == name);
     let checker = checker.with_context(|| format!("no checker is named {name}"))?;
+    Ok((checker.make)())
+}
+
+/// A checker of a run with its history.
+pub(super) fn load(suites: &Suites, folder: &Path, name: &str) -> super::worker::Loaded {
+    let folder = RunFolder::open(folder)?;
+    let checker = make(suites, &folder, name)?;
     let loaded = store::load_history(&folder.history_path())?;
     Ok((
-        (checker.make)(),
+        checker,
         loaded.history,
         loaded.torn.map(|torn| torn.to_string()),
     ))
@@ -147,4 +165,16 @@ pub(super) fn judge_facts(facts: &RunFacts) -> Vec<CheckerReport> {
     unknown
         .map(|(name, why)| CheckerReport::of(name, CheckResult::new(Valid::Unknown, why.clone())))
         .collect()
+}
+
+/// A violation that was proved while the run went on, and is not found in its whole history, is nothing to pass
+/// over.
+pub(super) fn judge_online(facts: &RunFacts, reports: &[CheckerReport]) -> Option<CheckerReport> {
+    let stopped = facts.stopped.as_ref()?;
+    let found = reports.iter().any(|report| report.valid == Valid::False);
+    let reason = format!(
+        "the online checker {} proved a violation that the check of the whole history does not confirm: {}",
+        stopped.by, stopped.reason
+    );
+    (!found).then(|| CheckerReport::of(ONLINE, CheckResult::new(Valid::Unknown, reason)))
 }

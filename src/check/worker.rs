@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use checkers::{CheckResult, Checker, Valid};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use store::History;
 
 use super::budget::ProcessBudget;
+use super::follow::{Following, Seen};
 use super::standard;
 use crate::exit::Exit;
 use crate::spec::CheckLimits;
@@ -33,6 +34,16 @@ pub(crate) enum Request {
     },
     /// A model for a history from anywhere.
     File(FileRequest),
+    /// To follow a run that goes on, and say what was seen by now. The first such request decides which. The
+    /// answer is a [`Seen`].
+    Follow {
+        /// The run folder.
+        folder: PathBuf,
+        /// The checker's name.
+        checker: String,
+        /// Its limits.
+        limits: CheckLimits,
+    },
 }
 
 /// A model for a history from anywhere.
@@ -76,13 +87,35 @@ pub(crate) fn serve(suites: &Suites) -> Exit {
     // A panic is part of an answer, not talk.
     std::panic::set_hook(Box::new(|_| {}));
     let mut stdout = std::io::stdout().lock();
+    let mut following = None;
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { return Exit::Failure };
         let answer = match serde_json::from_str::<Request>(&line) {
-            Ok(request) => answer(suites, &request),
-            Err(error) => unknown(format!("the request makes no sense: {error}")),
+            Ok(Request::Follow {
+                folder,
+                checker,
+                limits,
+            }) => serde_json::to_vec(&caught(
+                || look(&mut following, suites, &folder, &checker, limits),
+                |why| Seen::Over { why },
+            )),
+            Ok(Request::Run {
+                folder,
+                checker,
+                limits,
+            }) => serde_json::to_vec(&caught(
+                || run_checker(limits, || standard::load(suites, &folder, &checker)),
+                unknown,
+            )),
+            Ok(Request::File(file)) => serde_json::to_vec(&caught(
+                || run_checker(file.limits, || standard::load_file(&file)),
+                unknown,
+            )),
+            Err(error) => {
+                serde_json::to_vec(&unknown(format!("the request makes no sense: {error}")))
+            }
         };
-        let Ok(mut bytes) = serde_json::to_vec(&answer) else {
+        let Ok(mut bytes) = answer else {
             return Exit::Failure;
         };
         bytes.push(b'\n');
@@ -97,38 +130,49 @@ pub(crate) fn serve(suites: &Suites) -> Exit {
     Exit::Valid
 }
 
-fn answer(suites: &Suites, request: &Request) -> Answer {
-    let answered = catch_unwind(AssertUnwindSafe(|| match request {
-        Request::Run {
-            folder,
-            checker,
-            limits,
-        } => {
-            let started = Instant::now();
-            let loaded = standard::load(suites, folder, checker);
-            run_checker(started, *limits, loaded)
-        }
-        Request::File(file) => {
-            let started = Instant::now();
-            run_checker(started, file.limits, standard::load_file(file))
-        }
-    }));
-    answered.unwrap_or_else(|panic| {
+/// The answer of a check, or one that says that it panicked.
+fn caught<T>(answer: impl FnOnce() -> T, otherwise: impl FnOnce(String) -> T) -> T {
+    catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
             .cloned()
             .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        unknown(format!(
+        otherwise(format!(
             "the checker panicked: {}",
             text.unwrap_or_default()
         ))
     })
 }
 
+/// What is seen of a run by now.
+fn look(
+    following: &mut Option<Following>,
+    suites: &Suites,
+    folder: &Path,
+    checker: &str,
+    limits: CheckLimits,
+) -> Seen {
+    // One that panics is not there any more.
+    let mut current = match following.take() {
+        Some(current) => current,
+        None => match Following::begin(suites, folder, checker, limits) {
+            Ok(begun) => begun,
+            Err(error) => {
+                let why = crate::words::describe(&error);
+                return Seen::Over { why };
+            }
+        },
+    };
+    let seen = current.look();
+    *following = Some(current);
+    seen
+}
+
 pub(super) type Loaded = anyhow::Result<(Box<dyn Checker>, History, Option<String>)>;
 
-fn run_checker(started: Instant, limits: CheckLimits, loaded: Loaded) -> Answer {
-    let (mut checker, history, note) = match loaded {
+fn run_checker(limits: CheckLimits, load: impl FnOnce() -> Loaded) -> Answer {
+    let started = Instant::now();
+    let (mut checker, history, note) = match load() {
         Ok(loaded) => loaded,
         Err(error) => return unknown(crate::words::describe(&error)),
     };

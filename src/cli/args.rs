@@ -182,6 +182,14 @@ fn test_args() -> Vec<Arg> {
             .env("GAINSAY_OP_TIMEOUT"),
         duration("recovery-limit", "60s", "How long the system may take to recover after the faults")
             .env("GAINSAY_RECOVERY_LIMIT"),
+        Arg::new("stop-on-violation")
+            .long("stop-on-violation")
+            .action(ArgAction::SetTrue)
+            .env("GAINSAY_STOP_ON_VIOLATION")
+            .help(
+                "Follow the history with the checkers, and end the run when a violation is proved that nothing \
+                 after it can retract",
+            ),
         Arg::new("seed")
             .long("seed")
             .value_name("N")
@@ -381,10 +389,13 @@ pub(super) fn test_args_of(
         op_timeout: get_duration(matches, "op-timeout"),
         recovery_limit: get_duration(matches, "recovery-limit"),
         check: check_limits(matches),
+        stop_on_violation: flag("stop-on-violation"),
         seed,
         leave_db_running: flag("leave-db-running"),
         started: String::new(),
         command: arguments.to_vec(),
+        controller: None,
+        found: Vec::new(),
     };
     Ok(TestArgs {
         spec,
@@ -506,4 +517,104 @@ pub(super) fn ssh_args() -> Vec<Arg> {
         .into_iter()
         .filter(|arg| wanted.contains(&arg.get_id().as_str()));
     args.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::report;
+    use crate::suites::Suites;
+
+    /// A specification without its command line, and the command that makes it again, as a shell reads it.
+    fn spec_and_again(words: &[String]) -> (Value, Vec<String>) {
+        let suites = Suites::new(crate::suites());
+        let suite = suites.get(&words[2]).unwrap();
+        let matches = suite_command(suite.as_ref())
+            .try_get_matches_from(&words[2..])
+            .unwrap();
+        let spec = test_args_of(suite.as_ref(), &matches, words).unwrap().spec;
+        let script = format!("printf '%s\\n' {}", report::again(&spec));
+        let said = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .unwrap();
+        let again = String::from_utf8(said.stdout).unwrap();
+        let mut spec = serde_json::to_value(spec).unwrap();
+        spec.as_object_mut().unwrap().remove("command");
+        (spec, again.lines().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn the_command_that_a_report_gives_makes_the_same_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("a key");
+        let password = folder.path().join("password");
+        std::fs::write(&key, "").unwrap();
+        std::fs::write(&password, "secret").unwrap();
+        let (key, password) = (key.to_str().unwrap(), password.to_str().unwrap());
+        let commands: [&[&str]; 3] = [
+            &["sim"],
+            &[
+                "etcd",
+                "--local",
+                "5",
+                "--nemesis",
+                "partition:one:interval=5s,kill",
+                "--serializable-reads",
+                "--time-limit",
+                "90",
+                "--op-timeout",
+                "1s 500ms",
+                "--concurrency",
+                "3n",
+                "--rate",
+                "12.5",
+                "--group-size",
+                "5",
+                "--leave-db-running",
+                "--test-count",
+                "3",
+                "--seed",
+                "7",
+            ],
+            &[
+                "etcd",
+                "--nodes",
+                "a,b",
+                "--nodes",
+                "c",
+                "--username",
+                "o'brien",
+                "--ssh-port",
+                "2222",
+                "--ssh-private-key",
+                key,
+                "--host-key-checking",
+                "accept-new",
+                "--ssh-config",
+                "none",
+                "--connect-timeout",
+                "3s",
+                "--password-file",
+                password,
+            ],
+        ];
+        for command in commands {
+            let words: Vec<String> = ["/usr/bin/gainsay", "test"]
+                .iter()
+                .chain(command)
+                .map(|word| (*word).to_owned())
+                .collect();
+            let (spec, again) = spec_and_again(&words);
+            assert_eq!(again[..3], ["gainsay", "test", command[0]]);
+            let (same, fixed) = spec_and_again(&again);
+            assert_eq!(spec, same);
+            assert_eq!(again, fixed);
+            assert!(!again.iter().any(|word| word == "secret"));
+        }
+    }
 }

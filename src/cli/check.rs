@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use store::import::Format;
 
 use super::args;
+use super::output::outln;
 use crate::check::{Answer, CONSISTENCIES, CheckerProcess, FileRequest, MODELS, Request};
 use crate::exit::Exit;
 use crate::report;
@@ -176,13 +177,13 @@ fn print(path: &std::path::Path, answer: Result<Answer, String>, json: bool) {
             "file": file, "valid": valid, "reason": reason,
             "ms_parse": parse, "ms_check": check, "evidence": evidence,
         });
-        println!("{object}");
+        outln!("{object}");
         return;
     }
-    println!("{file}: {valid}: {reason}");
+    outln!("{file}: {valid}: {reason}");
     for evidence in evidence.iter().take(1) {
         for line in report::sentences(evidence) {
-            println!("  {line}");
+            outln!("  {line}");
         }
     }
 }

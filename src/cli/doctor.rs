@@ -5,6 +5,7 @@ use clap::{ArgMatches, Command};
 use harness::local;
 use harness::remote::{self, Node};
 
+use super::output::outln;
 use super::{Output, args};
 use crate::exit::Exit;
 use crate::run;
@@ -63,13 +64,13 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
 }
 
 fn print(whose: &str, findings: &[Finding], output: &Output) -> Exit {
-    println!("{whose}:");
+    outln!("{whose}:");
     let mut exit = Exit::Valid;
     for finding in findings {
         match &finding.wrong {
-            None => println!("  {}  {}", output.paint("32", "ok     "), finding.what),
+            None => outln!("  {}  {}", output.paint("32", "ok     "), finding.what),
             Some(fix) => {
-                println!(
+                outln!(
                     "  {}  {}\n           fix: {fix}",
                     output.paint("31", "missing"),
                     finding.what

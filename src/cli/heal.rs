@@ -7,6 +7,7 @@ use harness::node::lock;
 use harness::node::undo::{self, Healing};
 use harness::remote::Node;
 
+use super::output::outln;
 use super::{Output, args};
 use crate::exit::Exit;
 use crate::run;
@@ -73,7 +74,7 @@ fn heal(nodes: &[Node], output: &Output) -> Result<Exit> {
                 }
                 Ok(healed) => {
                     for fault in healed {
-                        println!("{}: {}", node.name, run::describe_healed(&fault));
+                        outln!("{}: {}", node.name, run::describe_healed(&fault));
                         if matches!(
                             fault.healing,
                             Healing::Stands { .. } | Healing::Unreadable { .. }
@@ -90,7 +91,7 @@ fn heal(nodes: &[Node], output: &Output) -> Result<Exit> {
             }
             if let Some(holder) = holder.filter(lock::Holder::is_gone) {
                 lock::break_lock(&*node.remote).await?;
-                println!(
+                outln!(
                     "{}: the lock of run {}, which is gone, is broken",
                     node.name, holder.run
                 );

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Arg, ArgMatches, Command};
 
+use super::output::outln;
 use crate::check::MODELS;
 use crate::exit::Exit;
 use crate::suites::Suites;
@@ -29,38 +30,38 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
 
 fn systems(suites: &Suites) {
     for suite in suites.iter() {
-        println!("{:<12} {}", suite.name(), suite.summary());
+        outln!("{:<12} {}", suite.name(), suite.summary());
         for workload in suite.workloads() {
-            println!("  {:<12} {}", workload.name, workload.summary);
+            outln!("  {:<12} {}", workload.name, workload.summary);
         }
     }
 }
 
 fn models() {
     for model in MODELS {
-        println!("{:<22} {}", model.name, model.summary);
-        println!("  {:<20} {}", "functions", model.functions);
-        println!("  {:<20} {}", "holds first", model.initial);
+        outln!("{:<22} {}", model.name, model.summary);
+        outln!("  {:<20} {}", "functions", model.functions);
+        outln!("  {:<20} {}", "holds first", model.initial);
     }
 }
 
 fn faults() {
     for fault in nemeses::catalogue() {
-        println!("{:<12} {}", fault.name, fault.summary);
+        outln!("{:<12} {}", fault.name, fault.summary);
         for variant in &fault.variants {
-            println!("  :{:<18} {}", variant.name, variant.summary);
+            outln!("  :{:<18} {}", variant.name, variant.summary);
         }
         for option in &fault.options {
             let default = option
                 .default
                 .as_ref()
                 .map_or_else(String::new, |text| format!(" [default: {text}]"));
-            println!(
+            outln!(
                 "  :{:<18} {}{default}",
                 format!("{}=…", option.name),
                 option.help
             );
         }
-        println!("  proof: {}\n  undone: {}\n", fault.evidence, fault.undo);
+        outln!("  proof: {}\n  undone: {}\n", fault.evidence, fault.undo);
     }
 }

@@ -5,6 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use harness::local::{self, ClusterInfo, ClusterState, Owner};
 
 use super::args;
+use super::output::outln;
 use crate::exit::Exit;
 use crate::run;
 use crate::suites::Suites;
@@ -60,9 +61,9 @@ fn up(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
     config.owner = Owner::Nobody;
     config.packages = suites.iter().flat_map(|suite| suite.packages()).collect();
     let cluster = run::up(&config, &output)?;
-    println!("{}", cluster.id());
+    outln!("{}", cluster.id());
     for target in cluster.ssh_targets() {
-        println!(
+        outln!(
             "{}  {}  nsenter --net=/proc/{}/ns/net ssh -i {} -o UserKnownHostsFile={} {}@{}",
             target.name,
             target.address,
@@ -112,9 +113,11 @@ fn list() -> Result<Exit> {
             (Some(pid), false) => format!("of process {pid}"),
             (None, false) => "to stay".to_owned(),
         };
-        println!(
+        outln!(
             "{}  {} nodes  {state}  {owner}  since {}",
-            cluster.id, cluster.nodes, cluster.created
+            cluster.id,
+            cluster.nodes,
+            cluster.created
         );
     }
     Ok(Exit::Valid)

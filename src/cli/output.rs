@@ -2,6 +2,19 @@
 
 use std::io::{IsTerminal, Write};
 
+/// Prints a line of a result to standard output. One that nobody reads any more (`| head`) is no reason to fail:
+/// unlike `println!`, which panics then.
+macro_rules! outln {
+    () => { $crate::cli::output::print_line(format_args!("")) };
+    ($($text:tt)*) => { $crate::cli::output::print_line(format_args!($($text)*)) };
+}
+pub(crate) use outln;
+
+/// What [`outln`] does.
+pub(crate) fn print_line(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {

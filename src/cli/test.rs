@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Output;
 use super::args::{self, TestArgs};
+use super::output::outln;
 use crate::exit::Exit;
 use crate::report;
 use crate::run::{self, Finished, Inventory, LocalRequest, RunRequest};
@@ -80,11 +81,12 @@ pub(super) fn print(finished: &Finished, output: &Output) {
             "reason": results.reason,
             "seed": results.seed,
             "harness_failure": results.harness_failure,
+            "stopped": results.stopped,
             "exit": exit.code(),
             "report": report,
             "results": folder.results_path(),
         });
-        println!("{object}");
+        outln!("{object}");
         return;
     }
     let (code, word) = match results.valid {
@@ -92,14 +94,24 @@ pub(super) fn print(finished: &Finished, output: &Output) {
         Valid::False => ("1;31", "INVALID"),
         Valid::Unknown => ("1;33", "UNKNOWN"),
     };
-    println!();
-    println!("{}  {}", output.paint(code, word), results.reason);
+    outln!();
+    outln!("{}  {}", output.paint(code, word), results.reason);
     for line in report::explanation(results) {
-        println!("{line}");
+        outln!("{line}");
+    }
+    for line in report::fault_lines(results) {
+        outln!("{line}");
     }
     if let Some(failure) = &results.harness_failure {
-        println!("test    {failure}");
+        outln!("test    {failure}");
     }
-    println!("seed    {}", results.seed);
-    println!("report  {}", report.display());
+    if let Some(stopped) = &results.stopped {
+        outln!(
+            "stopped after {:.3} s, by the online checker {}",
+            stopped.at,
+            stopped.by
+        );
+    }
+    outln!("seed    {}", results.seed);
+    outln!("report  {}", report.display());
 }

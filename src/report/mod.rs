@@ -2,15 +2,23 @@
 //!
 //! It is made from the specification, the results and the history alone, so that `gainsay analyze` can
 //! make it again. `page` puts it together; `lanes` draws the operations around a violation, `plots` the
-//! numbers that `series` computes. `evidence` is the one place that knows the kinds of evidence.
+//! numbers that `series` computes. `windows` tells what operations came to while faults were in force,
+//! `machines` what the run ran on, `again` how to run it again. `evidence` is the one place that knows
+//! the kinds of evidence.
 
+mod again;
 mod evidence;
 mod lanes;
+mod machines;
 mod page;
 mod plots;
 mod series;
+mod windows;
 
+#[cfg(test)]
+pub(crate) use again::again;
 pub(crate) use evidence::sentences;
+pub(crate) use windows::lines as fault_lines;
 
 use anyhow::Result;
 use store::History;

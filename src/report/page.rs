@@ -4,10 +4,13 @@ use checkers::{Evidence, Valid};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use store::{History, Operation, Value};
 
+use super::again::{again, command};
 use super::evidence;
 use super::lanes::{Lanes, describe};
+use super::machines::machines;
 use super::plots::{self, fault_class};
 use super::series::{Series, seconds};
+use super::windows::windows;
 use crate::check::{CheckerReport, Results};
 use crate::spec::{NodesSpec, TestSpec};
 
@@ -35,6 +38,7 @@ pub(super) fn render(spec: &TestSpec, results: &Results, history: &History) -> S
                 (explanations(results, history, &series))
                 (plots(&series))
                 (faults(&series))
+                (windows(results))
                 (checkers(results))
                 (statistics(&series))
                 (run(spec, results))
@@ -238,29 +242,20 @@ fn run(spec: &TestSpec, results: &Results) -> Markup {
         h2 { "The run" }
         p { "To run it again, with the same operations and faults:" }
         pre { (again(spec)) }
+        (machines(spec))
+        h3 { "Settings" }
         table {
             tbody {
+                tr { th { "Command" } td.mono { (command(&spec.command)) } }
                 tr { th { "Nodes" } td { (nodes) } }
                 tr { th { "Clients" } td { (spec.workers) } }
                 tr { th { "Time limit" } td { (format!("{:?}", spec.time_limit)) } }
                 tr { th { "Operation time limit" } td { (format!("{:?}", spec.op_timeout)) } }
+                tr { th { "Recovery time limit" } td { (format!("{:?}", spec.recovery_limit)) } }
                 tr { th { "Seed" } td { (results.seed) } }
                 tr { th { "Gainsay" } td { (spec.gainsay) } }
                 @for (name, value) in options { tr { th { (name) } td.mono { (value) } } }
             }
         }
     }
-}
-
-/// The command line of a run, with its seed.
-pub(super) fn again(spec: &TestSpec) -> String {
-    let mut words: Vec<String> = vec!["gainsay".to_owned()];
-    words.extend(spec.command.iter().skip(1).cloned());
-    if !words
-        .iter()
-        .any(|word| word == "--seed" || word.starts_with("--seed="))
-    {
-        words.push(format!("--seed {}", spec.seed));
-    }
-    words.join(" ")
 }

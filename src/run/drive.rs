@@ -2,24 +2,28 @@
 //!
 //! The same for real nodes on real time and for a simulated system on virtual time.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::future::{Either, select};
 use harness::capability::Environment;
 use harness::fault::Fault;
-use harness::generator::{BoxGenerator, GeneratorExt, Roster, any, concat, op};
+use harness::generator::{BoxGenerator, GeneratorExt, Roster, any, concat, op, shortest_any};
 use harness::interpreter::{self, Interpreter, Stage, Stop, Timing};
+use harness::recovery::Pace;
 use harness::seed::Seed;
 use harness::time::SharedClock;
-use nemeses::Package;
 use store::Recorder;
 use store::recorder::Summary;
 use workloads::Plan;
 
+use super::Nemeses;
+use super::online::Online;
+use super::recovery::{Recovery, RecoveryReport, Restart};
 use super::status::Status;
+use crate::check::StoppedEarly;
 use crate::cli::Output;
 use crate::spec::TestSpec;
 
@@ -28,9 +32,6 @@ const FAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take to connect.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Waits until the healed system has recovered; the error says what has not.
-pub(super) type Recovery<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
-
 /// What drives a run.
 pub(super) struct Drive<'a> {
     pub(super) spec: &'a TestSpec,
@@ -38,11 +39,16 @@ pub(super) struct Drive<'a> {
     pub(super) clock: SharedClock,
     pub(super) environment: Environment,
     pub(super) plan: Plan,
-    pub(super) packages: Vec<Package>,
+    pub(super) nemeses: Nemeses,
     pub(super) recorder: Recorder,
     pub(super) status: Status,
     pub(super) stop: Stop,
-    pub(super) recovery: Recovery<'a>,
+    /// What may end the main phase before its time.
+    pub(super) online: Option<Online>,
+    /// How long an election takes.
+    pub(super) election_timeout: Duration,
+    /// Brings every node back after the faults.
+    pub(super) restart: Restart<'a>,
 }
 
 /// How it went.
@@ -53,6 +59,12 @@ pub(super) struct Driven {
     pub(super) failures: Vec<String>,
     /// Whether the healed system recovered; the error says what did not.
     pub(super) recovered: Result<(), String>,
+    /// Who recovered when, unless the run was abandoned before.
+    pub(super) recovery: Option<RecoveryReport>,
+    /// Why the main phase was ended before its time, if an online checker did that.
+    pub(super) stopped: Option<StoppedEarly>,
+    /// What else a person should know.
+    pub(super) notes: Vec<String>,
     /// How late the controller was in the main phase.
     pub(super) timing: Option<Timing>,
 }
@@ -62,18 +74,36 @@ pub(super) async fn drive(mut drive: Drive<'_>) -> Result<Driven> {
     let mut faults: Vec<Box<dyn Fault>> = Vec::new();
     let mut generators: Vec<BoxGenerator> = vec![drive.plan.generator.clients().boxed()];
     let mut endings: Vec<BoxGenerator> = Vec::new();
-    for package in drive.packages {
+    for package in drive.nemeses.faults {
         for last in package.final_ops {
             endings.push(op(last).nemesis(package.name.clone()).boxed());
         }
         generators.push(package.schedule);
         faults.push(package.fault);
     }
+    let seed = Seed::new(drive.spec.seed).named("main");
+    let mut main = any(seed, generators).boxed();
+    if let Some(watch) = drive.nemeses.watch {
+        // It watches as long as there is anything else to do.
+        main = shortest_any(seed.named("watch"), [main, watch.schedule]).boxed();
+        faults.push(watch.fault);
+    }
+    let main = main.time_limit(drive.spec.time_limit);
     let roster = Arc::new(Roster {
         workers: drive.spec.workers,
         nodes: drive.environment.nodes.clone(),
         nemeses: faults.iter().map(|fault| fault.name().into()).collect(),
     });
+    let recovery = Recovery {
+        nodes: drive.environment.nodes.clone(),
+        restart: drive.restart,
+        probe: drive.plan.connect.recovery_probe(),
+        limit: drive.spec.recovery_limit,
+        pace: Pace {
+            call: drive.spec.op_timeout,
+            confirm: drive.election_timeout,
+        },
+    };
     let mut interpreter = Interpreter::new(interpreter::Config {
         clock: drive.clock.clone(),
         roster,
@@ -87,12 +117,26 @@ pub(super) async fn drive(mut drive: Drive<'_>) -> Result<Driven> {
         stop: drive.stop.clone(),
     });
     let mut failures = Vec::new();
-    let seed = Seed::new(drive.spec.seed).named("main");
-    let main = any(seed, generators).time_limit(drive.spec.time_limit);
     if !drive.clock.is_virtual() {
         drive.status.show(drive.output, drive.spec.time_limit);
     }
-    let timing = match interpreter.run(Box::new(main)).await {
+    let phase = interpreter.run(Box::new(main));
+    let (phase, stopped, notes) = match drive.online {
+        None => (phase.await, None, Vec::new()),
+        Some(mut online) => {
+            let phase = {
+                let watch = pin!(online.watch(&*drive.clock, &drive.recorder, &drive.stop));
+                // A phase is not given up: when there is nothing more to watch for, it is waited for alone.
+                match select(pin!(phase), watch).await {
+                    Either::Left((phase, _)) => phase,
+                    Either::Right(((), phase)) => phase.await,
+                }
+            };
+            let (stopped, notes) = online.end();
+            (phase, stopped, notes)
+        }
+    };
+    let timing = match phase {
         Ok(phase) => Some(phase.timing),
         Err(error) => {
             failures.push(error.to_string());
@@ -100,6 +144,15 @@ pub(super) async fn drive(mut drive: Drive<'_>) -> Result<Driven> {
         }
     };
     drive.status.end();
+    notes
+        .iter()
+        .for_each(|note| drive.output.say(&format!("note    {note}")));
+    if let Some(StoppedEarly { by, reason, at }) = &stopped {
+        drive.output.say(&format!(
+            "stopped after {at:.3} s, for {by} has proved a violation: {reason}\n        healing, then checking \
+             the whole history"
+        ));
+    }
     if let Err(error) = interpreter.run_final(Box::new(concat(endings))).await {
         failures.push(error.to_string());
     }
@@ -108,11 +161,11 @@ pub(super) async fn drive(mut drive: Drive<'_>) -> Result<Driven> {
             failures.push(format!("{fault} was not healed: {error}"));
         }
     }
-    let mut recovered = Ok(());
+    let (mut report, mut recovered) = (None, Ok(()));
     if drive.stop.stage() < Stage::Abandon {
-        recovered = tokio::select! {
-            recovered = drive.recovery => recovered,
-            () = drive.stop.reached(Stage::Abandon) => Err("interrupted".to_owned()),
+        tokio::select! {
+            (known, ended) = recovery.wait(&*drive.clock) => (report, recovered) = (Some(known), ended),
+            () = drive.stop.reached(Stage::Abandon) => recovered = Err("interrupted".to_owned()),
         };
         if let (Ok(()), Some(last)) = (&recovered, drive.plan.final_generator)
             && let Err(error) = interpreter.run_final(Box::new(last.clients())).await
@@ -129,6 +182,9 @@ pub(super) async fn drive(mut drive: Drive<'_>) -> Result<Driven> {
         summary,
         failures,
         recovered,
+        recovery: report,
+        stopped,
+        notes,
         timing,
     })
 }

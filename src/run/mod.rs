@@ -5,9 +5,12 @@
 //! which makes the history. [`judge`] has it checked, and writes results and report.
 
 mod drive;
+mod found;
 mod inventory;
 pub(crate) mod log;
 mod nodes;
+mod online;
+mod recovery;
 pub(crate) mod signals;
 mod simulated;
 mod status;
@@ -16,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use harness::capability::Environment;
 use harness::interpreter::{Stage, Stop};
 use harness::node::undo::{Healed, Healing};
 use harness::seed::Seed;
@@ -35,6 +39,8 @@ use drive::Driven;
 pub(crate) use inventory::{
     Inventory, LocalRequest, describe_missing, local_nodes, prepare, ssh_nodes, up,
 };
+use online::Online;
+pub(crate) use recovery::RecoveryReport;
 
 /// What a run is made from.
 pub(crate) struct RunRequest<'a> {
@@ -57,6 +63,7 @@ pub(crate) struct Finished {
 /// Performs a run. An error means that there is no history to judge.
 pub(crate) fn execute(mut request: RunRequest<'_>) -> Result<Finished> {
     request.spec.started = jiff::Timestamp::now().to_string();
+    request.spec.controller = Some(harness::node::facts::here());
     let test = format!("{}-{}", request.spec.suite, request.spec.workload);
     let folder = RunFolder::create(request.store, &test, &request.spec)?;
     log::redirect(Some(&folder.log_path())).context("cannot write the run's log")?;
@@ -131,6 +138,9 @@ fn facts(driven: Driven) -> RunFacts {
         summary,
         mut failures,
         recovered,
+        recovery,
+        stopped,
+        notes,
         timing,
     } = driven;
     tracing::info!(?summary, ?timing, "recorded");
@@ -141,6 +151,9 @@ fn facts(driven: Driven) -> RunFacts {
     RunFacts {
         failure: failures.into_iter().next(),
         not_recovered: recovered.err(),
+        recovery,
+        stopped,
+        notes,
         overloaded: timing.filter(|timing| timing.is_overloaded()).map(|timing| {
             format!(
                 "the controller took {:?} to stamp completions at the 99th percentile, more than the \
@@ -151,22 +164,42 @@ fn facts(driven: Driven) -> RunFacts {
     }
 }
 
-/// The faults of a specification, with their schedules.
-fn packages(
-    spec: &TestSpec,
-    nodes: &[store::Name],
-    election_timeout: Duration,
-    clock: SharedClock,
-) -> Result<Vec<Package>> {
-    let faults = nemeses::parse(&spec.nemesis)?;
-    let context = nemeses::BuildContext {
-        seed: Seed::new(spec.seed).named("nemesis"),
-        time_limit: spec.time_limit,
-        election_timeout,
-        nodes: nodes.to_vec(),
-        clock,
-    };
-    Ok(nemeses::build(&faults, &context)?)
+/// The checkers that may end a run early, if it was asked for.
+fn online(request: &RunRequest<'_>, folder: &RunFolder) -> Result<Option<Online>> {
+    let checkers = || check::OnlineChecker::of_run(request.suite, &request.spec, folder);
+    let wanted = request.spec.stop_on_violation;
+    wanted.then(|| Ok(Online::new(checkers()?))).transpose()
+}
+
+/// What acts on the system and looks at it, besides its clients.
+struct Nemeses {
+    /// The faults of the specification, with their schedules.
+    faults: Vec<Package>,
+    /// The leader watch, where there are leaders.
+    watch: Option<Package>,
+}
+
+impl Nemeses {
+    fn new(
+        request: &RunRequest<'_>,
+        environment: &Environment,
+        election_timeout: Duration,
+        clock: SharedClock,
+    ) -> Result<Nemeses> {
+        let spec = &request.spec;
+        let context = nemeses::BuildContext {
+            seed: Seed::new(spec.seed).named("nemesis"),
+            time_limit: spec.time_limit,
+            election_timeout,
+            leaders: request.suite.has_leaders() && environment.primaries.is_some(),
+            nodes: environment.nodes.clone(),
+            clock,
+        };
+        Ok(Nemeses {
+            faults: nemeses::build(&nemeses::parse(&spec.nemesis)?, &context)?,
+            watch: context.leaders.then(|| nemeses::leader_watch(&context)),
+        })
+    }
 }
 
 /// Tells what the faults will do: to the log, and to whoever wants to know more.
@@ -207,10 +240,12 @@ pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-fn keep(spec: &TestSpec, folder: &RunFolder, results: &Results) -> Result<()> {
+fn keep(folder: &RunFolder, results: &Results) -> Result<()> {
     folder.write_results(results)?;
+    // As it is now: what was found on the nodes came later than the run's beginning.
+    let spec: TestSpec = folder.read_test()?;
     let loaded = store::load_history(&folder.history_path())?;
-    report::write(folder, spec, results, &loaded.history)
+    report::write(folder, &spec, results, &loaded.history)
 }
 
 /// Checks the history in a run folder, writes `results.json` and `report.html`. Checkers end early when
@@ -226,7 +261,7 @@ pub(crate) fn judge(
     output.say("checking");
     let mut results = check::judge(suite, spec, folder, facts, stop)?;
     // A verdict is told even where there is no room to keep it.
-    if let Err(error) = keep(spec, folder, &results) {
+    if let Err(error) = keep(folder, &results) {
         let why = format!(
             "the results cannot be kept: {}\n  hint: see df -h {}; then gainsay analyze {}",
             describe(&error),

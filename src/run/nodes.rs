@@ -19,7 +19,7 @@ use workloads::{BuildRequest, World};
 
 use super::drive::{Drive, Driven, drive};
 use super::status::Status;
-use super::{Interrupted, RunRequest};
+use super::{Interrupted, Nemeses, RunRequest, found};
 
 /// How long each phase of setting up may take on a node.
 const INSTALL_LIMIT: Duration = Duration::from_secs(600);
@@ -181,6 +181,8 @@ impl Site<'_> {
         let (spec, output) = (&self.request.spec, &self.request.output);
         let stop = &self.request.stop;
         unless(Stage::Stop, stop, self.heal_leftovers()).await?;
+        let mut found = found::ask(&self.nodes, output).await;
+        found::record(self.folder, spec, &found)?;
         output.say(&format!(
             "set up  {} on {} nodes",
             spec.suite,
@@ -188,17 +190,18 @@ impl Site<'_> {
         ));
         // A package manager that is killed in mid-work leaves the node to be repaired by hand.
         unless(Stage::Abandon, stop, self.install()).await?;
-        unless(Stage::Stop, stop, self.start()).await?;
+        let versions = unless(Stage::Stop, stop, self.start()).await?;
+        for (found, version) in found.iter_mut().zip(versions) {
+            found.system = Some(version);
+        }
+        found::record(self.folder, spec, &found)?;
         let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
         let environment =
             nemeses::ssh::ssh_environment(&self.nodes, self.db.clone(), &self.folder.name());
-        let mut packages = super::packages(
-            spec,
-            &environment.nodes,
-            self.db.election_timeout(),
-            clock.clone(),
-        )?;
-        for package in &mut packages {
+        let election_timeout = self.db.election_timeout();
+        let mut nemeses =
+            Nemeses::new(self.request, &environment, election_timeout, clock.clone())?;
+        for package in &mut nemeses.faults {
             if let Err(why) = package.fault.probe(&environment).await {
                 bail!("the fault {} cannot act here: {why}", package.name);
             }
@@ -206,7 +209,7 @@ impl Site<'_> {
         if stop.stage() != Stage::Run {
             bail!(Interrupted::Unrecorded);
         }
-        super::show_schedule(&packages, output);
+        super::show_schedule(&nemeses.faults, output);
         let plan = self.request.suite.plan(
             world,
             &BuildRequest {
@@ -236,11 +239,13 @@ impl Site<'_> {
             clock,
             environment,
             plan,
-            packages,
+            nemeses,
             recorder,
             status,
             stop: self.request.stop.clone(),
-            recovery: Box::pin(self.recover()),
+            online: super::online(self.request, self.folder)?,
+            election_timeout,
+            restart: Box::pin(self.recover()),
         })
         .await
     }
@@ -271,7 +276,8 @@ impl Site<'_> {
         Ok(())
     }
 
-    async fn start(&self) -> Result<()> {
+    /// Returns the version that runs on each node.
+    async fn start(&self) -> Result<Vec<String>> {
         let (nodes, db) = (&self.nodes, &self.db);
         on_all("wipe the system", nodes, START_LIMIT, |node| db.wipe(node)).await?;
         on_all("start the system", nodes, START_LIMIT, |node| {
@@ -286,10 +292,13 @@ impl Site<'_> {
             db.version(node)
         })
         .await?;
-        if let Some(version) = versions.first() {
-            self.request.output.say(&format!("healthy {version}"));
-        }
-        Ok(())
+        let mut different = versions.clone();
+        different.sort_unstable();
+        different.dedup();
+        self.request
+            .output
+            .say(&format!("healthy {}", different.join(", ")));
+        Ok(versions)
     }
 
     /// After all faults are healed: every node runs and is a healthy member again.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use harness::capability::Environment;
 use harness::seed::Seed;
 use store::RunFolder;
 use store::recorder::{self, Recorder};
 use workloads::{BuildRequest, World};
 
-use super::RunRequest;
 use super::drive::{Drive, Driven, drive};
 use super::status::Status;
+use super::{Nemeses, RunRequest};
 
 /// Runs it to the end.
 pub(super) fn run(request: &RunRequest<'_>, folder: &RunFolder, world: &World) -> Result<Driven> {
@@ -41,9 +42,11 @@ pub(super) fn run(request: &RunRequest<'_>, folder: &RunFolder, world: &World) -
             clock: clock.clone(),
         },
     )?;
-    let packages = super::packages(spec, &environment.nodes, *election_timeout, clock.clone())?;
+    let nemeses = Nemeses::new(request, environment, *election_timeout, clock.clone())?;
+    super::show_schedule(&nemeses.faults, &request.output);
     let recorder = Recorder::create(folder.history_path(), recorder::Options::default())
         .with_context(|| format!("cannot create {}", folder.history_path().display()))?;
+    let online = super::online(request, folder)?;
     runtime
         .block_on(async {
             drive(Drive {
@@ -52,13 +55,26 @@ pub(super) fn run(request: &RunRequest<'_>, folder: &RunFolder, world: &World) -
                 clock,
                 environment: environment.clone(),
                 plan,
-                packages,
+                nemeses,
                 recorder,
                 status: Status::new(),
                 stop: request.stop.clone(),
-                recovery: Box::pin(std::future::ready(Ok(()))),
+                online,
+                election_timeout: *election_timeout,
+                restart: Box::pin(restart(environment)),
             })
             .await
         })
         .context("the simulation stalled; this is a defect of the suite")?
+}
+
+/// Starts every node that does not run.
+async fn restart(environment: &Environment) -> Result<(), String> {
+    if let Some(processes) = &environment.processes {
+        for node in &environment.nodes {
+            let started = processes.start(node).await;
+            started.map_err(|error| format!("{node}: {error}"))?;
+        }
+    }
+    Ok(())
 }

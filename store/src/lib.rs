@@ -11,6 +11,7 @@
 //! | write a history as it happens | [`Recorder`] |
 //! | make, find and fill a run folder | [`RunFolder`] |
 //! | load a `history.jsonl` of ours | [`load_history`] |
+//! | read a `history.jsonl` as it grows | [`jsonl::Tail`] |
 //! | load a history from anywhere | [`load_any`], [`import`] |
 //! | write Jepsen's EDN | [`import::write_edn`] |
 //! | see what is wrong with a record | [`lint()`] |

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! `test.json` is written before the folder is linked as `latest`, so that even a run that dies at
-//! once says what it was. Files that are written whole appear whole: they are written beside their
+//! once says what it was, and again when it is known what the nodes are. Files that are written whole
+//! appear whole: they are written beside their
 //! place, synced and renamed. Links are relative, so that a store can be moved or mounted elsewhere.
 
 use std::fs::{self, File};

@@ -22,6 +22,7 @@ pub(super) struct Clients {
 #[derive(Debug)]
 struct Open {
     invoke: u64,
+    f: Name,
     key: Option<Value>,
 }
 
@@ -57,16 +58,16 @@ impl Clients {
         self.concurrent |= *open > 1;
         let open = Open {
             invoke: event.index,
+            f: event.f.clone(),
             key: event.key.clone(),
         };
         self.open.insert(process, open);
     }
 
-    /// The events that began operations that never ended.
-    pub(super) fn never_ended(&self) -> Vec<u64> {
-        let mut invokes: Vec<u64> = self.open.values().map(|open| open.invoke).collect();
-        invokes.sort_unstable();
-        invokes
+    /// Operations that never ended: process, index of the event that began it, and function.
+    pub(super) fn never_ended(&self) -> impl Iterator<Item = (u64, u64, &Name)> {
+        let open = self.open.iter();
+        open.map(|(process, open)| (*process, open.invoke, &open.f))
     }
 
     /// Whether two operations were ever open at once, on the same key where there are keys.
@@ -86,6 +87,13 @@ impl Clients {
             return vec![
                 "No client performed any operation; raise --time-limit, and see the log for why \
                  clients could not start."
+                    .to_owned(),
+            ];
+        }
+        if self.by_f.values().all(|counts| counts.ok == 0) {
+            return vec![
+                "Nothing was acknowledged: no operation of any client succeeded; see which errors they \
+                 failed with, then raise --time-limit or --op-timeout."
                     .to_owned(),
             ];
         }

@@ -5,7 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use store::{Event, EventType, Name};
 
-use crate::stats::Counts;
+use super::nodes::Nodes;
+use super::window::{Ended, Tally, Window, WindowReport};
+
+/// Windows that are told one by one; all others together.
+const WINDOWS_MAX: usize = 200;
+/// Sides that are told one by one. A ring of many nodes has as many sides in every window.
+const SIDES_MAX: usize = 2000;
 
 /// All faults of a run: those asked for, and those that were seen.
 #[derive(Debug)]
@@ -19,148 +25,143 @@ struct Fault {
     /// What its open event was to do.
     doing: Option<Name>,
     activities: u64,
-    effective: u64,
     skipped: u64,
     indeterminate: u64,
-    with_leader: u64,
-    targets: BTreeSet<String>,
-    /// Operations that overlapped an effective activity.
-    overlapped: Counts,
-    /// Operations that succeeded while an effective activity was in force.
-    ok_in_force: u64,
     last_error: Option<Value>,
-    activity: Option<Activity>,
+    /// In order, each begun when the one before had ended. Only the last may be in force.
+    windows: Vec<Window>,
 }
 
-/// From a `start` that may have done something until the next one.
+/// What effective windows come to together.
 #[derive(Debug, Default)]
-struct Activity {
-    effective: bool,
-    leader: bool,
-    targets: BTreeSet<String>,
-    overlapped: Counts,
-    ok_in_force: u64,
-    /// The event that began to end it; `None` while it is in force.
-    stopped: Option<u64>,
-}
-
-impl Activity {
-    /// Takes what a completion says.
-    fn learn(&mut self, value: &Value) {
-        let says = |field: &str| value.get(field).and_then(Value::as_bool) == Some(true);
-        self.effective |= says("effective");
-        self.leader |= says("leader");
-        let targets = value.get("targets").and_then(Value::as_array);
-        let names = targets.into_iter().flatten().filter_map(Value::as_str);
-        self.targets.extend(names.map(str::to_owned));
-    }
-
-    fn overlaps(&self, invoke: u64) -> bool {
-        self.stopped.is_none_or(|stopped| stopped > invoke)
-    }
+struct Sum {
+    effective: u64,
+    with_leader: u64,
+    targets: BTreeSet<Name>,
+    operations: Tally,
 }
 
 impl Fault {
-    fn take(&mut self, event: &Event) {
+    /// Takes an event. True if it began a window.
+    fn take(&mut self, event: &Event) -> bool {
         if event.is_invoke() {
-            if &*event.f == "stop"
-                && let Some(activity) = &mut self.activity
+            if is_stop(&event.f)
+                && let Some(window) = self.windows.last_mut()
             {
-                activity.stopped.get_or_insert(event.index);
+                window.end_at(event);
             }
             self.doing = Some(event.f.clone());
-            return;
+            return false;
         }
         if let Some(error) = &event.error {
             self.last_error = Some(error.clone());
         }
-        match self.doing.take().as_deref() {
-            Some("start") => self.started(event),
-            Some("stop") => self.stopped(event),
-            _ => {}
+        match self.doing.take() {
+            Some(f) if &*f == "start" => self.started(event),
+            Some(f) if is_stop(&f) => {
+                if let Some(window) = self.windows.last_mut() {
+                    window.stop_ended(event);
+                }
+                false
+            }
+            _ => false,
         }
     }
 
-    fn started(&mut self, event: &Event) {
+    fn started(&mut self, event: &Event) -> bool {
         self.activities += 1;
         match event.kind {
             EventType::Fail | EventType::Invoke => {
                 self.skipped += 1;
-                return;
+                return false;
             }
             EventType::Info => self.indeterminate += 1,
             EventType::Ok => {}
         }
-        self.settle();
-        let mut activity = Activity::default();
-        activity.learn(&event.value);
-        self.activity = Some(activity);
+        if let Some(before) = self.windows.last_mut() {
+            before.end_at(event);
+        }
+        self.windows.push(Window::new(event));
+        true
     }
 
-    fn stopped(&mut self, event: &Event) {
-        let Some(activity) = &mut self.activity else {
-            return;
-        };
-        activity.learn(&event.value);
-        // It could not be stopped, so it goes on.
-        if event.kind == EventType::Fail {
-            activity.stopped = None;
+    fn operation(&mut self, ended: &Ended<'_>) {
+        // Windows end in order: before one that had ended, all had.
+        for window in self.windows.iter_mut().rev() {
+            if !window.take(ended) {
+                break;
+            }
         }
     }
 
-    /// Counts the last activity, of which everything is known now.
-    fn settle(&mut self) {
-        let Some(activity) = self.activity.take() else {
-            return;
-        };
-        if !activity.effective {
-            return;
-        }
-        self.effective += 1;
-        self.with_leader += u64::from(activity.leader);
-        self.targets.extend(activity.targets);
-        self.overlapped.merge(activity.overlapped);
-        self.ok_in_force += activity.ok_in_force;
+    fn effective(&self) -> impl Iterator<Item = &Window> {
+        self.windows.iter().filter(|window| window.effective)
     }
 
-    fn operation(&mut self, invoke: u64, kind: EventType) {
-        let Some(activity) = &mut self.activity else {
-            return;
-        };
-        if activity.overlaps(invoke) {
-            activity.overlapped.add(kind);
-            let in_force = activity.stopped.is_none();
-            activity.ok_in_force += u64::from(in_force && kind == EventType::Ok);
+    fn sum(&self) -> Sum {
+        let mut sum = Sum::default();
+        for window in self.effective() {
+            sum.effective += 1;
+            sum.with_leader += u64::from(window.leader);
+            sum.targets.extend(window.targets.iter().cloned());
+            sum.operations.merge(window.operations().all);
         }
+        sum
     }
 
-    fn problem(&self, name: &str, leaders: bool) -> Option<String> {
+    fn problem(&self, name: &str, leaders: bool, nodes: &Nodes) -> Option<String> {
         if self.activities == 0 {
             return Some(format!(
                 "{name} was asked for, but never began; raise --time-limit, or shorten its \
                  interval (--nemesis {name}:interval=…)."
             ));
         }
-        if self.effective == 0 {
+        let sum = self.sum();
+        if sum.effective == 0 {
             return Some(self.never_effective(name));
         }
-        if self.overlapped.ended() == 0 {
+        if sum.operations.count() == 0 {
             return Some(format!(
                 "No operation was open while {name} was in force; raise --rate or --concurrency."
             ));
         }
-        if self.overlapped.ok == 0 {
+        if sum.operations.ok == 0 {
             return Some(format!(
                 "No operation that was open while {name} was in force succeeded; strike fewer nodes at \
                  once, or raise --time-limit so that it lasts longer than an election."
             ));
         }
-        (leaders && self.with_leader == 0).then(|| {
+        if let Some(problem) = self.one_sided(name, nodes) {
+            return Some(problem);
+        }
+        (leaders && sum.with_leader == 0).then(|| {
             format!(
                 "{name} never struck a leader; raise --time-limit, or aim at one (--nemesis \
                  {name}:target=primaries)."
             )
         })
+    }
+
+    /// A partition of which only one side was ever asked for anything shows nothing. That a side without a
+    /// quorum acknowledges nothing is as it should be: attempts are enough.
+    fn one_sided(&self, name: &str, nodes: &Nodes) -> Option<String> {
+        let straddled: Vec<bool> = self
+            .effective()
+            .filter_map(|window| window.straddled(nodes))
+            .collect();
+        if straddled.is_empty() || straddled.contains(&true) {
+            return None;
+        }
+        let busy: BTreeSet<&Name> = self.effective().flat_map(|it| it.busy(nodes)).collect();
+        let busy: Vec<&str> = busy.into_iter().map(|name| &**name).collect();
+        let on = match busy.as_slice() {
+            [] => "the history does not say on which nodes they were".to_owned(),
+            busy => format!("they were on {} alone in each window", busy.join(", ")),
+        };
+        Some(format!(
+            "While {name} was in force, no operations were attempted on both sides of a cut ({on}); have \
+             clients on every node (--concurrency 1n or more), and raise --rate or --time-limit."
+        ))
     }
 
     fn never_effective(&self, name: &str) -> String {
@@ -187,21 +188,27 @@ impl Fault {
     }
 
     fn details(&self, name: &str) -> Value {
+        let sum = self.sum();
         json!({
             "name": name,
             "requested": self.requested,
             "activities": self.activities,
-            "effective": self.effective,
+            "effective": sum.effective,
             "skipped": self.skipped,
             "indeterminate": self.indeterminate,
-            "with-leader": self.with_leader,
-            "targets": self.targets,
-            "ok": self.overlapped.ok,
-            "fail": self.overlapped.fail,
-            "info": self.overlapped.info,
-            "ok-in-force": self.ok_in_force,
+            "with-leader": sum.with_leader,
+            "targets": sum.targets,
+            "ok": sum.operations.ok,
+            "fail": sum.operations.fail,
+            "info": sum.operations.info,
+            "ok-in-force": sum.operations.ok_in_force,
         })
     }
+}
+
+fn is_stop(f: &str) -> bool {
+    // The last one is the interpreter's own, for whatever stands at the end.
+    matches!(f, "stop" | "heal")
 }
 
 impl Faults {
@@ -216,44 +223,66 @@ impl Faults {
         }
     }
 
-    /// Takes an event of a fault.
-    pub(super) fn take(&mut self, name: &Name, event: &Event) {
-        match self.by_name.get_mut(name) {
-            Some(fault) => fault.take(event),
-            None => self.by_name.entry(name.clone()).or_default().take(event),
-        }
+    /// Takes an event of a fault. If it began a window, about how many bytes the one before it takes.
+    pub(super) fn take(&mut self, name: &Name, event: &Event) -> Option<usize> {
+        let fault = match self.by_name.get_mut(name) {
+            Some(fault) => fault,
+            None => self.by_name.entry(name.clone()).or_default(),
+        };
+        let began = fault.take(event);
+        began.then(|| fault.windows.iter().rev().nth(1).map_or(0, Window::bytes))
     }
 
-    /// A client's operation ended with an event.
-    pub(super) fn operation_ended(&mut self, invoke: u64, event: &Event) {
+    /// A client's operation ended, or was still open when the history did.
+    pub(super) fn operation_ended(&mut self, ended: &Ended<'_>) {
         for fault in self.by_name.values_mut() {
-            fault.operation(invoke, event.kind);
+            fault.operation(ended);
         }
     }
 
-    /// A client's operation was still open when the history ended.
-    pub(super) fn operation_never_ended(&mut self, invoke: u64) {
-        for fault in self.by_name.values_mut() {
-            fault.operation(invoke, EventType::Info);
-        }
+    /// The history is over: names the nodes that faults spoke of.
+    pub(super) fn name_nodes(&self, nodes: &mut Nodes) {
+        let windows = self.by_name.values().flat_map(|fault| &fault.windows);
+        windows.for_each(|window| window.name_nodes(nodes));
     }
 
-    /// The history is over.
-    pub(super) fn end(&mut self) {
-        for fault in self.by_name.values_mut() {
-            fault.settle();
-        }
-    }
-
-    pub(super) fn problems(&self, leaders: bool) -> impl Iterator<Item = String> {
+    pub(super) fn problems(&self, leaders: bool, nodes: &Nodes) -> Vec<String> {
         self.by_name
             .iter()
             .filter(|(_, fault)| fault.requested)
-            .filter_map(move |(name, fault)| fault.problem(name, leaders))
+            .filter_map(|(name, fault)| fault.problem(name, leaders, nodes))
+            .collect()
     }
 
     pub(super) fn details(&self) -> Value {
-        let faults = self.by_name.iter();
+        // What was not asked for and never acted only looks on, as the leader watch does.
+        let acts = |fault: &Fault| fault.requested || fault.activities > 0;
+        let faults = self.by_name.iter().filter(|(_, fault)| acts(fault));
         faults.map(|(name, fault)| fault.details(name)).collect()
+    }
+
+    /// The first windows, one by one in the order in which they began; how many others there were, and
+    /// how the operations in them ended.
+    pub(super) fn windows(&self, nodes: &Nodes) -> (Vec<WindowReport>, u64, Tally) {
+        let faults = self.by_name.iter();
+        let mut all: Vec<(&Name, &Window)> = faults
+            .flat_map(|(name, fault)| fault.windows.iter().map(move |window| (name, window)))
+            .collect();
+        all.sort_by_key(|(_, window)| window.from);
+        let (mut told, mut sides) = (Vec::new(), 0);
+        for (name, window) in all.iter().take(WINDOWS_MAX) {
+            let report = window.report(name, nodes);
+            sides += report.sides.len();
+            if sides > SIDES_MAX {
+                break;
+            }
+            told.push(report);
+        }
+        let rest = &all[told.len()..];
+        let mut operations = Tally::default();
+        for (_, window) in rest {
+            operations.merge(window.operations().all);
+        }
+        (told, rest.len() as u64, operations)
     }
 }

@@ -9,21 +9,34 @@
 //! with the functions `start` and `stop`. A `start` that ends `ok` was installed, `fail` skipped,
 //! `info` nobody knows. The value of an `ok` is an object with `effective`, whether it is proved
 //! that the fault acted (by the `start` or only later by the `stop`), `targets`, the nodes struck,
-//! and `leader`, whether a leader was among them.
+//! and `leader`, whether a leader was among them. That of a partition has its `grudge`: for each node
+//! the nodes whose packets it dropped. From a `start` to its `stop` is a window; what clients came to
+//! in each, and on which side of it, is told for whoever reads the report, and a partition of which
+//! only one side was ever asked for anything is no evidence.
 
 mod clients;
 mod faults;
+mod nodes;
+mod sides;
+mod window;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use store::{Event, Process};
+use store::{Event, EventType, Process};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Exhausted};
 use crate::{CheckResult, Checker, Feed, Valid};
 
 use clients::Clients;
 use faults::Faults;
+use nodes::Nodes;
+use window::Ended;
+
+pub use window::{SideReport, Tallies, Tally, WindowReport};
+
+/// Between two questions to the budget.
+const EVENTS_AT_ONCE: usize = 4096;
 
 /// What a run must have shown.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,6 +49,11 @@ pub struct Options {
     pub ok_min: u64,
     /// The same for single functions, which then must occur. Wins over `ok_min`.
     pub ok_min_of: BTreeMap<String, u64>,
+    /// All nodes, in the order in which client workers are pinned to them. Where there are none, an
+    /// operation is on the node that its completion names, or on none.
+    pub nodes: Vec<String>,
+    /// How many client workers there are.
+    pub workers: u64,
 }
 
 /// Makes a run that could not have found anything `unknown`. Never invalid.
@@ -44,12 +62,16 @@ pub struct Options {
 /// same key) overlapped; `problems`, the sentences of the reason; `faults`, for each fault
 /// `{name, requested, activities, effective, skipped, indeterminate, with-leader, targets, ok,
 /// fail, info, ok-in-force}`. The counts of operations are of those that overlapped an effective
-/// activity; `ok-in-force` counts those that succeeded before it was ended.
+/// activity; `ok-in-force` counts those that succeeded before it was ended. `windows` has a
+/// [`WindowReport`] for each of the first some hundreds of activities; `windows-left-out`, if there
+/// were more, how many, and a [`Tally`] of the operations in them.
 #[derive(Debug)]
 pub struct Coverage {
     options: Options,
     clients: Clients,
     faults: Faults,
+    nodes: Nodes,
+    exhausted: Option<Exhausted>,
 }
 
 impl Coverage {
@@ -57,39 +79,73 @@ impl Coverage {
     pub fn new(options: Options) -> Coverage {
         Coverage {
             faults: Faults::new(&options.faults),
+            nodes: Nodes::new(&options.nodes, options.workers),
             options,
             clients: Clients::default(),
+            exhausted: None,
+        }
+    }
+
+    fn take(&mut self, event: &Event, budget: &dyn Budget) -> Result<(), Exhausted> {
+        match &event.process {
+            Process::Nemesis(name) => match self.faults.take(name, event) {
+                Some(bytes) => budget.charge(bytes),
+                None => Ok(()),
+            },
+            Process::Client(process) => {
+                if let Some(invoke) = self.clients.take(*process, event) {
+                    self.faults.operation_ended(&Ended {
+                        invoke,
+                        f: &event.f,
+                        kind: event.kind,
+                        node: self.nodes.of(*process, event.node.as_ref()),
+                    });
+                }
+                Ok(())
+            }
         }
     }
 
     fn problems(&self) -> Vec<String> {
         let options = &self.options;
         let mut problems = self.clients.problems(options.ok_min, &options.ok_min_of);
-        problems.extend(self.faults.problems(options.leaders));
+        problems.extend(self.faults.problems(options.leaders, &self.nodes));
         problems
     }
 }
 
 impl Checker for Coverage {
-    fn feed(&mut self, events: &[Event], _budget: &dyn Budget) -> Feed {
-        for event in events {
-            match &event.process {
-                Process::Nemesis(name) => self.faults.take(name, event),
-                Process::Client(process) => {
-                    if let Some(ended) = self.clients.take(*process, event) {
-                        self.faults.operation_ended(ended, event);
-                    }
-                }
+    fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
+        if self.exhausted.is_some() {
+            return Feed::Exhausted;
+        }
+        for events in events.chunks(EVENTS_AT_ONCE) {
+            let taken = events.iter().try_for_each(|event| self.take(event, budget));
+            if let Err(exhausted) = taken.and_then(|()| budget.check()) {
+                self.exhausted = Some(exhausted);
+                return Feed::Exhausted;
             }
         }
         Feed::Continue
     }
 
     fn finish(&mut self, _budget: &dyn Budget) -> CheckResult {
-        for invoke in self.clients.never_ended() {
-            self.faults.operation_never_ended(invoke);
+        if let Some(exhausted) = self.exhausted {
+            return CheckResult::new(
+                Valid::Unknown,
+                format!("gave up looking for evidence: {exhausted}"),
+            );
         }
-        self.faults.end();
+        for (process, invoke, f) in self.clients.never_ended() {
+            let node = self.nodes.of(process, None);
+            self.faults.operation_ended(&Ended {
+                invoke,
+                f,
+                kind: EventType::Info,
+                node,
+            });
+        }
+        self.faults.name_nodes(&mut self.nodes);
         let problems = self.problems();
         let mut result = if problems.is_empty() {
             CheckResult::new(Valid::True, self.praise())
@@ -104,6 +160,12 @@ impl Checker for Coverage {
             ("concurrent".to_owned(), json!(self.clients.concurrent())),
             ("faults".to_owned(), self.faults.details()),
         ]);
+        let (windows, left_out, operations) = self.faults.windows(&self.nodes);
+        result.details.insert("windows".to_owned(), json!(windows));
+        if left_out > 0 {
+            let rest = json!({"windows": left_out, "operations": operations});
+            result.details.insert("windows-left-out".to_owned(), rest);
+        }
         if !problems.is_empty() {
             result
                 .details

@@ -5,7 +5,10 @@
 use super::*;
 use crate::budget::Unlimited;
 
-/// A history from lines of `process type f value`.
+mod windows;
+
+/// A history from lines of `process type f value`, or `process type@node f value` of an event that a node
+/// answered. Times are indexes.
 fn events(text: &str) -> Vec<Event> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
@@ -19,9 +22,13 @@ fn events(text: &str) -> Vec<Event> {
             let value: Value = words
                 .get(3)
                 .map_or(Value::Null, |it| serde_json::from_str(it).unwrap());
+            let (kind, node) = match words[1].split_once('@') {
+                Some((kind, node)) => (kind, json!(node)),
+                None => (words[1], Value::Null),
+            };
             let line = json!({
-                "index": index, "time": index, "process": process, "type": words[1],
-                "f": words[2], "value": value,
+                "index": index, "time": index, "process": process, "type": kind,
+                "f": words[2], "value": value, "node": node,
             });
             serde_json::from_value(line).unwrap()
         })
@@ -195,6 +202,28 @@ fn too_few_operations() {
         ..Options::default()
     };
     assert!(problem(text, &wants).contains("Only 0 operations write succeeded"));
+}
+
+#[test]
+fn a_run_in_which_nothing_was_acknowledged() {
+    let text = "0 invoke read\n1 invoke read\n0 fail read\n1 info read";
+    assert!(problem(text, &Options::default()).contains("Nothing was acknowledged"));
+}
+
+#[test]
+fn a_budget_that_ends_is_told() {
+    let history = events(GOOD);
+    let budget = crate::budget::Steps::new(0, u64::MAX);
+    let mut checker = Coverage::new(options());
+    assert_eq!(checker.feed(&history, &budget), Feed::Exhausted);
+    assert_eq!(checker.feed(&history, &budget), Feed::Exhausted);
+    let result = checker.finish(&budget);
+    assert_eq!(result.valid, Valid::Unknown);
+    assert!(
+        result.reason.contains("time limit reached"),
+        "{}",
+        result.reason
+    );
 }
 
 #[test]

@@ -16,11 +16,12 @@ use std::thread;
 use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, SFlag, mknod, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{pivot_root, sethostname, setsid};
+use nix::unistd::{Pid, pivot_root, sethostname, setsid};
 
 use super::error::{Doing, LocalError};
 use super::keys::USER_KEY;
@@ -108,6 +109,7 @@ fn start(dir: &Path, node: u8) -> Result<i32, LocalError> {
     write_ssh_files(&spec, node, &root).doing(|| "writing SSH keys")?;
     change_root(&root)?;
     limit()?;
+    share_processors(node, spec.nodes).doing(|| "sharing the processors out")?;
 
     io::stdin()
         .read_exact(&mut [0])
@@ -131,6 +133,21 @@ fn start(dir: &Path, node: u8) -> Result<i32, LocalError> {
     nix::unistd::dup2_stdin(&null).doing(|| "letting go of the switch")?;
     nix::unistd::dup2_stdout(&null).doing(|| "letting go of the switch")?;
     Ok(sshd)
+}
+
+/// Gives the node its share of the processors, one at least: a runtime that sees all of them in each of
+/// five nodes starts five times the threads that they can run, and these wait for each other.
+fn share_processors(node: u8, nodes: u8) -> nix::Result<()> {
+    let this = Pid::from_raw(0);
+    let all = sched_getaffinity(this)?;
+    let usable: Vec<usize> = (0..CpuSet::count())
+        .filter(|cpu| all.is_set(*cpu).unwrap_or(false))
+        .collect();
+    let mut share = CpuSet::new();
+    for cpu in plan::processors(node, nodes, usable.len()) {
+        share.set(usable[cpu])?;
+    }
+    sched_setaffinity(this, &share)
 }
 
 /// Mounts the node's root file system: the base and the packages, with what the node writes over them.

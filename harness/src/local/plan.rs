@@ -38,6 +38,15 @@ pub(super) fn mac(node: u8) -> String {
     format!("02:67:73:00:00:{node:02x}")
 }
 
+/// The share of a node, counted from 1, in so many processors, counted from 0: in turn, and one at least.
+pub(super) fn processors(node: u8, nodes: u8, processors: usize) -> Vec<usize> {
+    let (node, nodes) = (usize::from(node) - 1, usize::from(nodes));
+    if processors <= nodes {
+        return vec![node % processors.max(1)];
+    }
+    (node..processors).step_by(nodes).collect()
+}
+
 /// What the processes of a cluster need to know, in `<cluster>/spec.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Spec {
@@ -128,6 +137,18 @@ impl Spec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_node_has_its_share_of_the_processors() {
+        let shares = |nodes, count| -> Vec<Vec<usize>> {
+            (1..=nodes)
+                .map(|node| processors(node, nodes, count))
+                .collect()
+        };
+        assert_eq!(shares(3, 2), [vec![0], vec![1], vec![0]]);
+        assert_eq!(shares(2, 5), [vec![0, 2, 4], vec![1, 3]]);
+        assert_eq!(shares(1, 3), [vec![0, 1, 2]]);
+    }
 
     #[test]
     fn plans_of_a_cluster() {

@@ -50,7 +50,7 @@ pub(super) fn run(
     let (sender, lines) = channel();
     thread::spawn(move || {
         for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            let line = last_state(&String::from_utf8_lossy(&line)).to_owned();
             if !line.is_empty() && sender.send(line).is_err() {
                 break;
             }
@@ -124,6 +124,12 @@ fn prepare(command: &mut Command) {
     }
 }
 
+/// What a line came to that was written over again and again, as counters of progress are.
+fn last_state(line: &str) -> &str {
+    let line = line.trim_end();
+    line.rsplit('\r').next().unwrap_or(line)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -170,5 +176,15 @@ mod tests {
     fn too_long_is_killed() {
         let (result, _) = shell("echo a; exec sleep 1000", Duration::from_millis(300));
         assert!(matches!(result, Err(LocalError::TooLong { .. })));
+    }
+
+    #[test]
+    fn of_a_line_that_is_written_over_the_last_state_counts() {
+        assert_eq!(
+            last_state("(Reading ... \r(Reading ... 5%\r(Reading ... done.\r\n"),
+            "(Reading ... done."
+        );
+        assert_eq!(last_state("plain"), "plain");
+        assert_eq!(last_state(""), "");
     }
 }

@@ -1,11 +1,12 @@
 //! What is commonly done on a node, over any [`Remote`](crate::remote::Remote).
 //!
-//! Small helpers, each a shell script: [`files`], [`packages`], [`daemon`]s, [`ports`]. And two
+//! Small helpers, each a shell script: [`files`], [`packages`], [`daemon`]s, [`ports`], [`facts`]. And two
 //! records kept on the node itself, so that they outlive the controller: the [`lock`], by which a
 //! node belongs to one run at a time, and the [`undo`] journal, by which every fault in force can be
 //! taken back.
 
 pub mod daemon;
+pub mod facts;
 pub mod files;
 pub mod lock;
 pub mod packages;

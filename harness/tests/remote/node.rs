@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use harness::capability::{ProcessState, Signal};
 use harness::node::daemon::{Daemon, Started};
+use harness::node::facts;
 use harness::node::lock::{Lock, LockError};
 use harness::node::undo::{Healing, Journal, JournalError, ProcessId, Undo, heal_node_in};
 use harness::node::{packages, ports};
@@ -412,4 +413,24 @@ async fn without_an_entry_there_is_no_fault() {
     let (_, output) = journal.write_and_run(&undo, fails).await.unwrap();
     assert_eq!(output.status, 213);
     assert_eq!(journal.list().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_says_what_it_is() {
+    if !can_run("a_node_says_what_it_is") {
+        return;
+    }
+    let sshd = Sshd::start();
+    let facts = facts::ask(&sshd.remote()).await.unwrap();
+    // The node is this machine, so its clock is ours.
+    let clock = facts.clock.unwrap();
+    assert_eq!(clock.apart(), 0.0, "{clock:?}");
+    let here = facts::here();
+    assert!(here.kernel.is_some() && here.memory.is_some());
+    let facts = facts::Facts {
+        addresses: Vec::new(),
+        clock: None,
+        ..facts
+    };
+    assert_eq!(facts, here);
 }

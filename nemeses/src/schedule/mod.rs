@@ -13,8 +13,9 @@
 //!   quarter each for three), and rests at least one election time-out. As most activities leave a
 //!   majority at work, the cluster works more than half of the time.
 //! - **Events.** A quarter of the activities do not wait for their time when another fault is healed
-//!   before it: they begin shortly after the heal, when the cluster is recovering. Their planned time is
-//!   the latest.
+//!   before it: they begin shortly after the heal, when the cluster is recovering. As many of the others
+//!   do so when a leader is elected, which has much to learn yet (where [leaders](crate::leader_watch) are
+//!   watched). *Shortly* is up to one election time-out. Their planned time is the latest.
 //! - **End.** All stops come before 95 % of the time limit.
 //!
 //! The options `interval` and `duration` override the second and third points.
@@ -27,12 +28,14 @@ use harness::seed::Seed;
 use harness::time::{Nanos, nanos};
 use harness::{EventType, Value};
 
+use crate::leaders::tells_of_election;
+
 mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use plan::Activity;
 use plan::Plan;
+pub use plan::{Activity, Cause, Trigger};
 pub(crate) use plan::{Draw, Timing, weighted};
 
 /// The operation that begins an activity.
@@ -103,12 +106,13 @@ impl Schedule {
         }
     }
 
-    fn another_healed(&mut self, now: Nanos) {
+    /// Something happened that the next activity may be waiting for.
+    fn happened(&mut self, cause: Cause, now: Nanos) {
         if let (State::Resting(since), Some(next)) = (self.state, &mut self.next)
-            && let Some(delay) = next.after_heal
+            && let Some(trigger) = next.trigger.filter(|trigger| trigger.cause == cause)
         {
             let rested = since.saturating_add(self.plan.timing.rest());
-            let start = now.saturating_add(nanos(delay)).max(rested);
+            let start = now.saturating_add(nanos(trigger.delay)).max(rested);
             next.start = next.start.min(Duration::from_nanos(start));
         }
     }
@@ -147,8 +151,9 @@ impl Generator for Schedule {
         let mine = Some(update.thread) == ctx.roster.nemesis(self.name);
         match (&*update.op.f, update.kind) {
             (STOP, EventType::Ok) if !mine && update.thread >= ctx.roster.workers => {
-                self.another_healed(now);
+                self.happened(Cause::Heal, now);
             }
+            _ if tells_of_election(ctx, update) => self.happened(Cause::Election, now),
             _ if !mine => {}
             (START, EventType::Ok | EventType::Info) => self.in_force(now),
             // A stop of which nobody knows whether it worked is tried again.

@@ -40,6 +40,8 @@ pub(crate) struct Timing {
     pub(crate) index: usize,
     /// How many faults the run has.
     pub(crate) faults: usize,
+    /// Whether the run watches who leads.
+    pub(crate) leaders: bool,
     /// From one start to the next on average, if the user chose it.
     pub(crate) interval: Option<Duration>,
     /// How long an activity lasts, if the user chose it.
@@ -94,25 +96,51 @@ const MILLISECOND: Nanos = 1_000_000;
 pub struct Activity {
     /// Its number, from 0.
     pub number: u64,
-    /// When it starts, from the beginning of the main phase; at the latest, if `after_heal` is set.
+    /// When it starts, from the beginning of the main phase; at the latest, if it has a trigger.
     pub start: Duration,
     /// How long it is in force.
     pub lasts: Duration,
-    /// If another fault is healed while this one rests: it starts so long after that.
-    pub after_heal: Option<Duration>,
+    /// What lets it start before its time.
+    pub trigger: Option<Trigger>,
     /// What it does: the value of its `start`.
     pub value: Value,
+}
+
+/// What lets an activity start before its time, if it happens while the fault rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// What has to happen.
+    pub cause: Cause,
+    /// How long after that it starts.
+    pub delay: Duration,
+}
+
+/// What may happen in a run that a fault waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Another fault is healed.
+    Heal,
+    /// A leader is elected.
+    Election,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Heal => "another fault is healed",
+            Cause::Election => "a leader is elected",
+        })
+    }
 }
 
 impl fmt::Display for Activity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (start, lasts) = (self.start.as_secs_f64(), self.lasts.as_secs_f64());
         write!(f, "{start:8.3} s  for {lasts:6.3} s  {}", self.value)?;
-        match self.after_heal {
+        match self.trigger {
             None => Ok(()),
-            Some(delay) => {
-                let delay = delay.as_secs_f64();
-                write!(f, "  (or {delay:.3} s after another fault is healed)")
+            Some(Trigger { cause, delay }) => {
+                write!(f, "  (or {:.3} s after {cause})", delay.as_secs_f64())
             }
         }
     }
@@ -172,12 +200,27 @@ impl Plan {
         cycle.max(lasts + timing.rest())
     }
 
-    /// Whether and how soon it follows another fault's healing.
-    fn after_heal(&self, rng: &mut Rng) -> Option<Duration> {
+    /// Whether and how soon it follows something that happens.
+    fn trigger(&self, rng: &mut Rng) -> Option<Trigger> {
+        // The first activity is early enough as it is.
+        let follows_heal = self
+            .follows(Cause::Heal, rng)
+            .filter(|_| self.timing.faults > 1);
+        // A stream of its own: whether leaders are watched changes nothing else of the plan.
+        let rng = &mut self.seed.named("election").child(self.number).rng();
+        let follows_election = self
+            .follows(Cause::Election, rng)
+            .filter(|_| self.timing.leaders);
+        follows_heal
+            .or(follows_election)
+            .filter(|_| self.number > 0)
+    }
+
+    fn follows(&self, cause: Cause, rng: &mut Rng) -> Option<Trigger> {
         let follows = rng.random_bool(0.25);
         let delay = scaled(self.timing.rest(), rng.random_range(0.0..1.0));
-        let possible = self.number > 0 && self.timing.faults > 1;
-        (follows && possible).then(|| Duration::from_nanos(to_milliseconds(delay)))
+        let delay = Duration::from_nanos(to_milliseconds(delay));
+        follows.then_some(Trigger { cause, delay })
     }
 }
 
@@ -196,7 +239,7 @@ impl Iterator for Plan {
             number: self.number,
             start: Duration::from_nanos(start),
             lasts: Duration::from_nanos(to_milliseconds(lasts)),
-            after_heal: self.after_heal(rng),
+            trigger: self.trigger(rng),
             value: (self.draw)(self.number, rng),
         };
         self.cursor = to_milliseconds(start.saturating_add(self.start_to_start(lasts, rng)));

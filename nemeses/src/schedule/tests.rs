@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use harness::client::Op;
 use harness::generator::simulate::{Ending, Step, simulate};
-use harness::generator::{GeneratorExt, Roster, any, phases};
+use harness::generator::{
+    BoxGenerator, GeneratorExt, Roster, any, op, phases, shortest_any, sleep,
+};
 use proptest::prelude::*;
 use rand::RngExt;
 
 use super::*;
+use crate::leaders::{LEADERS, WATCH};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,6 +21,7 @@ fn timing(limit: u64, election: u64, index: usize, faults: usize) -> Timing {
         election_timeout: Duration::from_millis(election),
         index,
         faults,
+        leaders: false,
         interval: None,
         duration: None,
     }
@@ -104,13 +109,17 @@ fn a_schedule_is_printed() {
         number: 3,
         start: Duration::from_millis(12_345),
         lasts: Duration::from_millis(800),
-        after_heal: Some(Duration::from_millis(250)),
+        trigger: Some(Trigger {
+            cause: Cause::Heal,
+            delay: Duration::from_millis(250),
+        }),
         value: serde_json::json!({"target": "one"}),
     };
     assert_eq!(
         activity.to_string(),
         r#"  12.345 s  for  0.800 s  {"target":"one"}  (or 0.250 s after another fault is healed)"#
     );
+    assert_eq!(Cause::Election.to_string(), "a leader is elected");
 }
 
 #[test]
@@ -190,7 +199,7 @@ fn some_activities_follow_a_heal() {
             for (start, activity) in starts.zip(planned) {
                 assert_eq!(start.op.value, activity.value);
                 if start.time < nanos(activity.start) {
-                    assert!(activity.after_heal.is_some());
+                    assert!(activity.trigger.is_some_and(|it| it.cause == Cause::Heal));
                     followed += 1;
                 }
             }
@@ -199,7 +208,105 @@ fn some_activities_follow_a_heal() {
     assert!(followed > 20, "{followed}");
 }
 
+/// The starts of a lone fault, while a watch tells of an election at each of these times.
+fn starts_under_elections(seed: u64, timing: Timing, elections: &[Nanos]) -> Vec<Step> {
+    let roster = Roster {
+        workers: 1,
+        nodes: Vec::new(),
+        nemeses: vec![NAMES[0].into(), LEADERS.into()],
+    };
+    let watch = |value: Value| op(Op::new(WATCH, value)).nemesis(LEADERS).boxed();
+    let mut told: Vec<BoxGenerator> = Vec::new();
+    let mut before = 0;
+    for at in elections {
+        told.push(sleep(Duration::from_nanos(at - before)).boxed());
+        told.push(watch(
+            serde_json::json!({"leaders": ["n1"], "elected": ["n1"]}),
+        ));
+        told.push(watch(serde_json::json!({"leaders": [], "elected": []})));
+        before = *at;
+    }
+    told.push(sleep(1000 * SECOND).boxed());
+    let both = [schedule(seed, timing).0.boxed(), phases(told).boxed()];
+    let ending = |_: &Step| Ending {
+        latency: 0,
+        kind: EventType::Ok,
+    };
+    let steps = simulate(roster, shortest_any(Seed::new(0), both), ending).expect("it ends");
+    let starts = steps.into_iter().filter(|step| &*step.op.f == START);
+    starts
+        .filter(|step| step.kind == EventType::Invoke)
+        .collect()
+}
+
+#[test]
+fn some_activities_follow_an_election() {
+    let mut followed = 0;
+    for seed in 0..40 {
+        let mut timing = timing(60_000, 1000, 0, 1);
+        timing.leaders = true;
+        let elections: Vec<Nanos> = (1..20).map(|n| 3 * n * nanos(SECOND)).collect();
+        let planned = planned(seed, timing);
+        for (start, activity) in starts_under_elections(seed, timing, &elections)
+            .iter()
+            .zip(&planned)
+        {
+            if start.time >= nanos(activity.start) {
+                continue;
+            }
+            let trigger = activity.trigger.expect("only a trigger makes it early");
+            assert_eq!(trigger.cause, Cause::Election);
+            let after = |election: &Nanos| election + nanos(trigger.delay) <= start.time;
+            assert!(elections.iter().any(after), "{start:?}");
+            followed += 1;
+        }
+    }
+    assert!(followed > 20, "{followed}");
+}
+
+#[test]
+fn that_leaders_are_watched_changes_nothing_but_triggers() {
+    let mut by_election = 0;
+    for seed in 0..50 {
+        let without = timing(60_000, 1000, 1, 2);
+        let with = Timing {
+            leaders: true,
+            ..without
+        };
+        let (mut planned_with, planned_without) = (planned(seed, with), planned(seed, without));
+        for (with, without) in planned_with.iter_mut().zip(&planned_without) {
+            if with.trigger.is_some_and(|it| it.cause == Cause::Election) {
+                assert_eq!(without.trigger, None);
+                with.trigger = None;
+                by_election += 1;
+            }
+        }
+        assert_eq!(planned_with, planned_without);
+    }
+    assert!(by_election > 50, "{by_election}");
+}
+
 proptest! {
+    #[test]
+    fn elections_only_bring_forward(seed: u64, mut elections in prop::collection::vec(0u64..30_000, 0..20)) {
+        elections.sort_unstable();
+        let elections: Vec<Nanos> = elections.iter().map(|ms| ms * 1_000_000).collect();
+        let mut timing = timing(30_000, 1000, 0, 1);
+        timing.leaders = true;
+        let planned = planned(seed, timing);
+        let starts = starts_under_elections(seed, timing, &elections);
+        prop_assert_eq!(starts.len(), planned.len());
+        let mut rested = 0;
+        for (start, activity) in starts.iter().zip(&planned) {
+            prop_assert_eq!(&start.op.value, &activity.value);
+            let latest = nanos(activity.start).max(rested);
+            prop_assert!((rested..=latest).contains(&start.time), "{:?} {:?}", start, activity);
+            prop_assert!(start.time == latest || activity.trigger.is_some());
+            rested = start.time + nanos(activity.lasts.min(timing.time_limit) + SECOND);
+            rested = rested.min(nanos(timing.time_limit) / 20 * 19 + nanos(SECOND));
+        }
+    }
+
     #[test]
     fn plans_keep_their_promises(
         seed: u64,

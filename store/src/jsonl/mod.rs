@@ -15,9 +15,11 @@
 
 mod parse;
 mod read;
+mod tail;
 mod write;
 
 pub(crate) use parse::{Line, Names, what_is_wrong};
 pub(crate) use read::read_from;
 pub use read::{Events, Limits, Torn, read_events};
+pub use tail::Tail;
 pub use write::write_event;

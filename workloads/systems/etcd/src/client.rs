@@ -10,19 +10,22 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use harness::client::{Client, ClientInfo, Completion, Connect, Invocation};
+use harness::recovery::RecoveryProbe;
 use harness::remote::Node;
 use harness::{Name, OpError, Value, json};
 
 use crate::CLIENT_PORT;
 use crate::errors::{self, Outcome};
 use crate::http::{Connection, HttpError};
+use crate::probe::EtcdProbe;
 
 /// How long a connection may take to be made.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Opens clients on the nodes of a cluster.
 pub(crate) struct EtcdConnect {
     nodes: Vec<(Name, String)>,
+    run: u64,
     settings: Arc<Settings>,
 }
 
@@ -44,6 +47,7 @@ impl EtcdConnect {
         let prefix = format!("/gainsay/{run:x}/");
         EtcdConnect {
             nodes,
+            run,
             settings: Arc::new(Settings {
                 prefix,
                 serializable_reads,
@@ -72,6 +76,13 @@ impl Connect for EtcdConnect {
             connection: Some(connection),
             member: None,
             answered: false,
+        }))
+    }
+
+    fn recovery_probe(&self) -> Option<Arc<dyn RecoveryProbe>> {
+        Some(Arc::new(EtcdProbe {
+            nodes: self.nodes.clone(),
+            run: self.run,
         }))
     }
 }
@@ -241,12 +252,12 @@ impl From<HttpError> for Failure {
 }
 
 /// A value as etcd stores it: its JSON text.
-fn encode(value: &Value) -> String {
+pub(crate) fn encode(value: &Value) -> String {
     BASE64.encode(value.to_string())
 }
 
 /// The value in the answer to a range request of one key; null where the key is absent.
-fn value_of(answer: &Value) -> Result<Value, String> {
+pub(crate) fn value_of(answer: &Value) -> Result<Value, String> {
     let Some(entry) = answer.pointer("/kvs/0") else {
         return Ok(Value::Null);
     };

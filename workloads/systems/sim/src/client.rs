@@ -1,11 +1,14 @@
 //! Clients of the simulated store.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op};
+use harness::recovery::RecoveryProbe;
 use store::{Name, OpError};
 
 use crate::handle::Handle;
-use crate::machine::Command;
+use crate::machine::{Command, Output};
 use crate::message::{NodeId, Refusal};
 
 /// Opens clients.
@@ -21,6 +24,56 @@ impl Connect for Connector {
             node: node.ok_or_else(unknown)?,
             name: info.node.clone(),
         }))
+    }
+
+    fn recovery_probe(&self) -> Option<Arc<dyn RecoveryProbe>> {
+        Some(Arc::new(Probe(self.0.clone())))
+    }
+}
+
+/// Writes and reads a register of each node's own, outside of the workload's.
+struct Probe(Handle);
+
+impl Probe {
+    fn node(&self, name: &Name) -> Result<NodeId, String> {
+        let node = self.0.with(|cluster| cluster.node(name));
+        node.ok_or_else(|| format!("there is no node {name}"))
+    }
+
+    /// Workloads' registers are numbered from 0.
+    fn register(owner: NodeId) -> i64 {
+        -1 - owner as i64
+    }
+
+    async fn request(&self, node: NodeId, command: Command) -> Result<Output, String> {
+        let answer = self.0.request(node, command).await;
+        answer.map_err(|refusal| format!("{}: {}", refusal.class, refusal.message))
+    }
+}
+
+#[async_trait]
+impl RecoveryProbe for Probe {
+    async fn write(&self, node: &Name, value: u64) -> Result<(), String> {
+        let node = self.node(node)?;
+        let command = Command::Write(Probe::register(node), value as i64);
+        self.request(node, command).await.map(|_| ())
+    }
+
+    async fn read(&self, node: &Name) -> Result<Option<u64>, String> {
+        let node = self.node(node)?;
+        match self
+            .request(node, Command::Read(Probe::register(node)))
+            .await?
+        {
+            Output::Value(value) => Ok(value.and_then(|value| value.try_into().ok())),
+            other => Err(format!("a read was answered by {other:?}")),
+        }
+    }
+
+    async fn read_local(&self, node: &Name, owner: &Name) -> Result<Option<u64>, String> {
+        let (node, register) = (self.node(node)?, Probe::register(self.node(owner)?));
+        let value = self.0.with(|cluster| cluster.local_value(node, register));
+        Ok(value.and_then(|value| value.try_into().ok()))
     }
 }
 

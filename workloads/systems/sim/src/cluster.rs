@@ -16,7 +16,7 @@ use harness::time::Nanos;
 use store::Name;
 
 use crate::bug::Bug;
-use crate::machine::Command;
+use crate::machine::{Command, Key};
 use crate::message::{Answer, Message, NodeId, Refusal, RequestId};
 use crate::network::Links;
 use crate::replica::{Effect, Replica};
@@ -386,6 +386,15 @@ impl Cluster {
             .filter(|(_, member)| leads(member))
             .map(|(name, _)| name.clone())
             .collect()
+    }
+
+    /// What a node that runs has in a register itself.
+    pub(crate) fn local_value(&self, node: NodeId, key: Key) -> Option<i64> {
+        let member = &self.members[node];
+        match member.state {
+            ProcessState::Running => member.replica.machine().value(key),
+            ProcessState::Stopped | ProcessState::Absent => None,
+        }
     }
 
     /// The number of the node with a name.

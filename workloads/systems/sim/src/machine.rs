@@ -88,11 +88,16 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// What a register holds.
+    pub(crate) fn value(&self, key: Key) -> Option<i64> {
+        self.registers.get(&key).copied()
+    }
+
     /// Executes a command.
     pub(crate) fn apply(&mut self, command: &Command) -> Output {
         match *command {
             Command::Noop => Output::Done,
-            Command::Read(key) => Output::Value(self.registers.get(&key).copied()),
+            Command::Read(key) => Output::Value(self.value(key)),
             Command::Write(key, value) => {
                 self.registers.insert(key, value);
                 Output::Done

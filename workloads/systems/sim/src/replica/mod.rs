@@ -133,6 +133,11 @@ impl Replica {
         self.effects.drain(..)
     }
 
+    /// What was executed here led to this.
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.memory.machine
+    }
+
     /// When [`Replica::tick`] is to be called next, at the latest.
     pub(crate) fn next_tick(&self) -> Nanos {
         let role = match &self.memory.role {

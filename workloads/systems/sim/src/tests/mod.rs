@@ -5,3 +5,4 @@
 mod chaos;
 mod consensus;
 mod processes;
+mod recovery;

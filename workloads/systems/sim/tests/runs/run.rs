@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use harness::generator::{BoxGenerator, GeneratorExt, Roster, any};
+use harness::generator::{BoxGenerator, GeneratorExt, Roster, any, shortest_any};
 use harness::interpreter::{Config, Interpreter, PhaseEnd, Stop};
 use harness::options::Options;
 use harness::seed::Seed;
@@ -79,16 +79,23 @@ pub(crate) fn run(spec: &Spec<'_>) -> Vec<Event> {
         seed: seed.named("nemesis"),
         time_limit: spec.time_limit,
         election_timeout: *election_timeout,
+        leaders: true,
         nodes: names.clone(),
         clock: clock.clone(),
     };
     let packages = nemeses::build(&nemeses::parse(spec.nemesis).unwrap(), &context).unwrap();
+    let watch = nemeses::leader_watch(&context);
     let mut generators: Vec<BoxGenerator> = vec![plan.generator.clients().boxed()];
     let mut faults = Vec::new();
     for package in packages {
         generators.push(package.schedule);
         faults.push(package.fault);
     }
+    faults.push(watch.fault);
+    let all = shortest_any(
+        seed.named("watch"),
+        [any(seed, generators).boxed(), watch.schedule],
+    );
     let (events, recorder) = collector();
     let mut interpreter = Interpreter::new(Config {
         clock,
@@ -106,7 +113,7 @@ pub(crate) fn run(spec: &Spec<'_>) -> Vec<Event> {
         fault_timeout: Duration::from_secs(30),
         stop: Stop::new(),
     });
-    let main = any(seed, generators).time_limit(spec.time_limit).boxed();
+    let main = all.time_limit(spec.time_limit).boxed();
     let ended = runtime.block_on(async {
         let phase = interpreter.run(main).await.unwrap();
         for (fault, healed) in interpreter.heal().await {
