@@ -7,6 +7,7 @@ mod explanations;
 mod generate;
 mod limits;
 mod metamorphic;
+mod metamorphic_models;
 mod models;
 mod monitors;
 mod oracle;

@@ -20,7 +20,7 @@ fn shape(random: &mut Random) -> Shape {
 }
 
 /// Gives events the indexes of their positions.
-fn renumber(events: &mut [Event]) {
+pub(crate) fn renumber(events: &mut [Event]) {
     for (at, event) in events.iter_mut().enumerate() {
         event.index = at as u64;
         event.time = event.index * 1_000_000;
@@ -46,7 +46,7 @@ fn position(events: &[Event], random: &mut Random, f: &str, kind: EventType) -> 
     (!all.is_empty()).then(|| all[random.below(all.len() as u64) as usize])
 }
 
-fn invocation(events: &[Event], complete: usize) -> usize {
+pub(crate) fn invocation(events: &[Event], complete: usize) -> usize {
     let process = &events[complete].process;
     (0..complete)
         .rev()
@@ -66,20 +66,22 @@ fn leaving_out_a_read_keeps_it_valid() {
     for_correct_histories(change, Valid::True);
 }
 
+/// Lets operations begin earlier or end later, here and there.
+pub(crate) fn widen(events: &mut [Event], random: &mut Random) {
+    for _ in 0..5 {
+        let at = random.below(events.len() as u64 - 1) as usize;
+        let (early, late) = (&events[at], &events[at + 1]);
+        // A completion moves behind what follows, an invocation before what precedes.
+        let widens = !early.is_invoke() || late.is_invoke();
+        if widens && early.process != late.process {
+            events.swap(at, at + 1);
+        }
+    }
+}
+
 #[test]
 fn widening_an_operation_keeps_it_valid() {
-    let change = |events: &mut Vec<Event>, random: &mut Random| {
-        for _ in 0..5 {
-            let at = random.below(events.len() as u64 - 1) as usize;
-            let (early, late) = (&events[at], &events[at + 1]);
-            // A completion moves behind what follows, an invocation before what precedes.
-            let widens = !early.is_invoke() || late.is_invoke();
-            if widens && early.process != late.process {
-                events.swap(at, at + 1);
-            }
-        }
-    };
-    for_correct_histories(change, Valid::True);
+    for_correct_histories(|events, random| widen(events, random), Valid::True);
 }
 
 #[test]

@@ -158,9 +158,20 @@ enum Client {
     Done(&'static str, Value, Option<Value>),
 }
 
-/// A history that an object really gave.
+/// A small history that an object really gave.
 pub(crate) fn correct(model: &str, initial: &Value, random: &mut Random) -> Vec<Event> {
-    let (operations, width) = (2 + random.below(7), 1 + random.below(4) as usize);
+    let operations = 2 + random.below(7);
+    correct_of(operations, model, initial, random)
+}
+
+/// A history of so many operations, or less where nothing is possible any more, that an object really gave.
+pub(crate) fn correct_of(
+    operations: u64,
+    model: &str,
+    initial: &Value,
+    random: &mut Random,
+) -> Vec<Event> {
+    let width = 1 + random.below(4) as usize;
     let (crashes, failures) = ([0, 12, 35][random.below(3) as usize], 8);
     let mut state = plain::first(model, initial);
     let mut clients: Vec<(u64, Client)> = (0..width as u64)

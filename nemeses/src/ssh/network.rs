@@ -167,8 +167,8 @@ fn undo() -> Undo {
 
 /// Whether a node can do it.
 async fn check(node: &Node) -> Result<(), String> {
-    let command = Command::new(nft::check()).idempotent();
-    let output = node.remote.run(command).await;
+    // By the way that cuts take, which is open then: the first cut is as prompt as the others.
+    let output = node.remote.run(command(nft::check())).await;
     let output = output.map_err(|error| error.to_string())?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     match output.status {
