@@ -9,7 +9,7 @@ use store::{Event, EventType, Process};
 use crate::budget::{Budget, Exhausted};
 
 use super::log::{Ending, LoggedOp};
-use super::options::FailedCas;
+use super::options::{FailedCas, Options};
 use super::subject::{Landed, Malformed, OpOf, Subject, is_refused};
 use super::tracks::{Called, Place, Tracks};
 
@@ -74,10 +74,10 @@ pub(super) struct Key<S: Subject> {
 }
 
 impl<S: Subject> Key<S> {
-    fn new(key: Option<Value>) -> Key<S> {
+    fn new(key: Option<Value>, ration: Option<u64>) -> Key<S> {
         Key {
             key,
-            tracks: Tracks::new(),
+            tracks: Tracks::new(ration),
             waiting: VecDeque::new(),
             flights: Vec::new(),
             free: Vec::new(),
@@ -178,6 +178,8 @@ impl<S: Subject> Key<S> {
 pub(super) struct Intake<S: Subject> {
     pub(super) subject: S,
     failed_cas: FailedCas,
+    /// The ration of each search.
+    ration: Option<u64>,
     pub(super) keys: Vec<Key<S>>,
     key_numbers: FxHashMap<Option<Value>, u32>,
     /// By process: the key and the flight of its open operation, in order of invocation.
@@ -206,10 +208,11 @@ impl From<Exhausted> for IntakeError {
 }
 
 impl<S: Subject> Intake<S> {
-    pub(super) fn new(subject: S, failed_cas: FailedCas) -> Intake<S> {
+    pub(super) fn new(subject: S, options: &Options) -> Intake<S> {
         Intake {
             subject,
-            failed_cas,
+            failed_cas: options.failed_cas,
+            ration: options.ration,
             keys: Vec::new(),
             key_numbers: FxHashMap::default(),
             open: FxHashMap::default(),
@@ -271,7 +274,7 @@ impl<S: Subject> Intake<S> {
             return *number as usize;
         }
         let number = self.keys.len();
-        self.keys.push(Key::new(key.clone()));
+        self.keys.push(Key::new(key.clone(), self.ration));
         self.key_numbers.insert(key, number as u32);
         number
     }

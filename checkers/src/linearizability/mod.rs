@@ -54,6 +54,7 @@ mod shortage;
 mod slice;
 mod steps;
 mod subject;
+mod track;
 mod tracks;
 mod values;
 pub mod verify;

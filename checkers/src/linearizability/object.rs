@@ -12,8 +12,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::model::Machine;
-use super::models::{Call, Model, Part, Touches, Values};
-use super::monitors::collection::{CollectionKind, Order};
+use super::models::{Call, Model, Monitored, Part, Role, Touches, Values};
 
 /// An operation with its result, by its number in the table. Three bits say what the search asks most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,8 +41,8 @@ pub(super) trait AnyModel: Send {
     fn object(&self, values: &mut Values) -> (Object, u32);
     fn touches(&self, op: ObjectOp) -> Touches;
     fn part(&self, op: ObjectOp) -> Part;
-    fn collection(&self) -> Option<Order>;
-    fn collection_op(&self, op: ObjectOp) -> Option<(CollectionKind, i64)>;
+    fn monitored(&self) -> Option<Monitored>;
+    fn role(&self, op: ObjectOp) -> Option<Role>;
 }
 
 /// The model of all keys, and its operations by number.
@@ -136,12 +135,12 @@ impl<M: Model> AnyModel for Typed<M> {
         self.shared.model.part(&self.shared.op(op))
     }
 
-    fn collection(&self) -> Option<Order> {
-        self.shared.model.collection()
+    fn monitored(&self) -> Option<Monitored> {
+        self.shared.model.monitored()
     }
 
-    fn collection_op(&self, op: ObjectOp) -> Option<(CollectionKind, i64)> {
-        self.shared.model.collection_op(&self.shared.op(op))
+    fn role(&self, op: ObjectOp) -> Option<Role> {
+        self.shared.model.role(&self.shared.op(op))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
 use serde_json::Value;
 use store::{Event, EventType, Name};
 
@@ -13,13 +12,13 @@ use super::explain_object::{Material, explain, summary};
 use super::intake::Key;
 use super::log::{Ending, Log};
 use super::minimise::minimise;
-use super::models::{Call, Outcome, Part, Touched, Touches, Values};
+use super::models::{Call, Outcome, Part, Values};
 use super::object::{AnyModel, Object, ObjectOp};
-use super::portfolio::{self, Opinion};
-use super::reduce::ObjectWhole;
+use super::portfolio::{Opinion, Question};
+use super::reduce::{Gathered, ObjectWhole};
 use super::slice::slice_ops;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
-use super::tracks::Track;
+use super::track::Track;
 use super::verify::{Judge, Refutation, prove_object};
 
 /// A model, and how its histories are read.
@@ -177,33 +176,39 @@ impl Subject for Objects {
         now: u64,
         budget: &dyn Budget,
     ) -> Result<Opinion, Exhausted> {
-        let Some(order) = self.model.collection() else {
+        let Some(monitored) = self.model.monitored() else {
             return Ok(Opinion::Unknown);
         };
-        let kind = |op| self.model.collection_op(op);
-        portfolio::ask_collection(order, log.iter(), now, kind, budget)
+        let log = log.iter();
+        let question = Question { log, now, budget };
+        question.of_object(monitored, |op| self.model.role(op))
     }
 
     fn closed(&self, log: &Log<LoggedOf<Objects>>, some: &[usize]) -> Vec<usize> {
-        let touches = log.iter().map(|logged| self.model.touches(logged.op));
-        let touches: Vec<Touches> = touches.collect();
-        let mut needed: FxHashSet<u64> = FxHashSet::default();
-        for at in some {
-            match &touches[*at].needs {
-                Touched::Nothing => {}
-                Touched::These(these) => needed.extend(these),
-                Touched::Everything => return (0..touches.len()).collect(),
+        let mut needed = Gathered::default();
+        let mut chosen = vec![false; log.len()];
+        for (at, logged) in log.iter().enumerate() {
+            if some.binary_search(&at).is_ok() {
+                chosen[at] = true;
+                needed.add(&self.model.touches(logged.op).needs);
             }
         }
-        // What is needed by those that are added is on the same elements.
-        let provides = |at: &usize| match &touches[*at].provides {
-            Touched::Nothing => false,
-            Touched::These(these) => these.iter().any(|it| needed.contains(it)),
-            Touched::Everything => true,
-        };
-        let all = 0..touches.len();
-        all.filter(|at| some.binary_search(at).is_ok() || provides(at))
-            .collect()
+        // What is added may need more; as a rule it is on the same elements, and the second turn finds nothing.
+        let mut more = true;
+        while std::mem::take(&mut more) {
+            for (at, logged) in log.iter().enumerate() {
+                if chosen[at] {
+                    continue;
+                }
+                let touches = self.model.touches(logged.op);
+                if needed.meets(&touches.provides) {
+                    chosen[at] = true;
+                    more = true;
+                    needed.add(&touches.needs);
+                }
+            }
+        }
+        (0..chosen.len()).filter(|at| chosen[*at]).collect()
     }
 
     fn dead_end(

@@ -38,6 +38,9 @@ pub struct Options {
     /// searching again where bounds were not enough. The search itself needs none. An operation
     /// takes about 150 bytes.
     pub remembered: usize,
+    /// How much an object's search may do before a [monitor](super::monitors) is asked, in questions to the
+    /// budget, each after some hundred steps; a little more comes with each operation. `None`: no monitor is asked.
+    pub ration: Option<u64>,
     /// Whether a valid verdict is to come with an order that shows it: in its details as `orders`, for
     /// each object the events that began its operations, in the order in which they took effect. What
     /// need not have happened is not in it.
@@ -51,6 +54,7 @@ impl Default for Options {
             failed_cas: FailedCas::default(),
             null_read: NullRead::default(),
             remembered: 4_000_000,
+            ration: Some(64),
             witness: false,
         }
     }

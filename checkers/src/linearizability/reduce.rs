@@ -47,24 +47,25 @@ impl<'a> ObjectWhole<'a> {
     }
 }
 
-/// What operations that were left out provide.
+/// What several operations provide, or need.
 #[derive(Default)]
-struct LeftOut {
+pub(super) struct Gathered {
     everything: bool,
     these: FxHashSet<u64>,
 }
 
-impl LeftOut {
-    fn add(&mut self, provides: &Touched) {
-        match provides {
+impl Gathered {
+    pub(super) fn add(&mut self, touched: &Touched) {
+        match touched {
             Touched::Nothing => {}
             Touched::These(these) => self.these.extend(these),
             Touched::Everything => self.everything = true,
         }
     }
 
-    fn is_needed(&self, needs: &Touched) -> bool {
-        match needs {
+    /// Whether what is needed is provided, the one of it gathered here and the other given.
+    pub(super) fn meets(&self, touched: &Touched) -> bool {
+        match touched {
             Touched::Nothing => false,
             Touched::These(these) => {
                 self.everything || these.iter().any(|it| self.these.contains(it))
@@ -86,7 +87,7 @@ impl Whole for ObjectWhole<'_> {
     }
 
     fn shrink(&self, members: &mut Members) {
-        let mut left_out = LeftOut::default();
+        let mut left_out = Gathered::default();
         for at in 0..self.ops.len() as u32 {
             if members.binary_search(&at).is_err() {
                 left_out.add(&self.touches(at).provides);
@@ -96,7 +97,7 @@ impl Whole for ObjectWhole<'_> {
             let before = members.len();
             members.retain(|at| {
                 let touches = self.touches(*at);
-                let closed = !left_out.is_needed(&touches.needs);
+                let closed = !left_out.meets(&touches.needs);
                 if !closed {
                     left_out.add(&touches.provides);
                 }

@@ -18,11 +18,11 @@ use super::model::{Register, RegisterOp};
 use super::models::{Part, Values};
 use super::monitors::register::RegisterKind;
 use super::options::{NullRead, Options};
-use super::portfolio::{self, Opinion};
+use super::portfolio::{Opinion, Question};
 use super::search::Search;
 use super::slice::{RegisterWhole, slice_ops};
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
-use super::tracks::Track;
+use super::track::Track;
 use super::verify::{REGISTER, Refutation, prove};
 
 /// The values of registers, and how their operations are read.
@@ -160,7 +160,9 @@ impl Subject for Registers {
             RegisterOp::Write(written) => (RegisterKind::Write, value(written)),
             RegisterOp::Cas(from, to) => (RegisterKind::Cas { from: value(from) }, value(to)),
         };
-        portfolio::ask_register(log.iter(), now, kind, budget)
+        let log = log.iter();
+        let question = Question { log, now, budget };
+        question.of_register(|op| Some(kind(op)))
     }
 
     fn closed(&self, log: &Log<Logged>, some: &[usize]) -> Vec<usize> {

@@ -13,7 +13,7 @@ use super::model::Machine;
 use super::models::Part;
 use super::options::FailedCas;
 use super::portfolio::Opinion;
-use super::tracks::Track;
+use super::track::Track;
 use super::verify::Refutation;
 
 /// Why events are not a history of the model.

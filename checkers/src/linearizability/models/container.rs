@@ -14,7 +14,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::super::monitors::collection::{CollectionKind, Order};
-use super::{Call, Model, Outcome, Part, Touched, Touches, Values};
+use super::{Call, Model, Monitored, Outcome, Part, Role, Touched, Touches, Values};
 
 /// Which element is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,24 +278,27 @@ impl Model for Container {
         }
     }
 
-    fn collection(&self) -> Option<Order> {
-        self.initial.is_empty().then_some(match self.discipline {
+    fn monitored(&self) -> Option<Monitored> {
+        let order = match self.discipline {
             Discipline::Any => Order::Any,
             Discipline::First => Order::First,
             Discipline::Last => Order::Last,
             Discipline::Largest => Order::Greatest,
             Discipline::Smallest => Order::Least,
-        })
+        };
+        let empty = self.initial.is_empty();
+        empty.then_some(Monitored::Collection(order))
     }
 
-    fn collection_op(&self, op: &ContainerOp) -> Option<(CollectionKind, i64)> {
-        Some(match *op {
+    fn role(&self, op: &ContainerOp) -> Option<Role> {
+        let (kind, element) = match *op {
             ContainerOp::Put(element) => (CollectionKind::Insert, element),
             ContainerOp::Took(element) => (CollectionKind::Remove, element),
             ContainerOp::TookSomething => (CollectionKind::Remove, 0),
             ContainerOp::Saw(element) => (CollectionKind::Peek, element),
             ContainerOp::SawNothing => (CollectionKind::Empty, 0),
-        })
+        };
+        Some(Role::Collection(kind, element))
     }
 
     fn is_repeatable(&self, op: &ContainerOp) -> bool {

@@ -33,6 +33,7 @@ mod counter;
 mod list;
 mod lock;
 mod map;
+mod monitored;
 mod multi_register;
 mod semaphore;
 mod set;
@@ -48,6 +49,7 @@ pub use counter::Counter;
 pub use list::{List, Offsets};
 pub use lock::Lock;
 pub use map::Map;
+pub use monitored::{Monitored, Role};
 pub use multi_register::MultiRegister;
 pub use semaphore::Semaphore;
 pub use set::{Repeats, Set};
@@ -56,7 +58,6 @@ pub use versioned::VersionedRegister;
 pub use super::values::Values;
 
 use super::linearizable::ModelError;
-use super::monitors::collection::{CollectionKind, Order};
 use super::object::Typed;
 use super::objects::Objects;
 use super::options::Options;
@@ -356,15 +357,14 @@ pub trait Model: Send + Sync + 'static {
         Part::All
     }
 
-    /// Which element comes out next, where the object is a collection that is empty at first: then the
-    /// [monitors](super::monitors) know it, and decide where elements are unique and the search gets wide.
-    fn collection(&self) -> Option<Order> {
+    /// Which of the [monitors](super::monitors) knows such objects, if one does. It is asked where the search gets wide,
+    /// and decides where values are unique.
+    fn monitored(&self) -> Option<Monitored> {
         None
     }
 
-    /// What an operation of a collection did, and to which element: its number, or its priority. 0 where
-    /// there is none.
-    fn collection_op(&self, _op: &Self::Op) -> Option<(CollectionKind, i64)> {
+    /// What an operation is to the monitor. `None` if the monitor does not know it.
+    fn role(&self, _op: &Self::Op) -> Option<Role> {
         None
     }
 
