@@ -137,6 +137,14 @@ impl<S: Subject> Checking<S> {
                     answer: Answer::Forgotten,
                 });
             }
+            if let Err(exhausted) = key.tracks.end(subject, budget) {
+                undecided.push(Answered {
+                    key: at,
+                    track: 0,
+                    answer: Answer::Exhausted(exhausted),
+                });
+                continue;
+            }
             for (number, track) in key.tracks.iter_mut().enumerate() {
                 if certain.is_some() && !track.is_invalid() {
                     continue;

@@ -10,6 +10,7 @@ use super::minimise::Impossible;
 use super::model::{Register, RegisterOp};
 use super::registers::{Logged, view};
 use super::slice::SliceOp;
+use super::values::Values;
 use super::verify::REGISTER;
 
 /// How many pending operations are shown.
@@ -25,7 +26,7 @@ const TOLD: usize = 8;
 pub(super) struct Material<'a> {
     pub(super) key: Option<&'a Value>,
     /// The values by their numbers.
-    pub(super) values: &'a [Value],
+    pub(super) values: &'a Values,
     pub(super) initial: u32,
     /// All operations until the end.
     pub(super) all: &'a [SliceOp<RegisterOp>],
@@ -83,7 +84,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
 
 impl Material<'_> {
     fn value(&self, id: u32) -> Value {
-        self.values[id as usize].clone()
+        self.values.value(id).clone()
     }
 
     fn view(&self, at: usize) -> OperationView {

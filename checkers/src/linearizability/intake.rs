@@ -11,6 +11,7 @@ use crate::budget::{Budget, Exhausted};
 use super::log::{Ending, LoggedOp};
 use super::options::{FailedCas, Options};
 use super::subject::{Landed, Malformed, OpOf, Subject, is_refused};
+use super::track::Track;
 use super::tracks::{Called, Place, Tracks};
 
 /// An operation between its invocation and being searched.
@@ -154,15 +155,15 @@ impl<S: Subject> Key<S> {
                 Called::At(place) => self.flights[at as usize].place = Some(place),
                 Called::Shelved => {}
                 Called::Forgotten => self.lost = true,
-                Called::Joined(place, moved) => {
+                Called::Moved(place, moved) => {
                     for flight in &mut self.flights {
                         let moved_to = moved.binary_search_by_key(&flight.invoke, |(it, _)| *it);
                         if let (Some(place), Ok(to)) = (&mut flight.place, moved_to) {
                             *place = moved[to].1;
                         }
                     }
-                    self.flights[at as usize].place = Some(place);
-                    self.invalid |= self.tracks.at(place).is_invalid();
+                    self.flights[at as usize].place = place;
+                    self.invalid |= self.tracks.iter().any(Track::is_invalid);
                 }
             }
         }

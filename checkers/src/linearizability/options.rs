@@ -54,7 +54,7 @@ impl Default for Options {
             failed_cas: FailedCas::default(),
             null_read: NullRead::default(),
             remembered: 4_000_000,
-            ration: Some(64),
+            ration: Some(4),
             witness: false,
         }
     }

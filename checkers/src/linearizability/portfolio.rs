@@ -51,7 +51,7 @@ pub(super) enum Opinion {
 }
 
 /// After so many operations a search may ask one more question, but never more than at the beginning.
-const OPERATIONS_PER_QUESTION: usize = 64;
+const OPERATIONS_PER_QUESTION: usize = 512;
 
 /// How many questions to the budget an object's search may still ask, each after 128 configurations or so.
 #[derive(Clone, Copy, Debug)]
@@ -76,16 +76,19 @@ impl Ration {
     /// together take no more than five times as long as the last.
     pub(super) fn ask_again(self, length: usize) -> usize {
         let patience =
-            usize::try_from(self.full).map_or(usize::MAX, |full| full.saturating_mul(16));
+            usize::try_from(self.full).map_or(usize::MAX, |full| full.saturating_mul(64));
         length.saturating_add((length / 4).max(patience).max(1))
     }
 }
 
-/// A budget of which only some questions may be asked. A single step may overdraw it by as much as there is at
-/// the beginning, so that the search is mostly intact when the ration is used up.
+/// A budget of which only some questions may be asked. A single step may overdraw it, by as much as there is at
+/// the beginning and by what it would take to begin again, so that the search is mostly intact when the ration
+/// is used up.
 pub(super) struct Rationed<'a> {
     budget: &'a dyn Budget,
     ration: Ration,
+    /// How many questions a single step may ask.
+    most: u64,
     asked: AtomicU64,
     broken: AtomicBool,
 }
@@ -101,10 +104,13 @@ pub(super) enum Spent {
 }
 
 impl<'a> Rationed<'a> {
-    pub(super) fn new(budget: &'a dyn Budget, ration: Ration) -> Rationed<'a> {
+    /// `length` is that of the log.
+    pub(super) fn new(budget: &'a dyn Budget, ration: Ration, length: usize) -> Rationed<'a> {
+        let more = ration.full.saturating_add(length as u64 / 1024);
         Rationed {
             budget,
             ration,
+            most: ration.left.saturating_add(more),
             asked: 0.into(),
             broken: false.into(),
         }
@@ -126,7 +132,7 @@ impl Budget for Rationed<'_> {
     fn check(&self) -> Result<(), Exhausted> {
         self.budget.check()?;
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
-        if asked < self.ration.left.saturating_add(self.ration.full) {
+        if asked < self.most {
             return Ok(());
         }
         self.broken.store(true, Ordering::Relaxed);

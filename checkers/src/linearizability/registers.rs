@@ -139,7 +139,7 @@ impl Subject for Registers {
     }
 
     fn view(&self, logged: &LoggedOf<Registers>) -> OperationView {
-        view(logged, self.values.all())
+        view(logged, &self.values)
     }
 
     fn opinion(
@@ -206,14 +206,14 @@ impl Subject for Registers {
         let suspects = track.suspects().into_iter();
         let whole = RegisterWhole::new(suspects, self.initial, track.log.forgotten(), at);
         if let Some(shortage) = track.live().and_then(Search::shortage) {
-            let value = self.values.all().get(shortage.value as usize)?;
+            let value = self.values.value(shortage.value);
             let all: Vec<OperationView> = log.iter().map(|logged| self.view(logged)).collect();
             return explain_shortage(shortage, value, &all, self.bare(key));
         }
         let found = minimise(&whole, budget)?;
         Some(explain(&Material {
             key: key.key.as_ref(),
-            values: self.values.all(),
+            values: &self.values,
             initial: self.initial,
             all: &all,
             log: &log,
@@ -242,7 +242,7 @@ impl Registers {
         DeadEnd {
             model: REGISTER.to_owned(),
             key: key.key.clone(),
-            initial: self.values.all()[self.initial as usize].clone(),
+            initial: self.values.value(self.initial).clone(),
             operation: 0,
             states: Vec::new(),
             states_of_whole: false,
@@ -258,8 +258,8 @@ impl Registers {
 }
 
 /// An operation of the log as evidence shows it.
-pub(super) fn view(logged: &Logged, values: &[Value]) -> OperationView {
-    let value = |id: u32| values[id as usize].clone();
+pub(super) fn view(logged: &Logged, values: &Values) -> OperationView {
+    let value = |id: u32| values.value(id).clone();
     let (f, asked, result) = match (logged.told, logged.op) {
         (Some((from, to)), _) => (
             "cas",

@@ -20,6 +20,8 @@ pub(super) struct Track<S: Subject> {
     ration: Option<Ration>,
     /// What a monitor found a violation in, if it did.
     accused: Option<Accused>,
+    /// Whether it is many objects that can be searched apart.
+    gathered: bool,
 }
 
 enum Searching<A: Machine> {
@@ -27,6 +29,8 @@ enum Searching<A: Machine> {
     /// Nothing is open, and there is one state in which the object can be.
     Idle(A, u32),
     Aside(Aside),
+    /// It is many objects that must be searched apart.
+    Torn,
     /// Between two of these.
     Changing,
 }
@@ -64,6 +68,38 @@ impl<S: Subject> Track<S> {
             now: 0,
             ration: ration.map(Ration::new),
             accused: None,
+            gathered: false,
+        }
+    }
+
+    /// Many objects, all of whose operations a monitor found linearizable together until the event `now`. What made
+    /// the search of each hard is given.
+    pub(super) fn gathered(
+        log: Log<LoggedOf<S>>,
+        now: u64,
+        ration: u64,
+        hardness: impl Iterator<Item = Hardness>,
+    ) -> Track<S> {
+        let ration = Ration::new(ration);
+        let none = Hardness {
+            crashed: 0,
+            open: 0,
+            width: 0,
+            proved: Some(now),
+        };
+        let hardness = hardness.fold(none, |most, one| Hardness {
+            open: most.open.max(one.open),
+            width: most.width.max(one.width),
+            ..most
+        });
+        let again = ration.ask_again(log.len());
+        Track {
+            searching: Searching::Aside(Aside { again, hardness }),
+            log,
+            now,
+            ration: Some(ration),
+            accused: None,
+            gathered: true,
         }
     }
 
@@ -110,6 +146,16 @@ impl<S: Subject> Track<S> {
         matches!(self.searching, Searching::Aside(_))
     }
 
+    /// Whether it is many objects.
+    pub(super) fn is_gathered(&self) -> bool {
+        self.gathered
+    }
+
+    /// Whether it is many objects that must be searched apart.
+    pub(super) fn is_torn(&self) -> bool {
+        matches!(self.searching, Searching::Torn)
+    }
+
     /// Whether there certainly is no order.
     pub(super) fn is_invalid(&self) -> bool {
         self.live().is_some_and(Search::is_invalid)
@@ -118,6 +164,11 @@ impl<S: Subject> Track<S> {
     /// Whether a monitor found that there is no order.
     pub(super) fn is_accused(&self) -> bool {
         self.accused.is_some()
+    }
+
+    /// A monitor found that there is no order of this or of objects that it was gathered with.
+    pub(super) fn remain_accused(&mut self) {
+        self.accused = Some(Accused { suspects: None });
     }
 
     /// Whether a monitor decided it.
@@ -181,7 +232,7 @@ impl<S: Subject> Track<S> {
                 let Some(ration) = self.ration else {
                     return Ok(search.answer(budget));
                 };
-                let rationed = Rationed::new(budget, ration);
+                let rationed = Rationed::new(budget, ration, self.log.len());
                 let answer = search.answer(&rationed);
                 if !matches!(rationed.spent(), Spent::TooMuch) {
                     return Ok(answer);
@@ -189,18 +240,37 @@ impl<S: Subject> Track<S> {
                 // To answer changes nothing that could not be done again.
                 self.ask(Left::Intact, subject, budget)?;
             }
-            Searching::Aside(_) => self.ask(Left::Nothing, subject, budget)?,
-            Searching::Idle(..) | Searching::Changing => {}
+            _ => self.ask_at_last(subject, budget)?,
         }
-        if let Searching::Aside(aside) = &self.searching
-            && aside.hardness.proved != Some(self.now)
-        {
-            self.search_freely(Left::Nothing, subject, budget)?;
-        }
+        let is_proved = self.is_proved();
         Ok(match &mut self.searching {
             Searching::Live(search) => search.answer(budget),
-            _ => Answer::Valid,
+            Searching::Idle(..) => Answer::Valid,
+            Searching::Aside(_) if is_proved => Answer::Valid,
+            Searching::Aside(_) | Searching::Torn | Searching::Changing => Answer::Forgotten,
         })
+    }
+
+    /// Whether the search is aside, and a monitor found everything linearizable.
+    fn is_proved(&self) -> bool {
+        let now = Some(self.now);
+        matches!(&self.searching, Searching::Aside(aside) if aside.hardness.proved == now)
+    }
+
+    /// Asks the monitor about everything where it has taken over and was not asked yet. The history is over.
+    pub(super) fn ask_at_last(
+        &mut self,
+        subject: &mut S,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        if !self.is_aside() || self.is_proved() {
+            return Ok(());
+        }
+        self.ask(Left::Nothing, subject, budget)?;
+        if self.is_aside() && !self.is_proved() {
+            self.search_freely(Left::Nothing, subject, budget)?;
+        }
+        Ok(())
     }
 
     /// Lets something happen to the search, as far as its ration goes.
@@ -216,10 +286,13 @@ impl<S: Subject> Track<S> {
                 false => Ok(()),
             };
         }
+        if self.is_torn() {
+            return Ok(());
+        }
         let Some(ration) = self.ration else {
             return step(self.search(), budget);
         };
-        let rationed = Rationed::new(budget, ration);
+        let rationed = Rationed::new(budget, ration, self.log.len());
         let done = step(self.search(), &rationed);
         match rationed.spent() {
             Spent::TooMuch => self.ask(Left::Nothing, subject, budget),
@@ -270,7 +343,9 @@ impl<S: Subject> Track<S> {
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         self.ration = None;
-        if left == Left::Nothing {
+        if self.gathered {
+            self.searching = Searching::Torn;
+        } else if left == Left::Nothing {
             let all = 0..self.log.len();
             self.searching = Searching::Live(self.search_some(all, subject, budget)?);
         }
@@ -286,7 +361,7 @@ impl<S: Subject> Track<S> {
         subject: &mut S,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
-        self.accused = Some(Accused { suspects: None });
+        self.remain_accused();
         if suspects.len() < self.log.len() {
             let mut search = self.search_some(suspects.iter().copied(), subject, budget)?;
             if matches!(search.answer(budget), Answer::Invalid { .. }) {
@@ -332,7 +407,7 @@ impl<S: Subject> Track<S> {
         let search = match &self.searching {
             Searching::Live(search) => LIVE + search.machine.bytes() + search.bytes(),
             Searching::Idle(machine, _) => machine.bytes(),
-            Searching::Aside(_) | Searching::Changing => 0,
+            Searching::Aside(_) | Searching::Torn | Searching::Changing => 0,
         };
         size_of::<Track<S>>() + search + self.log.len() * size_of::<LoggedOf<S>>()
     }
@@ -345,7 +420,7 @@ impl<S: Subject> Track<S> {
         }
         // Monitors know nothing of what came before a log.
         self.ration = None;
-        if self.is_accused() {
+        if self.is_accused() || self.is_torn() {
             return Ok(());
         }
         let remembered = self.log.len();

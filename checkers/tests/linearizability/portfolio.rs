@@ -195,13 +195,13 @@ fn agrees_with_the_oracle(model: &'static str) {
 /// Histories that are too long for the oracle, with the search alone and with monitors, asked soon or late.
 fn agrees_with_the_search(model: &'static str) {
     let (mut verdicts, mut asked) = ([0u64; 2], 0);
-    for case in 0..cases(60) {
+    for case in 0..cases(40) {
         let mut random = Random(case);
-        let (operations, width) = (20 + random.below(80), 2 + random.below(4));
+        let (operations, width) = (20 + random.below(60), 2 + random.below(4));
         let events = history(model, operations, width, 40, &mut random);
         let results = [None, Some(0), Some(1), Some(8)].map(|ration| {
             let mut checker = Linearizable::named(model, &options(ration)).unwrap();
-            let result = check(&mut checker, &events, &Steps::new(3_000, 1 << 28));
+            let result = check(&mut checker, &events, &Steps::new(100, 1 << 28));
             if result.valid == Valid::False {
                 verify(dead_end(&result), &events, &options(ration)).unwrap();
             }
@@ -267,7 +267,7 @@ fn what_is_too_wide_for_the_search_is_left_to_a_monitor() {
     let mut events = rounds(60);
     let judge = |events: &[Event], ration| {
         let mut checker = Linearizable::named("queue", &options(ration)).unwrap();
-        check(&mut checker, events, &Steps::new(2_000, 1 << 28))
+        check(&mut checker, events, &Steps::new(300, 1 << 28))
     };
     let alone = judge(&events, None);
     assert_eq!(alone.valid, Valid::Unknown, "{}", alone.reason);
