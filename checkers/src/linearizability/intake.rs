@@ -152,7 +152,10 @@ impl<S: Subject> Key<S> {
         let ends = logged.returned().is_some();
         if !self.lost {
             match self.tracks.call(logged, subject, budget)? {
-                Called::At(place) => self.flights[at as usize].place = Some(place),
+                Called::At(place) => {
+                    self.flights[at as usize].place = Some(place);
+                    self.invalid |= self.tracks.at(place).is_invalid();
+                }
                 Called::Shelved => {}
                 Called::Forgotten => self.lost = true,
                 Called::Moved(place, moved) => {

@@ -52,10 +52,11 @@ struct Shared<M: Model> {
 }
 
 impl<M: Model> Shared<M> {
-    fn op(&self, op: ObjectOp) -> Arc<M::Op> {
+    /// What `look` makes of an operation.
+    fn with<R>(&self, op: ObjectOp, look: impl FnOnce(&M, &M::Op) -> R) -> R {
         // Nothing that is done under the lock leaves the table half changed.
         let ops = self.ops.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&ops[op.number()])
+        look(&self.model, &ops[op.number()])
     }
 }
 
@@ -128,11 +129,11 @@ impl<M: Model> AnyModel for Typed<M> {
     }
 
     fn touches(&self, op: ObjectOp) -> Touches {
-        self.shared.model.touches(&self.shared.op(op))
+        self.shared.with(op, M::touches)
     }
 
     fn part(&self, op: ObjectOp) -> Part {
-        self.shared.model.part(&self.shared.op(op))
+        self.shared.with(op, M::part)
     }
 
     fn monitored(&self) -> Option<Monitored> {
@@ -140,7 +141,7 @@ impl<M: Model> AnyModel for Typed<M> {
     }
 
     fn role(&self, op: ObjectOp) -> Option<Role> {
-        self.shared.model.role(&self.shared.op(op))
+        self.shared.with(op, M::role)
     }
 }
 
@@ -194,13 +195,16 @@ impl<M: Model> States<M> {
 impl<M: Model> AnyStates for States<M> {
     fn step(&mut self, state: u32, op: ObjectOp) -> Option<u32> {
         let before = self.states[state as usize].as_deref()?;
-        let after = self.shared.model.step(before, &self.shared.op(op))?;
+        let after = self.shared.with(op, |model, op| model.step(before, op))?;
         Some(self.number(after))
     }
 
     fn accepts(&self, state: u32, op: ObjectOp) -> bool {
         let state = self.states[state as usize].as_deref();
-        state.is_some_and(|state| self.shared.model.accepts(state, &self.shared.op(op)))
+        state.is_some_and(|state| {
+            let accepts = |model: &M, op: &M::Op| model.accepts(state, op);
+            self.shared.with(op, accepts)
+        })
     }
 
     fn len(&self) -> usize {

@@ -5,8 +5,8 @@
 //! operation ([`Ration`]). When these are used up, and no operation has been forgotten, the monitor of the
 //! object's type is asked about everything so far:
 //!
-//! - It is linearizable: the search is put aside, and the monitor is asked again whenever the history has grown by a
-//!   quarter, and at the end. So a violation is noticed later than by the search, but at the end at the latest.
+//! - It is linearizable: the search is put aside, and the monitor is asked again whenever the history has grown by half,
+//!   and at the end. So a violation is noticed later than by the search, but at the end at the latest.
 //! - It is not: the few operations that the monitor names, with all that they depend on, are searched on
 //!   their own, so that evidence is found, explained and proved as always. If that does not show it within the budget,
 //!   the verdict is `unknown`.
@@ -22,6 +22,7 @@
 //! could have done anything? If that is impossible, so is the history, whatever comes. If neither
 //! helps, nothing is known until later ([`Opinion::NotYet`]). At the end nothing is open.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustc_hash::FxHashSet;
@@ -73,11 +74,11 @@ impl Ration {
     }
 
     /// The length of the log at which a monitor is asked again: it takes as long as the log, so that all questions
-    /// together take no more than five times as long as the last.
+    /// together take no more than three times as long as the last.
     pub(super) fn ask_again(self, length: usize) -> usize {
         let patience =
             usize::try_from(self.full).map_or(usize::MAX, |full| full.saturating_mul(64));
-        length.saturating_add((length / 4).max(patience).max(1))
+        length.saturating_add((length / 2).max(patience).max(1))
     }
 }
 
@@ -417,16 +418,21 @@ impl<'a, O: Copy + 'a, T: 'a, I: Iterator<Item = &'a LoggedOp<O, T>> + Clone> Qu
     }
 
     fn of_set(&self, role: impl Fn(O) -> Option<Role>) -> Result<Opinion, Exhausted> {
-        let is_read = |logged: &LoggedOp<O, T>| matches!(role(logged.op), Some(Role::SawAll(_)));
-        if self.log.clone().any(is_read) {
-            return self.of_growing_set(role);
-        }
+        let is_read = Cell::new(false);
         let kind = |op, crashed| match role(op)? {
             Role::Set(kind, element) => Some((kind, element)),
             Role::Discarded(element) if crashed => Some((SetKind::Remove, element)),
+            Role::SawAll(_) => {
+                is_read.set(true);
+                None
+            }
             _ => None,
         };
-        self.ask(kind, |ops| set::check(ops, self.budget))
+        let said = self.ask(kind, |ops| set::check(ops, self.budget))?;
+        match is_read.get() {
+            true => self.of_growing_set(&role),
+            false => Ok(said),
+        }
     }
 
     /// A set that is read as a whole, to which each element is added once, and from which none is removed.

@@ -290,3 +290,24 @@ fn what_is_too_wide_for_the_search_is_left_to_a_monitor() {
         evidence.explanation
     );
 }
+
+#[test]
+fn what_a_monitor_found_is_unknown_unless_it_is_proved() {
+    const ADDED: u64 = 40;
+    let mut events = Vec::new();
+    let mut say = |process, kind, f: &str, value| {
+        events.push(event(events.len() as u64, process, kind, f, value));
+    };
+    for kind in [EventType::Invoke, EventType::Ok] {
+        for process in 0..ADDED {
+            say(process, kind, "add", json!(process));
+        }
+    }
+    say(0, EventType::Invoke, "read", json!(null));
+    say(0, EventType::Ok, "read", (1..ADDED).collect());
+    let mut checker = Linearizable::named("set", &Options::default()).unwrap();
+    let result = check(&mut checker, &events, &Steps::new(100, 1 << 28));
+    assert_eq!(result.valid, Valid::Unknown, "{}", result.reason);
+    let why = "a monitor found a violation";
+    assert!(result.reason.contains(why), "{}", result.reason);
+}
