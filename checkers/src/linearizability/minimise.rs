@@ -49,12 +49,15 @@ struct End<M> {
 
 /// Makes an impossible history smaller while it stays impossible.
 ///
-/// First it tries what happened shortly before the end, longer and longer parts, then it leaves
-/// out pieces of what was found (Zeller's delta debugging). `None` if no part, and not even the
-/// whole, could be shown to be impossible within the limits. When the budget runs out, the
-/// smallest so far is good enough.
+/// First it tries the operation that returned last with all that it needs, then what happened shortly
+/// before the end, longer and longer parts; then it leaves out pieces of what was found (Zeller's delta
+/// debugging). `None` if no part, and not even the whole, could be shown to be impossible within the
+/// limits. When the budget runs out, the smallest so far is good enough.
 pub(super) fn minimise<W: Whole>(whole: &W, budget: &dyn Budget) -> Option<Impossible<W::Machine>> {
-    let mut best = shortest_suffix(whole, budget).ok()??;
+    let mut best = match last_alone(whole, budget).ok()? {
+        Some(found) => found,
+        None => shortest_suffix(whole, budget).ok()??,
+    };
     let minimal = leave_out(whole, &mut best, budget).unwrap_or(false);
     Some(Impossible {
         ops: chosen(whole, &best.members),
@@ -62,6 +65,22 @@ pub(super) fn minimise<W: Whole>(whole: &W, budget: &dyn Budget) -> Option<Impos
         states: best.end.states,
         machine: best.end.machine,
         minimal,
+    })
+}
+
+/// The operation that returned last, with what it could not have happened without.
+fn last_alone<W: Whole>(
+    whole: &W,
+    budget: &dyn Budget,
+) -> Result<Option<Candidate<W::Machine>>, Exhausted> {
+    let all = 0..whole.ops().len() as u32;
+    let last = all.max_by_key(|at| whole.ops()[*at as usize].returned);
+    let Some(members) = last.and_then(|last| whole.needed_by(last)) else {
+        return Ok(None);
+    };
+    Ok(match examine(whole, &members, budget)? {
+        Tried::Impossible(end) => Some(Candidate { members, end }),
+        Tried::Possible | Tried::TooHard => None,
     })
 }
 

@@ -13,6 +13,10 @@ use super::objects::Objects;
 use super::slice::{Members, SliceOp, Whole, slice_ops};
 use super::subject::LoggedOf;
 
+/// How often those that an operation needs are asked what they need. What is needed by way of more is too
+/// much to be a small part of a history.
+const ROUNDS: usize = 16;
+
 /// A history of an object that ends with a certain event, prepared for taking sub-histories.
 pub(super) struct ObjectWhole<'a> {
     ops: Vec<SliceOp<ObjectOp>>,
@@ -107,5 +111,34 @@ impl Whole for ObjectWhole<'_> {
                 return;
             }
         }
+    }
+
+    fn needed_by(&self, at: u32) -> Option<Members> {
+        let mut members = vec![at];
+        let (mut needed, mut looked_at) = (FxHashSet::default(), 0);
+        for _ in 0..ROUNDS {
+            let before = needed.len();
+            for at in &members[looked_at..] {
+                match &self.touches(*at).needs {
+                    Touched::Nothing => {}
+                    Touched::These(these) => needed.extend(these.iter().copied()),
+                    Touched::Everything => return None,
+                }
+            }
+            if needed.len() == before {
+                members.sort_unstable();
+                return Some(members);
+            }
+            looked_at = members.len();
+            let provides = |at: &u32| match &self.touches(*at).provides {
+                Touched::Nothing => false,
+                Touched::These(these) => these.iter().any(|it| needed.contains(it)),
+                Touched::Everything => true,
+            };
+            let known: FxHashSet<u32> = members.iter().copied().collect();
+            let all = 0..self.ops.len() as u32;
+            members.extend(all.filter(|at| !known.contains(at) && provides(at)));
+        }
+        None
     }
 }

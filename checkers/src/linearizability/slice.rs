@@ -52,6 +52,12 @@ pub(super) trait Whole {
     /// Drops members that could need something that is not a member, until the rest is closed.
     fn shrink(&self, members: &mut Members);
 
+    /// An operation with those that it could not have happened without, closed; `None` where these are
+    /// many, or cannot be told.
+    fn needed_by(&self, _at: u32) -> Option<Members> {
+        None
+    }
+
     /// The operations that returned at `from` or later, or never.
     fn since(&self, from: u64) -> Members {
         let ops = self.ops();

@@ -143,14 +143,25 @@ impl Model for List {
         !matches!(op, ListOp::Append(..))
     }
 
+    /// Elements that no read shows can be left out of a list: they were appended after all reads. In a log
+    /// they would be missed at the offsets of those that follow.
     fn touches(&self, op: &ListOp) -> Touches {
         match op {
-            ListOp::Append(_, None) => Touches {
-                provides: Touched::Everything,
+            ListOp::Append(element, None) => Touches {
+                provides: match self.offsets {
+                    Offsets::Hidden => Touched::one(*element),
+                    Offsets::Told => Touched::Everything,
+                },
                 needs: Touched::Nothing,
             },
+            ListOp::SawAll(all) => {
+                let mut shown: Vec<u64> = all.iter().copied().map(u64::from).collect();
+                shown.sort_unstable();
+                shown.dedup();
+                Touches::needs(Touched::These(shown.into()))
+            }
             ListOp::Append(_, Some(_)) => Touches::both(Touched::Everything),
-            ListOp::SawAll(_) | ListOp::SawAt(..) => Touches::needs(Touched::Everything),
+            ListOp::SawAt(..) => Touches::needs(Touched::Everything),
         }
     }
 

@@ -174,6 +174,7 @@ impl Rules for Reference {
             (Kind::Map, "put" | "write") => Touch::These(vec![op.value.clone()]),
             (Kind::Map, "delete") => Touch::These(vec![Value::Null]),
             (Kind::Map, "cas") => Touch::These(vec![op.value[1].clone()]),
+            (Kind::List, _) => Touch::These(vec![op.value.clone()]),
             _ => Touch::Everything,
         }
     }
@@ -202,6 +203,11 @@ impl Rules for Reference {
                 Touch::Nothing
             }
             (Kind::List, "append") => Touch::Nothing,
+            // What is not shown was appended later, all of it.
+            (Kind::List, _) => match &op.outcome {
+                Outcome::Ok(shown) => Touch::These(elements(shown).to_vec()),
+                _ => Touch::Nothing,
+            },
             (Kind::Log, "append") if told_offset(op).is_none() => Touch::Nothing,
             _ => Touch::Everything,
         }
