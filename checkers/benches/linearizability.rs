@@ -1,18 +1,21 @@
 //! Times the linearizability checker on histories in JSON lines, as `gen_lin.py` writes them:
 //!
 //! ```text
-//! cargo bench -p gainsay-checkers --bench linearizability -- [--limit SECONDS] [--model NAME] FILE...
+//! cargo bench -p gainsay-checkers --bench linearizability -- [--limit SECONDS] [--model NAME] [--ration N] FILE...
 //! ```
 //!
-//! Prints a line a file: verdict, milliseconds of processor time to parse and to check, and by how much
-//! resident memory grew at most while checking, beyond the parsed history. The limit is of real time.
+//! Prints a line a file: verdict, milliseconds of processor time to parse and to check, and the peak of
+//! resident memory of the process while it does both by turns, a few thousand events at a time (what the kernel can
+//! tell). The limit is of real time. `--ration` is that of the search, or `none`: then no monitor is asked.
 #![allow(clippy::unwrap_used)]
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use checkers::budget::{Budget, Exhausted};
 use checkers::linearizability::{FailedCas, Linearizable, Options};
-use checkers::{Checker, check};
+use checkers::{Checker, Feed};
 use store::Event;
 
 struct Deadline(Instant);
@@ -36,12 +39,17 @@ impl Budget for Deadline {
 fn main() {
     let mut limit = Duration::from_secs(60);
     let mut model = "register".to_owned();
+    let mut options = Options {
+        failed_cas: FailedCas::Observes,
+        ..Options::default()
+    };
     let mut files = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--limit" => limit = Duration::from_secs(arguments.next().unwrap().parse().unwrap()),
             "--model" => model = arguments.next().unwrap(),
+            "--ration" => options.ration = arguments.next().unwrap().parse().ok(),
             // From cargo.
             "--bench" => {}
             file => files.push(file.to_owned()),
@@ -51,34 +59,41 @@ fn main() {
         println!("no histories given: see the top of this file");
     }
     for file in files {
-        measure(&file, &model, limit);
+        measure(&file, &model, &options, limit);
     }
 }
 
-fn measure(file: &str, model: &str, limit: Duration) {
-    let begin = processor_ms();
-    let text = std::fs::read_to_string(file).unwrap();
-    let lines = text.lines();
-    let events: Vec<Event> = lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let parsed = processor_ms();
-    // From here on the kernel counts the peak anew.
+/// How many events are parsed before they are checked.
+const EVENTS: usize = 4096;
+
+fn measure(file: &str, model: &str, options: &Options, limit: Duration) {
+    // Lets the kernel forget the peak so far.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let resident = peak_kb();
-    let options = Options {
-        failed_cas: FailedCas::Observes,
-        ..Options::default()
-    };
-    let mut checker = Linearizable::named(model, &options).unwrap();
+    let mut lines = BufReader::new(File::open(file).unwrap()).lines();
+    let mut checker = Linearizable::named(model, options).unwrap();
     let budget = Deadline(Instant::now() + limit);
-    let result = check(&mut checker as &mut dyn Checker, &events, &budget);
+    let (mut parse, mut check) = (0.0, 0.0);
+    loop {
+        let begin = processor_ms();
+        let some = lines.by_ref().take(EVENTS);
+        let events: Vec<Event> = some
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect();
+        let parsed = processor_ms();
+        let feed = checker.feed(&events, &budget);
+        parse += parsed - begin;
+        check += processor_ms() - parsed;
+        if events.is_empty() || feed != Feed::Continue {
+            break;
+        }
+    }
+    let begin = processor_ms();
+    let result = checker.finish(&budget);
+    check += processor_ms() - begin;
     println!(
-        "{file} {}: parse {:.0} ms, check {:.1} ms, {} MB: {}",
+        "{file} {}: parse {parse:.0} ms, check {check:.1} ms, peak {} MB: {}",
         result.valid,
-        parsed - begin,
-        processor_ms() - parsed,
-        (peak_kb() - resident) / 1024,
+        peak_mb(),
         result.reason
     );
 }
@@ -91,9 +106,9 @@ fn processor_ms() -> f64 {
 }
 
 /// The peak of resident memory of this process, where the kernel tells it.
-fn peak_kb() -> u64 {
+fn peak_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kb = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kb.unwrap_or(0)
+    kb.unwrap_or(0) / 1024
 }

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 use store::Event;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Exhausted};
 use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
 use super::intake::{Intake, IntakeError, client};
 use super::options::Options;
-use super::search::{Answer, Hardness, Search};
+use super::search::{Answer, Hardness};
 use super::subject::{Subject, describe_key};
-use super::tracks::Track;
+use super::track::Track;
 use super::verify::Refutation;
 use super::witness;
 
@@ -25,6 +25,8 @@ pub(super) struct Checking<S: Subject> {
     /// Whether a valid verdict comes with an order.
     witness: bool,
     events: u64,
+    /// After how many events it is charged for what is remembered.
+    account_at: u64,
     /// Why nothing more is taken in.
     stopped: Option<Stopped>,
     /// How many bytes were charged for what is remembered.
@@ -41,10 +43,11 @@ enum Stopped {
 impl<S: Subject> Checking<S> {
     pub(super) fn new(subject: S, options: &Options) -> Checking<S> {
         Checking {
-            intake: Intake::new(subject, options.failed_cas),
+            intake: Intake::new(subject, options),
             remembered: options.remembered,
             witness: options.witness,
             events: 0,
+            account_at: EVENTS_PER_LOOK * 64,
             stopped: None,
             charged: 0,
         }
@@ -67,18 +70,28 @@ impl<S: Subject> Checking<S> {
         {
             self.stopped = Some(Stopped::Error(exhausted.into()));
         }
-        if self.events.is_multiple_of(EVENTS_PER_LOOK * 64) {
-            self.account(budget);
+        if self.events >= self.account_at {
+            if let Err(exhausted) = self.account(budget) {
+                self.stopped = Some(Stopped::Error(exhausted.into()));
+            }
+            // All tracks are looked at.
+            let tracks = self.tracks().count() as u64;
+            self.account_at = self.events + tracks.max(EVENTS_PER_LOOK * 64);
         }
     }
 
     /// Charges for what is remembered, and forgets when it is too much.
-    fn account(&mut self, budget: &dyn Budget) {
-        let too_many = self.tracks().map(|track| track.log.len()).sum::<usize>() > self.remembered;
+    fn account(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
+        // A monitor can do nothing without all operations, so it may have them as long as there is memory.
+        let searched = self.tracks().filter(|track| !track.is_aside());
+        let too_many = searched.map(|track| track.log.len()).sum::<usize>() > self.remembered;
         let more = self.bytes().saturating_sub(self.charged);
         if too_many || budget.charge(more).is_err() {
-            for key in &mut self.intake.keys {
-                key.tracks.iter_mut().for_each(Track::trim);
+            let Intake { subject, keys, .. } = &mut self.intake;
+            for track in keys.iter_mut().flat_map(|key| key.tracks.iter_mut()) {
+                if !(too_many && track.is_aside()) {
+                    track.trim(subject, budget)?;
+                }
             }
             let now = self.bytes();
             budget.release(self.charged.saturating_sub(now));
@@ -86,6 +99,7 @@ impl<S: Subject> Checking<S> {
         } else {
             self.charged += more;
         }
+        Ok(())
     }
 
     fn tracks(&self) -> impl Iterator<Item = &Track<S>> {
@@ -109,7 +123,7 @@ impl<S: Subject> Checking<S> {
     /// The answer of every track that is not valid, or the first violation.
     fn answers(&mut self, budget: &dyn Budget) -> Vec<Answered> {
         let mut undecided = Vec::new();
-        let keys = &mut self.intake.keys;
+        let Intake { subject, keys, .. } = &mut self.intake;
         // What is known to be impossible needs no search.
         let certain = keys.iter().position(|key| key.invalid);
         for (at, key) in keys.iter_mut().enumerate() {
@@ -123,6 +137,14 @@ impl<S: Subject> Checking<S> {
                     answer: Answer::Forgotten,
                 });
             }
+            if let Err(exhausted) = key.tracks.end(subject, budget) {
+                undecided.push(Answered {
+                    key: at,
+                    track: 0,
+                    answer: Answer::Exhausted(exhausted),
+                });
+                continue;
+            }
             for (number, track) in key.tracks.iter_mut().enumerate() {
                 if certain.is_some() && !track.is_invalid() {
                     continue;
@@ -130,12 +152,14 @@ impl<S: Subject> Checking<S> {
                 let answered = Answered {
                     key: at,
                     track: number,
-                    answer: track.answer(budget),
+                    answer: track.answer(subject, budget),
                 };
                 match answered.answer {
                     Answer::Valid => {}
                     Answer::Invalid { .. } => return vec![answered],
-                    Answer::Exhausted(_) | Answer::Forgotten => undecided.push(answered),
+                    Answer::Exhausted(_) | Answer::Forgotten | Answer::Disputed => {
+                        undecided.push(answered);
+                    }
                 }
             }
         }
@@ -161,6 +185,11 @@ impl<S: Subject> Checking<S> {
                                   raise the number of remembered operations"
                 .to_owned(),
             Answer::Exhausted(exhausted) => exhausted.to_string(),
+            Answer::Disputed => {
+                "a monitor found it impossible, but the search found an order; please \
+                                 report this history as a bug"
+                    .to_owned()
+            }
             Answer::Valid => String::new(),
         };
         let mut keys: Vec<usize> = answers.iter().map(|answered| answered.key).collect();
@@ -199,13 +228,19 @@ impl<S: Subject> Checking<S> {
         let Some(track) = self.intake.keys[key].tracks.iter().nth(track) else {
             return CheckResult::new(Valid::Unknown, why);
         };
-        let Some(hardness) = track.live().map(Search::hardness) else {
+        let Some(hardness) = track.hardness() else {
             return CheckResult::new(Valid::Unknown, why);
+        };
+        let accused = match track.is_accused() {
+            true => {
+                ", although a monitor found a violation: what it found could not be proved independently"
+            }
+            false => "",
         };
         let mut result = CheckResult::new(
             Valid::Unknown,
             format!(
-                "{why}: {}; {}. {}",
+                "{why}{accused}: {}; {}. {}",
                 self.progress(key, hardness),
                 difficulty(hardness),
                 advice(hardness)
@@ -295,8 +330,8 @@ impl<S: Subject> Checking<S> {
                 let tracks = keys.flat_map(|(key, it)| {
                     let tracks = it.tracks.iter().enumerate();
                     tracks.map(move |(number, track)| {
-                        let width = track.live().map_or(0, |search| search.hardness().width);
-                        (key, number, width)
+                        let width = track.hardness().map_or(0, |hardness| hardness.width);
+                        (key, number, (track.is_accused(), width))
                     })
                 });
                 match tracks.max_by_key(|(.., width)| *width) {
@@ -345,6 +380,11 @@ impl<S: Subject> Checker for Checking<S> {
         ];
         let counts = counts.map(|(name, count): (&str, Value)| (name.to_owned(), count));
         result.details.extend(counts);
+        let by_monitors = self.tracks().filter(|track| track.is_by_monitor()).count();
+        if by_monitors > 0 {
+            let name = "decided-by-monitors".to_owned();
+            result.details.insert(name, json!(by_monitors));
+        }
         budget.release(std::mem::take(&mut self.charged));
         result
     }

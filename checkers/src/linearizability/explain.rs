@@ -9,7 +9,8 @@ use super::evidence::{DeadEnd, OperationView, Source};
 use super::minimise::Impossible;
 use super::model::{Register, RegisterOp};
 use super::registers::{Logged, view};
-use super::slice::{RegisterWhole, SliceOp, Whole};
+use super::slice::SliceOp;
+use super::values::Values;
 use super::verify::REGISTER;
 
 /// How many pending operations are shown.
@@ -25,9 +26,10 @@ const TOLD: usize = 8;
 pub(super) struct Material<'a> {
     pub(super) key: Option<&'a Value>,
     /// The values by their numbers.
-    pub(super) values: &'a [Value],
+    pub(super) values: &'a Values,
     pub(super) initial: u32,
-    pub(super) whole: &'a RegisterWhole,
+    /// All operations until the end.
+    pub(super) all: &'a [SliceOp<RegisterOp>],
     /// By [`SliceOp::at`].
     pub(super) log: &'a [&'a Logged],
     pub(super) found: &'a Impossible<Register>,
@@ -83,7 +85,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
 
 impl Material<'_> {
     fn value(&self, id: u32) -> Value {
-        self.values[id as usize].clone()
+        self.values.value(id).clone()
     }
 
     fn view(&self, at: usize) -> OperationView {
@@ -100,7 +102,7 @@ impl Material<'_> {
         let began_in_time =
             |op: &&SliceOp<RegisterOp>| op.invoke < end(dead) && op.invoke != dead.invoke;
         let mut sources: Vec<&SliceOp<RegisterOp>> =
-            self.whole.ops().iter().filter(began_in_time).collect();
+            self.all.iter().filter(began_in_time).collect();
         sources.retain(|op| {
             op.op
                 .writes()
@@ -108,7 +110,7 @@ impl Material<'_> {
         });
         sources.sort_by_key(|op| std::cmp::Reverse((end(op), op.invoke)));
         let members: BTreeSet<u64> = self.found.ops.iter().map(|op| op.invoke).collect();
-        let mut sure: Vec<&SliceOp<RegisterOp>> = self.whole.ops().iter().collect();
+        let mut sure: Vec<&SliceOp<RegisterOp>> = self.all.iter().collect();
         sure.retain(|op| {
             op.op.writes().is_some() && op.returned.is_some_and(|at| at < dead.invoke)
         });
@@ -127,8 +129,7 @@ impl Material<'_> {
     fn pending(&self, dead: &SliceOp<RegisterOp>) -> (Vec<SliceOp<RegisterOp>>, u64) {
         let end = dead.returned.unwrap_or(u64::MAX);
         let mut pending: Vec<SliceOp<RegisterOp>> = self
-            .whole
-            .ops()
+            .all
             .iter()
             .filter(|op| op.invoke < end && op.returned.is_none_or(|at| at > end))
             .copied()

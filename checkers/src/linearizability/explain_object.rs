@@ -10,8 +10,7 @@ use super::explain::{at, list};
 use super::minimise::Impossible;
 use super::object::{Object, ObjectOp};
 use super::objects::Objects;
-use super::reduce::ObjectWhole;
-use super::slice::{SliceOp, Whole};
+use super::slice::SliceOp;
 use super::subject::{LoggedOf, Subject, describe_key};
 
 /// How many pending operations are shown.
@@ -27,7 +26,8 @@ const CHARS: usize = 100;
 pub(super) struct Material<'a> {
     pub(super) key: Option<&'a Value>,
     pub(super) subject: &'a Objects,
-    pub(super) whole: &'a ObjectWhole<'a>,
+    /// All operations until the end.
+    pub(super) all: &'a [SliceOp<ObjectOp>],
     /// By [`SliceOp::at`].
     pub(super) log: &'a [&'a LoggedOf<Objects>],
     pub(super) found: &'a Impossible<Object>,
@@ -83,8 +83,7 @@ fn pending(material: &Material<'_>, dead: &SliceOp<ObjectOp>) -> (Vec<SliceOp<Ob
     let open = |op: &&SliceOp<ObjectOp>| {
         op.invoke < end && op.returned.is_none_or(|at| at > end) && op.invoke != dead.invoke
     };
-    let mut pending: Vec<SliceOp<ObjectOp>> =
-        material.whole.ops().iter().filter(open).copied().collect();
+    let mut pending: Vec<SliceOp<ObjectOp>> = material.all.iter().filter(open).copied().collect();
     pending.sort_by_key(|op| std::cmp::Reverse(op.invoke));
     let omitted = pending.len().saturating_sub(SHOWN);
     pending.truncate(SHOWN);

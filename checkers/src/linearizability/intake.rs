@@ -9,8 +9,9 @@ use store::{Event, EventType, Process};
 use crate::budget::{Budget, Exhausted};
 
 use super::log::{Ending, LoggedOp};
-use super::options::FailedCas;
+use super::options::{FailedCas, Options};
 use super::subject::{Landed, Malformed, OpOf, Subject, is_refused};
+use super::track::Track;
 use super::tracks::{Called, Place, Tracks};
 
 /// An operation between its invocation and being searched.
@@ -74,10 +75,10 @@ pub(super) struct Key<S: Subject> {
 }
 
 impl<S: Subject> Key<S> {
-    fn new(key: Option<Value>) -> Key<S> {
+    fn new(key: Option<Value>, ration: Option<u64>) -> Key<S> {
         Key {
             key,
-            tracks: Tracks::new(),
+            tracks: Tracks::new(ration),
             waiting: VecDeque::new(),
             flights: Vec::new(),
             free: Vec::new(),
@@ -131,7 +132,7 @@ impl<S: Subject> Key<S> {
                     if let Some(place) = self.flights[at as usize].place.take()
                         && !self.lost
                     {
-                        self.tracks.complete(place, index, budget)?;
+                        self.tracks.complete(place, index, subject, budget)?;
                         self.invalid |= self.tracks.at(place).is_invalid();
                     }
                 }
@@ -151,18 +152,21 @@ impl<S: Subject> Key<S> {
         let ends = logged.returned().is_some();
         if !self.lost {
             match self.tracks.call(logged, subject, budget)? {
-                Called::At(place) => self.flights[at as usize].place = Some(place),
+                Called::At(place) => {
+                    self.flights[at as usize].place = Some(place);
+                    self.invalid |= self.tracks.at(place).is_invalid();
+                }
                 Called::Shelved => {}
                 Called::Forgotten => self.lost = true,
-                Called::Joined(place, moved) => {
+                Called::Moved(place, moved) => {
                     for flight in &mut self.flights {
                         let moved_to = moved.binary_search_by_key(&flight.invoke, |(it, _)| *it);
                         if let (Some(place), Ok(to)) = (&mut flight.place, moved_to) {
                             *place = moved[to].1;
                         }
                     }
-                    self.flights[at as usize].place = Some(place);
-                    self.invalid |= self.tracks.at(place).is_invalid();
+                    self.flights[at as usize].place = place;
+                    self.invalid |= self.tracks.iter().any(Track::is_invalid);
                 }
             }
         }
@@ -178,6 +182,8 @@ impl<S: Subject> Key<S> {
 pub(super) struct Intake<S: Subject> {
     pub(super) subject: S,
     failed_cas: FailedCas,
+    /// The ration of each search.
+    ration: Option<u64>,
     pub(super) keys: Vec<Key<S>>,
     key_numbers: FxHashMap<Option<Value>, u32>,
     /// By process: the key and the flight of its open operation, in order of invocation.
@@ -206,10 +212,11 @@ impl From<Exhausted> for IntakeError {
 }
 
 impl<S: Subject> Intake<S> {
-    pub(super) fn new(subject: S, failed_cas: FailedCas) -> Intake<S> {
+    pub(super) fn new(subject: S, options: &Options) -> Intake<S> {
         Intake {
             subject,
-            failed_cas,
+            failed_cas: options.failed_cas,
+            ration: options.ration,
             keys: Vec::new(),
             key_numbers: FxHashMap::default(),
             open: FxHashMap::default(),
@@ -271,7 +278,7 @@ impl<S: Subject> Intake<S> {
             return *number as usize;
         }
         let number = self.keys.len();
-        self.keys.push(Key::new(key.clone()));
+        self.keys.push(Key::new(key.clone(), self.ration));
         self.key_numbers.insert(key, number as u32);
         number
     }

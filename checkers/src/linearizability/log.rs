@@ -96,7 +96,7 @@ impl<O, T> Log<LoggedOp<O, T>> {
     }
 
     /// All remembered operations, in order of invocation.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &LoggedOp<O, T>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LoggedOp<O, T>> + Clone {
         self.crashed.iter().chain(&self.ops)
     }
 

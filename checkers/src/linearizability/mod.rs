@@ -14,13 +14,15 @@
 //! ```text
 //! events ── intake: waits for results, operations become numbers
 //!             └── tracks, search, one a key or a part of it: upper and lower bound, exact only where these leave a gap
-//!                   └── frontier: all configurations that matter, event by event
+//!                   ├── frontier: all configurations that matter, event by event
+//!                   └── portfolio, monitors: decide instead where the search gets wide and values are unique
 //!         violation ── slice or reduce, minimise: a small part that is impossible on its own
 //!                         └── explain: sentences          └── verify: proves it again
 //! ```
 //!
 //! An operation is taken in once its result is known, so a violation is certain as soon as all
-//! operations that began before it have ended: seconds after it happened, with time-outs as usual.
+//! operations that began before it have ended: seconds after it happened, with time-outs as usual. Where a
+//! monitor has taken over, it is found when the history has grown by half, or at its end.
 
 mod beam;
 mod board;
@@ -45,6 +47,7 @@ mod object;
 mod objects;
 mod options;
 mod plan;
+mod portfolio;
 mod reduce;
 mod registers;
 mod search;
@@ -53,6 +56,7 @@ mod shortage;
 mod slice;
 mod steps;
 mod subject;
+mod track;
 mod tracks;
 mod values;
 pub mod verify;

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::model::Machine;
-use super::models::{Call, Model, Part, Touches, Values};
+use super::models::{Call, Model, Monitored, Part, Role, Touches, Values};
 
 /// An operation with its result, by its number in the table. Three bits say what the search asks most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +41,8 @@ pub(super) trait AnyModel: Send {
     fn object(&self, values: &mut Values) -> (Object, u32);
     fn touches(&self, op: ObjectOp) -> Touches;
     fn part(&self, op: ObjectOp) -> Part;
+    fn monitored(&self) -> Option<Monitored>;
+    fn role(&self, op: ObjectOp) -> Option<Role>;
 }
 
 /// The model of all keys, and its operations by number.
@@ -50,10 +52,11 @@ struct Shared<M: Model> {
 }
 
 impl<M: Model> Shared<M> {
-    fn op(&self, op: ObjectOp) -> Arc<M::Op> {
+    /// What `look` makes of an operation.
+    fn with<R>(&self, op: ObjectOp, look: impl FnOnce(&M, &M::Op) -> R) -> R {
         // Nothing that is done under the lock leaves the table half changed.
         let ops = self.ops.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&ops[op.number()])
+        look(&self.model, &ops[op.number()])
     }
 }
 
@@ -126,11 +129,19 @@ impl<M: Model> AnyModel for Typed<M> {
     }
 
     fn touches(&self, op: ObjectOp) -> Touches {
-        self.shared.model.touches(&self.shared.op(op))
+        self.shared.with(op, M::touches)
     }
 
     fn part(&self, op: ObjectOp) -> Part {
-        self.shared.model.part(&self.shared.op(op))
+        self.shared.with(op, M::part)
+    }
+
+    fn monitored(&self) -> Option<Monitored> {
+        self.shared.model.monitored()
+    }
+
+    fn role(&self, op: ObjectOp) -> Option<Role> {
+        self.shared.with(op, M::role)
     }
 }
 
@@ -184,13 +195,16 @@ impl<M: Model> States<M> {
 impl<M: Model> AnyStates for States<M> {
     fn step(&mut self, state: u32, op: ObjectOp) -> Option<u32> {
         let before = self.states[state as usize].as_deref()?;
-        let after = self.shared.model.step(before, &self.shared.op(op))?;
+        let after = self.shared.with(op, |model, op| model.step(before, op))?;
         Some(self.number(after))
     }
 
     fn accepts(&self, state: u32, op: ObjectOp) -> bool {
         let state = self.states[state as usize].as_deref();
-        state.is_some_and(|state| self.shared.model.accepts(state, &self.shared.op(op)))
+        state.is_some_and(|state| {
+            let accepts = |model: &M, op: &M::Op| model.accepts(state, op);
+            self.shared.with(op, accepts)
+        })
     }
 
     fn len(&self) -> usize {

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use serde_json::Value;
 use store::{Event, EventType, Name};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Exhausted};
 
 use super::evidence::{DeadEnd, OperationView};
 use super::explain_object::{Material, explain, summary};
 use super::intake::Key;
-use super::log::Ending;
+use super::log::{Ending, Log};
 use super::minimise::minimise;
 use super::models::{Call, Outcome, Part, Values};
 use super::object::{AnyModel, Object, ObjectOp};
-use super::reduce::ObjectWhole;
+use super::portfolio::{Opinion, Question};
+use super::reduce::{Gathered, ObjectWhole};
+use super::slice::slice_ops;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
-use super::tracks::Track;
+use super::track::Track;
 use super::verify::{Judge, Refutation, prove_object};
 
 /// A model, and how its histories are read.
@@ -168,6 +170,47 @@ impl Subject for Objects {
         )
     }
 
+    fn opinion(
+        &self,
+        log: &Log<LoggedOf<Objects>>,
+        now: u64,
+        budget: &dyn Budget,
+    ) -> Result<Opinion, Exhausted> {
+        let Some(monitored) = self.model.monitored() else {
+            return Ok(Opinion::Unknown);
+        };
+        let log = log.iter();
+        let question = Question { log, now, budget };
+        question.of_object(monitored, |op| self.model.role(op))
+    }
+
+    fn closed(&self, log: &Log<LoggedOf<Objects>>, some: &[usize]) -> Vec<usize> {
+        let mut needed = Gathered::default();
+        let mut chosen = vec![false; log.len()];
+        for (at, logged) in log.iter().enumerate() {
+            if some.binary_search(&at).is_ok() {
+                chosen[at] = true;
+                needed.add(&self.model.touches(logged.op).needs);
+            }
+        }
+        // What is added may need more; as a rule it is on the same elements, and the second turn finds nothing.
+        let mut more = true;
+        while std::mem::take(&mut more) {
+            for (at, logged) in log.iter().enumerate() {
+                if chosen[at] {
+                    continue;
+                }
+                let touches = self.model.touches(logged.op);
+                if needed.meets(&touches.provides) {
+                    chosen[at] = true;
+                    more = true;
+                    needed.add(&touches.needs);
+                }
+            }
+        }
+        (0..chosen.len()).filter(|at| chosen[*at]).collect()
+    }
+
     fn dead_end(
         &self,
         key: &Key<Objects>,
@@ -178,17 +221,19 @@ impl Subject for Objects {
         if track.log.has_forgotten() {
             return None;
         }
-        let search = track.live()?;
         let log: Vec<&LoggedOf<Objects>> = track.log.iter().collect();
-        let whole = ObjectWhole::new(self, &self.pristine, log.iter().copied(), at);
+        let numbered = log.iter().copied().enumerate();
+        let all = slice_ops(numbered, at, ObjectOp::is_observation);
+        let suspects = track.suspects().into_iter();
+        let whole = ObjectWhole::new(self, &self.pristine, suspects, at);
         let found = minimise(&whole, budget)?;
         Some(explain(&Material {
             key: key.key.as_ref(),
             subject: self,
-            whole: &whole,
+            all: &all,
             log: &log,
             found: &found,
-            whole_end: (at, (&search.machine, search.last_states())),
+            whole_end: (at, track.last_states()?),
         }))
     }
 

@@ -36,11 +36,16 @@ pub struct Options {
     pub null_read: NullRead,
     /// How many operations of all keys together are remembered for explaining a violation, and for
     /// searching again where bounds were not enough. The search itself needs none. An operation
-    /// takes about 150 bytes.
+    /// takes about 150 bytes. A [monitor](super::monitors) that has taken over needs all, and has them as long as
+    /// the budget lasts.
     pub remembered: usize,
+    /// How much an object's search may do before a [monitor](super::monitors) is asked, in questions to the
+    /// budget, each after some hundred steps; a little more comes with each operation. `None`: no monitor is asked.
+    pub ration: Option<u64>,
     /// Whether a valid verdict is to come with an order that shows it: in its details as `orders`, for
     /// each object the events that began its operations, in the order in which they took effect. What
-    /// need not have happened is not in it.
+    /// need not have happened is not in it. It is searched for depth first when the verdict is known, also where a monitor
+    /// gave that, and may take longer than the verdict: if none is found in time, `no-orders` says why.
     pub witness: bool,
 }
 
@@ -51,6 +56,7 @@ impl Default for Options {
             failed_cas: FailedCas::default(),
             null_read: NullRead::default(),
             remembered: 4_000_000,
+            ration: Some(4),
             witness: false,
         }
     }

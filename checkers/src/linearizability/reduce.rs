@@ -29,7 +29,7 @@ impl<'a> ObjectWhole<'a> {
     pub(super) fn new<'b>(
         subject: &Objects,
         pristine: &'a (Object, u32),
-        log: impl Iterator<Item = &'b LoggedOf<Objects>>,
+        log: impl Iterator<Item = (usize, &'b LoggedOf<Objects>)>,
         end: u64,
     ) -> ObjectWhole<'a> {
         let ops = slice_ops(log, end, |op| op.is_observation());
@@ -51,24 +51,25 @@ impl<'a> ObjectWhole<'a> {
     }
 }
 
-/// What operations that were left out provide.
+/// What several operations provide, or need.
 #[derive(Default)]
-struct LeftOut {
+pub(super) struct Gathered {
     everything: bool,
     these: FxHashSet<u64>,
 }
 
-impl LeftOut {
-    fn add(&mut self, provides: &Touched) {
-        match provides {
+impl Gathered {
+    pub(super) fn add(&mut self, touched: &Touched) {
+        match touched {
             Touched::Nothing => {}
             Touched::These(these) => self.these.extend(these),
             Touched::Everything => self.everything = true,
         }
     }
 
-    fn is_needed(&self, needs: &Touched) -> bool {
-        match needs {
+    /// Whether what is needed is provided, the one of it gathered here and the other given.
+    pub(super) fn meets(&self, touched: &Touched) -> bool {
+        match touched {
             Touched::Nothing => false,
             Touched::These(these) => {
                 self.everything || these.iter().any(|it| self.these.contains(it))
@@ -90,7 +91,7 @@ impl Whole for ObjectWhole<'_> {
     }
 
     fn close(&self, members: &mut Members) -> Vec<SliceOp<ObjectOp>> {
-        let mut left_out = LeftOut::default();
+        let mut left_out = Gathered::default();
         for at in 0..self.ops.len() as u32 {
             if members.binary_search(&at).is_err() {
                 left_out.add(&self.touches(at).provides);
@@ -100,7 +101,7 @@ impl Whole for ObjectWhole<'_> {
             let before = members.len();
             members.retain(|at| {
                 let touches = self.touches(*at);
-                let closed = !left_out.is_needed(&touches.needs);
+                let closed = !left_out.meets(&touches.needs);
                 if !closed {
                     left_out.add(&touches.provides);
                 }

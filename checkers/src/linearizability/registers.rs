@@ -1,23 +1,28 @@
 //! Histories of registers with compare-and-set, which the search knows by heart.
 
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 use store::{Event, EventType};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Exhausted};
 
 use super::counted::explain_shortage;
 use super::evidence::{DeadEnd, OperationView};
 use super::explain::{Material, explain, summary};
 use super::intake::Key;
-use super::log::{Ending, LoggedOp};
+use super::log::{Ending, Log, LoggedOp};
 use super::minimise::minimise;
 use super::model::{Register, RegisterOp};
 use super::models::{Part, Values};
+use super::monitors::register::RegisterKind;
 use super::options::{NullRead, Options};
+use super::portfolio::{Opinion, Question};
 use super::search::Search;
-use super::slice::RegisterWhole;
+use super::slice::{RegisterWhole, slice_ops};
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
-use super::tracks::Track;
+use super::track::Track;
 use super::verify::{REGISTER, Refutation, prove};
 
 /// The values of registers, and how their operations are read.
@@ -134,7 +139,55 @@ impl Subject for Registers {
     }
 
     fn view(&self, logged: &LoggedOf<Registers>) -> OperationView {
-        view(logged, self.values.all())
+        view(logged, &self.values)
+    }
+
+    fn opinion(
+        &self,
+        log: &Log<Logged>,
+        now: u64,
+        budget: &dyn Budget,
+    ) -> Result<Opinion, Exhausted> {
+        // The monitor calls the initial value 0, so the two change places.
+        let value = |value: u32| match value {
+            0 => self.initial,
+            _ if value == self.initial => 0,
+            _ => value,
+        };
+        let kind = |op: RegisterOp| match op {
+            RegisterOp::Read(seen) => (RegisterKind::Read, value(seen)),
+            RegisterOp::Differs(not) => (RegisterKind::Differs, value(not)),
+            RegisterOp::Write(written) => (RegisterKind::Write, value(written)),
+            RegisterOp::Cas(from, to) => (RegisterKind::Cas { from: value(from) }, value(to)),
+        };
+        let log = log.iter();
+        let question = Question { log, now, budget };
+        question.of_register(|op| Some(kind(op)))
+    }
+
+    fn closed(&self, log: &Log<Logged>, some: &[usize]) -> Vec<usize> {
+        let ops: Vec<RegisterOp> = log.iter().map(|logged| logged.op).collect();
+        let mut writers: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
+        for (at, op) in ops.iter().enumerate() {
+            if let Some(value) = op.writes() {
+                writers.entry(value).or_default().push(at);
+            }
+        }
+        let mut closed: BTreeSet<usize> = BTreeSet::new();
+        let mut more = some.to_vec();
+        while let Some(at) = more.pop() {
+            if !closed.insert(at) {
+                continue;
+            }
+            match ops[at] {
+                RegisterOp::Write(_) => {}
+                RegisterOp::Read(value) | RegisterOp::Cas(value, _) => {
+                    more.extend(writers.get(&value).into_iter().flatten());
+                }
+                RegisterOp::Differs(_) => return (0..ops.len()).collect(),
+            }
+        }
+        closed.into_iter().collect()
     }
 
     fn dead_end(
@@ -145,22 +198,27 @@ impl Subject for Registers {
         budget: &dyn Budget,
     ) -> Option<DeadEnd> {
         let log: Vec<&Logged> = track.log.iter().collect();
-        let whole =
-            RegisterWhole::new(log.iter().copied(), self.initial, track.log.forgotten(), at);
+        let all = slice_ops(
+            log.iter().copied().enumerate(),
+            at,
+            RegisterOp::is_observation,
+        );
+        let suspects = track.suspects().into_iter();
+        let whole = RegisterWhole::new(suspects, self.initial, track.log.forgotten(), at);
         if let Some(shortage) = track.live().and_then(Search::shortage) {
-            let value = self.values.all().get(shortage.value as usize)?;
+            let value = self.values.value(shortage.value);
             let all: Vec<OperationView> = log.iter().map(|logged| self.view(logged)).collect();
             return explain_shortage(shortage, value, &all, self.bare(key));
         }
         let found = minimise(&whole, budget)?;
         Some(explain(&Material {
             key: key.key.as_ref(),
-            values: self.values.all(),
+            values: &self.values,
             initial: self.initial,
-            whole: &whole,
+            all: &all,
             log: &log,
             found: &found,
-            whole_end: (at, track.live()?.last_states()),
+            whole_end: (at, track.last_states()?.1),
         }))
     }
 
@@ -184,7 +242,7 @@ impl Registers {
         DeadEnd {
             model: REGISTER.to_owned(),
             key: key.key.clone(),
-            initial: self.values.all()[self.initial as usize].clone(),
+            initial: self.values.value(self.initial).clone(),
             operation: 0,
             states: Vec::new(),
             states_of_whole: false,
@@ -200,8 +258,8 @@ impl Registers {
 }
 
 /// An operation of the log as evidence shows it.
-pub(super) fn view(logged: &Logged, values: &[Value]) -> OperationView {
-    let value = |id: u32| values[id as usize].clone();
+pub(super) fn view(logged: &Logged, values: &Values) -> OperationView {
+    let value = |id: u32| values.value(id).clone();
     let (f, asked, result) = match (logged.told, logged.op) {
         (Some((from, to)), _) => (
             "cas",

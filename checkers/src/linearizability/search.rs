@@ -34,6 +34,8 @@ pub(super) enum Answer {
     Exhausted(Exhausted),
     /// What the exact search needs was forgotten.
     Forgotten,
+    /// A monitor found that there is none, and the search that there is: one of the two is wrong.
+    Disputed,
 }
 
 /// What the lower bound is.

@@ -70,15 +70,15 @@ pub(super) trait Whole {
     }
 }
 
-/// What had been invoked, and what had returned, when the event `end` had happened. What only observes
+/// What had been invoked, and what had returned, when the event `end` had happened, of operations with
+/// their positions in the log. What only observes
 /// and had not returned says nothing.
 pub(super) fn slice_ops<'a, O: Copy + 'a, T: 'a>(
-    log: impl Iterator<Item = &'a LoggedOp<O, T>>,
+    log: impl Iterator<Item = (usize, &'a LoggedOp<O, T>)>,
     end: u64,
     is_observation: impl Fn(O) -> bool,
 ) -> Vec<SliceOp<O>> {
-    log.enumerate()
-        .filter(|(_, logged)| logged.invoke <= end)
+    log.filter(|(_, logged)| logged.invoke <= end)
         .map(|(at, logged)| SliceOp {
             op: logged.op,
             invoke: logged.invoke,
@@ -134,7 +134,7 @@ impl Whole for RegisterWhole {
 impl RegisterWhole {
     /// What had been invoked, and what had returned, when the event `end` had happened.
     pub(super) fn new<'a>(
-        log: impl Iterator<Item = &'a Logged>,
+        log: impl Iterator<Item = (usize, &'a Logged)>,
         initial: u32,
         forgotten: Option<u64>,
         end: u64,

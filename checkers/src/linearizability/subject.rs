@@ -4,15 +4,16 @@ use serde_json::Value;
 use store::{Event, OpError};
 use thiserror::Error;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Exhausted};
 
 use super::evidence::{DeadEnd, OperationView};
 use super::intake::Key;
-use super::log::{Ending, LoggedOp};
+use super::log::{Ending, Log, LoggedOp};
 use super::model::Machine;
 use super::models::Part;
 use super::options::FailedCas;
-use super::tracks::Track;
+use super::portfolio::Opinion;
+use super::track::Track;
 use super::verify::Refutation;
 
 /// Why events are not a history of the model.
@@ -82,6 +83,18 @@ pub(super) trait Subject: Sized + Send {
 
     /// An operation as evidence shows it.
     fn view(&self, logged: &LoggedOf<Self>) -> OperationView;
+
+    /// What a monitor says of a log of which nothing was forgotten, when the event `now` had happened.
+    fn opinion(
+        &self,
+        log: &Log<LoggedOf<Self>>,
+        now: u64,
+        budget: &dyn Budget,
+    ) -> Result<Opinion, Exhausted>;
+
+    /// The positions of the operations without which some of these, by positions, could not have happened,
+    /// and they themselves: ascending. All if these cannot be told apart.
+    fn closed(&self, log: &Log<LoggedOf<Self>>, some: &[usize]) -> Vec<usize>;
 
     /// A proof that there is no order, if one can be found: the search found none at the event `at`.
     fn dead_end(

@@ -1,4 +1,9 @@
 //! The objects of a key, each with a search of its own, until an operation concerns them all.
+//!
+//! A search takes memory, also one that has hardly anything to do. So when there are very many objects, a monitor is
+//! asked about all of them together, if there is one: an object that consists of others is of a type that
+//! monitors know. As long as everything is linearizable, no object has a search (they are *gathered*);
+//! if ever the monitor cannot tell, they are searched apart again (*scattered*).
 
 use rustc_hash::FxHashMap;
 
@@ -6,118 +11,13 @@ use crate::budget::{Budget, Exhausted};
 
 use super::frontier::OpId;
 use super::log::Log;
-use super::model::Machine;
 use super::models::Part;
-use super::search::{Answer, Search};
+use super::portfolio::Opinion;
 use super::subject::{LoggedOf, Subject};
+use super::track::Track;
 
-/// One object: the search for an order, and what is remembered of its operations.
-pub(super) struct Track<S: Subject> {
-    searching: Searching<S::Machine>,
-    pub(super) log: Log<LoggedOf<S>>,
-}
-
-enum Searching<A: Machine> {
-    Live(Box<Search<A>>),
-    /// Nothing is open, and there is one state in which the object can be.
-    Idle(A, u32),
-    /// Between the two.
-    Changing,
-}
-
-impl<S: Subject> Track<S> {
-    fn new(subject: &mut S) -> Track<S> {
-        let (machine, initial) = subject.object();
-        Track {
-            searching: Searching::Live(Box::new(Search::new(machine, initial))),
-            log: Log::default(),
-        }
-    }
-
-    /// The search, begun anew where the last has settled.
-    fn search(&mut self) -> &mut Search<S::Machine> {
-        if let Searching::Idle(..) = self.searching
-            && let Searching::Idle(machine, state) =
-                std::mem::replace(&mut self.searching, Searching::Changing)
-        {
-            self.searching = Searching::Live(Box::new(Search::new(machine, state)));
-        }
-        match &mut self.searching {
-            Searching::Live(search) => search,
-            Searching::Idle(..) | Searching::Changing => unreachable!("made live above"),
-        }
-    }
-
-    /// Keeps no more than a state where that says everything.
-    fn settle(&mut self) {
-        let Searching::Live(search) = &mut self.searching else {
-            return;
-        };
-        let Some(state) = search.settled() else {
-            return;
-        };
-        if let Searching::Live(search) = std::mem::replace(&mut self.searching, Searching::Changing)
-        {
-            let mut machine = search.machine;
-            machine.retain(&[state]);
-            self.searching = Searching::Idle(machine, state);
-        }
-    }
-
-    /// The search, unless it has settled.
-    pub(super) fn live(&self) -> Option<&Search<S::Machine>> {
-        match &self.searching {
-            Searching::Live(search) => Some(search),
-            Searching::Idle(..) | Searching::Changing => None,
-        }
-    }
-
-    /// Whether an event has been found before which there is no order.
-    pub(super) fn is_invalid(&self) -> bool {
-        self.live().is_some_and(Search::is_invalid)
-    }
-
-    /// The answer on everything so far.
-    pub(super) fn answer(&mut self, budget: &dyn Budget) -> Answer {
-        match &mut self.searching {
-            Searching::Live(search) => search.answer(budget),
-            Searching::Idle(..) | Searching::Changing => Answer::Valid,
-        }
-    }
-
-    /// About how many bytes are kept that grow with the history.
-    pub(super) fn bytes(&self) -> usize {
-        let search = match &self.searching {
-            Searching::Live(search) => LIVE + search.machine.bytes() + search.bytes(),
-            Searching::Idle(machine, _) => machine.bytes(),
-            Searching::Changing => 0,
-        };
-        size_of::<Track<S>>() + search + self.log.len() * size_of::<LoggedOf<S>>()
-    }
-
-    /// Forgets the older half of the operations, and with it the chance to search again where that
-    /// would have to begin there.
-    pub(super) fn trim(&mut self) {
-        let remembered = self.log.len();
-        if let Searching::Live(search) = &mut self.searching
-            && search.steps() > remembered
-        {
-            search.forget();
-        }
-        self.log.trim();
-    }
-
-    fn call(&mut self, logged: LoggedOf<S>, budget: &dyn Budget) -> Result<OpId, Exhausted> {
-        let id = self.log.push(logged);
-        let returns = logged.returned();
-        self.search()
-            .call(id, logged.op, returns, logged.invoke, budget)?;
-        Ok(id)
-    }
-}
-
-/// About how many bytes a search takes that has met nothing hard.
-const LIVE: usize = 8 << 10;
+/// From so many objects on, for each question of a search's ration, a monitor is asked about all of them.
+const GATHER: usize = 1 << 12;
 
 /// From so many objects on, those that are settled are not searched on.
 const MANY: usize = 256;
@@ -136,6 +36,10 @@ pub(super) struct Tracks<S: Subject> {
     apart: Option<FxHashMap<u32, u32>>,
     /// Operations that matter to nothing while objects are searched apart.
     shelved: Vec<LoggedOf<S>>,
+    /// The ration of each search.
+    ration: Option<u64>,
+    /// From so many objects on, a monitor is asked about all together.
+    gather_at: usize,
 }
 
 /// What became of an operation that begins.
@@ -144,19 +48,24 @@ pub(super) enum Called {
     At(Place),
     /// It does not matter for now.
     Shelved,
-    /// It is searched there, and all that are searched together from now on are elsewhere than before:
-    /// by their invocations, in order.
-    Joined(Place, Vec<(u64, Place)>),
+    /// It is searched there, unless it does not matter for now, and others are elsewhere than before: by their
+    /// invocations, in order.
+    Moved(Option<Place>, Vec<(u64, Place)>),
     /// It needs operations that have been forgotten.
     Forgotten,
 }
 
 impl<S: Subject> Tracks<S> {
-    pub(super) fn new() -> Tracks<S> {
+    pub(super) fn new(ration: Option<u64>) -> Tracks<S> {
         Tracks {
             all: Vec::new(),
             apart: Some(FxHashMap::default()),
             shelved: Vec::new(),
+            ration,
+            gather_at: ration.map_or(usize::MAX, |full| {
+                let full = usize::try_from(full).unwrap_or(usize::MAX);
+                full.saturating_mul(GATHER).max(1)
+            }),
         }
     }
 
@@ -182,7 +91,11 @@ impl<S: Subject> Tracks<S> {
         budget: &dyn Budget,
     ) -> Result<Called, Exhausted> {
         let Some(apart) = &mut self.apart else {
-            return Ok(Called::At(self.call_at(0, logged, budget)?));
+            let place = self.call_at(0, logged, subject, budget)?;
+            return match self.all[0].is_torn() {
+                true => self.scatter(logged.invoke, subject, budget),
+                false => Ok(Called::At(place)),
+            };
         };
         match subject.part(logged.op) {
             Part::None => {
@@ -193,9 +106,13 @@ impl<S: Subject> Tracks<S> {
                 let fresh = self.all.len() as u32;
                 let track = *apart.entry(part).or_insert(fresh);
                 if track == fresh {
-                    self.all.push(Track::new(subject));
+                    self.all.push(Track::new(subject, self.ration));
                 }
-                Ok(Called::At(self.call_at(track, logged, budget)?))
+                let place = self.call_at(track, logged, subject, budget)?;
+                match self.all.len() >= self.gather_at {
+                    true => self.gather(place, logged.invoke, subject, budget),
+                    false => Ok(Called::At(place)),
+                }
             }
             Part::All => self.join(logged, subject, budget),
         }
@@ -205,9 +122,10 @@ impl<S: Subject> Tracks<S> {
         &mut self,
         track: u32,
         logged: LoggedOf<S>,
+        subject: &mut S,
         budget: &dyn Budget,
     ) -> Result<Place, Exhausted> {
-        let id = self.all[track as usize].call(logged, budget)?;
+        let id = self.all[track as usize].call(logged, subject, budget)?;
         Ok(Place { track, id })
     }
 
@@ -215,11 +133,12 @@ impl<S: Subject> Tracks<S> {
         &mut self,
         place: Place,
         index: u64,
+        subject: &mut S,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         let many = self.all.len() >= MANY;
         let track = &mut self.all[place.track as usize];
-        track.search().complete(place.id, index, budget)?;
+        track.complete(place.id, index, subject, budget)?;
         if many {
             track.settle();
         }
@@ -242,39 +161,130 @@ impl<S: Subject> Tracks<S> {
             return Ok(Called::Forgotten);
         }
         self.apart = None;
-        let tracks = std::mem::take(&mut self.all);
-        let mut ops = std::mem::take(&mut self.shelved);
-        ops.extend(tracks.iter().flat_map(|track| track.log.iter().copied()));
-        ops.sort_unstable_by_key(|op| op.invoke);
-        drop(tracks);
-        // Returns after this operation have not been searched yet.
-        let past = |index: &u64| *index < logged.invoke;
-        let mut events: Vec<(u64, u32, bool)> = Vec::with_capacity(ops.len() * 2);
-        for (at, op) in ops.iter().enumerate() {
-            events.push((op.invoke, at as u32, false));
-            events.extend(op.returned().filter(past).map(|end| (end, at as u32, true)));
-        }
-        events.sort_unstable();
-        let mut whole = Track::new(subject);
-        for (index, at, returns) in events {
+        let ops = self.all_together();
+        self.all.clear();
+        self.shelved.clear();
+        let mut whole = Track::new(subject, self.ration);
+        for (index, at, returns) in events::<S>(&ops, logged.invoke) {
             // Invocations are in order, so that identifiers are positions.
             match returns {
-                false => drop(whole.call(ops[at as usize], budget)?),
-                true => whole.search().complete(at, index, budget)?,
+                false => drop(whole.call(ops[at as usize], subject, budget)?),
+                true => whole.complete(at, index, subject, budget)?,
             }
         }
-        let moved = ops.iter().enumerate();
-        let moved = moved.map(|(at, op)| {
-            (
-                op.invoke,
-                Place {
-                    track: 0,
-                    id: at as u32,
-                },
-            )
-        });
-        let moved = moved.collect();
         self.all.push(whole);
-        Ok(Called::Joined(self.call_at(0, logged, budget)?, moved))
+        let place = self.call_at(0, logged, subject, budget)?;
+        Ok(Called::Moved(Some(place), in_order::<S>(&ops)))
     }
+
+    /// All operations of the key, in order of invocation.
+    fn all_together(&self) -> Vec<LoggedOf<S>> {
+        let mut ops: Vec<LoggedOf<S>> = self.logged().copied().collect();
+        ops.sort_unstable_by_key(|op| op.invoke);
+        ops
+    }
+
+    /// Puts all searches aside if a monitor finds everything linearizable. The last operation is at `place`.
+    fn gather(
+        &mut self,
+        place: Place,
+        now: u64,
+        subject: &mut S,
+        budget: &dyn Budget,
+    ) -> Result<Called, Exhausted> {
+        self.gather_at = self.gather_at.saturating_mul(2);
+        let is_whole = |track: &Track<S>| !track.log.has_forgotten() && !track.is_accused();
+        let (Some(ration), true) = (self.ration, self.all.iter().all(is_whole)) else {
+            return Ok(Called::At(place));
+        };
+        let ops = self.all_together();
+        let mut log = Log::default();
+        for op in &ops {
+            log.push(*op);
+        }
+        if subject.opinion(&log, now, budget)? != Opinion::Linearizable {
+            return Ok(Called::At(place));
+        }
+        let hardness = self.all.iter().filter_map(Track::hardness);
+        let track = Track::gathered(log, now, ration, hardness);
+        self.all.clear();
+        self.all.push(track);
+        self.shelved.clear();
+        self.apart = None;
+        let moved = in_order::<S>(&ops);
+        Ok(Called::Moved(moved.last().map(|(_, place)| *place), moved))
+    }
+
+    /// Searches apart what was gathered, until the event `now`.
+    fn scatter(
+        &mut self,
+        now: u64,
+        subject: &mut S,
+        budget: &dyn Budget,
+    ) -> Result<Called, Exhausted> {
+        let ops = self.all_together();
+        let accused = self.all.iter().any(Track::is_accused);
+        self.all.clear();
+        self.apart = Some(FxHashMap::default());
+        self.gather_at = usize::MAX;
+        let mut places: Vec<Option<Place>> = vec![None; ops.len()];
+        for (index, at, returns) in events::<S>(&ops, now + 1) {
+            let at = at as usize;
+            if returns {
+                if let Some(place) = places[at] {
+                    self.complete(place, index, subject, budget)?;
+                }
+                continue;
+            }
+            match self.call(ops[at], subject, budget)? {
+                Called::At(place) => places[at] = Some(place),
+                Called::Shelved | Called::Forgotten => {}
+                Called::Moved(place, moved) => {
+                    for (before, (_, to)) in places.iter_mut().zip(moved) {
+                        *before = Some(to);
+                    }
+                    places[at] = place;
+                }
+            }
+        }
+        if accused && let Some(track) = self.all.first_mut() {
+            track.remain_accused();
+        }
+        let last = places.last().copied().flatten();
+        let moved = ops.iter().zip(places);
+        let moved = moved.filter_map(|(op, place)| Some((op.invoke, place?)));
+        Ok(Called::Moved(last, moved.collect()))
+    }
+
+    /// The history is over: what was gathered must be decided, or searched apart.
+    pub(super) fn end(&mut self, subject: &mut S, budget: &dyn Budget) -> Result<(), Exhausted> {
+        let Some(track) = self.all.first_mut().filter(|track| track.is_gathered()) else {
+            return Ok(());
+        };
+        track.ask_at_last(subject, budget)?;
+        if track.is_torn() {
+            self.scatter(u64::MAX - 1, subject, budget)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where operations are that are all searched together.
+fn in_order<S: Subject>(ops: &[LoggedOf<S>]) -> Vec<(u64, Place)> {
+    let ops = (0..).zip(ops);
+    ops.map(|(id, op)| (op.invoke, Place { track: 0, id }))
+        .collect()
+}
+
+/// The invocations of operations, and the returns before an event: each with its index, the position of its
+/// operation, and whether it is a return.
+fn events<S: Subject>(ops: &[LoggedOf<S>], before: u64) -> Vec<(u64, u32, bool)> {
+    let past = |index: &u64| *index < before;
+    let mut events: Vec<(u64, u32, bool)> = Vec::with_capacity(ops.len() * 2);
+    for (at, op) in (0..).zip(ops) {
+        events.push((op.invoke, at, false));
+        events.extend(op.returned().filter(past).map(|end| (end, at, true)));
+    }
+    events.sort_unstable();
+    events
 }

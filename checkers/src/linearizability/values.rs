@@ -1,21 +1,20 @@
 //! Values of a history as numbers.
 
-use rustc_hash::FxHashMap;
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
 use serde_json::Value;
 
 /// The values of a history, each with a number of its own, so that models compare and hash numbers.
 #[derive(Debug)]
 pub struct Values {
-    numbers: FxHashMap<Value, u32>,
-    values: Vec<Value>,
+    values: IndexSet<Value, FxBuildHasher>,
 }
 
 impl Default for Values {
     /// Nothing but `null`.
     fn default() -> Values {
         let mut values = Values {
-            numbers: FxHashMap::default(),
-            values: Vec::new(),
+            values: IndexSet::default(),
         };
         values.number(&Value::Null);
         values
@@ -28,22 +27,13 @@ impl Values {
 
     /// The number of a value: the same for equal values, another for others.
     pub fn number(&mut self, value: &Value) -> u32 {
-        if let Some(number) = self.numbers.get(value) {
-            return *number;
-        }
-        let number = self.values.len() as u32;
-        self.numbers.insert(value.clone(), number);
-        self.values.push(value.clone());
-        number
+        let known = self.values.get_index_of(value);
+        let number = known.unwrap_or_else(|| self.values.insert_full(value.clone()).0);
+        number as u32
     }
 
     /// The value of a number that [`Values::number`] gave out.
     pub fn value(&self, number: u32) -> &Value {
         &self.values[number as usize]
-    }
-
-    /// All values, by their numbers.
-    pub(super) fn all(&self) -> &[Value] {
-        &self.values
     }
 }

@@ -12,6 +12,7 @@ mod models;
 mod monitors;
 mod oracle;
 mod plain;
+mod portfolio;
 mod random;
 mod semantics;
 mod sequential;

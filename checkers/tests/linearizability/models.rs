@@ -22,7 +22,7 @@ pub(crate) fn judge_as(model: &str, events: &[Event], options: &Options) -> Chec
 
 /// Lets an object of the model do what each order of a valid verdict says, and looks whether it answers as
 /// was seen, never before something that had returned, and leaves nothing out.
-fn replay_orders(model: &str, events: &[Event], result: &CheckResult, initial: &Value) {
+pub(crate) fn replay_orders(model: &str, events: &[Event], result: &CheckResult, initial: &Value) {
     let ops = operations(events);
     let orders = result.details["orders"].as_array().unwrap();
     let mut placed: Vec<usize> = Vec::new();
@@ -171,7 +171,22 @@ pub(crate) fn correct_of(
     initial: &Value,
     random: &mut Random,
 ) -> Vec<Event> {
-    let width = 1 + random.below(4) as usize;
+    let width = 1 + random.below(4);
+    correct_by(operations, width, model, initial, random, |random| {
+        call(model, random)
+    })
+}
+
+/// The same, of so many clients, and whoever says what to call next.
+pub(crate) fn correct_by(
+    operations: u64,
+    width: u64,
+    model: &str,
+    initial: &Value,
+    random: &mut Random,
+    mut call: impl FnMut(&mut Random) -> (&'static str, Value),
+) -> Vec<Event> {
+    let width = width as usize;
     let (crashes, failures) = ([0, 12, 35][random.below(3) as usize], 8);
     let mut state = plain::first(model, initial);
     let mut clients: Vec<(u64, Client)> = (0..width as u64)
@@ -191,7 +206,7 @@ pub(crate) fn correct_of(
             Client::Idle if begun == operations => break,
             Client::Idle => {
                 begun += 1;
-                let (f, value) = call(model, random);
+                let (f, value) = call(random);
                 say(*process, EventType::Invoke, f, value.clone(), false);
                 *client = Client::Called(f, value);
             }
@@ -352,7 +367,7 @@ pub(crate) struct Op {
 }
 
 /// Whether there is an order, by trying all of them.
-fn is_linearizable(model: &str, events: &[Event], initial: &Value) -> bool {
+pub(crate) fn is_linearizable(model: &str, events: &[Event], initial: &Value) -> bool {
     let ops = operations(events);
     can_be_ordered(
         model,

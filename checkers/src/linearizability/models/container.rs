@@ -13,7 +13,8 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::{Call, Model, Outcome, Part, Touched, Touches, Values};
+use super::super::monitors::collection::{CollectionKind, Order};
+use super::{Call, Model, Monitored, Outcome, Part, Role, Touched, Touches, Values};
 
 /// Which element is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,6 +276,29 @@ impl Model for Container {
             ContainerOp::TookSomething => Part::None,
             ContainerOp::SawNothing => Part::All,
         }
+    }
+
+    fn monitored(&self) -> Option<Monitored> {
+        let order = match self.discipline {
+            Discipline::Any => Order::Any,
+            Discipline::First => Order::First,
+            Discipline::Last => Order::Last,
+            Discipline::Largest => Order::Greatest,
+            Discipline::Smallest => Order::Least,
+        };
+        let empty = self.initial.is_empty();
+        empty.then_some(Monitored::Collection(order))
+    }
+
+    fn role(&self, op: &ContainerOp) -> Option<Role> {
+        let (kind, element) = match *op {
+            ContainerOp::Put(element) => (CollectionKind::Insert, element),
+            ContainerOp::Took(element) => (CollectionKind::Remove, element),
+            ContainerOp::TookSomething => (CollectionKind::Remove, 0),
+            ContainerOp::Saw(element) => (CollectionKind::Peek, element),
+            ContainerOp::SawNothing => (CollectionKind::Empty, 0),
+        };
+        Some(Role::Collection(kind, element))
     }
 
     fn is_repeatable(&self, op: &ContainerOp) -> bool {

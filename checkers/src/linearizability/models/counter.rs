@@ -10,7 +10,8 @@
 
 use serde_json::Value;
 
-use super::{Call, Model, Outcome, Touched, Touches, Values};
+use super::super::monitors::counter::CounterKind;
+use super::{Call, Model, Monitored, Outcome, Role, Touched, Touches, Values};
 
 /// A counter that begins with a number.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +112,20 @@ impl Model for Counter {
                 needs: Touched::Nothing,
             },
         }
+    }
+
+    fn monitored(&self) -> Option<Monitored> {
+        Some(Monitored::Counter)
+    }
+
+    fn role(&self, op: &CounterOp) -> Option<Role> {
+        let (kind, amount) = match *op {
+            CounterOp::Add(_, Some(_)) => return None,
+            CounterOp::Add(amount, None) => (CounterKind::Add, amount.into()),
+            CounterOp::Saw(seen) => (CounterKind::Read, seen - i128::from(self.initial)),
+        };
+        let amount = u32::try_from(amount).ok()?;
+        Some(Role::Counter(kind, amount))
     }
 
     fn describe(&self, state: &i128, _values: &Values) -> Value {

@@ -14,8 +14,9 @@
 
 use serde_json::{Value, json};
 
+use super::super::monitors::register::RegisterKind;
 use super::super::options::NullRead;
-use super::{Call, Model, Outcome, Touched, Touches, Values};
+use super::{Call, Model, Monitored, Outcome, Role, Touched, Touches, Values};
 
 /// What a map holds under one key.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub enum MapOp {
     /// The value was this.
     Saw(Numbered),
     /// The value was not this.
-    Differs(Value),
+    Differs(Numbered),
     /// The value became this.
     Put(Numbered),
     /// This was put at the end of the value.
@@ -97,7 +98,7 @@ impl Model for Map {
             "delete" => happened.then(|| MapOp::Put(numbered(&Value::Null, values))),
             "append" => happened.then(|| MapOp::Append(call.value.clone())),
             "cas" => match call.value.as_array().map(Vec::as_slice) {
-                Some([from, _]) if !happened => Some(MapOp::Differs(from.clone())),
+                Some([from, _]) if !happened => Some(MapOp::Differs(numbered(from, values))),
                 Some([from, to]) if from == to => {
                     let seen = call.outcome.ok();
                     seen.map(|_| MapOp::Saw(numbered(from, values)))
@@ -117,11 +118,32 @@ impl Model for Map {
     fn step(&self, state: &Value, op: &MapOp) -> Option<Value> {
         match op {
             MapOp::Saw(seen) => (seen.value == *state).then(|| state.clone()),
-            MapOp::Differs(not) => (not != state).then(|| state.clone()),
+            MapOp::Differs(not) => (not.value != *state).then(|| state.clone()),
             MapOp::Put(put) => Some(put.value.clone()),
             MapOp::Append(more) => append(state, more),
             MapOp::Cas(from, to) => (from.value == *state).then(|| to.value.clone()),
         }
+    }
+
+    fn monitored(&self) -> Option<Monitored> {
+        Some(Monitored::Register)
+    }
+
+    fn role(&self, op: &MapOp) -> Option<Role> {
+        // The monitor calls the first value 0, so the two change places with the numbers that they have.
+        let value = |numbered: &Numbered| match numbered.number {
+            _ if numbered.value == self.initial => 0,
+            0 => u32::MAX,
+            number => number,
+        };
+        let (kind, value) = match op {
+            MapOp::Saw(seen) => (RegisterKind::Read, value(seen)),
+            MapOp::Put(put) => (RegisterKind::Write, value(put)),
+            MapOp::Cas(from, to) => (RegisterKind::Cas { from: value(from) }, value(to)),
+            MapOp::Differs(not) => (RegisterKind::Differs, value(not)),
+            MapOp::Append(_) => return None,
+        };
+        Some(Role::Register(kind, value))
     }
 
     fn is_observation(&self, op: &MapOp) -> bool {

@@ -33,6 +33,7 @@ mod counter;
 mod list;
 mod lock;
 mod map;
+mod monitored;
 mod multi_register;
 mod semaphore;
 mod set;
@@ -48,6 +49,7 @@ pub use counter::Counter;
 pub use list::{List, Offsets};
 pub use lock::Lock;
 pub use map::Map;
+pub use monitored::{Monitored, Role};
 pub use multi_register::MultiRegister;
 pub use semaphore::Semaphore;
 pub use set::{Repeats, Set};
@@ -353,6 +355,17 @@ pub trait Model: Send + Sync + 'static {
     /// Such a history is searched one object at a time, until an operation concerns them all.
     fn part(&self, _op: &Self::Op) -> Part {
         Part::All
+    }
+
+    /// Which of the [monitors](super::monitors) knows such objects, if one does. It is asked where the search gets wide,
+    /// and decides where values are unique.
+    fn monitored(&self) -> Option<Monitored> {
+        None
+    }
+
+    /// What an operation is to the monitor. `None` if the monitor does not know it.
+    fn role(&self, _op: &Self::Op) -> Option<Role> {
+        None
     }
 
     /// About how many bytes a state takes, for keeping within a budget.

@@ -16,7 +16,8 @@
 
 use serde_json::Value;
 
-use super::{Call, Model, Outcome, Part, Touched, Touches, Values};
+use super::super::monitors::set::SetKind;
+use super::{Call, Model, Monitored, Outcome, Part, Role, Touched, Touches, Values};
 
 /// Whether an element can be in it more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,6 +213,30 @@ impl Model for Set {
             }
             SetOp::SawAll(_) => Part::All,
         }
+    }
+
+    fn monitored(&self) -> Option<Monitored> {
+        self.initial.is_empty().then_some(Monitored::Set)
+    }
+
+    fn role(&self, op: &SetOp) -> Option<Role> {
+        let counted = self.repeats == Repeats::Counted;
+        let (kind, element) = match op {
+            // Adds another one.
+            SetOp::Add(_, Some(false)) if counted => return None,
+            SetOp::Add(element, Some(false)) => (SetKind::Present, element),
+            SetOp::Add(element, _) => (SetKind::Add, element),
+            SetOp::Remove(element, None) => return Some(Role::Discarded(*element)),
+            SetOp::Remove(element, Some(true)) => (SetKind::Remove, element),
+            SetOp::Remove(element, Some(false)) => (SetKind::Absent, element),
+            SetOp::Contains(element, true) => (SetKind::Present, element),
+            SetOp::Contains(element, false) => (SetKind::Absent, element),
+            SetOp::SawAll(all) => {
+                let repeats = all.windows(2).any(|pair| pair[0] == pair[1]);
+                return (!repeats).then(|| Role::SawAll(all.clone()));
+            }
+        };
+        Some(Role::Set(kind, *element))
     }
 
     fn is_repeatable(&self, _op: &SetOp) -> bool {
