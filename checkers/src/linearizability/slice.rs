@@ -112,11 +112,12 @@ impl Whole for RegisterWhole {
 
     fn close(&self, members: &mut Members) -> Vec<SliceOp<RegisterOp>> {
         let barriers = self.barriers(members);
+        let mut outside = Outside::new(self, members);
         let mut closed = Members::new();
         let mut ops = Vec::new();
         for at in members.iter() {
             let mut op = self.ops[*at as usize];
-            if !self.is_justified(*at, members, &barriers) {
+            if !self.is_justified(*at, &mut outside, &barriers) {
                 match op.op {
                     RegisterOp::Cas(_, to) => op.op = RegisterOp::Write(to),
                     // Nobody sees these, so that the others are as justified without them.
@@ -158,7 +159,7 @@ impl RegisterWhole {
     }
 
     /// Whether all that an operation could have seen is a member.
-    fn is_justified(&self, at: u32, members: &Members, barriers: &Barriers) -> bool {
+    fn is_justified(&self, at: u32, outside: &mut Outside<'_>, barriers: &Barriers) -> bool {
         let observer = &self.ops[at as usize];
         if observer.op.is_overwrite() {
             return true;
@@ -167,20 +168,13 @@ impl RegisterWhole {
         if self.forgotten.is_some_and(|last| last >= barrier) {
             return false;
         }
-        let all_members = |list: &Vec<u32>| {
-            list.iter()
-                .take_while(|source| self.ops[**source as usize].end() >= barrier)
-                .filter(|source| self.ops[**source as usize].invoke < observer.end())
-                .all(|source| *source == at || members.binary_search(source).is_ok())
-        };
+        let times = (barrier, observer.end());
         match observer.op {
-            RegisterOp::Read(value) | RegisterOp::Cas(value, _) => {
-                self.writers.get(&value).is_none_or(all_members)
-            }
+            RegisterOp::Read(value) | RegisterOp::Cas(value, _) => !outside.writes(value, times),
             RegisterOp::Differs(not) => self
                 .writers
-                .iter()
-                .all(|(value, list)| *value == not || all_members(list)),
+                .keys()
+                .all(|value| *value == not || !outside.writes(*value, times)),
             RegisterOp::Write(_) => true,
         }
     }
@@ -192,6 +186,45 @@ impl RegisterWhole {
             .filter(|op| !op.op.is_observation())
             .filter_map(|op| op.returned.map(|returned| (returned, op.invoke)));
         Barriers::new(sure)
+    }
+}
+
+/// The operations of a history that are not in a sub-history.
+struct Outside<'a> {
+    whole: &'a RegisterWhole,
+    is_member: Vec<bool>,
+    /// By value: how many of its writers, those that ended last, are members. Mostly those that
+    /// never ended, which are many and would be looked at again and again.
+    skipped: FxHashMap<u32, usize>,
+}
+
+impl<'a> Outside<'a> {
+    fn new(whole: &'a RegisterWhole, members: &Members) -> Outside<'a> {
+        let mut is_member = vec![false; whole.ops.len()];
+        for at in members {
+            is_member[*at as usize] = true;
+        }
+        Outside {
+            whole,
+            is_member,
+            skipped: FxHashMap::default(),
+        }
+    }
+
+    /// Whether one of them writes the value, ended at `from` or later, and began before `to`.
+    fn writes(&mut self, value: u32, (from, to): (u64, u64)) -> bool {
+        let Some(writers) = self.whole.writers.get(&value) else {
+            return false;
+        };
+        let is_member = &self.is_member;
+        let inside = |at: &&u32| is_member[**at as usize];
+        let count = || writers.iter().take_while(inside).count();
+        let skipped = *self.skipped.entry(value).or_insert_with(count);
+        let late = writers[skipped..]
+            .iter()
+            .map(|at| (at, &self.whole.ops[*at as usize]));
+        late.take_while(|(_, op)| op.end() >= from)
+            .any(|(at, op)| op.invoke < to && !inside(&at))
     }
 }
 
