@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use checkers::budget::{Budget, Exhausted};
 use checkers::linearizability::{FailedCas, Linearizable, Options};
 use checkers::{Checker, Feed};
+use nix::time::{ClockId, clock_gettime};
 use store::Event;
 
 struct Deadline(Instant);
@@ -98,11 +99,10 @@ fn measure(file: &str, model: &str, options: &Options, limit: Duration) {
     );
 }
 
-/// Processor time of this thread, in milliseconds. This machine's kernel must tell it.
+/// Processor time of this thread, in milliseconds.
 fn processor_ms() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    let nanoseconds: u64 = stat.split_whitespace().next().unwrap().parse().unwrap();
-    nanoseconds as f64 / 1e6
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+    Duration::from(time).as_secs_f64() * 1e3
 }
 
 /// The peak of resident memory of this process, where the kernel tells it.

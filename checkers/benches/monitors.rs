@@ -11,6 +11,7 @@
 
 use std::io::BufRead;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use checkers::budget::{Budget, Exhausted};
 
@@ -18,6 +19,7 @@ use checkers::budget::{Budget, Exhausted};
 mod lower;
 
 use lower::{Lowered, Lowering};
+use nix::time::{ClockId, clock_gettime};
 
 /// No limits; remembers the most that was held.
 #[derive(Default)]
@@ -80,11 +82,10 @@ fn read(file: &str, failures: bool) -> Lowered {
     lowering.finish()
 }
 
-/// Processor time of this thread, in milliseconds. This machine's kernel must tell it.
+/// Processor time of this thread, in milliseconds.
 fn processor_ms() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    let nanoseconds: u64 = stat.split_whitespace().next().unwrap().parse().unwrap();
-    nanoseconds as f64 / 1e6
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+    Duration::from(time).as_secs_f64() * 1e3
 }
 
 /// The peak of resident memory of this process, where the kernel tells it.
