@@ -7,7 +7,7 @@ use store::{Event, Process};
 
 use super::anomaly::Anomaly;
 use super::components::{components, groups};
-use super::graph::Edges;
+use super::graph::{Edges, Graph};
 use super::intake::{Intake, Malformed};
 use super::models::{Boundary, DEFAULT, Level, Standing, find};
 use super::prove::Prover;
@@ -122,6 +122,9 @@ type Cycles = BTreeMap<Anomaly, (u64, Vec<Found>)>;
 struct Findings {
     sightings: Sightings,
     cycles: Cycles,
+    /// Cycles that there are if appends that nobody read are in the order in which they ended: what may be, where their order
+    /// matters. Empty where it does not.
+    guessed: BTreeSet<Anomaly>,
     /// Whether transactions depend on each other at all.
     depends: bool,
 }
@@ -129,12 +132,30 @@ struct Findings {
 fn look(intake: &Intake, versions: &Versions, budget: &dyn Budget) -> Result<Findings, Exhausted> {
     let all = &intake.transactions;
     let sightings = scan(all, versions, budget)?;
-    let (graph, depends) = Edges::new(all, versions, budget)?.graph(budget)?;
+    let edges = Edges::new(all, versions, budget)?;
+    let (graph, depends) = edges.graph(budget)?;
     let component = components(&graph, !0, budget)?;
+    let cycles = cycles(&graph, &component, budget)?;
+    let mut guessed = BTreeSet::new();
+    if !cycles.is_empty() && edges.is_contested(&component) {
+        drop(graph);
+        let (graph, _) = edges.guessing().graph(budget)?;
+        let component = components(&graph, !0, budget)?;
+        guessed.extend(self::cycles(&graph, &component, budget)?.into_keys());
+    }
+    Ok(Findings {
+        sightings,
+        cycles,
+        guessed,
+        depends,
+    })
+}
+
+fn cycles(graph: &Graph, component: &[u32], budget: &dyn Budget) -> Result<Cycles, Exhausted> {
     let mut local = vec![NONE; graph.vertices() as usize];
     let mut cycles = Cycles::new();
-    for members in groups(&component) {
-        for found in search(&graph, &members, &mut local, budget)? {
+    for members in groups(component) {
+        for found in search(graph, &members, &mut local, budget)? {
             let (count, kept) = cycles.entry(found.anomaly).or_default();
             *count += 1;
             kept.push(found);
@@ -143,11 +164,7 @@ fn look(intake: &Intake, versions: &Versions, budget: &dyn Budget) -> Result<Fin
             kept.truncate(KEPT);
         }
     }
-    Ok(Findings {
-        sightings,
-        cycles,
-        depends,
-    })
+    Ok(cycles)
 }
 
 /// Evidence that was proved again, by anomaly, with how often each was found; and which could not be proved.
@@ -208,7 +225,8 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
     let whole = keys.into_iter().all(|key| versions.is_whole(all, key));
     let complete = whole && findings.depends && proved.unproved.is_empty();
     let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
-    let boundary = Boundary::of(&anomalies, complete);
+    let possible: BTreeSet<Anomaly> = anomalies.union(&findings.guessed).copied().collect();
+    let boundary = Boundary::of(&anomalies, complete.then_some(&possible));
 
     let mut details = details(intake, &proved, &boundary);
     let disproof: Vec<Evidence> = proved
@@ -237,6 +255,8 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
                 "not enough evidence: no transaction read what another wrote, or would write".to_owned()
             } else if !whole {
                 "the order of some keys' versions is not known, because their lists contradict each other".to_owned()
+            } else if level.decided {
+                "it depends on the order of appends that nobody read".to_owned()
             } else {
                 let nearest = boundary.strongest_holding();
                 let names: Vec<&str> = nearest.iter().map(|level| level.name).collect();

@@ -113,6 +113,8 @@ pub(super) struct Edges<'a> {
     tail_relays: Vec<u32>,
     first_moment: u32,
     vertices: u32,
+    /// Whether appends that nobody read are taken to be in the order in which they ended.
+    guess: bool,
 }
 
 impl<'a> Edges<'a> {
@@ -151,6 +153,27 @@ impl<'a> Edges<'a> {
             by_end,
             tail_relays,
             first_moment: next,
+            guess: false,
+        })
+    }
+
+    /// With one possible order of the appends that nobody read, which is otherwise left open.
+    pub(super) fn guessing(mut self) -> Edges<'a> {
+        self.guess = true;
+        self
+    }
+
+    /// Whether a key has several appends that nobody read, by transactions of one component. Elsewhere any order that fits the
+    /// other dependencies will do.
+    pub(super) fn is_contested(&self, component: &[u32]) -> bool {
+        (0..self.all.keys.len() as u32).any(|key| {
+            let unread = self.versions.unread(key).iter();
+            let mut places: Vec<(u32, u32)> = unread
+                .map(|writer| (component[writer.transaction as usize], writer.transaction))
+                .collect();
+            places.sort_unstable();
+            places.dedup();
+            places.windows(2).any(|pair| pair[0].0 == pair[1].0)
         })
     }
 
@@ -211,6 +234,13 @@ impl<'a> Edges<'a> {
         if last != NONE {
             for writer in unread.iter().filter(|writer| writer.transaction != last) {
                 visit(last, writer.transaction, self.ww(last, writer.transaction));
+            }
+        }
+        if self.guess {
+            let mut guess = unread.to_vec();
+            guess.sort_by_key(|writer| self.all.complete[writer.transaction as usize]);
+            for pair in guess.windows(2).filter(|pair| pair[0].transaction != pair[1].transaction) {
+                visit(pair[0].transaction, pair[1].transaction, WW);
             }
         }
         let relays = self.tail_relays[key as usize];

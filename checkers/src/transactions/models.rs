@@ -223,14 +223,16 @@ pub struct Boundary {
 }
 
 impl Boundary {
-    /// Of a history that shows these anomalies. `complete` says that it shows no others but those that these imply.
-    pub fn of(anomalies: &BTreeSet<Anomaly>, complete: bool) -> Boundary {
+    /// Of a history that shows `certain` anomalies, and that can be understood such that it shows no others than
+    /// `possible` ones, and those that they imply. There may be no such understanding.
+    pub fn of(certain: &BTreeSet<Anomaly>, possible: Option<&BTreeSet<Anomaly>>) -> Boundary {
+        let rules_out = |level: &Level, any: &BTreeSet<Anomaly>| any.iter().any(|one| level.rules_out(*one));
         let mut standings: Vec<Standing> = LEVELS
             .iter()
-            .map(|level| match anomalies.iter().any(|anomaly| level.rules_out(*anomaly)) {
-                true => Standing::Violated,
-                false if level.decided && complete => Standing::Holds,
-                false => Standing::Open,
+            .map(|level| match possible {
+                _ if rules_out(level, certain) => Standing::Violated,
+                Some(possible) if level.decided && !rules_out(level, possible) => Standing::Holds,
+                _ => Standing::Open,
             })
             .collect();
         for (at, level) in LEVELS.iter().enumerate() {
@@ -301,7 +303,10 @@ mod tests {
 
     #[test]
     fn anomalies_draw_the_line_between_models() {
-        let of = |anomalies: &[Anomaly]| Boundary::of(&anomalies.iter().copied().collect(), true);
+        let of = |anomalies: &[Anomaly]| {
+            let all = anomalies.iter().copied().collect();
+            Boundary::of(&all, Some(&all))
+        };
         let none = of(&[]);
         assert_eq!(none.weakest_violated(), Vec::<&Level>::new());
         assert_eq!(names(&none.strongest_holding()), ["strict-serializable"]);
@@ -325,6 +330,12 @@ mod tests {
         // It may be from a transaction that was not recorded, and failed.
         let garbage = of(&[Anomaly::GarbageRead]);
         assert_eq!(names(&garbage.weakest_violated()), ["read-committed"]);
+        let skew = [Anomaly::Cycle(Class::G2, Base::Plain)].into_iter().collect();
+        let doubtful = Boundary::of(&BTreeSet::new(), Some(&skew));
+        assert!(doubtful.weakest_violated().is_empty());
+        assert_eq!(names(&doubtful.strongest_holding()), ["strong-snapshot-isolation"]);
+        let unknown = Boundary::of(&BTreeSet::new(), None);
+        assert_eq!(unknown.all(Standing::Open).len(), LEVELS.len());
         let nothing_left = of(&[Anomaly::CyclicVersions]);
         assert_eq!(names(&nothing_left.weakest_violated()), ["read-uncommitted"]);
         assert!(nothing_left.strongest_holding().is_empty());
