@@ -16,7 +16,10 @@ use store::jsonl::{Limits, Tail};
 
 fn main() {
     // The first is from cargo.
-    let mut arguments = std::env::args().skip(1).filter(|one| one != "--bench").peekable();
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter(|one| one != "--bench")
+        .peekable();
     let mut level = DEFAULT.to_owned();
     if arguments.peek().is_some_and(|one| one == "--consistency") {
         level = arguments.nth(1).unwrap();

@@ -37,17 +37,28 @@ pub(crate) const CONSISTENCIES: &[&str] = &["linearizable", SEQUENTIAL];
 pub(crate) fn consistency_of(model: &str, level: Option<&str>) -> Result<&'static str, String> {
     let transactional = model == LIST_APPEND.name;
     let Some(level) = level else {
-        return Ok(if transactional { transactions::models::DEFAULT } else { CONSISTENCIES[0] });
+        return Ok(if transactional {
+            transactions::models::DEFAULT
+        } else {
+            CONSISTENCIES[0]
+        });
     };
     let single = CONSISTENCIES.iter().copied().find(|one| *one == level);
     let of_transactions = transactions::models::find(level).map(|level| level.name);
-    let known = if transactional { of_transactions } else { single };
+    let known = if transactional {
+        of_transactions
+    } else {
+        single
+    };
     known.ok_or_else(|| {
         let all: Vec<&str> = match transactional {
             true => LEVELS.iter().map(|level| level.name).collect(),
             false => CONSISTENCIES.to_vec(),
         };
-        format!("--consistency {level}: of {model} it is one of {}", all.join(", "))
+        format!(
+            "--consistency {level}: of {model} it is one of {}",
+            all.join(", ")
+        )
     })
 }
 
@@ -147,7 +158,8 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
     };
     if request.model == LIST_APPEND.name {
         let consistency = transactions::models::find(&request.consistency);
-        let consistency = consistency.with_context(|| format!("there is no model {:?}", request.consistency))?;
+        let consistency =
+            consistency.with_context(|| format!("there is no model {:?}", request.consistency))?;
         return Ok(Loaded {
             checker: Box::new(ListAppend::new(transactions::Options { consistency })),
             // Transactions that overlap in a process, or have no beginning, tell something as they stand.

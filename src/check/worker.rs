@@ -205,10 +205,12 @@ fn run_checker(limits: CheckLimits, load: impl FnOnce() -> anyhow::Result<Loaded
             feed(history.events());
             note
         }
-        Source::File(path, format) => match read_each(&path, format, ImportOptions::default(), &mut feed) {
-            Ok(torn) => torn.map(|torn| torn.to_string()),
-            Err(error) => return unknown(crate::words::describe(&error.into())),
-        },
+        Source::File(path, format) => {
+            match read_each(&path, format, ImportOptions::default(), &mut feed) {
+                Ok(torn) => torn.map(|torn| torn.to_string()),
+                Err(error) => return unknown(crate::words::describe(&error.into())),
+            }
+        }
     };
     let reading = loaded.elapsed().saturating_sub(feeding);
     let read = Instant::now();

@@ -12,7 +12,9 @@ use store::import::Format;
 
 use super::args;
 use super::output::outln;
-use crate::check::{Answer, CheckerProcess, FileRequest, LIST_APPEND, MODELS, Request, consistency_of};
+use crate::check::{
+    Answer, CheckerProcess, FileRequest, LIST_APPEND, MODELS, Request, consistency_of,
+};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::CheckLimits;
@@ -102,7 +104,10 @@ pub(super) fn models() -> impl Iterator<Item = &'static ModelInfo> {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
-    let model = matches.get_one::<String>("model").cloned().unwrap_or_default();
+    let model = matches
+        .get_one::<String>("model")
+        .cloned()
+        .unwrap_or_default();
     let level = matches.get_one::<String>("consistency").map(String::as_str);
     let consistency = consistency_of(&model, level).map_err(super::BadArguments)?;
     let initial = matches

@@ -170,22 +170,48 @@ pub(super) fn implies(anomaly: &str, other: &str) -> bool {
 /// Which anomalies imply which others at once. Elle's, and ours: `garbage-read` and `lost-append`.
 pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("G-nonadjacent", &["G-nonadjacent-process", "G2"]),
-    ("G-nonadjacent-item", &["G-nonadjacent", "G-nonadjacent-item-process", "G2-item"]),
+    (
+        "G-nonadjacent-item",
+        &["G-nonadjacent", "G-nonadjacent-item-process", "G2-item"],
+    ),
     (
         "G-nonadjacent-item-process",
-        &["G-nonadjacent-item-realtime", "G-nonadjacent-process", "G2-item-process"],
+        &[
+            "G-nonadjacent-item-realtime",
+            "G-nonadjacent-process",
+            "G2-item-process",
+        ],
     ),
-    ("G-nonadjacent-item-realtime", &["G-nonadjacent-realtime", "G2-item-realtime"]),
-    ("G-nonadjacent-process", &["G-nonadjacent-realtime", "G2-process"]),
+    (
+        "G-nonadjacent-item-realtime",
+        &["G-nonadjacent-realtime", "G2-item-realtime"],
+    ),
+    (
+        "G-nonadjacent-process",
+        &["G-nonadjacent-realtime", "G2-process"],
+    ),
     ("G-nonadjacent-realtime", &["G2-realtime"]),
     ("G-single", &["G-nonadjacent", "G-single-process", "GSIb"]),
-    ("G-single-item", &["G-nonadjacent-item", "G-single", "G-single-item-process"]),
+    (
+        "G-single-item",
+        &["G-nonadjacent-item", "G-single", "G-single-item-process"],
+    ),
     (
         "G-single-item-process",
-        &["G-nonadjacent-item-process", "G-single-item-realtime", "G-single-process"],
+        &[
+            "G-nonadjacent-item-process",
+            "G-single-item-realtime",
+            "G-single-process",
+        ],
     ),
-    ("G-single-item-realtime", &["G-nonadjacent-item-realtime", "G-single-realtime"]),
-    ("G-single-process", &["G-nonadjacent-process", "G-single-realtime"]),
+    (
+        "G-single-item-realtime",
+        &["G-nonadjacent-item-realtime", "G-single-realtime"],
+    ),
+    (
+        "G-single-process",
+        &["G-nonadjacent-process", "G-single-realtime"],
+    ),
     ("G-single-realtime", &["G-nonadjacent-realtime"]),
     ("G0", &["G0-process", "G1c"]),
     ("G0-process", &["G0-realtime", "G1c-process"]),
@@ -221,7 +247,10 @@ mod tests {
     fn names_are_unique_and_a_cycle_implies_those_with_more_in_it() {
         let names: std::collections::BTreeSet<_> = Anomaly::all().map(Anomaly::name).collect();
         assert_eq!(names.len(), 26);
-        for (one, base) in Class::ALL.into_iter().flat_map(|class| Base::ALL.map(|base| (class, base))) {
+        for (one, base) in Class::ALL
+            .into_iter()
+            .flat_map(|class| Base::ALL.map(|base| (class, base)))
+        {
             for other in Base::ALL {
                 let (this, that) = (Anomaly::Cycle(one, base), Anomaly::Cycle(one, other));
                 assert_eq!(this.implies(that), base <= other, "{this} {that}");

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use store::{Event, Process};
 
-use super::anomaly::Anomaly;
+use super::anomaly::{Anomaly, Base};
 use super::components::{components, groups};
 use super::graph::{Edges, Graph};
 use super::intake::{Intake, Malformed};
 use super::models::{Boundary, DEFAULT, Level, Standing, find};
 use super::prove::Prover;
 use super::scan::{KEPT, Sightings, scan};
-use super::search::{Found, search};
+use super::search::{Found, rank, search};
 use super::values::NONE;
 use super::verify::{verify_anomaly, verify_cycle};
 use super::versions::Versions;
@@ -102,9 +102,13 @@ impl Checker for ListAppend {
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {
         let result = match &self.stopped {
-            Some(Stopped::Malformed(malformed)) => CheckResult::new(Valid::Unknown, malformed.to_string()),
+            Some(Stopped::Malformed(malformed)) => {
+                CheckResult::new(Valid::Unknown, malformed.to_string())
+            }
             Some(Stopped::Exhausted(exhausted)) => out_of_budget(*exhausted),
-            None => judge(&self.intake, self.options.consistency, budget).unwrap_or_else(out_of_budget),
+            None => {
+                judge(&self.intake, self.options.consistency, budget).unwrap_or_else(out_of_budget)
+            }
         };
         budget.release(self.charged);
         result
@@ -122,33 +126,65 @@ type Cycles = BTreeMap<Anomaly, (u64, Vec<Found>)>;
 struct Findings {
     sightings: Sightings,
     cycles: Cycles,
-    /// Cycles that there are if appends that nobody read are in the order in which they ended: what may be, where their order
-    /// matters. Empty where it does not.
-    guessed: BTreeSet<Anomaly>,
     /// Whether transactions depend on each other at all.
     depends: bool,
+    /// Orders of the appends that nobody read, where their order matters: each as the cycles that there are then.
+    guesses: Vec<BTreeSet<Anomaly>>,
+}
+
+impl Findings {
+    /// The anomalies that were found.
+    fn anomalies(&self) -> BTreeSet<Anomaly> {
+        self.sightings
+            .by_anomaly
+            .keys()
+            .chain(self.cycles.keys())
+            .copied()
+            .collect()
+    }
 }
 
 fn look(intake: &Intake, versions: &Versions, budget: &dyn Budget) -> Result<Findings, Exhausted> {
     let all = &intake.transactions;
     let sightings = scan(all, versions, budget)?;
-    let edges = Edges::new(all, versions, budget)?;
+    let mut edges = Edges::new(all, versions, budget)?;
     let (graph, depends) = edges.graph(budget)?;
     let component = components(&graph, !0, budget)?;
-    let cycles = cycles(&graph, &component, budget)?;
-    let mut guessed = BTreeSet::new();
-    if !cycles.is_empty() && edges.is_contested(&component) {
-        drop(graph);
-        let (graph, _) = edges.guessing().graph(budget)?;
-        let component = components(&graph, !0, budget)?;
-        guessed.extend(self::cycles(&graph, &component, budget)?.into_keys());
-    }
-    Ok(Findings {
+    let mut findings = Findings {
         sightings,
-        cycles,
-        guessed,
+        cycles: cycles(&graph, &component, budget)?,
         depends,
-    })
+        guesses: Vec::new(),
+    };
+    if !findings.cycles.is_empty() && edges.is_contested(&component) {
+        findings.guesses = guess(&mut edges, &graph, &findings.anomalies(), budget)?;
+    }
+    Ok(findings)
+}
+
+/// Orders of the appends that nobody read, until all models hold in one of them that may.
+fn guess(
+    edges: &mut Edges,
+    graph: &Graph,
+    certain: &BTreeSet<Anomaly>,
+    budget: &dyn Budget,
+) -> Result<Vec<BTreeSet<Anomaly>>, Exhausted> {
+    let mut ways = Vec::new();
+    for (apart, base) in [false, true]
+        .into_iter()
+        .flat_map(|apart| Base::ALL.map(|base| (apart, base)))
+    {
+        edges.guess(rank(graph, base, apart, budget)?);
+        let (guessed, _) = edges.graph(budget)?;
+        let component = components(&guessed, !0, budget)?;
+        let mut way = certain.clone();
+        way.extend(cycles(&guessed, &component, budget)?.into_keys());
+        ways.push(way);
+        if !Boundary::of(certain, &ways).is_open() {
+            break;
+        }
+    }
+    Ok(ways)
 }
 
 fn cycles(graph: &Graph, component: &[u32], budget: &dyn Budget) -> Result<Cycles, Exhausted> {
@@ -201,7 +237,10 @@ fn prove(findings: &Findings, prover: &Prover) -> Proved {
     for (anomaly, (count, kept)) in &findings.cycles {
         let (mut evidence, mut doubts) = (Vec::new(), Vec::new());
         for found in kept {
-            match prover.cycle(found).map(|cycle| verify_cycle(&cycle).map(|()| cycle)) {
+            match prover
+                .cycle(found)
+                .map(|cycle| verify_cycle(&cycle).map(|()| cycle))
+            {
                 Some(Ok(cycle)) => evidence.push(Evidence::Cycle(Box::new(cycle))),
                 Some(Err(why)) => doubts.push(format!("{anomaly}: {why}")),
                 None => doubts.push(format!("{anomaly}: a step has no reason")),
@@ -225,8 +264,12 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
     let whole = keys.into_iter().all(|key| versions.is_whole(all, key));
     let complete = whole && findings.depends && proved.unproved.is_empty();
     let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
-    let possible: BTreeSet<Anomaly> = anomalies.union(&findings.guessed).copied().collect();
-    let boundary = Boundary::of(&anomalies, complete.then_some(&possible));
+    let ways = match complete {
+        false => &[][..],
+        true if findings.guesses.is_empty() => std::slice::from_ref(&anomalies),
+        true => &findings.guesses,
+    };
+    let boundary = Boundary::of(&anomalies, ways);
 
     let mut details = details(intake, &proved, &boundary);
     let disproof: Vec<Evidence> = proved
@@ -243,7 +286,9 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
             let why = if let Some(unproved) = proved.unproved.first() {
                 format!("something was found that could not be proved again: {unproved}")
             } else if let Some(twice) = versions.ambiguous.first() {
-                let event = |transaction: u32| all.invoke[transaction as usize].min(all.complete[transaction as usize]);
+                let event = |transaction: u32| {
+                    all.invoke[transaction as usize].min(all.complete[transaction as usize])
+                };
                 format!(
                     "the element {} was appended to key {} twice, at events {} and {}: each element of a key must be unique",
                     all.elements.value(twice.code),
@@ -252,7 +297,8 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
                     event(twice.second)
                 )
             } else if !findings.depends {
-                "not enough evidence: no transaction read what another wrote, or would write".to_owned()
+                "not enough evidence: no transaction read what another wrote, or would write"
+                    .to_owned()
             } else if !whole {
                 "the order of some keys' versions is not known, because their lists contradict each other".to_owned()
             } else if level.decided {
@@ -260,7 +306,11 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
             } else {
                 let nearest = boundary.strongest_holding();
                 let names: Vec<&str> = nearest.iter().map(|level| level.name).collect();
-                format!("no check is complete for {} alone; what holds is {}", level.name, names.join(" and "))
+                format!(
+                    "no check is complete for {} alone; what holds is {}",
+                    level.name,
+                    names.join(" and ")
+                )
             };
             (Valid::Unknown, why)
         }
@@ -272,7 +322,11 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
     Ok(CheckResult {
         valid,
         reason,
-        evidence: if valid == Valid::False { disproof } else { Vec::new() },
+        evidence: if valid == Valid::False {
+            disproof
+        } else {
+            Vec::new()
+        },
         details,
     })
 }
@@ -300,7 +354,10 @@ fn violated(level: &Level, proved: &Proved, boundary: &Boundary) -> String {
         none if none.is_empty() => "no weaker model is known to hold".to_owned(),
         some => format!("what holds is {}", some.join(" and ")),
     };
-    format!("not {}: {found}; the weakest model violated is {weakest}, {left}", level.name)
+    format!(
+        "not {}: {found}; the weakest model violated is {weakest}, {left}",
+        level.name
+    )
 }
 
 fn holds(level: &Level, proved: &Proved, boundary: &Boundary) -> String {
@@ -314,19 +371,30 @@ fn holds(level: &Level, proved: &Proved, boundary: &Boundary) -> String {
 
 fn details(intake: &Intake, proved: &Proved, boundary: &Boundary) -> Map<String, Value> {
     let counts = proved.counts.iter();
-    let anomalies: Map<String, Value> = counts.map(|(anomaly, count)| (anomaly.name().to_owned(), (*count).into())).collect();
+    let anomalies: Map<String, Value> = counts
+        .map(|(anomaly, count)| (anomaly.name().to_owned(), (*count).into()))
+        .collect();
     let mut details = Map::new();
     let mut put = |name: &str, value: Value| details.insert(name.to_owned(), value);
     put("transactions", intake.transactions.len().into());
     put("keys", intake.transactions.keys.len().into());
     put("anomalies", anomalies.into());
     put("violated", json!(names(&boundary.all(Standing::Violated))));
-    put("weakest-violated", json!(names(&boundary.weakest_violated())));
+    put(
+        "weakest-violated",
+        json!(names(&boundary.weakest_violated())),
+    );
     put("holds", json!(names(&boundary.all(Standing::Holds))));
-    put("strongest-that-holds", json!(names(&boundary.strongest_holding())));
+    put(
+        "strongest-that-holds",
+        json!(names(&boundary.strongest_holding())),
+    );
     if intake.overlapping > 0 {
         let note = "transactions begun while their process had another open, which is taken as never ended";
-        put("overlapping", json!({ "count": intake.overlapping, "note": note }));
+        put(
+            "overlapping",
+            json!({ "count": intake.overlapping, "note": note }),
+        );
     }
     details
 }

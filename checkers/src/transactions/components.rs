@@ -10,7 +10,11 @@ const LOOK: u32 = 1 << 16;
 /// For each vertex the number of its component in the graph of the edges with an allowed relation.
 ///
 /// By Tarjan's algorithm (1972). Numbers ascend against the edges: where one component leads to another, its number is higher.
-pub(super) fn components(graph: &Graph, allowed: u8, budget: &dyn Budget) -> Result<Vec<u32>, Exhausted> {
+pub(super) fn components(
+    graph: &Graph,
+    allowed: u8,
+    budget: &dyn Budget,
+) -> Result<Vec<u32>, Exhausted> {
     let vertices = graph.vertices();
     let allowed = allowed | HOP;
     let bytes = vertices as usize * 12;
@@ -99,7 +103,11 @@ impl Frame {
 
 /// The members of each component that has several, ascending, in order of their first.
 pub(super) fn groups(component: &[u32]) -> Vec<Vec<u32>> {
-    let count = component.iter().map(|one| *one as usize + 1).max().unwrap_or(0);
+    let count = component
+        .iter()
+        .map(|one| *one as usize + 1)
+        .max()
+        .unwrap_or(0);
     let mut size = vec![0u32; count];
     for one in component {
         size[*one as usize] += 1;
@@ -124,14 +132,16 @@ pub(super) fn groups(component: &[u32]) -> Vec<Vec<u32>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::graph::{RW, WR, WW};
+    use super::super::graph::{RW, Sink, WR, WW};
     use super::*;
     use crate::budget::Unlimited;
     use proptest::prelude::*;
 
     fn graph(vertices: u32, edges: &[(u32, u32, u8)]) -> Graph {
-        let each = |visit: &mut dyn FnMut(u32, u32, u8)| {
-            edges.iter().for_each(|(from, to, relation)| visit(*from, *to, *relation));
+        let each = |visit: Sink| {
+            edges
+                .iter()
+                .for_each(|(from, to, relation)| visit(*from, *to, *relation));
         };
         Graph::build(vertices, vertices, &each, &Unlimited).unwrap()
     }
@@ -172,7 +182,9 @@ mod tests {
 
     #[test]
     fn a_long_path_needs_no_stack() {
-        let ring: Vec<_> = (0..1_000_000).map(|at| (at, (at + 1) % 1_000_000, WW)).collect();
+        let ring: Vec<_> = (0..1_000_000)
+            .map(|at| (at, (at + 1) % 1_000_000, WW))
+            .collect();
         let found = components(&graph(1_000_000, &ring), WW, &Unlimited).unwrap();
         assert!(found.iter().all(|one| *one == 0));
         assert_eq!(groups(&found)[0].len(), 1_000_000);

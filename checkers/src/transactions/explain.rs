@@ -14,8 +14,15 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
     for (at, step) in cycle.steps.iter().enumerate() {
         let because = because(step, &cycle.transactions);
         let however = if at == last { "However, " } else { "" };
-        let end = if at == last { ": a contradiction." } else { "." };
-        sentences.push(format!("{however}{} < {}, because {because}{end}", step.from, step.to));
+        let end = if at == last {
+            ": a contradiction."
+        } else {
+            "."
+        };
+        sentences.push(format!(
+            "{however}{} < {}, because {because}{end}",
+            step.from, step.to
+        ));
     }
     sentences
 }
@@ -71,16 +78,24 @@ fn list(value: &Value) -> String {
         shown.push(text);
     }
     shown.reverse();
-    format!("[… {} more …,{}]", elements.len() - shown.len(), shown.join(","))
+    format!(
+        "[… {} more …,{}]",
+        elements.len() - shown.len(),
+        shown.join(",")
+    )
 }
 
 /// What a transaction read of a key, without an element.
 fn read_without(view: &TransactionView, key: &Value, element: &Value) -> String {
     let reads = view.value.as_array().map_or(&[][..], Vec::as_slice).iter();
-    let mut lists = reads.filter(|one| one[0] == "r" && one[1] == *key).map(|one| &one[2]);
+    let mut lists = reads
+        .filter(|one| one[0] == "r" && one[1] == *key)
+        .map(|one| &one[2]);
     let without = |value: &&Value| value.as_array().is_some_and(|list| !list.contains(element));
     match lists.find(without) {
-        Some(Value::Array(empty)) if empty.is_empty() => format!("the initial, empty state of key {key}"),
+        Some(Value::Array(empty)) if empty.is_empty() => {
+            format!("the initial, empty state of key {key}")
+        }
         Some(value) => format!("key {key} as {}", list(value)),
         None => format!("key {key}"),
     }
@@ -95,9 +110,18 @@ fn because(step: &Step, transactions: &[TransactionView]) -> String {
         Relation::Ww => {
             let witness = step.witness.as_deref().unwrap_or_default();
             let shows = view(witness).is_some_and(|reader| {
-                let reads = reader.value.as_array().map_or(&[][..], Vec::as_slice).iter();
-                let mut lists = reads.filter(|one| one[0] == "r" && Some(&one[1]) == step.key.as_ref());
-                lists.any(|one| one[2].as_array().is_some_and(|list| list.iter().any(|one| Some(one) == step.next.as_ref())))
+                let reads = reader
+                    .value
+                    .as_array()
+                    .map_or(&[][..], Vec::as_slice)
+                    .iter();
+                let mut lists =
+                    reads.filter(|one| one[0] == "r" && Some(&one[1]) == step.key.as_ref());
+                lists.any(|one| {
+                    one[2]
+                        .as_array()
+                        .is_some_and(|list| list.iter().any(|one| Some(one) == step.next.as_ref()))
+                })
             });
             let how = match shows {
                 true => format!("{witness} read both in this order"),
@@ -107,8 +131,12 @@ fn because(step: &Step, transactions: &[TransactionView]) -> String {
         }
         Relation::Wr => format!("{to} observed {from}'s append of {value} to key {key}"),
         Relation::Rw => {
-            let (of, element) = (step.key.clone().unwrap_or_default(), step.next.clone().unwrap_or_default());
-            let read = view(from).map_or_else(String::new, |view| read_without(view, &of, &element));
+            let (of, element) = (
+                step.key.clone().unwrap_or_default(),
+                step.next.clone().unwrap_or_default(),
+            );
+            let read =
+                view(from).map_or_else(String::new, |view| read_without(view, &of, &element));
             format!("{from} read {read}, without {to}'s append of {next}")
         }
         Relation::Process => {
@@ -116,7 +144,9 @@ fn because(step: &Step, transactions: &[TransactionView]) -> String {
             format!("process {process} executed {from} before {to}")
         }
         Relation::Realtime => {
-            let end = view(from).and_then(|view| view.complete).unwrap_or_default();
+            let end = view(from)
+                .and_then(|view| view.complete)
+                .unwrap_or_default();
             let begin = view(to).and_then(|view| view.invoke).unwrap_or_default();
             format!("{from} ended (event {end}) before {to} began (event {begin})")
         }
@@ -126,8 +156,18 @@ fn because(step: &Step, transactions: &[TransactionView]) -> String {
 /// Why an anomaly that is no cycle is impossible.
 pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
     let mut sentences = lines(&evidence.transactions);
-    let name = |at: usize| evidence.transactions.get(at).map_or("", |one| one.name.as_str());
-    let element = |at: usize| evidence.elements.get(at).map_or_else(String::new, Value::to_string);
+    let name = |at: usize| {
+        evidence
+            .transactions
+            .get(at)
+            .map_or("", |one| one.name.as_str())
+    };
+    let element = |at: usize| {
+        evidence
+            .elements
+            .get(at)
+            .map_or_else(String::new, Value::to_string)
+    };
     let key = &evidence.key;
     let (one, two, three) = (name(0), name(1), name(2));
     let (first, second) = (element(0), element(1));

@@ -31,6 +31,9 @@ pub(super) const HOP: u8 = 128;
 /// All that comes from reads and writes.
 pub(super) const DEPENDENCIES: u8 = WW | WW_READ | WR | RW;
 
+/// What takes edges, as source, target and relation.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(u32, u32, u8);
+
 /// A graph in compressed sparse rows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Graph {
@@ -46,7 +49,7 @@ impl Graph {
     pub(super) fn build(
         vertices: u32,
         relays: u32,
-        each: &dyn Fn(&mut dyn FnMut(u32, u32, u8)),
+        each: &dyn Fn(Sink),
         budget: &dyn Budget,
     ) -> Result<Graph, Exhausted> {
         budget.charge(vertices as usize * 4)?;
@@ -113,12 +116,16 @@ pub(super) struct Edges<'a> {
     tail_relays: Vec<u32>,
     first_moment: u32,
     vertices: u32,
-    /// Whether appends that nobody read are taken to be in the order in which they ended.
-    guess: bool,
+    /// By transaction: if there is a guess at the order of the appends that nobody read, the earlier the higher.
+    guess: Option<Vec<u32>>,
 }
 
 impl<'a> Edges<'a> {
-    pub(super) fn new(all: &'a Transactions, versions: &'a Versions, budget: &dyn Budget) -> Result<Edges<'a>, Exhausted> {
+    pub(super) fn new(
+        all: &'a Transactions,
+        versions: &'a Versions,
+        budget: &dyn Budget,
+    ) -> Result<Edges<'a>, Exhausted> {
         let transactions = all.len() as u32;
         budget.charge(all.len() * 4 + all.keys.len() * 8)?;
         let ended = |t: &u32| all.is_ok(*t) && all.complete[*t as usize] != NONE;
@@ -137,7 +144,10 @@ impl<'a> Edges<'a> {
         }
         let mut next = transactions;
         let tail_relays = (0..all.keys.len() as u32).map(|key| {
-            let (unread, readers) = (versions.unread(key).len() as u64, u64::from(tail_readers[key as usize]));
+            let (unread, readers) = (
+                versions.unread(key).len() as u64,
+                u64::from(tail_readers[key as usize]),
+            );
             if unread * readers <= 4 * (2 * unread + readers) {
                 return NONE;
             }
@@ -153,14 +163,14 @@ impl<'a> Edges<'a> {
             by_end,
             tail_relays,
             first_moment: next,
-            guess: false,
+            guess: None,
         })
     }
 
-    /// With one possible order of the appends that nobody read, which is otherwise left open.
-    pub(super) fn guessing(mut self) -> Edges<'a> {
-        self.guess = true;
-        self
+    /// With a possible order of the appends that nobody read, which is otherwise left open: as their transactions are ranked, the
+    /// highest first, and else as they ended.
+    pub(super) fn guess(&mut self, rank: Vec<u32>) {
+        self.guess = Some(rank);
     }
 
     /// Whether a key has several appends that nobody read, by transactions of one component. Elsewhere any order that fits the
@@ -180,7 +190,7 @@ impl<'a> Edges<'a> {
     /// The graph of them all, and whether any of them comes from a read or a write.
     pub(super) fn graph(&self, budget: &dyn Budget) -> Result<(Graph, bool), Exhausted> {
         let depends = std::cell::Cell::new(false);
-        let each = |visit: &mut dyn FnMut(u32, u32, u8)| {
+        let each = |visit: Sink| {
             let mut watch = |from, to, relation| {
                 if relation & DEPENDENCIES != 0 {
                     depends.set(true);
@@ -202,7 +212,7 @@ impl<'a> Edges<'a> {
         }
     }
 
-    fn each_dependency(&self, visit: &mut dyn FnMut(u32, u32, u8)) {
+    fn each_dependency(&self, visit: Sink) {
         for key in 0..self.all.keys.len() as u32 {
             if !self.versions.is_ambiguous(key) {
                 self.each_write(key, visit);
@@ -218,7 +228,7 @@ impl<'a> Edges<'a> {
     }
 
     /// Write dependencies of a key, and the relays to its last ones.
-    fn each_write(&self, key: u32, visit: &mut dyn FnMut(u32, u32, u8)) {
+    fn each_write(&self, key: u32, visit: Sink) {
         let known = self.versions.trusted[key as usize] as usize;
         let mut last = NONE;
         for writer in &self.versions.of(key)[..known] {
@@ -236,10 +246,16 @@ impl<'a> Edges<'a> {
                 visit(last, writer.transaction, self.ww(last, writer.transaction));
             }
         }
-        if self.guess {
+        if let Some(rank) = &self.guess {
             let mut guess = unread.to_vec();
-            guess.sort_by_key(|writer| self.all.complete[writer.transaction as usize]);
-            for pair in guess.windows(2).filter(|pair| pair[0].transaction != pair[1].transaction) {
+            guess.sort_by_key(|writer| {
+                let at = writer.transaction as usize;
+                (std::cmp::Reverse(rank[at]), self.all.complete[at])
+            });
+            for pair in guess
+                .windows(2)
+                .filter(|pair| pair[0].transaction != pair[1].transaction)
+            {
                 visit(pair[0].transaction, pair[1].transaction, WW);
             }
         }
@@ -260,13 +276,15 @@ impl<'a> Edges<'a> {
     }
 
     /// What a read depends on, and what depends on it.
-    fn each_read(&self, reader: u32, key: u32, seen: Seen, visit: &mut dyn FnMut(u32, u32, u8)) {
+    fn each_read(&self, reader: u32, key: u32, seen: Seen, visit: Sink) {
         let last = match seen {
             Seen::Unknown => None,
             Seen::Prefix(length) => self.versions.last_committed(key, length),
             Seen::Odd(number) => {
                 let writers = self.versions.odd[number as usize].iter().rev();
-                writers.copied().find(|writer| self.versions.is_committed(*writer))
+                writers
+                    .copied()
+                    .find(|writer| self.versions.is_committed(*writer))
             }
         };
         if let Some(writer) = last.filter(|writer| writer.transaction != reader) {
@@ -285,7 +303,7 @@ impl<'a> Edges<'a> {
         }
     }
 
-    fn each_unread(&self, reader: u32, key: u32, unread: &[Writer], length: u32, visit: &mut dyn FnMut(u32, u32, u8)) {
+    fn each_unread(&self, reader: u32, key: u32, unread: &[Writer], length: u32, visit: Sink) {
         let relays = self.tail_relays[key as usize];
         // Of a read that ends before versions that failed, the relays do not know.
         if relays == NONE || length < self.all.keys[key as usize].order.len() as u32 {
@@ -304,7 +322,7 @@ impl<'a> Edges<'a> {
         }
     }
 
-    fn each_process(&self, visit: &mut dyn FnMut(u32, u32, u8)) {
+    fn each_process(&self, visit: Sink) {
         let mut last = vec![NONE; self.all.processes.len()];
         for transaction in 0..self.all.len() as u32 {
             if !self.versions.committed[transaction as usize] {
@@ -320,7 +338,7 @@ impl<'a> Edges<'a> {
         }
     }
 
-    fn each_moment(&self, visit: &mut dyn FnMut(u32, u32, u8)) {
+    fn each_moment(&self, visit: Sink) {
         let (mut next, mut moment) = (self.by_end.iter().peekable(), NONE);
         for transaction in 0..self.all.len() as u32 {
             let invoke = self.all.invoke[transaction as usize];
@@ -328,9 +346,15 @@ impl<'a> Edges<'a> {
                 continue;
             }
             let before = moment;
-            while let Some(ended) = next.next_if(|ended| self.all.complete[**ended as usize] < invoke) {
+            while let Some(ended) =
+                next.next_if(|ended| self.all.complete[**ended as usize] < invoke)
+            {
                 if moment == before {
-                    moment = if before == NONE { self.first_moment } else { before + 1 };
+                    moment = if before == NONE {
+                        self.first_moment
+                    } else {
+                        before + 1
+                    };
                     if before != NONE {
                         visit(before, moment, HOP);
                     }

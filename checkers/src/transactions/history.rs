@@ -130,8 +130,14 @@ impl Transactions {
     }
 
     /// The micro-operations of a transaction, with their numbers.
-    pub(super) fn mops(&self, transaction: u32) -> impl DoubleEndedIterator<Item = (u32, Mop)> + '_ {
-        let (begin, end) = (self.begin[transaction as usize], self.end[transaction as usize]);
+    pub(super) fn mops(
+        &self,
+        transaction: u32,
+    ) -> impl DoubleEndedIterator<Item = (u32, Mop)> + '_ {
+        let (begin, end) = (
+            self.begin[transaction as usize],
+            self.end[transaction as usize],
+        );
         (begin..end).map(|at| (at, self.mops[at as usize]))
     }
 
@@ -146,7 +152,10 @@ impl Transactions {
     }
 
     /// The appends of a transaction: number, key and code.
-    pub(super) fn appends(&self, transaction: u32) -> impl DoubleEndedIterator<Item = (u32, u32, u32)> + '_ {
+    pub(super) fn appends(
+        &self,
+        transaction: u32,
+    ) -> impl DoubleEndedIterator<Item = (u32, u32, u32)> + '_ {
         self.mops(transaction)
             .filter_map(|(at, mop)| mop.element().map(|code| (at, mop.key(), code)))
     }
@@ -190,6 +199,10 @@ impl Transactions {
     pub(super) fn bytes(&self) -> usize {
         let lists = self.keys.len() * size_of::<Key>() + self.odd.len() * size_of::<OddList>();
         let names = (self.key_names.len() + self.elements.len()) * 96;
-        self.outcome.capacity() * 21 + self.mops.capacity() * size_of::<Mop>() + lists + names + self.torn.len() * 8
+        self.outcome.capacity() * 21
+            + self.mops.capacity() * size_of::<Mop>()
+            + lists
+            + names
+            + self.torn.len() * 8
     }
 }

@@ -15,10 +15,20 @@ pub(super) enum Malformed {
     Function { index: u64, f: String },
     #[error("event {index}: a transaction is a list of micro-operations, not {value}")]
     Transaction { index: u64, value: String },
-    #[error("event {index}: micro-operation {at} is {value}; one is [\"append\", key, element] or [\"r\", key, list]")]
-    Micro { index: u64, at: usize, value: String },
+    #[error(
+        "event {index}: micro-operation {at} is {value}; one is [\"append\", key, element] or [\"r\", key, list]"
+    )]
+    Micro {
+        index: u64,
+        at: usize,
+        value: String,
+    },
     #[error("event {index}: the read of key {key} returned {value}, which is no list")]
-    List { index: u64, key: String, value: String },
+    List {
+        index: u64,
+        key: String,
+        value: String,
+    },
     #[error("event {index}: indexes of events must ascend, and the one before is {before}")]
     Order { index: u64, before: u64 },
     #[error("event {index}: a history holds at most {} events and as many micro-operations", u32::MAX / 2)]
@@ -121,12 +131,15 @@ impl Intake {
         }
         let before = self.transactions.mops.len();
         self.micro(event)?;
-        let (begin, end) = (self.transactions.begin[at] as usize, self.transactions.end[at] as usize);
+        let (begin, end) = (
+            self.transactions.begin[at] as usize,
+            self.transactions.end[at] as usize,
+        );
         let mops = &mut self.transactions.mops;
         let same = end - begin == mops.len() - before
-            && (begin..end)
-                .zip(before..)
-                .all(|(old, new)| mops[old].key() == mops[new].key() && mops[old].element() == mops[new].element());
+            && (begin..end).zip(before..).all(|(old, new)| {
+                mops[old].key() == mops[new].key() && mops[old].element() == mops[new].element()
+            });
         if same {
             mops.truncate(before);
         } else {
@@ -154,7 +167,9 @@ impl Intake {
             let parts = one.as_array().map_or(&[][..], Vec::as_slice);
             let f = parts.first().and_then(Value::as_str);
             let mop = match (f, parts) {
-                (Some("append"), [_, key, element]) => Mop::append(self.key(key), self.transactions.elements.code(element)),
+                (Some("append"), [_, key, element]) => {
+                    Mop::append(self.key(key), self.transactions.elements.code(element))
+                }
                 (Some("r"), [_, key] | [_, key, _]) => Mop::read(self.key(key), Seen::Unknown),
                 _ => {
                     let value = brief(one);
@@ -216,7 +231,10 @@ impl Intake {
         if !own.is_empty() {
             let (others, tail) = list.split_at(list.len().saturating_sub(own.len()));
             let same = tail.len() == own.len()
-                && tail.iter().zip(&own).all(|(value, code)| all.elements.code(value) == *code);
+                && tail
+                    .iter()
+                    .zip(&own)
+                    .all(|(value, code)| all.elements.code(value) == *code);
             if same {
                 list = others;
             } else {

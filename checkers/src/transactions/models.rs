@@ -86,7 +86,12 @@ pub const LEVELS: &[Level] = &[
     level(
         "serializable",
         &["conflict-serializable", "PL-3"],
-        &["repeatable-read", "update-serializable", "snapshot-isolation", "view-serializable"],
+        &[
+            "repeatable-read",
+            "update-serializable",
+            "snapshot-isolation",
+            "view-serializable",
+        ],
         &["G1", "G2", "internal", "predicate-read-miss"],
     ),
     level(
@@ -107,8 +112,18 @@ pub const LEVELS: &[Level] = &[
         ],
         &["G-SI", "G-nonadjacent", "G1", "internal"],
     ),
-    open("update-serializable", &["PL-3U"], &["forward-consistent-view"], &["G-update", "G1"]),
-    open("forward-consistent-view", &["PL-FCV"], &["consistent-view"], &["G-SIb", "G1"]),
+    open(
+        "update-serializable",
+        &["PL-3U"],
+        &["forward-consistent-view"],
+        &["G-update", "G1"],
+    ),
+    open(
+        "forward-consistent-view",
+        &["PL-FCV"],
+        &["consistent-view"],
+        &["G-SIb", "G1"],
+    ),
     level(
         "repeatable-read",
         &["PL-2.99"],
@@ -130,11 +145,31 @@ pub const LEVELS: &[Level] = &[
     open("prefix", &[], &["causal-cerone"], &["G1a", "internal"]),
     open("update-atomic", &[], &["read-atomic"], &["lost-update"]),
     open("causal-cerone", &[], &["read-atomic"], &["G1a", "internal"]),
-    open("read-atomic", &[], &["monotonic-atomic-view"], &["G1a", "future-read", "internal"]),
+    open(
+        "read-atomic",
+        &[],
+        &["monotonic-atomic-view"],
+        &["G1a", "future-read", "internal"],
+    ),
     open("monotonic-atomic-view", &[], &["read-committed"], &[]),
-    open("monotonic-snapshot-read", &["PL-MSR"], &["read-committed"], &["G-MSR", "G1"]),
-    open("monotonic-view", &["PL-2L"], &["read-committed"], &["G-monotonic", "G1"]),
-    open("cursor-stability", &["PL-CS"], &["read-committed"], &["G-cursor", "G1", "lost-update"]),
+    open(
+        "monotonic-snapshot-read",
+        &["PL-MSR"],
+        &["read-committed"],
+        &["G-MSR", "G1"],
+    ),
+    open(
+        "monotonic-view",
+        &["PL-2L"],
+        &["read-committed"],
+        &["G-monotonic", "G1"],
+    ),
+    open(
+        "cursor-stability",
+        &["PL-CS"],
+        &["read-committed"],
+        &["G-cursor", "G1", "lost-update"],
+    ),
     level(
         "strong-read-committed",
         &["strong-PL-2"],
@@ -172,7 +207,12 @@ pub const LEVELS: &[Level] = &[
     open("linearizable", &[], &["sequential"], &[]),
     open("sequential", &[], &["causal"], &[]),
     open("causal", &[], &["PRAM", "writes-follow-reads"], &[]),
-    open("PRAM", &[], &["monotonic-reads", "monotonic-writes", "read-your-writes"], &[]),
+    open(
+        "PRAM",
+        &[],
+        &["monotonic-reads", "monotonic-writes", "read-your-writes"],
+        &[],
+    ),
     open("monotonic-reads", &[], &[], &[]),
     open("monotonic-writes", &[], &[], &[]),
     open("read-your-writes", &[], &[], &[]),
@@ -192,7 +232,12 @@ pub fn find(name: &str) -> Option<&'static Level> {
 impl Level {
     /// Whether this model is `weaker`, or implies it.
     pub fn reaches(&self, weaker: &str) -> bool {
-        self.name == weaker || self.implies.iter().filter_map(|name| find(name)).any(|next| next.reaches(weaker))
+        self.name == weaker
+            || self
+                .implies
+                .iter()
+                .filter_map(|name| find(name))
+                .any(|next| next.reaches(weaker))
     }
 
     /// Whether an anomaly disproves this model.
@@ -223,28 +268,35 @@ pub struct Boundary {
 }
 
 impl Boundary {
-    /// Of a history that shows `certain` anomalies, and that can be understood such that it shows no others than
-    /// `possible` ones, and those that they imply. There may be no such understanding.
-    pub fn of(certain: &BTreeSet<Anomaly>, possible: Option<&BTreeSet<Anomaly>>) -> Boundary {
-        let rules_out = |level: &Level, any: &BTreeSet<Anomaly>| any.iter().any(|one| level.rules_out(*one));
+    /// Of a history that shows `certain` anomalies, and that can be understood in some ways, each of which shows no others than
+    /// these, and those that they imply.
+    pub fn of(certain: &BTreeSet<Anomaly>, ways: &[BTreeSet<Anomaly>]) -> Boundary {
+        let rules_out =
+            |level: &Level, any: &BTreeSet<Anomaly>| any.iter().any(|one| level.rules_out(*one));
         let mut standings: Vec<Standing> = LEVELS
             .iter()
-            .map(|level| match possible {
-                _ if rules_out(level, certain) => Standing::Violated,
-                Some(possible) if level.decided && !rules_out(level, possible) => Standing::Holds,
-                _ => Standing::Open,
-            })
+            .map(
+                |level| match level.decided && !ways.iter().all(|way| rules_out(level, way)) {
+                    _ if rules_out(level, certain) => Standing::Violated,
+                    true => Standing::Holds,
+                    false => Standing::Open,
+                },
+            )
             .collect();
         for (at, level) in LEVELS.iter().enumerate() {
-            let by_stronger = LEVELS
-                .iter()
-                .zip(&standings)
-                .any(|(stronger, standing)| *standing == Standing::Holds && stronger.reaches(level.name));
+            let by_stronger = LEVELS.iter().zip(&standings).any(|(stronger, standing)| {
+                *standing == Standing::Holds && stronger.reaches(level.name)
+            });
             if standings[at] == Standing::Open && by_stronger {
                 standings[at] = Standing::Holds;
             }
         }
         Boundary { standings }
+    }
+
+    /// Whether something is not known that could be.
+    pub fn is_open(&self) -> bool {
+        self.all(Standing::Open).iter().any(|level| level.decided)
     }
 
     /// What is known of a model.
@@ -264,14 +316,22 @@ impl Boundary {
     /// The violated models that imply no other violated one.
     pub fn weakest_violated(&self) -> Vec<&'static Level> {
         let violated = self.all(Standing::Violated);
-        let weakest = |one: &&Level| !violated.iter().any(|other| other.name != one.name && one.reaches(other.name));
+        let weakest = |one: &&Level| {
+            !violated
+                .iter()
+                .any(|other| other.name != one.name && one.reaches(other.name))
+        };
         violated.iter().copied().filter(weakest).collect()
     }
 
     /// The models that hold, and are implied by no other that does.
     pub fn strongest_holding(&self) -> Vec<&'static Level> {
         let holding = self.all(Standing::Holds);
-        let strongest = |one: &&Level| !holding.iter().any(|other| other.name != one.name && other.reaches(one.name));
+        let strongest = |one: &&Level| {
+            !holding
+                .iter()
+                .any(|other| other.name != one.name && other.reaches(one.name))
+        };
         holding.iter().copied().filter(strongest).collect()
     }
 }
@@ -305,7 +365,7 @@ mod tests {
     fn anomalies_draw_the_line_between_models() {
         let of = |anomalies: &[Anomaly]| {
             let all = anomalies.iter().copied().collect();
-            Boundary::of(&all, Some(&all))
+            Boundary::of(&all, &[all.clone()])
         };
         let none = of(&[]);
         assert_eq!(none.weakest_violated(), Vec::<&Level>::new());
@@ -314,30 +374,54 @@ mod tests {
 
         let skew = of(&[Anomaly::Cycle(Class::G2, Base::Plain)]);
         assert_eq!(names(&skew.weakest_violated()), ["repeatable-read"]);
-        assert_eq!(names(&skew.strongest_holding()), ["strong-snapshot-isolation"]);
-        assert_eq!(skew.standing(find("causal-cerone").unwrap()), Standing::Holds);
-        assert_eq!(skew.standing(find("update-serializable").unwrap()), Standing::Open);
+        assert_eq!(
+            names(&skew.strongest_holding()),
+            ["strong-snapshot-isolation"]
+        );
+        assert_eq!(
+            skew.standing(find("causal-cerone").unwrap()),
+            Standing::Holds
+        );
+        assert_eq!(
+            skew.standing(find("update-serializable").unwrap()),
+            Standing::Open
+        );
 
         let stale = of(&[Anomaly::Cycle(Class::GSingle, Base::Realtime)]);
-        assert_eq!(names(&stale.weakest_violated()), ["strong-snapshot-isolation"]);
+        assert_eq!(
+            names(&stale.weakest_violated()),
+            ["strong-snapshot-isolation"]
+        );
         assert_eq!(
             names(&stale.strongest_holding()),
             ["strong-session-serializable", "strong-read-committed"]
         );
         let dirty = of(&[Anomaly::DirtyUpdate]);
         assert_eq!(names(&dirty.weakest_violated()), ["read-committed"]);
-        assert_eq!(names(&dirty.strongest_holding()), ["strong-read-uncommitted"]);
+        assert_eq!(
+            names(&dirty.strongest_holding()),
+            ["strong-read-uncommitted"]
+        );
         // It may be from a transaction that was not recorded, and failed.
         let garbage = of(&[Anomaly::GarbageRead]);
         assert_eq!(names(&garbage.weakest_violated()), ["read-committed"]);
-        let skew = [Anomaly::Cycle(Class::G2, Base::Plain)].into_iter().collect();
-        let doubtful = Boundary::of(&BTreeSet::new(), Some(&skew));
+        let skew = [Anomaly::Cycle(Class::G2, Base::Plain)]
+            .into_iter()
+            .collect();
+        let doubtful = Boundary::of(&BTreeSet::new(), &[skew]);
+        assert!(doubtful.is_open());
         assert!(doubtful.weakest_violated().is_empty());
-        assert_eq!(names(&doubtful.strongest_holding()), ["strong-snapshot-isolation"]);
-        let unknown = Boundary::of(&BTreeSet::new(), None);
+        assert_eq!(
+            names(&doubtful.strongest_holding()),
+            ["strong-snapshot-isolation"]
+        );
+        let unknown = Boundary::of(&BTreeSet::new(), &[]);
         assert_eq!(unknown.all(Standing::Open).len(), LEVELS.len());
         let nothing_left = of(&[Anomaly::CyclicVersions]);
-        assert_eq!(names(&nothing_left.weakest_violated()), ["read-uncommitted"]);
+        assert_eq!(
+            names(&nothing_left.weakest_violated()),
+            ["read-uncommitted"]
+        );
         assert!(nothing_left.strongest_holding().is_empty());
     }
 }

@@ -45,7 +45,11 @@ impl Prover<'_> {
         for link in &found.links {
             cast.name(link.from);
         }
-        let steps: Option<Vec<Step>> = found.links.iter().map(|link| self.step(link, &mut cast)).collect();
+        let steps: Option<Vec<Step>> = found
+            .links
+            .iter()
+            .map(|link| self.step(link, &mut cast))
+            .collect();
         let steps = steps?;
         let mut cycle = Cycle {
             anomaly: found.anomaly.name().to_owned(),
@@ -96,7 +100,11 @@ impl Prover<'_> {
             match mop.element() {
                 Some(code) => json!(["append", key, self.all.elements.value(code)]),
                 None if self.all.is_ok(transaction) && mop.seen() != Some(Seen::Unknown) => {
-                    json!(["r", key, self.all.elements.list(&self.all.list(transaction, number))])
+                    json!([
+                        "r",
+                        key,
+                        self.all.elements.list(&self.all.list(transaction, number))
+                    ])
                 }
                 None => json!(["r", key, null]),
             }
@@ -118,7 +126,11 @@ impl Prover<'_> {
     fn orders(&self, steps: &[Step], links: &[Link]) -> Vec<VersionOrder> {
         let mut orders: Vec<VersionOrder> = Vec::new();
         for (step, link) in steps.iter().zip(links) {
-            let Some(key) = step.key.as_ref().filter(|key| !orders.iter().any(|order| order.key == **key)) else {
+            let Some(key) = step
+                .key
+                .as_ref()
+                .filter(|key| !orders.iter().any(|order| order.key == **key))
+            else {
                 continue;
             };
             let ends = [link.from, link.to];
@@ -127,7 +139,10 @@ impl Prover<'_> {
                 let order = &self.all.keys[mop.key() as usize].order;
                 orders.push(VersionOrder {
                     key: key.clone(),
-                    elements: self.all.elements.list(&order[..order.len().min(ELEMENTS_MAX)]),
+                    elements: self
+                        .all
+                        .elements
+                        .list(&order[..order.len().min(ELEMENTS_MAX)]),
                 });
             }
         }
@@ -187,10 +202,13 @@ impl Prover<'_> {
             .filter(|(first, second, key, ..)| {
                 let known = self.versions.trusted[*key as usize];
                 let (first, second) = (self.rank(*first, *key), self.rank(*second, *key));
-                let in_order = second < known || second == known && self.versions.is_whole(self.all, *key);
+                let in_order =
+                    second < known || second == known && self.versions.is_whole(self.all, *key);
                 first < known && first < second && in_order && !self.versions.is_ambiguous(*key)
             })
-            .min_by_key(|(first, second, key, ..)| self.rank(*second, *key) - self.rank(*first, *key))
+            .min_by_key(|(first, second, key, ..)| {
+                self.rank(*second, *key) - self.rank(*first, *key)
+            })
             .map(|(_, _, key, code, next)| (key, code, next))
     }
 
@@ -198,7 +216,11 @@ impl Prover<'_> {
     fn observed(&self, from: u32, to: u32) -> Option<(u32, u32)> {
         self.all.reads(to).find_map(|(_, key, seen)| {
             let list = self.all.foreign(key, seen);
-            let own = |code: &u32| self.all.appends(from).any(|(_, of, one)| of == key && one == *code);
+            let own = |code: &u32| {
+                self.all
+                    .appends(from)
+                    .any(|(_, of, one)| of == key && one == *code)
+            };
             let last = list.iter().rev().copied().find(|code| own(code))?;
             (!self.versions.is_ambiguous(key)).then_some((key, last))
         })
@@ -211,7 +233,9 @@ impl Prover<'_> {
             appends.map(move |(append, _, code)| (append, key, seen, code))
         });
         let missing = pairs.filter(|(append, key, seen, _)| match seen {
-            Seen::Prefix(length) => self.rank(*append, *key) >= *length && !self.versions.is_ambiguous(*key),
+            Seen::Prefix(length) => {
+                self.rank(*append, *key) >= *length && !self.versions.is_ambiguous(*key)
+            }
             Seen::Unknown | Seen::Odd(_) => false,
         });
         missing

@@ -48,7 +48,11 @@ impl Sightings {
 }
 
 /// Looks for all of them.
-pub(super) fn scan(all: &Transactions, versions: &Versions, budget: &dyn Budget) -> Result<Sightings, Exhausted> {
+pub(super) fn scan(
+    all: &Transactions,
+    versions: &Versions,
+    budget: &dyn Budget,
+) -> Result<Sightings, Exhausted> {
     let mut scan = Scan {
         all,
         versions,
@@ -83,17 +87,25 @@ impl Scan<'_> {
         for (key, position) in &self.versions.repeated {
             let of = &self.all.keys[*key as usize];
             let code = of.order[*position as usize];
-            self.found.add(Anomaly::DuplicateElements, *key, &[code], &[of.reader]);
+            self.found
+                .add(Anomaly::DuplicateElements, *key, &[code], &[of.reader]);
         }
         for (odd, writers) in self.all.odd.iter().zip(&self.versions.odd) {
             self.list(odd.key, odd.reader, &odd.codes, writers);
             let mut there = FxHashSet::default();
-            if let Some(twice) = odd.codes.iter().find(|code| !there.insert(**code)) {
-                self.found.add(Anomaly::DuplicateElements, odd.key, &[*twice], &[odd.reader]);
+            let twice = odd.codes.iter().find(|code| !there.insert(**code));
+            if let Some(twice) = twice.filter(|_| !self.versions.is_ambiguous(odd.key)) {
+                self.found.add(
+                    Anomaly::DuplicateElements,
+                    odd.key,
+                    &[*twice],
+                    &[odd.reader],
+                );
             }
             let mut readers = vec![odd.reader, self.all.keys[odd.key as usize].reader];
             readers.dedup();
-            self.found.add(Anomaly::IncompatibleOrder, odd.key, &[], &readers);
+            self.found
+                .add(Anomaly::IncompatibleOrder, odd.key, &[], &readers);
             self.opposite(odd, writers);
         }
     }
@@ -107,10 +119,17 @@ impl Scan<'_> {
             return;
         };
         let (here, there) = (self.versions.of(odd.key)[at], writers[at]);
-        let ok = [here, there].iter().all(|writer| writer.mop != NONE && self.all.is_ok(writer.transaction));
+        let ok = [here, there]
+            .iter()
+            .all(|writer| writer.mop != NONE && self.all.is_ok(writer.transaction));
         if ok && here.transaction != there.transaction && !self.versions.is_ambiguous(odd.key) {
             let transactions = [key.reader, odd.reader, here.transaction, there.transaction];
-            self.found.add(Anomaly::CyclicVersions, odd.key, &[*first, *second], &transactions);
+            self.found.add(
+                Anomaly::CyclicVersions,
+                odd.key,
+                &[*first, *second],
+                &transactions,
+            );
         }
     }
 
@@ -121,14 +140,17 @@ impl Scan<'_> {
         let mut committed: Option<(u32, u32)> = None;
         for (writer, code) in writers.iter().zip(codes).rev() {
             if writer.mop == NONE {
-                self.found.add(Anomaly::GarbageRead, key, &[*code], &[reader]);
+                self.found
+                    .add(Anomaly::GarbageRead, key, &[*code], &[reader]);
             } else if self.versions.is_committed(*writer) {
                 committed = Some((writer.transaction, *code));
             } else if self.all.outcome[writer.transaction as usize] == Outcome::Fail {
-                self.found.add(Anomaly::G1a, key, &[*code], &[reader, writer.transaction]);
+                self.found
+                    .add(Anomaly::G1a, key, &[*code], &[reader, writer.transaction]);
                 if let Some((next, after)) = committed {
                     let transactions = [reader, writer.transaction, next];
-                    self.found.add(Anomaly::DirtyUpdate, key, &[*code, after], &transactions);
+                    self.found
+                        .add(Anomaly::DirtyUpdate, key, &[*code, after], &transactions);
                 }
             }
         }
@@ -139,7 +161,9 @@ impl Scan<'_> {
         let slots = self.versions.len() + self.all.keys.len();
         budget.charge(slots * 4)?;
         let mut first = vec![NONE; slots];
-        for transaction in (0..self.all.len() as u32).filter(|transaction| self.all.is_ok(*transaction)) {
+        for transaction in
+            (0..self.all.len() as u32).filter(|transaction| self.all.is_ok(*transaction))
+        {
             for (read, key, seen) in self.all.reads(transaction) {
                 let Seen::Prefix(length) = seen else { continue };
                 let before = self.all.mops(transaction).take_while(|(at, _)| *at < read);
@@ -153,7 +177,8 @@ impl Scan<'_> {
                 if first[slot] == NONE {
                     first[slot] = transaction;
                 } else {
-                    self.found.add(Anomaly::LostUpdate, key, &[], &[first[slot], transaction]);
+                    self.found
+                        .add(Anomaly::LostUpdate, key, &[], &[first[slot], transaction]);
                 }
             }
         }
@@ -177,7 +202,9 @@ impl Scan<'_> {
             let Some((later, after)) = seen.max_by_key(|(writer, _)| invoked(writer)) else {
                 continue;
             };
-            let Some(begun) = invoked(later) else { continue };
+            let Some(begun) = invoked(later) else {
+                continue;
+            };
             for lost in unread {
                 let ended = self.all.complete[lost.transaction as usize];
                 if !self.all.is_ok(lost.transaction) || ended >= begun {
@@ -185,7 +212,8 @@ impl Scan<'_> {
                 }
                 let code = self.all.mops[lost.mop as usize].element().unwrap_or(NONE);
                 let transactions = [lost.transaction, later.transaction, key.reader];
-                self.found.add(Anomaly::LostAppend, number, &[code, *after], &transactions);
+                self.found
+                    .add(Anomaly::LostAppend, number, &[code, *after], &transactions);
             }
         }
     }
@@ -197,7 +225,8 @@ impl Scan<'_> {
         for (read, key, seen) in self.all.reads(transaction) {
             let foreign = |seen| self.all.foreign(key, seen);
             let before = earlier.iter().find(|(of, _)| *of == key);
-            let changed = before.is_some_and(|(_, before)| *before != seen && foreign(*before) != foreign(seen));
+            let changed = before
+                .is_some_and(|(_, before)| *before != seen && foreign(*before) != foreign(seen));
             if before.is_none() {
                 earlier.push((key, seen));
             }
@@ -217,16 +246,25 @@ impl Scan<'_> {
     fn shows(&self, seen: Seen, append: u32, code: u32) -> bool {
         match seen {
             Seen::Unknown => false,
-            Seen::Prefix(length) => self.versions.position(append).is_some_and(|position| position < length),
+            Seen::Prefix(length) => self
+                .versions
+                .position(append)
+                .is_some_and(|position| position < length),
             Seen::Odd(number) => self.all.odd[number as usize].codes.contains(&code),
         }
     }
 
     fn own_later(&mut self, transaction: u32, read: u32, key: u32, seen: Seen) {
-        let later = self.all.appends(transaction).filter(|(at, of, _)| *at > read && *of == key);
-        let shown = later.into_iter().find(|(at, _, code)| self.shows(seen, *at, *code));
+        let later = self
+            .all
+            .appends(transaction)
+            .filter(|(at, of, _)| *at > read && *of == key);
+        let shown = later
+            .into_iter()
+            .find(|(at, _, code)| self.shows(seen, *at, *code));
         if let Some((_, _, code)) = shown {
-            self.found.add(Anomaly::FutureRead, key, &[code], &[transaction]);
+            self.found
+                .add(Anomaly::FutureRead, key, &[code], &[transaction]);
         }
     }
 
@@ -235,10 +273,16 @@ impl Scan<'_> {
         if self.all.torn.contains(&read) {
             return;
         }
-        let earlier = self.all.appends(transaction).filter(|(at, of, _)| *at < read && *of == key);
-        let shown = earlier.into_iter().find(|(at, _, code)| self.shows(seen, *at, *code));
+        let earlier = self
+            .all
+            .appends(transaction)
+            .filter(|(at, of, _)| *at < read && *of == key);
+        let shown = earlier
+            .into_iter()
+            .find(|(at, _, code)| self.shows(seen, *at, *code));
         if let Some((_, _, code)) = shown {
-            self.found.add(Anomaly::DuplicateElements, key, &[code], &[transaction]);
+            self.found
+                .add(Anomaly::DuplicateElements, key, &[code], &[transaction]);
         }
     }
 
@@ -249,14 +293,18 @@ impl Scan<'_> {
             Seen::Prefix(length) => self.versions.of(key)[..length as usize].last(),
             Seen::Odd(number) => self.versions.odd[number as usize].last(),
         };
-        let Some(last) = last.filter(|last| last.mop != NONE && last.transaction != transaction) else {
+        let Some(last) = last.filter(|last| last.mop != NONE && last.transaction != transaction)
+        else {
             return;
         };
         let mut appends = self.all.appends(last.transaction);
         let more = appends.any(|(at, of, _)| at > last.mop && of == key);
         let failed = self.all.outcome[last.transaction as usize] == Outcome::Fail;
-        if let (true, false, Some(code)) = (more, failed, self.all.mops[last.mop as usize].element()) {
-            self.found.add(Anomaly::G1b, key, &[code], &[transaction, last.transaction]);
+        if let (true, false, Some(code)) =
+            (more, failed, self.all.mops[last.mop as usize].element())
+        {
+            self.found
+                .add(Anomaly::G1b, key, &[code], &[transaction, last.transaction]);
         }
     }
 }

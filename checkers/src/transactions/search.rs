@@ -12,7 +12,7 @@
 
 use super::anomaly::{Anomaly, Base, Class};
 use super::components::components;
-use super::graph::{DEPENDENCIES, Graph, HOP, PROCESS, REALTIME, RW, WR, WW, WW_READ};
+use super::graph::{DEPENDENCIES, Graph, HOP, PROCESS, REALTIME, RW, Sink, WR, WW, WW_READ};
 use super::values::NONE;
 use crate::budget::{Budget, Exhausted};
 
@@ -41,13 +41,20 @@ pub(super) struct Found {
 }
 
 /// The cycles of a component: of each class that no other class found here implies, the shortest.
-pub(super) fn search(graph: &Graph, members: &[u32], local: &mut [u32], budget: &dyn Budget) -> Result<Vec<Found>, Exhausted> {
+pub(super) fn search(
+    graph: &Graph,
+    members: &[u32],
+    local: &mut [u32],
+    budget: &dyn Budget,
+) -> Result<Vec<Found>, Exhausted> {
     let part = part(graph, members, local, budget)?;
     let kinds = (0..part.edges() as u32).fold(0, |kinds, edge| kinds | part.edge(edge).1);
     let mut found: Vec<Found> = Vec::new();
     for base in Base::ALL {
         // What is not there adds nothing.
-        if base == Base::Process && kinds & PROCESS == 0 || base == Base::Realtime && kinds & REALTIME == 0 {
+        if base == Base::Process && kinds & PROCESS == 0
+            || base == Base::Realtime && kinds & REALTIME == 0
+        {
             continue;
         }
         for class in Class::ALL {
@@ -70,12 +77,17 @@ pub(super) fn search(graph: &Graph, members: &[u32], local: &mut [u32], budget: 
 
 /// The graph of a component's members alone, numbered from zero. `local` is as long as the graph, and full of `NONE` before and
 /// after.
-fn part(graph: &Graph, members: &[u32], local: &mut [u32], budget: &dyn Budget) -> Result<Graph, Exhausted> {
+fn part(
+    graph: &Graph,
+    members: &[u32],
+    local: &mut [u32],
+    budget: &dyn Budget,
+) -> Result<Graph, Exhausted> {
     for (number, member) in (0u32..).zip(members) {
         local[*member as usize] = number;
     }
     let inside = &*local;
-    let each = |visit: &mut dyn FnMut(u32, u32, u8)| {
+    let each = |visit: Sink| {
         for (number, member) in (0u32..).zip(members) {
             for (to, relation) in graph.from(*member) {
                 let to = inside[to as usize];
@@ -97,12 +109,12 @@ fn part(graph: &Graph, members: &[u32], local: &mut [u32], budget: &dyn Budget) 
 type Edge = (u32, u32, u8);
 
 /// A cycle of a class, as its edges. It may have another name if there are cycles of classes that imply this.
-fn find(graph: &Graph, class: Class, base: Base, budget: &dyn Budget) -> Result<Option<(Vec<Edge>, bool)>, Exhausted> {
-    let also = match base {
-        Base::Plain => 0,
-        Base::Process => PROCESS,
-        Base::Realtime => PROCESS | REALTIME,
-    };
+fn find(
+    graph: &Graph,
+    class: Class,
+    base: Base,
+    budget: &dyn Budget,
+) -> Result<Option<(Vec<Edge>, bool)>, Exhausted> {
     let (walk, start) = match class {
         Class::G0 => (WW, WW),
         Class::G1c => (WW | WW_READ | WR, WR | WW_READ),
@@ -110,14 +122,18 @@ fn find(graph: &Graph, class: Class, base: Base, budget: &dyn Budget) -> Result<
         Class::GNonadjacent => (DEPENDENCIES, RW),
         Class::G2 => (DEPENDENCIES, RW),
     };
-    let walk = walk | also;
+    let walk = walk | also(base);
     if class == Class::GNonadjacent {
         let product = apart(graph, walk, budget)?;
         let starts = starts(&product, RW);
         let found = Search::new(&product, walk, budget).run(starts, true)?;
         let halve = |(path, shortest): (Vec<Edge>, bool)| {
             let path = path.into_iter();
-            (path.map(|(from, to, relation)| (from / 2, to / 2, relation)).collect(), shortest)
+            (
+                path.map(|(from, to, relation)| (from / 2, to / 2, relation))
+                    .collect(),
+                shortest,
+            )
         };
         return Ok(found.map(halve));
     }
@@ -135,7 +151,7 @@ fn starts(graph: &Graph, relation: u8) -> Vec<Edge> {
 
 /// The product with the automaton that passes no two anti-dependencies in a row. Twice a vertex, plus one just after one.
 fn apart(graph: &Graph, walk: u8, budget: &dyn Budget) -> Result<Graph, Exhausted> {
-    let each = |visit: &mut dyn FnMut(u32, u32, u8)| {
+    let each = |visit: Sink| {
         for from in 0..graph.vertices() {
             for (to, relation) in graph.from(from) {
                 if relation & HOP != 0 {
@@ -151,6 +167,32 @@ fn apart(graph: &Graph, walk: u8, budget: &dyn Budget) -> Result<Graph, Exhauste
         }
     };
     Graph::build(2 * graph.vertices(), 2 * graph.relays, &each, budget)
+}
+
+/// Ranks vertices such that what comes first is higher, as far as a level with such a base rules out cycles: if `apart`, those
+/// with no two anti-dependencies in a row, and else all.
+pub(super) fn rank(
+    graph: &Graph,
+    base: Base,
+    is_apart: bool,
+    budget: &dyn Budget,
+) -> Result<Vec<u32>, Exhausted> {
+    let walk = DEPENDENCIES | also(base);
+    if !is_apart {
+        return components(graph, walk, budget);
+    }
+    let product = apart(graph, walk, budget)?;
+    let component = components(&product, walk, budget)?;
+    Ok(component.into_iter().step_by(2).collect())
+}
+
+/// The relations of a base.
+fn also(base: Base) -> u8 {
+    match base {
+        Base::Plain => 0,
+        Base::Process => PROCESS,
+        Base::Realtime => PROCESS | REALTIME,
+    }
 }
 
 /// How a bounded search ended.
@@ -203,7 +245,11 @@ impl<'a> Search<'a> {
 
     /// A shortest cycle through one of the starts, and whether it is known to be shortest. With `inside`, starts are among the
     /// edges that are walked.
-    fn run(&mut self, starts: Vec<Edge>, inside: bool) -> Result<Option<(Vec<Edge>, bool)>, Exhausted> {
+    fn run(
+        &mut self,
+        starts: Vec<Edge>,
+        inside: bool,
+    ) -> Result<Option<(Vec<Edge>, bool)>, Exhausted> {
         if starts.is_empty() {
             return Ok(None);
         }
@@ -236,7 +282,11 @@ impl<'a> Search<'a> {
     }
 
     /// Some cycle through one of the starts, if there is one.
-    fn any(&mut self, mut starts: Vec<Edge>, component: &[u32]) -> Result<Option<(Vec<Edge>, bool)>, Exhausted> {
+    fn any(
+        &mut self,
+        mut starts: Vec<Edge>,
+        component: &[u32],
+    ) -> Result<Option<(Vec<Edge>, bool)>, Exhausted> {
         let certain = |(from, to, _): &&Edge| component[*from as usize] == component[*to as usize];
         let start = match starts.iter().find(certain) {
             Some(start) => Some(*start),
@@ -262,9 +312,13 @@ impl<'a> Search<'a> {
                 reached[component[*to as usize] as usize] |= 1 << bit;
             }
             let highest = batch.iter().map(|(_, to, _)| component[*to as usize]).max();
-            let lowest = batch.iter().map(|(from, ..)| component[*from as usize]).min();
+            let lowest = batch
+                .iter()
+                .map(|(from, ..)| component[*from as usize])
+                .min();
             let (highest, lowest) = (highest.unwrap_or(0), lowest.unwrap_or(0));
-            let first = by_component.partition_point(|vertex| component[*vertex as usize] > highest);
+            let first =
+                by_component.partition_point(|vertex| component[*vertex as usize] > highest);
             for vertex in &by_component[first..] {
                 let from = component[*vertex as usize] as usize;
                 if (from as u32) < lowest {
@@ -282,7 +336,9 @@ impl<'a> Search<'a> {
                 }
             }
             let mut bits = (0..).zip(batch);
-            let found = bits.find(|(bit, (from, ..))| reached[component[*from as usize] as usize] >> bit & 1 == 1);
+            let found = bits.find(|(bit, (from, ..))| {
+                reached[component[*from as usize] as usize] >> bit & 1 == 1
+            });
             if let Some((_, start)) = found {
                 return Ok(Some(*start));
             }
@@ -399,7 +455,10 @@ pub(super) fn classify(links: &[Link]) -> Option<Anomaly> {
         _ => Base::Plain,
     };
     let rw = |link: &Link| link.relation & RW != 0;
-    let adjacent = links.iter().zip(links.iter().cycle().skip(1)).any(|(one, next)| rw(one) && rw(next));
+    let adjacent = links
+        .iter()
+        .zip(links.iter().cycle().skip(1))
+        .any(|(one, next)| rw(one) && rw(next));
     let class = match links.iter().filter(|link| rw(link)).count() {
         0 if all & (WR | WW_READ) != 0 => Class::G1c,
         0 if all & WW != 0 => Class::G0,
@@ -423,8 +482,10 @@ mod tests {
     const VERTICES: u32 = 6;
 
     fn graph(edges: &[Edge], relays: u32) -> Graph {
-        let each = |visit: &mut dyn FnMut(u32, u32, u8)| {
-            edges.iter().for_each(|(from, to, relation)| visit(*from, *to, *relation));
+        let each = |visit: Sink| {
+            edges
+                .iter()
+                .for_each(|(from, to, relation)| visit(*from, *to, *relation));
         };
         Graph::build(VERTICES, relays, &each, &Unlimited).unwrap()
     }
@@ -441,7 +502,11 @@ mod tests {
 
     /// The anomalies of all simple cycles, with the length of the shortest of each.
     fn simple_cycles(edges: &[Edge]) -> std::collections::BTreeMap<Anomaly, usize> {
-        fn extend(edges: &[Edge], path: &mut Vec<Link>, all: &mut std::collections::BTreeMap<Anomaly, usize>) {
+        fn extend(
+            edges: &[Edge],
+            path: &mut Vec<Link>,
+            all: &mut std::collections::BTreeMap<Anomaly, usize>,
+        ) {
             let last = path.last().unwrap().to;
             if last == path[0].from {
                 if let Some(anomaly) = classify(path) {
@@ -477,8 +542,16 @@ mod tests {
 
     /// Processes and real time alone have no cycles, so their edges go up.
     fn any_edges() -> impl Strategy<Value = Vec<Edge>> {
-        let dependency = (0..VERTICES, 0..VERTICES, prop::sample::select(&[WW, WR, RW, RW, WW_READ][..]));
-        let order = (0..VERTICES, 0..VERTICES, prop::sample::select(&[PROCESS, REALTIME][..]))
+        let dependency = (
+            0..VERTICES,
+            0..VERTICES,
+            prop::sample::select(&[WW, WR, RW, RW, WW_READ][..]),
+        );
+        let order = (
+            0..VERTICES,
+            0..VERTICES,
+            prop::sample::select(&[PROCESS, REALTIME][..]),
+        )
             .prop_map(|(one, other, kind)| (one.min(other), one.max(other), kind));
         let edge = prop_oneof![3 => dependency, 1 => order];
         prop::collection::vec(edge, 1..14).prop_map(|mut edges| {
@@ -543,7 +616,10 @@ mod tests {
         let found = found(&graph(&edges, 4));
         let link = |from, to, relation| Link { from, to, relation };
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].anomaly, Anomaly::Cycle(Class::GSingle, Base::Plain));
+        assert_eq!(
+            found[0].anomaly,
+            Anomaly::Cycle(Class::GSingle, Base::Plain)
+        );
         assert_eq!(found[0].links, [link(0, 1, RW), link(1, 0, WR)]);
     }
 }

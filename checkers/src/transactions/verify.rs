@@ -62,7 +62,10 @@ fn took_effect(view: &TransactionView, all: &[TransactionView]) -> bool {
     let observed = || {
         micro(view)
             .filter(|(f, ..)| *f == "append")
-            .any(|(_, key, element)| all.iter().any(|reader| lists(reader, key).any(|list| list.contains(element))))
+            .any(|(_, key, element)| {
+                all.iter()
+                    .any(|reader| lists(reader, key).any(|list| list.contains(element)))
+            })
     };
     view.outcome == EventType::Ok || view.outcome == EventType::Info && observed()
 }
@@ -86,7 +89,8 @@ impl<'a> Cast<'a> {
                     && appends(to, key, second)
                     && lists(witness, key).any(|list| {
                         let at = |element| list.iter().position(|one| one == element);
-                        at(first).is_some_and(|first| at(second).is_none_or(|second| first < second))
+                        at(first)
+                            .is_some_and(|first| at(second).is_none_or(|second| first < second))
                     })
             }
             (Relation::Wr, Some(key), Some(value), _) => {
@@ -138,12 +142,25 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
 fn name_of(cycle: &Cycle) -> Option<String> {
     let has = |relation| cycle.steps.iter().any(|step| step.relation == relation);
     let certain = |step: &Step| {
-        let ends = cycle.transactions.iter().filter(|view| view.name == step.from || view.name == step.to);
+        let ends = cycle
+            .transactions
+            .iter()
+            .filter(|view| view.name == step.from || view.name == step.to);
         ends.into_iter().all(|view| view.outcome == EventType::Ok)
     };
-    let anti: Vec<bool> = cycle.steps.iter().map(|step| step.relation == Relation::Rw).collect();
-    let in_a_row = anti.iter().zip(anti.iter().cycle().skip(1)).any(|(one, next)| *one && *next);
-    let doubtful = cycle.steps.iter().any(|step| step.relation == Relation::Ww && !certain(step));
+    let anti: Vec<bool> = cycle
+        .steps
+        .iter()
+        .map(|step| step.relation == Relation::Rw)
+        .collect();
+    let in_a_row = anti
+        .iter()
+        .zip(anti.iter().cycle().skip(1))
+        .any(|(one, next)| *one && *next);
+    let doubtful = cycle
+        .steps
+        .iter()
+        .any(|step| step.relation == Relation::Ww && !certain(step));
     let class = match anti.iter().filter(|one| **one).count() {
         0 if has(Relation::Wr) || doubtful => "G1c",
         0 if has(Relation::Ww) => "G0",
@@ -176,7 +193,8 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
     let view = |at: usize| evidence.transactions.get(at);
     let element = |at: usize| evidence.elements.get(at);
     let one = view(0)?;
-    let reads = |view: &TransactionView, what: &Value| lists(view, key).any(|list| list.contains(what));
+    let reads =
+        |view: &TransactionView, what: &Value| lists(view, key).any(|list| list.contains(what));
     Some(match evidence.anomaly.as_str() {
         "G1a" => {
             let failed = view(1)?.outcome == EventType::Fail;
@@ -184,9 +202,14 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
         }
         "G1b" => {
             let (writer, what) = (view(1)?, element(0)?);
-            let mut rest = micro(writer).skip_while(|(f, of, value)| (*f, *of, *value) != ("append", key, what));
-            let unfinished = rest.next().is_some() && rest.any(|(f, of, _)| f == "append" && of == key);
-            writer.outcome != EventType::Fail && writer.name != one.name && unfinished && ends_with(one, key, what)
+            let mut rest = micro(writer)
+                .skip_while(|(f, of, value)| (*f, *of, *value) != ("append", key, what));
+            let unfinished =
+                rest.next().is_some() && rest.any(|(f, of, _)| f == "append" && of == key);
+            writer.outcome != EventType::Fail
+                && writer.name != one.name
+                && unfinished
+                && ends_with(one, key, what)
         }
         "dirty-update" => {
             let (failed, next) = (view(1)?, view(2)?);
@@ -196,25 +219,40 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
                 matches!((at(aborted), at(after)), (Some(first), Some(second)) if first < second)
             });
             let written = appends(failed, key, aborted) && appends(next, key, after);
-            failed.outcome == EventType::Fail && next.outcome != EventType::Fail && written && in_order
+            failed.outcome == EventType::Fail
+                && next.outcome != EventType::Fail
+                && written
+                && in_order
         }
-        "garbage-read" => reads(one, element(0)?) && !evidence.transactions.iter().any(|view| appends(view, key, element(0).unwrap_or(key))),
+        "garbage-read" => {
+            reads(one, element(0)?)
+                && !evidence
+                    .transactions
+                    .iter()
+                    .any(|view| appends(view, key, element(0).unwrap_or(key)))
+        }
         "duplicate-elements" => {
             let what = element(0)?;
             lists(one, key).any(|list| list.iter().filter(|one| *one == what).count() > 1)
         }
         "future-read" => {
             let what = element(0)?;
-            let mut early = micro(one).take_while(|(f, of, value)| (*f, *of, *value) != ("append", key, what));
-            let seen = early.any(|(f, of, value)| f == "r" && of == key && value.as_array().is_some_and(|list| list.contains(what)));
+            let mut early =
+                micro(one).take_while(|(f, of, value)| (*f, *of, *value) != ("append", key, what));
+            let seen = early.any(|(f, of, value)| {
+                f == "r" && of == key && value.as_array().is_some_and(|list| list.contains(what))
+            });
             one.outcome == EventType::Ok && seen && appends(one, key, what)
         }
         "incompatible-order" => {
             let others = view(1).unwrap_or(one);
-            let parts = |list: &[Value], of: &[Value]| list.iter().zip(of).any(|(one, other)| one != other);
-            foreign_lists(one, key)
-                .iter()
-                .any(|list| foreign_lists(others, key).iter().any(|other| parts(list, other)))
+            let parts =
+                |list: &[Value], of: &[Value]| list.iter().zip(of).any(|(one, other)| one != other);
+            foreign_lists(one, key).iter().any(|list| {
+                foreign_lists(others, key)
+                    .iter()
+                    .any(|other| parts(list, other))
+            })
         }
         "cyclic-versions" => {
             let (other, first, second) = (view(1)?, element(0)?, element(1)?);
@@ -225,8 +263,13 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
                 })
             };
             let writers = [(view(2)?, first), (view(3)?, second)];
-            let written = writers.iter().all(|(writer, what)| writer.outcome == EventType::Ok && appends(writer, key, what));
-            written && view(2)?.name != view(3)?.name && earlier(one, first, second) && earlier(other, second, first)
+            let written = writers.iter().all(|(writer, what)| {
+                writer.outcome == EventType::Ok && appends(writer, key, what)
+            });
+            written
+                && view(2)?.name != view(3)?.name
+                && earlier(one, first, second)
+                && earlier(other, second, first)
         }
         "internal" => one.outcome == EventType::Ok && at_odds(one, key),
         "lost-update" => {
@@ -244,7 +287,11 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
             let (lost, after) = (element(0)?, element(1)?);
             let seen = lists(reader, key).any(|list| list.contains(after) && !list.contains(lost));
             let written = appends(one, key, lost) && appends(later, key, after);
-            later.invoke.is_some() && before(one, later) && later.outcome != EventType::Fail && written && seen
+            later.invoke.is_some()
+                && before(one, later)
+                && later.outcome != EventType::Fail
+                && written
+                && seen
         }
         _ => return None,
     })
@@ -260,8 +307,16 @@ fn foreign_lists(view: &TransactionView, key: &Value) -> Vec<Vec<Value>> {
             _ if f == "append" => own.push(what),
             Some(list) => {
                 let length = list.len().saturating_sub(own.len());
-                let ends = list.len() >= own.len() && list[length..].iter().zip(&own).all(|(one, own)| one == *own);
-                lists.push(if ends { list[..length].to_vec() } else { list.clone() });
+                let ends = list.len() >= own.len()
+                    && list[length..]
+                        .iter()
+                        .zip(&own)
+                        .all(|(one, own)| one == *own);
+                lists.push(if ends {
+                    list[..length].to_vec()
+                } else {
+                    list.clone()
+                });
             }
             None => {}
         }
@@ -271,7 +326,10 @@ fn foreign_lists(view: &TransactionView, key: &Value) -> Vec<Vec<Value>> {
 
 /// Whether some read of a key has a list that ends with an element, but for the reader's own appends.
 fn ends_with(view: &TransactionView, key: &Value, element: &Value) -> bool {
-    view.outcome == EventType::Ok && foreign_lists(view, key).iter().any(|list| list.last() == Some(element))
+    view.outcome == EventType::Ok
+        && foreign_lists(view, key)
+            .iter()
+            .any(|list| list.last() == Some(element))
 }
 
 /// Whether a transaction read a key otherwise than it had left it.
@@ -301,14 +359,26 @@ fn at_odds(view: &TransactionView, key: &Value) -> bool {
 ///
 /// # Errors
 /// What is not so.
-pub fn verify_in(transactions: &[TransactionView], events: &[Event], garbage: Option<(&Value, &Value)>) -> Result<(), NotProved> {
+pub fn verify_in(
+    transactions: &[TransactionView],
+    events: &[Event],
+    garbage: Option<(&Value, &Value)>,
+) -> Result<(), NotProved> {
     for view in transactions {
         let missing = || NotProved::NotInHistory(view.name.clone());
-        let find = |index: u64| events.iter().find(|event| event.index == index).ok_or_else(missing);
+        let find = |index: u64| {
+            events
+                .iter()
+                .find(|event| event.index == index)
+                .ok_or_else(missing)
+        };
         let process = Process::Client(view.process);
         let invoke = view.invoke.map(find).transpose()?;
         let complete = view.complete.map(find).transpose()?;
-        let mine = [invoke, complete].into_iter().flatten().all(|event| event.process == process);
+        let mine = [invoke, complete]
+            .into_iter()
+            .flatten()
+            .all(|event| event.process == process);
         let kind = complete.map_or(EventType::Info, |event| event.kind);
         let pairs = match (view.invoke, view.complete) {
             (Some(begin), Some(end)) => !events
@@ -323,14 +393,19 @@ pub fn verify_in(transactions: &[TransactionView], events: &[Event], garbage: Op
             return Err(missing());
         }
     }
-    let elements = transactions.iter().flat_map(micro).filter(|(f, ..)| *f == "append");
+    let elements = transactions
+        .iter()
+        .flat_map(micro)
+        .filter(|(f, ..)| *f == "append");
     for (_, key, element) in elements {
         if times_appended(events, key, element) != 1 {
             return Err(NotProved::Appended(element.to_string()));
         }
     }
     match garbage {
-        Some((key, element)) if times_appended(events, key, element) > 0 => Err(NotProved::Appended(element.to_string())),
+        Some((key, element)) if times_appended(events, key, element) > 0 => {
+            Err(NotProved::Appended(element.to_string()))
+        }
         _ => Ok(()),
     }
 }
@@ -340,14 +415,18 @@ fn times_appended(events: &[Event], key: &Value, element: &Value) -> usize {
     let appends = |event: &&Event| {
         let micro = event.value.as_array().map_or(&[][..], Vec::as_slice).iter();
         micro
-            .filter(|one| one.get(0).and_then(Value::as_str) == Some("append") && one.get(1) == Some(key))
+            .filter(|one| {
+                one.get(0).and_then(Value::as_str) == Some("append") && one.get(1) == Some(key)
+            })
             .any(|one| one.get(2) == Some(element))
     };
     let mut operations: Vec<&Process> = Vec::new();
     let mut begun = 0;
     for event in events.iter().filter(appends) {
         // An end of what is counted already is not counted again.
-        let known = operations.iter().position(|process| **process == event.process);
+        let known = operations
+            .iter()
+            .position(|process| **process == event.process);
         match (event.is_invoke(), known) {
             (true, _) => {
                 begun += 1;

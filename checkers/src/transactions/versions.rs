@@ -53,7 +53,7 @@ pub(super) struct Versions {
     pub(super) committed: Vec<bool>,
     /// Keys without any order, with why.
     pub(super) ambiguous: Vec<AppendedTwice>,
-    /// By key: the position of the first element that is there before.
+    /// Keys with the position of their first element that is there before.
     pub(super) repeated: Vec<(u32, u32)>,
 }
 
@@ -66,7 +66,8 @@ impl Versions {
         let writers_of = index(all, &mut ambiguous, budget)?;
         ambiguous.sort_by_key(|twice| (twice.key, twice.second));
         ambiguous.dedup_by_key(|twice| twice.key);
-        let writer = |key: u32, code: u32| writers_of.get(&pack(key, code)).copied().unwrap_or(NOBODY);
+        let writer =
+            |key: u32, code: u32| writers_of.get(&pack(key, code)).copied().unwrap_or(NOBODY);
 
         let mut this = Versions {
             offset: Vec::with_capacity(keys + 1),
@@ -77,7 +78,11 @@ impl Versions {
             unread_offset: Vec::new(),
             unread: Vec::new(),
             trusted: Vec::with_capacity(keys),
-            committed: all.outcome.iter().map(|outcome| *outcome == Outcome::Ok).collect(),
+            committed: all
+                .outcome
+                .iter()
+                .map(|outcome| *outcome == Outcome::Ok)
+                .collect(),
             ambiguous,
             repeated: Vec::new(),
         };
@@ -99,7 +104,9 @@ impl Versions {
                 }
                 if again && position < trusted {
                     trusted = position;
-                    this.repeated.push((number, position));
+                    if !this.is_ambiguous(number) {
+                        this.repeated.push((number, position));
+                    }
                 }
                 this.observe(all, found);
             }
@@ -108,7 +115,11 @@ impl Versions {
         }
         this.offset.push(this.writers.len() as u32);
         for odd in &all.odd {
-            let writers: Vec<Writer> = odd.codes.iter().map(|code| writer(odd.key, *code)).collect();
+            let writers: Vec<Writer> = odd
+                .codes
+                .iter()
+                .map(|code| writer(odd.key, *code))
+                .collect();
             writers.iter().for_each(|found| this.observe(all, *found));
             this.odd.push(writers);
         }
@@ -143,7 +154,9 @@ impl Versions {
 
     fn find_unread(&mut self, all: &Transactions) {
         let keys = all.keys.len();
-        let whole: Vec<bool> = (0..keys as u32).map(|key| self.is_whole(all, key)).collect();
+        let whole: Vec<bool> = (0..keys as u32)
+            .map(|key| self.is_whole(all, key))
+            .collect();
         let mut counts = vec![0u32; keys + 1];
         let each = |visit: &mut dyn FnMut(u32, Writer)| {
             for transaction in 0..all.len() as u32 {
@@ -183,7 +196,11 @@ impl Versions {
 
     /// Whether a key tells nothing, because its elements are not unique.
     pub(super) fn is_ambiguous(&self, key: u32) -> bool {
-        !self.ambiguous.is_empty() && self.ambiguous.binary_search_by_key(&key, |twice| twice.key).is_ok()
+        !self.ambiguous.is_empty()
+            && self
+                .ambiguous
+                .binary_search_by_key(&key, |twice| twice.key)
+                .is_ok()
     }
 
     /// The writers of a key's versions.
@@ -203,7 +220,10 @@ impl Versions {
 
     /// The writers of a key's committed appends that nobody read, if all its versions are in order. Ascending by transaction.
     pub(super) fn unread(&self, key: u32) -> &[Writer] {
-        let (begin, end) = (self.unread_offset[key as usize], self.unread_offset[key as usize + 1]);
+        let (begin, end) = (
+            self.unread_offset[key as usize],
+            self.unread_offset[key as usize + 1],
+        );
         &self.unread[begin as usize..end as usize]
     }
 
@@ -228,7 +248,10 @@ impl Versions {
     pub(super) fn next_committed(&self, key: u32, length: u32) -> Option<Writer> {
         let known = &self.of(key)[..self.trusted[key as usize] as usize];
         let after = known.get(length as usize..)?;
-        after.iter().copied().find(|writer| self.is_committed(*writer))
+        after
+            .iter()
+            .copied()
+            .find(|writer| self.is_committed(*writer))
     }
 }
 
@@ -242,7 +265,11 @@ fn index(
     ambiguous: &mut Vec<AppendedTwice>,
     budget: &dyn Budget,
 ) -> Result<FxHashMap<u64, Writer>, Exhausted> {
-    let appends = all.mops.iter().filter(|mop| mop.element().is_some()).count();
+    let appends = all
+        .mops
+        .iter()
+        .filter(|mop| mop.element().is_some())
+        .count();
     budget.charge(appends * 28)?;
     let mut writers: FxHashMap<u64, Writer> = FxHashMap::default();
     writers.reserve(appends);

@@ -27,7 +27,9 @@ fn names(edn: Option<&Edn>) -> BTreeSet<String> {
 }
 
 fn load(path: &Path) -> Vec<Event> {
-    read_any(path, None, ImportOptions::default()).unwrap().events
+    read_any(path, None, ImportOptions::default())
+        .unwrap()
+        .events
 }
 
 /// Whether something that was found is an anomaly, or implies it.
@@ -53,7 +55,9 @@ fn elle_s_own_cases() {
     let mut judged = 0;
     while let Some(case) = reader.next_value().unwrap() {
         let checker = case.get("checker").and_then(Edn::text);
-        let Some(&Edn::Int(id)) = case.get("id") else { panic!("a case without a number") };
+        let Some(&Edn::Int(id)) = case.get("id") else {
+            panic!("a case without a number")
+        };
         if checker != Some("list-append") || DIFFERENT.iter().any(|(other, _)| *other == id) {
             continue;
         }
@@ -68,7 +72,10 @@ fn elle_s_own_cases() {
         let expected = names(case.get("anomaly-types"));
         let valid = case.get("valid?");
         eprintln!("case {id}: {found:?} {:?}", result.reason);
-        for wanted in expected.iter().filter(|name| name.as_str() != "empty-transaction-graph") {
+        for wanted in expected
+            .iter()
+            .filter(|name| name.as_str() != "empty-transaction-graph")
+        {
             assert!(shows(&found, wanted), "case {id}: {wanted}, not {found:?}");
         }
         if asked.is_empty() {
@@ -80,7 +87,12 @@ fn elle_s_own_cases() {
             assert_eq!(result.valid, expected, "case {id}: {}", result.reason);
             for model in names(case.get("not")) {
                 let violated = listed(&result, "violated");
-                assert!(violated.iter().any(|name| *name == find(&model).unwrap().name), "case {id}: {model}");
+                assert!(
+                    violated
+                        .iter()
+                        .any(|name| *name == find(&model).unwrap().name),
+                    "case {id}: {model}"
+                );
             }
         }
         judged += 1;
@@ -93,12 +105,22 @@ fn the_lattice_is_elle_s() {
     let Some(corpus) = corpus() else { return };
     let text = std::fs::read_to_string(corpus.join("elle/consistency_models.edn")).unwrap();
     let data = Reader::new(&text).next_value().unwrap().unwrap();
-    let Some(Edn::Map(models)) = data.get("models") else { panic!("no models") };
+    let Some(Edn::Map(models)) = data.get("models") else {
+        panic!("no models")
+    };
     assert_eq!(models.len(), LEVELS.len());
     for (name, model) in models {
         let level = find(name.text().unwrap()).unwrap();
-        let implied: BTreeSet<&str> = names(model.get("implies")).iter().map(|name| find(name).unwrap().name).collect();
-        assert_eq!(implied, level.implies.iter().copied().collect(), "{}", level.name);
+        let implied: BTreeSet<&str> = names(model.get("implies"))
+            .iter()
+            .map(|name| find(name).unwrap().name)
+            .collect();
+        assert_eq!(
+            implied,
+            level.implies.iter().copied().collect(),
+            "{}",
+            level.name
+        );
         let proscribed = names(model.get("all-proscribed"));
         for anomaly in Anomaly::all() {
             // Ours have no names there.
@@ -106,10 +128,17 @@ fn the_lattice_is_elle_s() {
                 continue;
             }
             let expected = proscribed.contains(anomaly.name());
-            assert_eq!(level.rules_out(anomaly), expected, "{} {anomaly}", level.name);
+            assert_eq!(
+                level.rules_out(anomaly),
+                expected,
+                "{} {anomaly}",
+                level.name
+            );
         }
     }
-    let Some(Edn::Map(implications)) = data.get("implied-anomalies") else { panic!("no implications") };
+    let Some(Edn::Map(implications)) = data.get("implied-anomalies") else {
+        panic!("no implications")
+    };
     for (name, implied) in implications {
         let known = |name: &str| Anomaly::all().find(|one| one.name() == name);
         for other in names(Some(implied)) {
@@ -123,7 +152,10 @@ fn the_lattice_is_elle_s() {
 #[test]
 fn histories_shipped_with_elle() {
     let Some(corpus) = corpus() else { return };
-    let example = judge(&load(&corpus.join("elle/paper-example.edn")), "serializable");
+    let example = judge(
+        &load(&corpus.join("elle/paper-example.edn")),
+        "serializable",
+    );
     assert_eq!(example.valid, Valid::False, "{}", example.reason);
     // Its large component is one of real time; without that, there are no cycles but those with two anti-dependencies in a row.
     let huge = load(&corpus.join("elle/huge-scc.edn"));
@@ -131,13 +163,19 @@ fn histories_shipped_with_elle() {
     assert_eq!(strict.valid, Valid::False, "{}", strict.reason);
     assert!(anomalies(&strict).contains("G-single-item-realtime"));
     assert_eq!(judge(&huge, "snapshot-isolation").valid, Valid::True);
-    let cli = judge(&load(&corpus.join("elle-cli/histories/elle/paper-example.edn")), "strict-serializable");
+    let cli = judge(
+        &load(&corpus.join("elle-cli/histories/elle/paper-example.edn")),
+        "strict-serializable",
+    );
     assert_eq!(cli.valid, Valid::False);
 }
 
 /// Makes a history, and reads it with what its maker says of it.
 fn generated(corpus: &Path, name: &str, arguments: &str) -> (Vec<Event>, serde_json::Value) {
-    let folder = std::env::temp_dir().join(format!("gainsay-transactions-{}-{name}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!(
+        "gainsay-transactions-{}-{name}",
+        std::process::id()
+    ));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("history");
     let status = Command::new("python3")
@@ -176,8 +214,15 @@ fn single_anomalies_are_found_and_named_and_bound_the_models() {
         "lost-append",
     ];
     for (at, name) in all.iter().enumerate() {
-        let format = if at % 2 == 0 { Format::JsonLines } else { Format::Edn };
-        let arguments = format!("--format {} -n 300 --info 0.01 --fail 0.02 --inject {name}:1 --seed {at}", format.name());
+        let format = if at % 2 == 0 {
+            Format::JsonLines
+        } else {
+            Format::Edn
+        };
+        let arguments = format!(
+            "--format {} -n 300 --info 0.01 --fail 0.02 --inject {name}:1 --seed {at}",
+            format.name()
+        );
         let (events, manifest) = generated(&corpus, name, &arguments);
         let result = judge(&events, "strict-serializable");
         let found = anomalies(&result);
@@ -190,7 +235,11 @@ fn single_anomalies_are_found_and_named_and_bound_the_models() {
         }
         let weakest = injected["weakest-violated"].as_str().unwrap();
         let violated = listed(&result, "violated");
-        assert!(violated.iter().any(|one| one == weakest), "{name}: {weakest} holds: {}", result.reason);
+        assert!(
+            violated.iter().any(|one| one == weakest),
+            "{name}: {weakest} holds: {}",
+            result.reason
+        );
     }
 }
 
@@ -200,19 +249,29 @@ fn simulated_stores_keep_what_they_promise_and_no_more() {
     let stores = [
         ("strict", "strict-serializable", None),
         ("stale", "serializable", Some("strict-serializable")),
-        ("stale --session", "strong-session-serializable", Some("strict-serializable")),
+        (
+            "stale --session",
+            "strong-session-serializable",
+            Some("strict-serializable"),
+        ),
         ("si", "strong-snapshot-isolation", Some("serializable")),
         ("psi", "consistent-view", Some("snapshot-isolation")),
         ("rc", "read-committed", Some("repeatable-read")),
     ];
     for (store, kept, broken) in stores {
         for seed in 1..3 {
-            let arguments = format!("--format jsonl --db {store} -n 2000 -c 20 --max-writes 32 --fail 0.01 --info 0.002 --seed {seed}");
+            let arguments = format!(
+                "--format jsonl --db {store} -n 2000 -c 20 --max-writes 32 --fail 0.01 --info 0.002 --seed {seed}"
+            );
             let (events, _) = generated(&corpus, &store.replace(' ', ""), &arguments);
             let result = judge(&events, kept);
             assert_eq!(result.valid, Valid::True, "{store}: {}", result.reason);
             if let Some(broken) = broken {
-                assert_eq!(judge(&events, broken).valid, Valid::False, "{store} {broken}");
+                assert_eq!(
+                    judge(&events, broken).valid,
+                    Valid::False,
+                    "{store} {broken}"
+                );
             }
         }
     }

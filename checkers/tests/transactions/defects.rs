@@ -23,7 +23,11 @@ fn a_read_of_what_nobody_wrote_is_an_anomaly_and_the_rest_is_checked() {
     );
     let result = judge(&events, "read-committed");
     assert_eq!(result.valid, Valid::False);
-    assert!(anomalies(&result).contains("garbage-read"), "{}", result.reason);
+    assert!(
+        anomalies(&result).contains("garbage-read"),
+        "{}",
+        result.reason
+    );
     assert_eq!(judge(&events, "read-uncommitted").valid, Valid::True);
 }
 
@@ -35,12 +39,21 @@ fn large_components_are_searched_to_the_end() {
     let ring = 3000;
     let mut events = Vec::new();
     for at in 0..ring {
-        let (key, next) = (at, (at + 1) % ring);
-        let read = if at % 2 == 0 { json!([]) } else { json!([1]) };
-        // Even ones read their key before the next writes it; odd ones after the one before wrote theirs.
-        let asked = json!([["r", key, null], ["append", next, 1]]);
-        let told = json!([["r", key, read], ["append", next, 1]]);
-        events.push(event(events.len() as u64, at, Invoke, asked));
+        let (key, last) = (at, (at + ring - 1) % ring);
+        let read = |key: u64, list: serde_json::Value| json!(["r", key, list]);
+        let append = |key: u64| json!(["append", key, 1]);
+        // Even ones read the last one's append, and not the next one's.
+        let (asked, told) = match at % 2 {
+            0 => (
+                json!([read(last, json!(null)), read(key, json!(null))]),
+                json!([read(last, json!([1])), read(key, json!([]))]),
+            ),
+            _ => (
+                json!([append(last), append(key)]),
+                json!([append(last), append(key)]),
+            ),
+        };
+        events.push(event(at, at, Invoke, asked));
         events.push(event(1_000_000 + at, at, Ok, told));
     }
     events.sort_by_key(|event| event.index);
@@ -48,9 +61,10 @@ fn large_components_are_searched_to_the_end() {
         event.index = index;
     }
     let result = judge(&events, "snapshot-isolation");
-    assert!(!result.reason.contains("unknown"));
     assert_eq!(result.valid, Valid::False, "{}", result.reason);
-    let Evidence::Cycle(cycle) = &result.evidence[0] else { panic!("no cycle") };
+    let Evidence::Cycle(cycle) = &result.evidence[0] else {
+        panic!("no cycle")
+    };
     assert_eq!(cycle.steps.len(), ring as usize);
 }
 
@@ -63,7 +77,10 @@ fn lists_that_were_read_take_no_memory() {
     let list: Vec<u64> = (0..1000).collect();
     let appends = |at: u64| json!([["append", "x", at]]);
     for at in 0..1000 {
-        let both = [event(index, 0, Invoke, appends(at)), event(index + 1, 0, Ok, appends(at))];
+        let both = [
+            event(index, 0, Invoke, appends(at)),
+            event(index + 1, 0, Ok, appends(at)),
+        ];
         checker.feed(&both, &budget);
         index += 2;
     }
@@ -95,7 +112,10 @@ fn contradicting_orders_of_committed_appends_are_not_even_read_uncommitted() {
     let result = judge(&events, "read-uncommitted");
     assert_eq!(result.valid, Valid::False);
     let found = anomalies(&result);
-    assert!(found.contains("cyclic-versions") && found.contains("incompatible-order"), "{found:?}");
+    assert!(
+        found.contains("cyclic-versions") && found.contains("incompatible-order"),
+        "{found:?}"
+    );
 }
 
 /// It has no name for a lost write.
@@ -110,8 +130,15 @@ fn a_lost_append_has_a_name() {
          2 ok x=2",
     );
     let result = judge(&events, "strict-serializable");
-    assert!(anomalies(&result).contains("lost-append"), "{}", result.reason);
-    assert_eq!(listed(&result, "weakest-violated"), ["strong-read-uncommitted"]);
+    assert!(
+        anomalies(&result).contains("lost-append"),
+        "{}",
+        result.reason
+    );
+    assert_eq!(
+        listed(&result, "weakest-violated"),
+        ["strong-read-uncommitted"]
+    );
 }
 
 /// Its registers have no read dependencies on writers of unknown outcome; here they count from the first read.
@@ -153,7 +180,9 @@ fn the_shortest_cycle_is_shown() {
          4 ok a=1 b=",
     );
     let result = judge(&events, "strict-serializable");
-    let Some(Evidence::Cycle(cycle)) = result.evidence.first() else { panic!("no cycle") };
+    let Some(Evidence::Cycle(cycle)) = result.evidence.first() else {
+        panic!("no cycle")
+    };
     assert_eq!((cycle.steps.len(), cycle.shortest), (2, true));
 }
 

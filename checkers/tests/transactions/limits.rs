@@ -16,7 +16,10 @@ fn raw(events: &[Event]) -> CheckResult {
 #[track_caller]
 fn unknown(events: &[Event], why: &str) {
     let result = raw(events);
-    assert_eq!((result.valid, result.reason.as_str()), (Valid::Unknown, why));
+    assert_eq!(
+        (result.valid, result.reason.as_str()),
+        (Valid::Unknown, why)
+    );
 }
 
 #[test]
@@ -35,16 +38,25 @@ fn what_is_malformed_is_named_with_its_event() {
         "event 7: micro-operation 0 is [\"append\",1]; one is [\"append\", key, element] or [\"r\", key, list]",
     );
     unknown(
-        &[event(0, 0, Invoke, json!([["r", 1, null]])), event(1, 0, Ok, json!([["r", 1, 5]]))],
+        &[
+            event(0, 0, Invoke, json!([["r", 1, null]])),
+            event(1, 0, Ok, json!([["r", 1, 5]])),
+        ],
         "event 1: the read of key 1 returned 5, which is no list",
     );
     unknown(
-        &[event(3, 0, Invoke, json!([])), event(3, 1, Invoke, json!([]))],
+        &[
+            event(3, 0, Invoke, json!([])),
+            event(3, 1, Invoke, json!([])),
+        ],
         "event 3: indexes of events must ascend, and the one before is 3",
     );
     let mut other = event(0, 0, Invoke, Value::Null);
     other.f = "read".into();
-    unknown(&[other], "event 0: this function is \"read\"; a list-append history has \"txn\" alone");
+    unknown(
+        &[other],
+        "event 0: this function is \"read\"; a list-append history has \"txn\" alone",
+    );
 }
 
 #[test]
@@ -63,12 +75,18 @@ fn an_element_that_was_appended_twice_is_the_clients_fault() {
     );
     // Other keys tell what they tell.
     let stale = format!("{text}\n4 invoke y?\n4 ok y=");
-    assert_eq!(judge(&history(&stale), "strict-serializable").valid, Valid::False);
+    assert_eq!(
+        judge(&history(&stale), "strict-serializable").valid,
+        Valid::False
+    );
 }
 
 #[test]
 fn a_history_that_could_show_nothing_is_unknown() {
-    unknown(&[], "not enough evidence: no transaction read what another wrote, or would write");
+    unknown(
+        &[],
+        "not enough evidence: no transaction read what another wrote, or would write",
+    );
     let lonely = history("0 invoke x+1\n0 ok x+1\n1 invoke y?\n1 ok y=");
     assert_eq!(raw(&lonely).valid, Valid::Unknown);
 }
@@ -79,7 +97,13 @@ fn a_model_that_no_check_decides_is_unknown_unless_a_stronger_one_holds() {
     assert_eq!(judge(&skew, "prefix").valid, Valid::True);
     let result = judge(&skew, "update-serializable");
     assert_eq!(result.valid, Valid::Unknown);
-    assert!(result.reason.starts_with("no check is complete for update-serializable alone"), "{}", result.reason);
+    assert!(
+        result
+            .reason
+            .starts_with("no check is complete for update-serializable alone"),
+        "{}",
+        result.reason
+    );
 }
 
 #[test]
@@ -108,7 +132,11 @@ fn running_out_of_anything_is_unknown_and_never_a_panic() {
     for at in 0..40_000_u64 {
         let value = json!([["append", at % 50, at], ["r", at % 7, null]]);
         let kind = if at % 2 == 0 { Invoke } else { Ok };
-        let value = if kind == Ok { json!([["append", at % 50, at], ["r", at % 7, []]]) } else { value };
+        let value = if kind == Ok {
+            json!([["append", at % 50, at], ["r", at % 7, []]])
+        } else {
+            value
+        };
         events.push(event(at, at / 2 % 5, kind, value));
     }
     let whole = raw(&events).valid;
@@ -118,14 +146,25 @@ fn running_out_of_anything_is_unknown_and_never_a_panic() {
         let budget = Steps::new(steps, u64::MAX);
         let fed = checker.feed(&events, &budget);
         let result = checker.finish(&budget);
-        assert!(result.valid == whole || result.reason == "out of budget: time limit reached", "{}", result.reason);
+        assert!(
+            result.valid == whole || result.reason == "out of budget: time limit reached",
+            "{}",
+            result.reason
+        );
         assert!(fed != Feed::Exhausted || result.valid == Valid::Unknown);
         decided += u64::from(result.valid == whole);
     }
     assert!(decided > 0 && decided < 6);
     for bytes in [0, 1 << 10, 1 << 16, 1 << 19] {
-        let result = check(&mut ListAppend::new(Options::default()), &events, &Steps::new(u64::MAX, bytes));
-        assert_eq!(result.reason, "out of budget: memory limit reached", "{bytes}");
+        let result = check(
+            &mut ListAppend::new(Options::default()),
+            &events,
+            &Steps::new(u64::MAX, bytes),
+        );
+        assert_eq!(
+            result.reason, "out of budget: memory limit reached",
+            "{bytes}"
+        );
     }
 }
 

@@ -8,11 +8,14 @@ use store::EventType::{Info, Invoke, Ok};
 use crate::oracle::Dice;
 use crate::support::{anomalies, event, judge};
 
+/// Keys, each with the element that is appended to it, or to be read.
+type Mops = Vec<(usize, Option<usize>)>;
+
 /// Transactions of a serial store, each at one moment, as `(invocation, end)` overlap at random. `late` of a hundred reads see
 /// only so many elements less than there are.
 fn serial(dice: &mut Dice, count: usize, clients: usize, keys: usize, late: usize) -> Vec<Event> {
     let mut lists = vec![Vec::<usize>::new(); keys];
-    let mut open: Vec<Option<Vec<(usize, Option<usize>)>>> = vec![None; clients];
+    let mut open: Vec<Option<Mops>> = vec![None; clients];
     let mut process: Vec<u64> = (0..clients as u64).collect();
     let mut events: Vec<Event> = Vec::new();
     let mut element = 0;
@@ -21,7 +24,7 @@ fn serial(dice: &mut Dice, count: usize, clients: usize, keys: usize, late: usiz
         let index = events.len() as u64;
         match open[client].take() {
             None => {
-                let mops: Vec<(usize, Option<usize>)> = (0..1 + dice.below(3))
+                let mops: Mops = (0..1 + dice.below(3))
                     .map(|_| {
                         element += 1;
                         (dice.below(keys), dice.percent(50).then_some(element))
@@ -35,7 +38,11 @@ fn serial(dice: &mut Dice, count: usize, clients: usize, keys: usize, late: usiz
                 open[client] = Some(mops);
             }
             Some(mops) => {
-                let behind = if dice.percent(late) { 1 + dice.below(3) } else { 0 };
+                let behind = if dice.percent(late) {
+                    1 + dice.below(3)
+                } else {
+                    0
+                };
                 let mut own = vec![0; keys];
                 let value = mops.iter().map(|(key, append)| match append {
                     Some(element) => {
@@ -44,13 +51,22 @@ fn serial(dice: &mut Dice, count: usize, clients: usize, keys: usize, late: usiz
                         json!(["append", key, element])
                     }
                     None => {
-                        let shown = lists[*key].len().saturating_sub(if own[*key] > 0 { 0 } else { behind });
+                        let shown = lists[*key].len().saturating_sub(if own[*key] > 0 {
+                            0
+                        } else {
+                            behind
+                        });
                         json!(["r", key, lists[*key][..shown]])
                     }
                 });
                 let value = value.collect();
                 let crash = dice.percent(2);
-                events.push(event(index, process[client], if crash { Info } else { Ok }, value));
+                events.push(event(
+                    index,
+                    process[client],
+                    if crash { Info } else { Ok },
+                    value,
+                ));
                 if crash {
                     process[client] += clients as u64;
                 }
@@ -76,7 +92,11 @@ fn late_reads_are_found() {
     for seed in 1..20 {
         let mut dice = Dice::new(seed);
         let events = serial(&mut dice, 600, 3, 3, 10);
-        assert_eq!(judge(&events, "strict-serializable").valid, Valid::False, "seed {seed}");
+        assert_eq!(
+            judge(&events, "strict-serializable").valid,
+            Valid::False,
+            "seed {seed}"
+        );
     }
 }
 
@@ -108,7 +128,9 @@ fn many_readers_of_the_last_version_and_many_unread_appends() {
         json!([["r", "x", read], ["append", "x", 1000 + at]])
     };
     for (pairs, expected) in [(1, Valid::True), (2, Valid::False)] {
-        let mut begin: Vec<Event> = (0..pairs).map(|at| event(0, 3 * at + 2, Invoke, both(at, false))).collect();
+        let mut begin: Vec<Event> = (0..pairs)
+            .map(|at| event(0, 3 * at + 2, Invoke, both(at, false)))
+            .collect();
         begin.extend(events.clone());
         begin.extend((0..pairs).map(|at| event(0, 3 * at + 2, Ok, both(at, true))));
         begin.extend(ends.clone());
@@ -126,5 +148,9 @@ fn many_readers_of_the_last_version_and_many_unread_appends() {
     stale.push(event(0, 9999, Ok, json!([["r", "x", []]])));
     number(&mut stale);
     let result = judge(&stale, "strict-serializable");
-    assert!(anomalies(&result).contains("G-single-item-realtime"), "{}", result.reason);
+    assert!(
+        anomalies(&result).contains("G-single-item-realtime"),
+        "{}",
+        result.reason
+    );
 }

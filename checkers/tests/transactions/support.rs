@@ -47,7 +47,11 @@ fn micro(word: &str) -> Value {
     let Some((key, list)) = word.split_once('=') else {
         return serde_json::json!(["r", word.trim_end_matches('?'), null]);
     };
-    let list: Vec<i64> = list.split(',').filter(|one| !one.is_empty()).map(|one| one.parse().unwrap()).collect();
+    let list: Vec<i64> = list
+        .split(',')
+        .filter(|one| !one.is_empty())
+        .map(|one| one.parse().unwrap())
+        .collect();
     serde_json::json!(["r", key, list])
 }
 
@@ -73,7 +77,8 @@ fn prove(evidence: &Evidence, events: &[Event]) {
         }
         Evidence::Anomaly(anomaly) => {
             verify_anomaly(anomaly).unwrap();
-            let garbage = (anomaly.anomaly == "garbage-read").then(|| (&anomaly.key, &anomaly.elements[0]));
+            let garbage =
+                (anomaly.anomaly == "garbage-read").then(|| (&anomaly.key, &anomaly.elements[0]));
             verify_in(&anomaly.transactions, events, garbage).unwrap();
         }
         other => panic!("{other:?}"),
@@ -84,7 +89,12 @@ fn prove(evidence: &Evidence, events: &[Event]) {
 
 /// The names of all anomalies that were found.
 pub(crate) fn anomalies(result: &CheckResult) -> BTreeSet<String> {
-    result.details["anomalies"].as_object().unwrap().keys().cloned().collect()
+    result.details["anomalies"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect()
 }
 
 /// A list of names in the details.

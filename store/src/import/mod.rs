@@ -308,7 +308,10 @@ mod tests {
             std::fs::write(&path, format!("{text}{torn}")).unwrap();
             let options = ImportOptions::default();
             let mut events = Vec::new();
-            let cut = read_each(&path, None, options, &mut |batch| events.extend_from_slice(batch)).unwrap();
+            let cut = read_each(&path, None, options, &mut |batch| {
+                events.extend_from_slice(batch)
+            })
+            .unwrap();
             let whole = read_any(&path, None, options).unwrap();
             assert_eq!((events, cut), (whole.events, whole.torn));
             assert_eq!(cut.is_some(), !torn.is_empty());

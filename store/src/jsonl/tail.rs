@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Limits, Torn};
 use super::parse::{NO_INDEX, Names, parse_event, what_is_wrong};
+use super::{Limits, Torn};
 use crate::event::Event;
 use crate::load::{LoadError, Place};
 
