@@ -365,7 +365,7 @@ mod tests {
     fn anomalies_draw_the_line_between_models() {
         let of = |anomalies: &[Anomaly]| {
             let all = anomalies.iter().copied().collect();
-            Boundary::of(&all, &[all.clone()])
+            Boundary::of(&all, std::slice::from_ref(&all))
         };
         let none = of(&[]);
         assert_eq!(none.weakest_violated(), Vec::<&Level>::new());
