@@ -16,7 +16,7 @@ use super::search::{Found, rank, search};
 use super::values::NONE;
 use super::verify::{verify_anomaly, verify_cycle};
 use super::versions::Versions;
-use crate::budget::{Budget, Exhausted};
+use crate::budget::{Budget, Exhausted, Scope};
 use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
 /// How many events pass between two looks at the budget.
@@ -174,6 +174,7 @@ fn guess(
         .into_iter()
         .flat_map(|apart| Base::ALL.map(|base| (apart, base)))
     {
+        let budget = &Scope::of(budget);
         edges.guess(rank(graph, base, apart, budget)?);
         let (guessed, _) = edges.graph(budget)?;
         let component = components(&guessed, !0, budget)?;
@@ -252,6 +253,7 @@ fn prove(findings: &Findings, prover: &Prover) -> Proved {
 }
 
 fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckResult, Exhausted> {
+    let budget = &Scope::of(budget);
     let all = &intake.transactions;
     let versions = Versions::infer(all, budget)?;
     let findings = look(intake, &versions, budget)?;
@@ -272,13 +274,7 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
     let boundary = Boundary::of(&anomalies, ways);
 
     let mut details = details(intake, &proved, &boundary);
-    let disproof: Vec<Evidence> = proved
-        .evidence
-        .iter()
-        .filter(|(anomaly, _)| level.rules_out(**anomaly))
-        .flat_map(|(_, evidence)| evidence.iter().cloned())
-        .take(EVIDENCE_MAX)
-        .collect();
+    let disproof = disproof(&proved, level);
     let (valid, reason) = match boundary.standing(level) {
         Standing::Violated => (Valid::False, violated(level, &proved, &boundary)),
         Standing::Holds => (Valid::True, holds(level, &proved, &boundary)),
@@ -329,6 +325,22 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
         },
         details,
     })
+}
+
+/// Evidence against a level: one of each anomaly, the most telling first, and then more of them.
+fn disproof(proved: &Proved, level: &Level) -> Vec<Evidence> {
+    let against = || {
+        proved
+            .evidence
+            .iter()
+            .filter(|(anomaly, _)| level.rules_out(**anomaly))
+    };
+    let round = |at: usize| against().filter_map(move |(_, evidence)| evidence.get(at));
+    (0..KEPT)
+        .flat_map(round)
+        .take(EVIDENCE_MAX)
+        .cloned()
+        .collect()
 }
 
 fn names(levels: &[&Level]) -> Vec<&'static str> {

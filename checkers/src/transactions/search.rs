@@ -14,7 +14,7 @@ use super::anomaly::{Anomaly, Base, Class};
 use super::components::components;
 use super::graph::{DEPENDENCIES, Graph, HOP, PROCESS, REALTIME, RW, Sink, WR, WW, WW_READ};
 use super::values::NONE;
-use crate::budget::{Budget, Exhausted};
+use crate::budget::{Budget, Exhausted, Scope};
 
 /// How many edges may be looked at to find the shortest cycle of a class in a component.
 const EFFORT: u64 = 5_000_000;
@@ -47,6 +47,7 @@ pub(super) fn search(
     local: &mut [u32],
     budget: &dyn Budget,
 ) -> Result<Vec<Found>, Exhausted> {
+    let budget = &Scope::of(budget);
     let part = part(graph, members, local, budget)?;
     let kinds = (0..part.edges() as u32).fold(0, |kinds, edge| kinds | part.edge(edge).1);
     let mut found: Vec<Found> = Vec::new();

@@ -1,6 +1,6 @@
 //! What is no history, and too little time or memory.
 
-use checkers::budget::{Steps, Unlimited};
+use checkers::budget::{Budget, Steps, Unlimited};
 use checkers::transactions::{ListAppend, Options};
 use checkers::{CheckResult, Checker, Feed, Valid, check};
 use serde_json::{Value, json};
@@ -165,6 +165,18 @@ fn running_out_of_anything_is_unknown_and_never_a_panic() {
             result.reason, "out of budget: memory limit reached",
             "{bytes}"
         );
+    }
+}
+
+#[test]
+fn all_that_was_charged_is_released() {
+    let events = history("0 invoke x? y+1\n1 invoke y? x+1\n0 ok x= y+1\n1 ok y= x+1");
+    let budget = Steps::new(u64::MAX, 1 << 20);
+    for _ in 0..3 {
+        let result = check(&mut ListAppend::new(Options::default()), &events, &budget);
+        assert_eq!(result.valid, Valid::False, "{}", result.reason);
+        budget.charge(1 << 20).unwrap();
+        budget.release(1 << 20);
     }
 }
 
