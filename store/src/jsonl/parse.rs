@@ -294,7 +294,7 @@ impl<'a> Scanner<'a> {
         match self.peek_token()? {
             b']' => {
                 self.token(b']')?;
-                return Some(Value::Array(Vec::new()));
+                Some(Value::Array(Vec::new()))
             }
             // Long lists are of plain values, and growing step by step is most of what they cost.
             first => self.elements(depth, if first == b'[' { 0 } else { self.commas() + 1 }),
