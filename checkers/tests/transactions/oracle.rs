@@ -343,7 +343,7 @@ fn snapshot_isolation_is_that_some_snapshots_explain_everything() {
         ("strong-session-snapshot-isolation", Order::Sessions),
         ("strong-snapshot-isolation", Order::Realtime),
     ];
-    let (mut counts, mut undecided) = ([[0; 2]; 3], [0; 2]);
+    let (mut counts, mut undecided) = ([[0_u64; 2]; 3], [0_u64; 2]);
     for seed in 1..=cases(1500) {
         let txns = sloppy(&mut Dice::new(seed), 4);
         let effective = effective(&txns);
@@ -378,8 +378,12 @@ fn snapshot_isolation_is_that_some_snapshots_explain_everything() {
         counts.iter().flatten().all(|count| *count > 50),
         "{counts:?}"
     );
-    // That two appends cannot be ordered either way is proved only where a cycle shows it.
-    assert!(undecided[0] < 40 && undecided[1] < 3, "{undecided:?}");
+    // That two appends which nobody read have no order either way is not proved, and not denied.
+    let not_explained: u64 = counts.iter().map(|count| count[0]).sum();
+    assert!(
+        undecided[0] * 5 < not_explained && undecided[1] == 0,
+        "{undecided:?}"
+    );
 }
 
 #[test]
