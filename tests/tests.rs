@@ -2,6 +2,7 @@
 //! workspace.
 #![allow(clippy::unwrap_used)]
 
+mod check;
 mod cluster;
 mod demo;
 mod mistakes;

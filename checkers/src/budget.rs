@@ -1,6 +1,6 @@
 //! Limits on a checker's time and memory, without a clock in the checker.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use thiserror::Error;
 
@@ -31,6 +31,45 @@ pub trait Budget: Sync {
 
     /// Gives bytes back.
     fn release(&self, bytes: usize);
+}
+
+/// A part of a check: what it charged and did not release is released when it ends.
+pub(crate) struct Scope<'a> {
+    budget: &'a dyn Budget,
+    held: AtomicUsize,
+}
+
+impl<'a> Scope<'a> {
+    /// A part that charges a budget.
+    pub(crate) fn of(budget: &'a dyn Budget) -> Scope<'a> {
+        Scope {
+            budget,
+            held: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Budget for Scope<'_> {
+    fn check(&self) -> Result<(), Exhausted> {
+        self.budget.check()
+    }
+
+    fn charge(&self, bytes: usize) -> Result<(), Exhausted> {
+        self.budget.charge(bytes)?;
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn release(&self, bytes: usize) {
+        self.budget.release(bytes);
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Scope<'_> {
+    fn drop(&mut self) {
+        self.budget.release(*self.held.get_mut());
+    }
 }
 
 /// No limits. For tests and for embedding where the caller limits otherwise.

@@ -11,6 +11,7 @@ pub mod budget;
 pub mod coverage;
 pub mod linearizability;
 pub mod stats;
+pub mod transactions;
 pub mod unhandled;
 mod verdict;
 
@@ -18,6 +19,7 @@ pub use budget::{Budget, Exhausted};
 pub use coverage::Coverage;
 pub use linearizability::Linearizable;
 pub use stats::Stats;
+pub use transactions::ListAppend;
 pub use unhandled::Unhandled;
 pub use verdict::{CheckResult, Evidence, OperationsEvidence, Valid};
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::linearizability::DeadEnd;
+use crate::transactions::{AnomalyEvidence, Cycle};
 
 /// A verdict. Serialised as `true`, `false` or `"unknown"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +99,10 @@ pub enum Evidence {
     Operations(OperationsEvidence),
     /// A key's operations have no order that a register allows.
     DeadEnd(Box<DeadEnd>),
+    /// Transactions that cannot be put in any order.
+    Cycle(Box<Cycle>),
+    /// Something that no order of transactions could explain.
+    Anomaly(Box<AnomalyEvidence>),
 }
 
 /// A few operations that cannot all be true.

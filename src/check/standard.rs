@@ -4,8 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use checkers::coverage::{self, Coverage};
+use checkers::linearizability::models::ModelInfo;
 use checkers::linearizability::{self, FailedCas, Linearizable, NullRead, SequentiallyConsistent};
-use checkers::{CheckResult, Checker, Stats, Unhandled, Valid};
+use checkers::transactions::{self, LEVELS};
+use checkers::{CheckResult, Checker, ListAppend, Stats, Unhandled, Valid};
 use harness::interpreter;
 use store::import::{Format, ImportOptions, load_any};
 use store::{OpError, RunFolder};
@@ -13,15 +15,53 @@ use workloads::{NamedChecker, Suite};
 
 use super::RunFacts;
 use super::results::CheckerReport;
-use super::worker::FileRequest;
+use super::worker::{FileRequest, Loaded, Source};
 use crate::spec::TestSpec;
 use crate::suites::Suites;
 
-/// The models of `gainsay check`.
+/// The models of `gainsay check` that are of single objects.
 pub(crate) use checkers::linearizability::models::BUILT_IN as MODELS;
 
-/// The levels of consistency of `gainsay check`, the default first.
+/// The model of `gainsay check` that is of transactions.
+pub(crate) const LIST_APPEND: ModelInfo = ModelInfo {
+    name: "list-append",
+    summary: "transactions that read lists and append to them",
+    functions: "txn, of [\"append\", key, element] and [\"r\", key, list]",
+    initial: "every list is empty",
+};
+
+/// The levels of consistency of single objects, the default first.
 pub(crate) const CONSISTENCIES: &[&str] = &["linearizable", SEQUENTIAL];
+
+/// Whether a model can be checked at a level, or the one that is meant where none is named.
+pub(crate) fn consistency_of(model: &str, level: Option<&str>) -> Result<&'static str, String> {
+    let transactional = model == LIST_APPEND.name;
+    let Some(level) = level else {
+        return Ok(if transactional {
+            transactions::models::DEFAULT
+        } else {
+            CONSISTENCIES[0]
+        });
+    };
+    let single = CONSISTENCIES.iter().copied().find(|one| *one == level);
+    let of_transactions = transactions::models::find(level).map(|level| level.name);
+    let known = if transactional {
+        of_transactions
+    } else {
+        single
+    };
+    known.ok_or_else(|| {
+        let all: Vec<&str> = match transactional {
+            true => LEVELS.iter().map(|level| level.name).collect(),
+            false => CONSISTENCIES.to_vec(),
+        };
+        format!(
+            "--consistency {level}: of {model} it is one of {}",
+            all.join(", ")
+        )
+    })
+}
+
 const SEQUENTIAL: &str = "sequential";
 
 /// What stands for a checker where the healed system did not recover.
@@ -99,23 +139,33 @@ pub(super) fn make(suites: &Suites, folder: &RunFolder, name: &str) -> Result<Bo
 }
 
 /// A checker of a run with its history.
-pub(super) fn load(suites: &Suites, folder: &Path, name: &str) -> super::worker::Loaded {
+pub(super) fn load(suites: &Suites, folder: &Path, name: &str) -> Result<Loaded> {
     let folder = RunFolder::open(folder)?;
     let checker = make(suites, &folder, name)?;
     let loaded = store::load_history(&folder.history_path())?;
-    Ok((
+    let torn = loaded.torn.map(|torn| torn.to_string());
+    Ok(Loaded {
         checker,
-        loaded.history,
-        loaded.torn.map(|torn| torn.to_string()),
-    ))
+        source: Source::Whole(loaded.history, torn),
+    })
 }
 
 /// A model's checker with a history from anywhere.
-pub(super) fn load_file(request: &FileRequest) -> super::worker::Loaded {
+pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
     let format = match &request.format {
         Some(name) => Some(format_named(name)?),
         None => None,
     };
+    if request.model == LIST_APPEND.name {
+        let consistency = transactions::models::find(&request.consistency);
+        let consistency =
+            consistency.with_context(|| format!("there is no model {:?}", request.consistency))?;
+        return Ok(Loaded {
+            checker: Box::new(ListAppend::new(transactions::Options { consistency })),
+            // Transactions that overlap in a process, or have no beginning, tell something as they stand.
+            source: Source::File(request.path.clone(), format),
+        });
+    }
     let loaded = load_any(
         &request.path,
         format,
@@ -144,7 +194,10 @@ pub(super) fn load_file(request: &FileRequest) -> super::worker::Loaded {
     let mut notes = loaded.notes;
     notes.extend(loaded.torn.map(|torn| torn.to_string()));
     let note = (!notes.is_empty()).then(|| notes.join("; "));
-    Ok((checker, loaded.history, note))
+    Ok(Loaded {
+        checker,
+        source: Source::Whole(loaded.history, note),
+    })
 }
 
 fn format_named(name: &str) -> Result<Format> {

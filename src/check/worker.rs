@@ -3,11 +3,12 @@
 use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use checkers::{CheckResult, Checker, Valid};
 use serde::{Deserialize, Serialize};
-use store::History;
+use store::import::{Format, ImportOptions, read_each};
+use store::{Event, History};
 
 use super::budget::ProcessBudget;
 use super::follow::{Following, Seen};
@@ -168,24 +169,59 @@ fn look(
     seen
 }
 
-pub(super) type Loaded = anyhow::Result<(Box<dyn Checker>, History, Option<String>)>;
+/// A checker, and what it is to judge.
+pub(super) struct Loaded {
+    pub(super) checker: Box<dyn Checker>,
+    pub(super) source: Source,
+}
 
-fn run_checker(limits: CheckLimits, load: impl FnOnce() -> Loaded) -> Answer {
+/// Where a history comes from.
+pub(super) enum Source {
+    /// All of it is there, with a note on how it was read.
+    Whole(History, Option<String>),
+    /// A file that is read piece by piece, its events taken as they stand.
+    File(PathBuf, Option<Format>),
+}
+
+fn run_checker(limits: CheckLimits, load: impl FnOnce() -> anyhow::Result<Loaded>) -> Answer {
     let started = Instant::now();
-    let (mut checker, history, note) = match load() {
+    let Loaded {
+        mut checker,
+        source,
+    } = match load() {
         Ok(loaded) => loaded,
         Err(error) => return unknown(crate::words::describe(&error)),
     };
-    let parsed = Instant::now();
+    let loaded = Instant::now();
     let budget = ProcessBudget::new(limits.time, limits.memory);
-    let mut result = checkers::check(checker.as_mut(), history.events(), &budget);
+    let mut feeding = Duration::ZERO;
+    let mut feed = |events: &[Event]| {
+        let begun = Instant::now();
+        checker.feed(events, &budget);
+        feeding += begun.elapsed();
+    };
+    let note = match source {
+        Source::Whole(history, note) => {
+            feed(history.events());
+            note
+        }
+        Source::File(path, format) => {
+            match read_each(&path, format, ImportOptions::default(), &mut feed) {
+                Ok(torn) => torn.map(|torn| torn.to_string()),
+                Err(error) => return unknown(crate::words::describe(&error.into())),
+            }
+        }
+    };
+    let reading = loaded.elapsed().saturating_sub(feeding);
+    let read = Instant::now();
+    let mut result = checker.finish(&budget);
     if let Some(note) = note {
         result.details.insert("note".to_owned(), note.into());
     }
     Answer {
         result,
-        ms_parse: (parsed - started).as_secs_f64() * 1e3,
-        ms_check: parsed.elapsed().as_secs_f64() * 1e3,
+        ms_parse: (loaded - started + reading).as_secs_f64() * 1e3,
+        ms_check: (read.elapsed() + feeding).as_secs_f64() * 1e3,
         peak_memory: peak_memory(),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use checkers::linearizability::models::ModelInfo;
 use checkers::{Evidence, Valid};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
@@ -11,7 +12,9 @@ use store::import::Format;
 
 use super::args;
 use super::output::outln;
-use crate::check::{Answer, CONSISTENCIES, CheckerProcess, FileRequest, MODELS, Request};
+use crate::check::{
+    Answer, CheckerProcess, FileRequest, LIST_APPEND, MODELS, Request, consistency_of,
+};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::CheckLimits;
@@ -36,16 +39,17 @@ pub(super) fn command() -> Command {
                 .long("model")
                 .value_name("MODEL")
                 .required(true)
-                .value_parser(clap::builder::PossibleValuesParser::new(MODELS.iter().map(|model| model.name)))
+                .value_parser(clap::builder::PossibleValuesParser::new(models().map(|model| model.name)))
                 .help("What the system should have behaved like; see `gainsay list models`"),
         )
         .arg(
             Arg::new("consistency")
                 .long("consistency")
                 .value_name("LEVEL")
-                .default_value(CONSISTENCIES[0])
-                .value_parser(clap::builder::PossibleValuesParser::new(CONSISTENCIES.iter().copied()))
-                .help("What the model's operations should have been"),
+                .help(
+                    "What the model's operations should have been: linearizable or sequential [default: linearizable]; \
+                     of transactions serializable, snapshot-isolation … [default: strict-serializable]; see `gainsay list models`",
+                ),
         )
         .arg(
             Arg::new("format")
@@ -94,7 +98,18 @@ pub(super) fn command() -> Command {
         .args(args::check_args())
 }
 
+/// All models that can be named.
+pub(super) fn models() -> impl Iterator<Item = &'static ModelInfo> {
+    MODELS.iter().chain([&LIST_APPEND])
+}
+
 pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
+    let model = matches
+        .get_one::<String>("model")
+        .cloned()
+        .unwrap_or_default();
+    let level = matches.get_one::<String>("consistency").map(String::as_str);
+    let consistency = consistency_of(&model, level).map_err(super::BadArguments)?;
     let initial = matches
         .get_one::<String>("initial")
         .map_or("null", String::as_str);
@@ -108,14 +123,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
         let request = Request::File(FileRequest {
             path: path.clone(),
             format: matches.get_one::<String>("format").cloned(),
-            model: matches
-                .get_one::<String>("model")
-                .cloned()
-                .unwrap_or_default(),
-            consistency: matches
-                .get_one::<String>("consistency")
-                .cloned()
-                .unwrap_or_default(),
+            model: model.clone(),
+            consistency: consistency.to_owned(),
             keyed: matches.get_flag("keyed"),
             null_matches_anything: matches.get_flag("null-matches-anything"),
             failed_cas: matches

@@ -1,10 +1,10 @@
 //! `gainsay list`: what this build knows.
 
 use anyhow::Result;
+use checkers::transactions::LEVELS;
 use clap::{Arg, ArgMatches, Command};
 
 use super::output::outln;
-use crate::check::MODELS;
 use crate::exit::Exit;
 use crate::suites::Suites;
 
@@ -38,10 +38,15 @@ fn systems(suites: &Suites) {
 }
 
 fn models() {
-    for model in MODELS {
+    for model in super::check::models() {
         outln!("{:<22} {}", model.name, model.summary);
         outln!("  {:<20} {}", "functions", model.functions);
         outln!("  {:<20} {}", "holds first", model.initial);
+    }
+    outln!("\nlevels of consistency of transactions (`--consistency`), strongest first:");
+    for level in LEVELS {
+        let also = level.aliases.join(", ");
+        outln!("{:<34} {also}", level.name);
     }
 }
 

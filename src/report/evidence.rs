@@ -7,6 +7,8 @@ pub(crate) fn sentences(evidence: &Evidence) -> Vec<String> {
     match evidence {
         Evidence::Operations(operations) => vec![operations.explanation.clone()],
         Evidence::DeadEnd(dead_end) => dead_end.explanation.clone(),
+        Evidence::Cycle(cycle) => cycle.explanation.clone(),
+        Evidence::Anomaly(anomaly) => anomaly.explanation.clone(),
         _ => vec!["This version of the report does not know this kind of evidence.".to_owned()],
     }
 }
@@ -25,6 +27,8 @@ pub(super) fn events(evidence: &Evidence) -> Vec<u64> {
             events.dedup();
             events
         }
+        Evidence::Cycle(cycle) => cycle.events(),
+        Evidence::Anomaly(anomaly) => anomaly.events(),
         _ => Vec::new(),
     }
 }

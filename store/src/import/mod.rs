@@ -18,8 +18,9 @@ mod porcupine;
 
 pub use jepsen::{events_of, write_edn};
 
+use crate::event::Event;
 use crate::history::History;
-use crate::jsonl::{self, Events, Limits};
+use crate::jsonl::{self, Events, Limits, Torn};
 use crate::load::{LoadError, Loaded, Place};
 
 /// How a history is written down.
@@ -65,7 +66,7 @@ pub struct ImportOptions {
 
 /// Recognises a format by the beginning of a file. An empty history is in any format.
 pub fn detect(beginning: &[u8]) -> Option<Format> {
-    let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning);
+    let text = beginning.strip_prefix(BYTE_ORDER_MARK).unwrap_or(beginning);
     if memchr::memmem::find(text, porcupine::MARKER.as_bytes()).is_some() {
         return Some(Format::JepsenLog);
     }
@@ -81,6 +82,8 @@ pub fn detect(beginning: &[u8]) -> Option<Format> {
         _ => None,
     }
 }
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Bytes that are looked at to recognise a format.
 const BEGINNING: usize = 64 << 10;
@@ -157,6 +160,72 @@ pub fn read_any(
     read_bytes(&bytes, path, format, options)
 }
 
+/// Events that are handed on at once by [`read_each`].
+const BATCH: usize = 4096;
+
+/// Reads the events of a history as they stand, a few thousand at a time, so that they need not all be in memory: `take` gets
+/// them in order. Says what was cut off at the end.
+///
+/// # Errors
+/// As [`read_any`]. `take` may have got events before.
+pub fn read_each(
+    path: &Path,
+    format: Option<Format>,
+    options: ImportOptions,
+    take: &mut dyn FnMut(&[Event]),
+) -> Result<Option<Torn>, LoadError> {
+    let io = |source| LoadError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = File::open(path).map_err(io)?;
+    let mut bytes = Vec::new();
+    (&mut file)
+        .take(BEGINNING as u64)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
+    let format = recognise(&bytes, path, format)?;
+    let mut batch = Vec::with_capacity(BATCH);
+    let torn = match format {
+        Format::JsonLines if !bytes.starts_with(BYTE_ORDER_MARK) => {
+            let mut tail = jsonl::Tail::open(path, Limits::default())?;
+            while tail.read(&mut batch)? {
+                take(&batch);
+                batch.clear();
+            }
+            tail.finish(&mut batch)?
+        }
+        Format::Edn => {
+            file.read_to_end(&mut bytes).map_err(io)?;
+            let text = text_of(&bytes, path)?;
+            jepsen::each(text, path, options, &mut |event| {
+                batch.push(event);
+                if batch.len() == BATCH {
+                    take(&batch);
+                    batch.clear();
+                }
+            })?
+        }
+        Format::JsonLines | Format::Json | Format::JepsenLog => {
+            file.read_to_end(&mut bytes).map_err(io)?;
+            let all = read_bytes(&bytes, path, format, options)?;
+            batch = all.events;
+            all.torn
+        }
+    };
+    take(&batch);
+    Ok(torn)
+}
+
+fn text_of<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, LoadError> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| LoadError::Format {
+        path: path.to_owned(),
+        place: Place::of(bytes, error.valid_up_to()),
+        message: "this is no UTF-8".to_owned(),
+    })
+}
+
 fn read_bytes(
     bytes: &[u8],
     path: &Path,
@@ -166,12 +235,7 @@ fn read_bytes(
     if format == Format::JsonLines {
         return jsonl::read_from(bytes, path, Limits::default());
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|error| LoadError::Format {
-        path: path.to_owned(),
-        place: Place::of(bytes, error.valid_up_to()),
-        message: "this is no UTF-8".to_owned(),
-    })?;
+    let text = text_of(bytes, path)?;
     match format {
         Format::JsonLines => unreachable!("read above"),
         Format::Json => json::read(text, path),
@@ -230,6 +294,27 @@ mod tests {
                 Some((4, 5))
             );
             assert_eq!(loaded.notes.len(), 1);
+        }
+    }
+
+    #[test]
+    fn events_come_in_batches_as_they_stand() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("h");
+        let edn = "{:process 0, :type :ok, :value 1}\n".repeat(BATCH + 1);
+        let json = "{\"process\":0,\"type\":\"ok\",\"f\":\"txn\"}\n".repeat(3);
+        let array = "[{\"process\":0,\"type\":\"ok\",\"f\":\"txn\"}]".to_owned();
+        for (text, torn) in [(edn, "{:process"), (json, "{\"proc"), (array, "")] {
+            std::fs::write(&path, format!("{text}{torn}")).unwrap();
+            let options = ImportOptions::default();
+            let mut events = Vec::new();
+            let cut = read_each(&path, None, options, &mut |batch| {
+                events.extend_from_slice(batch)
+            })
+            .unwrap();
+            let whole = read_any(&path, None, options).unwrap();
+            assert_eq!((events, cut), (whole.events, whole.torn));
+            assert_eq!(cut.is_some(), !torn.is_empty());
         }
     }
 

@@ -19,6 +19,9 @@ const NAMES_MAX: usize = 10_000;
 /// Nesting that the fast parser follows; serde knows to stop at 128.
 const FAST_DEPTH_MAX: usize = 16;
 
+/// Room for more elements than this is not made in advance.
+const COMMAS_MAX: usize = 1024;
+
 /// Names seen so far, so that equal names are one allocation.
 #[derive(Default)]
 pub(crate) struct Names(FxHashSet<Name>);
@@ -288,11 +291,27 @@ impl<'a> Scanner<'a> {
 
     fn array(&mut self, depth: usize) -> Option<Value> {
         self.token(b'[')?;
-        let mut values = Vec::new();
-        if self.peek_token()? == b']' {
-            self.token(b']')?;
-            return Some(Value::Array(values));
+        match self.peek_token()? {
+            b']' => {
+                self.token(b']')?;
+                Some(Value::Array(Vec::new()))
+            }
+            // Long lists are of plain values, and growing step by step is most of what they cost.
+            first => self.elements(depth, if first == b'[' { 0 } else { self.commas() + 1 }),
         }
+    }
+
+    /// How many commas there are before the next bracket closes: one less than the elements of a list of plain values.
+    fn commas(&self) -> usize {
+        let end = memchr::memchr(b']', self.rest).unwrap_or(0);
+        memchr::memchr_iter(b',', &self.rest[..end])
+            .count()
+            .min(COMMAS_MAX)
+    }
+
+    /// The elements of an array that is not empty, of which there are about so many.
+    fn elements(&mut self, depth: usize, about: usize) -> Option<Value> {
+        let mut values = Vec::with_capacity(about);
         loop {
             values.push(self.value(depth)?);
             match self.next_token()? {

@@ -27,7 +27,7 @@ mod read;
 mod write;
 
 pub use read::events_of;
-pub(super) use read::read;
+pub(super) use read::{each, read};
 pub use write::write_edn;
 
 /// The function of an operation that does not say it: Elle's examples are all transactions.

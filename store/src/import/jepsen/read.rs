@@ -17,9 +17,21 @@ pub(in crate::import) fn read(
     path: &Path,
     options: ImportOptions,
 ) -> Result<Events, LoadError> {
+    let mut events = Vec::new();
+    let torn = each(text, path, options, &mut |event| events.push(event))?;
+    Ok(Events { events, torn })
+}
+
+/// Reads the events of a text one by one, and says what was cut off at its end.
+pub(in crate::import) fn each(
+    text: &str,
+    path: &Path,
+    options: ImportOptions,
+    take: &mut dyn FnMut(Event),
+) -> Result<Option<Torn>, LoadError> {
     let mut reader = Reader::new(text);
     let mut converter = Converter::new(options);
-    let mut all = Events::default();
+    let mut count = 0;
     let failed = |error: EdnError| LoadError::Format {
         path: path.to_owned(),
         place: Place::of(text.as_bytes(), error.offset),
@@ -35,7 +47,7 @@ pub(in crate::import) fn read(
         let offset = reader.next_offset().map_err(failed)?;
         let value = match reader.next_value() {
             Ok(Some(value)) => value,
-            Ok(None) if close.is_none() => return Ok(all),
+            Ok(None) if close.is_none() => return Ok(None),
             Ok(None) => {
                 return Err(failed(EdnError {
                     offset,
@@ -44,16 +56,15 @@ pub(in crate::import) fn read(
                 }));
             }
             // Maps that stand alone were appended as they happened.
-            Err(error) if error.cut && close.is_none() && !all.events.is_empty() => {
-                all.torn = Some(Torn {
+            Err(error) if error.cut && close.is_none() && count > 0 => {
+                return Ok(Some(Torn {
                     line: Place::of(text.as_bytes(), offset).line,
                     bytes: text.len() - offset,
-                });
-                return Ok(all);
+                }));
             }
             Err(error) => return Err(failed(error)),
         };
-        let event = converter.event(&value, all.events.len() as u64);
+        let event = converter.event(&value, count);
         let event = event.map_err(|message| {
             failed(EdnError {
                 offset,
@@ -61,11 +72,12 @@ pub(in crate::import) fn read(
                 cut: false,
             })
         })?;
-        all.events.push(event);
+        count += 1;
+        take(event);
     }
     let offset = reader.next_offset().map_err(failed)?;
     match reader.next_value().map_err(failed)? {
-        None => Ok(all),
+        None => Ok(None),
         Some(_) => Err(failed(EdnError {
             offset,
             message: "something follows the history's vector".to_owned(),

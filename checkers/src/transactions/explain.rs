@@ -1,0 +1,206 @@
+//! Sentences for people, in the manner of Elle's.
+
+use serde_json::Value;
+
+use super::evidence::{AnomalyEvidence, Cycle, Relation, Step, TransactionView};
+
+/// The most characters of a list that a sentence shows.
+const LIST_MAX: usize = 60;
+
+/// Why a cycle is impossible.
+pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
+    let mut sentences = lines(&cycle.transactions);
+    let last = cycle.steps.len().saturating_sub(1);
+    for (at, step) in cycle.steps.iter().enumerate() {
+        let because = because(step, &cycle.transactions);
+        let however = if at == last { "However, " } else { "" };
+        let end = if at == last {
+            ": a contradiction."
+        } else {
+            "."
+        };
+        sentences.push(format!(
+            "{however}{} < {}, because {because}{end}",
+            step.from, step.to
+        ));
+    }
+    sentences
+}
+
+/// Which transaction is which.
+fn lines(transactions: &[TransactionView]) -> Vec<String> {
+    transactions
+        .iter()
+        .map(|one| {
+            let span = match (one.invoke, one.complete) {
+                (Some(invoke), Some(complete)) => format!("events {invoke} to {complete}"),
+                (Some(event), None) => format!("event {event}, never ended"),
+                (None, Some(event)) => format!("event {event}"),
+                (None, None) => "no event".to_owned(),
+            };
+            format!(
+                "Let {} be {} by process {} ({span}, {}).",
+                one.name,
+                micro(&one.value),
+                one.process,
+                one.outcome.as_str()
+            )
+        })
+        .collect()
+}
+
+/// Micro-operations, with long lists cut.
+fn micro(value: &Value) -> String {
+    let each = value.as_array().map_or(&[][..], Vec::as_slice).iter();
+    let texts: Vec<String> = each
+        .map(|one| {
+            let f = one[0].as_str().unwrap_or_default();
+            format!("{f}({}, {})", one[1], list(&one[2]))
+        })
+        .collect();
+    format!("[{}]", texts.join(", "))
+}
+
+/// A list; of a long one, the end.
+fn list(value: &Value) -> String {
+    let text = value.to_string();
+    let Some(elements) = value.as_array().filter(|_| text.len() > LIST_MAX) else {
+        return text;
+    };
+    let mut shown = Vec::new();
+    let mut length = 0;
+    for element in elements.iter().rev() {
+        let text = element.to_string();
+        length += text.len() + 1;
+        if length > LIST_MAX && !shown.is_empty() {
+            break;
+        }
+        shown.push(text);
+    }
+    shown.reverse();
+    format!(
+        "[… {} more …,{}]",
+        elements.len() - shown.len(),
+        shown.join(",")
+    )
+}
+
+/// What a transaction read of a key, without an element.
+fn read_without(view: &TransactionView, key: &Value, element: &Value) -> String {
+    let reads = view.value.as_array().map_or(&[][..], Vec::as_slice).iter();
+    let mut lists = reads
+        .filter(|one| one[0] == "r" && one[1] == *key)
+        .map(|one| &one[2]);
+    let without = |value: &&Value| value.as_array().is_some_and(|list| !list.contains(element));
+    match lists.find(without) {
+        Some(Value::Array(empty)) if empty.is_empty() => {
+            format!("the initial, empty state of key {key}")
+        }
+        Some(value) => format!("key {key} as {}", list(value)),
+        None => format!("key {key}"),
+    }
+}
+
+fn because(step: &Step, transactions: &[TransactionView]) -> String {
+    let Step { from, to, .. } = step;
+    let show = |value: &Option<Value>| value.as_ref().map_or_else(String::new, Value::to_string);
+    let (key, value, next) = (show(&step.key), show(&step.value), show(&step.next));
+    let view = |name: &str| transactions.iter().find(|one| one.name == name);
+    match step.relation {
+        Relation::Ww => {
+            let witness = step.witness.as_deref().unwrap_or_default();
+            let shows = view(witness).is_some_and(|reader| {
+                let reads = reader
+                    .value
+                    .as_array()
+                    .map_or(&[][..], Vec::as_slice)
+                    .iter();
+                let mut lists =
+                    reads.filter(|one| one[0] == "r" && Some(&one[1]) == step.key.as_ref());
+                lists.any(|one| {
+                    one[2]
+                        .as_array()
+                        .is_some_and(|list| list.iter().any(|one| Some(one) == step.next.as_ref()))
+                })
+            });
+            let how = match shows {
+                true => format!("{witness} read both in this order"),
+                false => format!("{witness} read the first without the second"),
+            };
+            format!("{to} appended {next} to key {key} after {from} appended {value} ({how})")
+        }
+        Relation::Wr => format!("{to} observed {from}'s append of {value} to key {key}"),
+        Relation::Rw => {
+            let (of, element) = (
+                step.key.clone().unwrap_or_default(),
+                step.next.clone().unwrap_or_default(),
+            );
+            let read =
+                view(from).map_or_else(String::new, |view| read_without(view, &of, &element));
+            format!("{from} read {read}, without {to}'s append of {next}")
+        }
+        Relation::Process => {
+            let process = view(from).map_or(0, |view| view.process);
+            format!("process {process} executed {from} before {to}")
+        }
+        Relation::Realtime => {
+            let end = view(from)
+                .and_then(|view| view.complete)
+                .unwrap_or_default();
+            let begin = view(to).and_then(|view| view.invoke).unwrap_or_default();
+            format!("{from} ended (event {end}) before {to} began (event {begin})")
+        }
+    }
+}
+
+/// Why an anomaly that is no cycle is impossible.
+pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
+    let mut sentences = lines(&evidence.transactions);
+    let name = |at: usize| {
+        evidence
+            .transactions
+            .get(at)
+            .map_or("", |one| one.name.as_str())
+    };
+    let element = |at: usize| {
+        evidence
+            .elements
+            .get(at)
+            .map_or_else(String::new, Value::to_string)
+    };
+    let key = &evidence.key;
+    let (one, two, three) = (name(0), name(1), name(2));
+    let (first, second) = (element(0), element(1));
+    sentences.push(match evidence.anomaly.as_str() {
+        "G1a" => format!("{one} read {first} from key {key}, which {two} appended; but {two} failed, so nobody can have seen it."),
+        "G1b" => format!(
+            "{one} read key {key} as it was after {two} appended {first}; but {two} appended more to it, so {one} saw an unfinished transaction."
+        ),
+        "dirty-update" => format!(
+            "{one} read key {key}, where {three}'s append of {second} follows {two}'s of {first}; but {two} failed, so {three} built on what never was."
+        ),
+        "garbage-read" => format!("{one} read {first} from key {key}, which no transaction appended."),
+        "duplicate-elements" => format!("{one} read {first} twice in one list of key {key}, but it was appended once."),
+        "future-read" => format!("{one} read {first} from key {key}, which it appended only afterwards."),
+        "incompatible-order" if two.is_empty() => {
+            format!("{one} read two lists of key {key} of which neither continues the other.")
+        }
+        "incompatible-order" => {
+            format!("{one} and {two} read lists of key {key} of which neither continues the other.")
+        }
+        "cyclic-versions" => format!(
+            "{one} read a list of key {key} with {first} before {second}, or without {second}; {two} read one with {second} before \
+             {first}, or without {first}. Both were appended for good, so one comes after the other."
+        ),
+        "internal" => format!("{one} read key {key} other than its own earlier reads and appends left it."),
+        "lost-update" => format!(
+            "{one} and {two} both read the same version of key {key}, and both appended to it: one of them did not see what the other did."
+        ),
+        "lost-append" => format!(
+            "{one}'s append of {first} to key {key} was acknowledged before {two} began, which appended {second}. {three} read \
+             {second} without {first}, and nobody ever read {first}."
+        ),
+        other => format!("{other} of key {key}"),
+    });
+    sentences
+}

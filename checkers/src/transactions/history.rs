@@ -1,0 +1,208 @@
+//! Transactions in columns.
+//!
+//! Everything is a number: a micro-operation takes eight bytes. The lists that were read are not kept. Each was compared
+//! with the longest list read of its key when it came, so that its length says what it held; lists that do not fit are kept
+//! as they are, for they are anomalies.
+
+use rustc_hash::FxHashSet;
+use serde_json::Value;
+
+use super::values::{Elements, Interner, NONE};
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Ok,
+    Fail,
+    /// Nobody knows, or it had not ended when the history did.
+    Info,
+}
+
+/// An append, or a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mop {
+    /// The key, and whether it is an append.
+    key: u32,
+    /// The code of the element; or what was read.
+    argument: u32,
+}
+
+const APPEND: u32 = 1 << 31;
+/// A read of a list that is kept, because it is no prefix of its key's longest list.
+const ODD: u32 = 1 << 31;
+
+/// What was read, but for the transaction's own appends at the end of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing is known.
+    Unknown,
+    /// As many elements of its key's order.
+    Prefix(u32),
+    /// A list of its own, by its number.
+    Odd(u32),
+}
+
+impl Mop {
+    pub(super) fn append(key: u32, code: u32) -> Mop {
+        Mop {
+            key: key | APPEND,
+            argument: code,
+        }
+    }
+
+    pub(super) fn read(key: u32, seen: Seen) -> Mop {
+        let argument = match seen {
+            Seen::Unknown => NONE,
+            Seen::Prefix(length) => length,
+            Seen::Odd(number) => number | ODD,
+        };
+        Mop { key, argument }
+    }
+
+    pub(super) fn key(self) -> u32 {
+        self.key & !APPEND
+    }
+
+    /// The code of the element that is appended, if this is an append.
+    pub(super) fn element(self) -> Option<u32> {
+        (self.key & APPEND != 0).then_some(self.argument)
+    }
+
+    /// What was read, if this is a read.
+    pub(super) fn seen(self) -> Option<Seen> {
+        if self.key & APPEND != 0 {
+            return None;
+        }
+        Some(match self.argument {
+            NONE => Seen::Unknown,
+            odd if odd & ODD != 0 => Seen::Odd(odd & !ODD),
+            length => Seen::Prefix(length),
+        })
+    }
+}
+
+/// A key, with the longest list that was read of it.
+#[derive(Default)]
+pub(super) struct Key {
+    /// The elements, in order.
+    pub(super) order: Vec<u32>,
+    /// Who read it.
+    pub(super) reader: u32,
+    /// How much of `order` every list agrees with that is no prefix of it. `NONE` where there is no such list.
+    pub(super) agreed: u32,
+}
+
+/// A list that is no prefix of its key's longest.
+pub(super) struct OddList {
+    pub(super) reader: u32,
+    pub(super) key: u32,
+    pub(super) codes: Vec<u32>,
+}
+
+/// All transactions of clients, in order of invocation.
+#[derive(Default)]
+pub(super) struct Transactions {
+    pub(super) process: Vec<u32>,
+    /// The event that began it. `NONE` if the history has only its end.
+    pub(super) invoke: Vec<u32>,
+    /// The event that ended it. `NONE` if it did not.
+    pub(super) complete: Vec<u32>,
+    pub(super) outcome: Vec<Outcome>,
+    pub(super) begin: Vec<u32>,
+    pub(super) end: Vec<u32>,
+    pub(super) mops: Vec<Mop>,
+    pub(super) keys: Vec<Key>,
+    pub(super) odd: Vec<OddList>,
+    /// Reads that do not end with what their transaction had appended before.
+    pub(super) torn: FxHashSet<u32>,
+    pub(super) key_names: Interner,
+    pub(super) elements: Elements,
+    pub(super) processes: Vec<u64>,
+}
+
+impl Transactions {
+    pub(super) fn len(&self) -> usize {
+        self.outcome.len()
+    }
+
+    pub(super) fn is_ok(&self, transaction: u32) -> bool {
+        self.outcome[transaction as usize] == Outcome::Ok
+    }
+
+    /// The micro-operations of a transaction, with their numbers.
+    pub(super) fn mops(
+        &self,
+        transaction: u32,
+    ) -> impl DoubleEndedIterator<Item = (u32, Mop)> + '_ {
+        let (begin, end) = (
+            self.begin[transaction as usize],
+            self.end[transaction as usize],
+        );
+        (begin..end).map(|at| (at, self.mops[at as usize]))
+    }
+
+    /// The reads of an `ok` transaction that tell something, with their numbers. Other transactions' reads say nothing.
+    pub(super) fn reads(&self, transaction: u32) -> impl Iterator<Item = (u32, u32, Seen)> + '_ {
+        let ok = self.is_ok(transaction);
+        self.mops(transaction)
+            .filter_map(move |(at, mop)| match mop.seen() {
+                Some(seen) if ok && seen != Seen::Unknown => Some((at, mop.key(), seen)),
+                _ => None,
+            })
+    }
+
+    /// The appends of a transaction: number, key and code.
+    pub(super) fn appends(
+        &self,
+        transaction: u32,
+    ) -> impl DoubleEndedIterator<Item = (u32, u32, u32)> + '_ {
+        self.mops(transaction)
+            .filter_map(|(at, mop)| mop.element().map(|code| (at, mop.key(), code)))
+    }
+
+    /// What a transaction had appended to the key of one of its reads before.
+    pub(super) fn own_before(&self, transaction: u32, read: u32) -> impl Iterator<Item = u32> + '_ {
+        let key = self.mops[read as usize].key();
+        self.appends(transaction)
+            .take_while(move |(at, ..)| *at < read)
+            .filter(move |(_, of, _)| *of == key)
+            .map(|(_, _, code)| code)
+    }
+
+    /// What a read saw of others, as codes.
+    pub(super) fn foreign(&self, key: u32, seen: Seen) -> &[u32] {
+        match seen {
+            Seen::Unknown => &[],
+            Seen::Prefix(length) => &self.keys[key as usize].order[..length as usize],
+            Seen::Odd(number) => &self.odd[number as usize].codes,
+        }
+    }
+
+    /// The whole list that a read returned, as codes.
+    pub(super) fn list(&self, transaction: u32, read: u32) -> Vec<u32> {
+        let mop = self.mops[read as usize];
+        let Some(seen) = mop.seen() else {
+            return Vec::new();
+        };
+        let mut list = self.foreign(mop.key(), seen).to_vec();
+        if !self.torn.contains(&read) {
+            list.extend(self.own_before(transaction, read));
+        }
+        list
+    }
+
+    pub(super) fn key_value(&self, key: u32) -> &Value {
+        self.key_names.value(key)
+    }
+
+    /// How many bytes the columns take, about.
+    pub(super) fn bytes(&self) -> usize {
+        let lists = self.keys.len() * size_of::<Key>() + self.odd.len() * size_of::<OddList>();
+        let names = (self.key_names.len() + self.elements.len()) * 96;
+        self.outcome.capacity() * 21
+            + self.mops.capacity() * size_of::<Mop>()
+            + lists
+            + names
+            + self.torn.len() * 8
+    }
+}

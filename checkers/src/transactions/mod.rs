@@ -1,0 +1,59 @@
+//! Isolation of transactions: which consistency models a history shows, and which it disproves.
+//!
+//! A transaction is a list of reads and writes of many objects. What a database promises of many of them at once is its
+//! *isolation level*, and each level can be said by what it rules out (Adya 1999): transactions depend on each other, and
+//! certain cycles of dependencies must not be there.
+//!
+//! What makes the dependencies visible from outside is the choice of the objects. In *list-append* histories (Kingsbury
+//! and Alvaro 2020) each object is a list, each write appends an element that no other write does, and so each read shows all
+//! writes before it, in their order:
+//!
+//! | dependency | from | to |
+//! | --- | --- | --- |
+//! | `ww` | the writer of an element | the writer of the next |
+//! | `wr` | the writer of the last element of a list | its reader |
+//! | `rw` | the reader of a list | the writer of the element that comes next |
+//! | process | a transaction | the next of its process |
+//! | real time | a transaction | all that begin after its end |
+//!
+//! The way from events to a verdict:
+//!
+//! ```text
+//! events ── intake: columns of numbers; a list that was read is its length
+//!             └── versions: the order of each key, who wrote what, who committed
+//!                   ├── scan: anomalies of single reads and of pairs
+//!                   └── graph, components, search: shortest cycles of each class
+//!                         └── prove: evidence, explain: sentences, verify: proves it again
+//!                               └── models: which hold, which are violated
+//! ```
+//!
+//! # What is taken for true
+//!
+//! - A transaction that is `ok` happened, one that failed did not. One of unknown outcome happened if a transaction that
+//!   is `ok` read an append of it, and is left out otherwise.
+//! - An append that nobody read comes after all that were read, if its transaction happened: the longest list would show it.
+//! - What a transaction reads of a list to which it has appended is what was there before, followed by its own appends. Only the
+//!   former is evidence of others.
+//! - Where reads of a key contradict each other, only the part that they share is an order. Where an element was appended
+//!   twice, the key tells nothing, and the verdict is at best `unknown`.
+
+mod anomaly;
+mod checker;
+mod components;
+mod evidence;
+mod explain;
+mod graph;
+mod history;
+mod intake;
+pub mod models;
+mod prove;
+mod scan;
+mod search;
+mod values;
+pub mod verify;
+mod versions;
+
+pub use anomaly::{Anomaly, Base, Class};
+pub use checker::{ListAppend, Options};
+pub use evidence::{AnomalyEvidence, Cycle, Relation, Step, TransactionView, VersionOrder};
+pub use models::{LEVELS, Level};

@@ -1,0 +1,427 @@
+//! Consistency models, and which anomalies each rules out.
+//!
+//! The lattice is Elle's, with its names. A model *implies* the weaker ones: a history that is serializable is
+//! read committed. Which anomalies disprove a model is written down at the weakest model only, and follows for
+//! stronger ones.
+//!
+//! Not every model can be decided. [`Level::decided`] says for which of them the anomalies that we look for are all
+//! that its definition rules out; of the others it is known that they hold only where a stronger one does.
+
+use std::collections::BTreeSet;
+
+use super::anomaly::{Anomaly, implies};
+
+/// A consistency model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// What it is called.
+    pub name: &'static str,
+    /// What else it is called.
+    pub aliases: &'static [&'static str],
+    /// The next weaker models.
+    pub implies: &'static [&'static str],
+    /// What disproves it, and not the weaker ones.
+    pub proscribes: &'static [&'static str],
+    /// Whether all that disproves it is looked for.
+    pub decided: bool,
+}
+
+const fn level(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    implies: &'static [&'static str],
+    proscribes: &'static [&'static str],
+) -> Level {
+    Level {
+        name,
+        aliases,
+        implies,
+        proscribes,
+        decided: true,
+    }
+}
+
+const fn open(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    implies: &'static [&'static str],
+    proscribes: &'static [&'static str],
+) -> Level {
+    Level {
+        name,
+        aliases,
+        implies,
+        proscribes,
+        decided: false,
+    }
+}
+
+/// All models, strongest first: each comes before those that it implies.
+pub const LEVELS: &[Level] = &[
+    level(
+        "strict-serializable",
+        &["strong-serializable", "PL-SS"],
+        &[
+            "serializable",
+            "snapshot-isolation",
+            "linearizable",
+            "session-serializable",
+            "strong-session-serializable",
+            "strong-snapshot-isolation",
+        ],
+        &["G1", "G1c-realtime", "G2-realtime"],
+    ),
+    level(
+        "strong-session-serializable",
+        &[],
+        &["serializable", "strong-session-snapshot-isolation"],
+        &["G1-process", "G2-process"],
+    ),
+    level(
+        "strong-snapshot-isolation",
+        &[],
+        &["strong-read-committed", "strong-session-snapshot-isolation"],
+        &["G-nonadjacent-realtime", "G1-realtime", "internal"],
+    ),
+    level(
+        "serializable",
+        &["conflict-serializable", "PL-3"],
+        &[
+            "repeatable-read",
+            "update-serializable",
+            "snapshot-isolation",
+            "view-serializable",
+        ],
+        &["G1", "G2", "internal", "predicate-read-miss"],
+    ),
+    level(
+        "strong-session-snapshot-isolation",
+        &[],
+        &["snapshot-isolation", "strong-session-read-committed"],
+        &["G-nonadjacent-process", "G1-process", "internal"],
+    ),
+    level(
+        "snapshot-isolation",
+        &["PL-SI"],
+        &[
+            "forward-consistent-view",
+            "monotonic-atomic-view",
+            "monotonic-snapshot-read",
+            "parallel-snapshot-isolation",
+            "prefix",
+        ],
+        &["G-SI", "G-nonadjacent", "G1", "internal"],
+    ),
+    open(
+        "update-serializable",
+        &["PL-3U"],
+        &["forward-consistent-view"],
+        &["G-update", "G1"],
+    ),
+    open(
+        "forward-consistent-view",
+        &["PL-FCV"],
+        &["consistent-view"],
+        &["G-SIb", "G1"],
+    ),
+    level(
+        "repeatable-read",
+        &["PL-2.99"],
+        &["cursor-stability", "monotonic-atomic-view"],
+        &["G1", "G2-item", "lost-update"],
+    ),
+    level(
+        "consistent-view",
+        &["PL-2+"],
+        &["cursor-stability", "monotonic-view"],
+        &["G-single", "G1"],
+    ),
+    open(
+        "parallel-snapshot-isolation",
+        &[],
+        &["causal-cerone", "update-atomic"],
+        &["G1a", "internal"],
+    ),
+    open("prefix", &[], &["causal-cerone"], &["G1a", "internal"]),
+    open("update-atomic", &[], &["read-atomic"], &["lost-update"]),
+    open("causal-cerone", &[], &["read-atomic"], &["G1a", "internal"]),
+    open(
+        "read-atomic",
+        &[],
+        &["monotonic-atomic-view"],
+        &["G1a", "future-read", "internal"],
+    ),
+    open("monotonic-atomic-view", &[], &["read-committed"], &[]),
+    open(
+        "monotonic-snapshot-read",
+        &["PL-MSR"],
+        &["read-committed"],
+        &["G-MSR", "G1"],
+    ),
+    open(
+        "monotonic-view",
+        &["PL-2L"],
+        &["read-committed"],
+        &["G-monotonic", "G1"],
+    ),
+    open(
+        "cursor-stability",
+        &["PL-CS"],
+        &["read-committed"],
+        &["G-cursor", "G1", "lost-update"],
+    ),
+    level(
+        "strong-read-committed",
+        &["strong-PL-2"],
+        &["strong-read-uncommitted", "strong-session-read-committed"],
+        &["G1c-realtime"],
+    ),
+    level(
+        "strong-session-read-committed",
+        &["strong-session-PL-2"],
+        &["read-committed", "strong-session-read-uncommitted"],
+        &["G1c-process"],
+    ),
+    level("read-committed", &["PL-2"], &["read-uncommitted"], &["G1"]),
+    level(
+        "strong-read-uncommitted",
+        &["strong-PL-1"],
+        &["strong-session-read-uncommitted"],
+        &["G0-realtime"],
+    ),
+    level(
+        "strong-session-read-uncommitted",
+        &["strong-session-PL-1"],
+        &["read-uncommitted"],
+        &["G0-process"],
+    ),
+    level(
+        "read-uncommitted",
+        &["PL-1"],
+        &[],
+        &["G0", "cyclic-versions", "duplicate-elements"],
+    ),
+    open("view-serializable", &[], &[], &[]),
+    open("session-serializable", &[], &["1SR"], &[]),
+    open("1SR", &[], &[], &[]),
+    open("linearizable", &[], &["sequential"], &[]),
+    open("sequential", &[], &["causal"], &[]),
+    open("causal", &[], &["PRAM", "writes-follow-reads"], &[]),
+    open(
+        "PRAM",
+        &[],
+        &["monotonic-reads", "monotonic-writes", "read-your-writes"],
+        &[],
+    ),
+    open("monotonic-reads", &[], &[], &[]),
+    open("monotonic-writes", &[], &[], &[]),
+    open("read-your-writes", &[], &[], &[]),
+    open("writes-follow-reads", &[], &[], &[]),
+];
+
+/// The level that is asked for where nobody says which.
+pub const DEFAULT: &str = "strict-serializable";
+
+/// A model by any of its names.
+pub fn find(name: &str) -> Option<&'static Level> {
+    LEVELS
+        .iter()
+        .find(|level| level.name == name || level.aliases.contains(&name))
+}
+
+impl Level {
+    /// Whether this model is `weaker`, or implies it.
+    pub fn reaches(&self, weaker: &str) -> bool {
+        self.name == weaker
+            || self
+                .implies
+                .iter()
+                .filter_map(|name| find(name))
+                .any(|next| next.reaches(weaker))
+    }
+
+    /// Whether an anomaly disproves this model.
+    pub fn rules_out(&self, anomaly: Anomaly) -> bool {
+        LEVELS
+            .iter()
+            .filter(|weaker| self.reaches(weaker.name))
+            .flat_map(|weaker| weaker.proscribes)
+            .any(|proscribed| implies(anomaly.name(), proscribed))
+    }
+}
+
+/// What anomalies say of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The history is not of this model.
+    Violated,
+    /// The history is of this model.
+    Holds,
+    /// Nothing was found against it, and not all that could be was looked for.
+    Open,
+}
+
+/// What anomalies say of all models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boundary {
+    standings: Vec<Standing>,
+}
+
+impl Boundary {
+    /// Of a history that shows `certain` anomalies, and that can be understood in some ways, each of which shows no others than
+    /// these, and those that they imply.
+    pub fn of(certain: &BTreeSet<Anomaly>, ways: &[BTreeSet<Anomaly>]) -> Boundary {
+        let rules_out =
+            |level: &Level, any: &BTreeSet<Anomaly>| any.iter().any(|one| level.rules_out(*one));
+        let mut standings: Vec<Standing> = LEVELS
+            .iter()
+            .map(
+                |level| match level.decided && !ways.iter().all(|way| rules_out(level, way)) {
+                    _ if rules_out(level, certain) => Standing::Violated,
+                    true => Standing::Holds,
+                    false => Standing::Open,
+                },
+            )
+            .collect();
+        for (at, level) in LEVELS.iter().enumerate() {
+            let by_stronger = LEVELS.iter().zip(&standings).any(|(stronger, standing)| {
+                *standing == Standing::Holds && stronger.reaches(level.name)
+            });
+            if standings[at] == Standing::Open && by_stronger {
+                standings[at] = Standing::Holds;
+            }
+        }
+        Boundary { standings }
+    }
+
+    /// Whether something is not known that could be.
+    pub fn is_open(&self) -> bool {
+        self.all(Standing::Open).iter().any(|level| level.decided)
+    }
+
+    /// What is known of a model.
+    pub fn standing(&self, level: &Level) -> Standing {
+        let at = LEVELS.iter().position(|one| one.name == level.name);
+        at.map_or(Standing::Open, |at| self.standings[at])
+    }
+
+    /// The models of a standing, strongest first.
+    pub fn all(&self, standing: Standing) -> Vec<&'static Level> {
+        let each = LEVELS.iter().zip(&self.standings);
+        each.filter(|(_, one)| **one == standing)
+            .map(|(level, _)| level)
+            .collect()
+    }
+
+    /// The violated models that imply no other violated one.
+    pub fn weakest_violated(&self) -> Vec<&'static Level> {
+        let violated = self.all(Standing::Violated);
+        let weakest = |one: &&Level| {
+            !violated
+                .iter()
+                .any(|other| other.name != one.name && one.reaches(other.name))
+        };
+        violated.iter().copied().filter(weakest).collect()
+    }
+
+    /// The models that hold, and are implied by no other that does.
+    pub fn strongest_holding(&self) -> Vec<&'static Level> {
+        let holding = self.all(Standing::Holds);
+        let strongest = |one: &&Level| {
+            !holding
+                .iter()
+                .any(|other| other.name != one.name && other.reaches(one.name))
+        };
+        holding.iter().copied().filter(strongest).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::anomaly::{Base, Class};
+    use super::*;
+
+    fn names(levels: &[&Level]) -> Vec<&'static str> {
+        levels.iter().map(|level| level.name).collect()
+    }
+
+    #[test]
+    fn the_table_is_in_order_and_names_only_what_is_in_it() {
+        for (at, level) in LEVELS.iter().enumerate() {
+            for weaker in level.implies {
+                let found = LEVELS.iter().position(|one| one.name == *weaker).unwrap();
+                assert!(found > at, "{} {weaker}", level.name);
+            }
+            for alias in level.aliases {
+                assert_eq!(find(alias), Some(level));
+            }
+        }
+        assert!(find(DEFAULT).unwrap().decided);
+    }
+
+    #[test]
+    fn anomalies_draw_the_line_between_models() {
+        let of = |anomalies: &[Anomaly]| {
+            let all = anomalies.iter().copied().collect();
+            Boundary::of(&all, std::slice::from_ref(&all))
+        };
+        let none = of(&[]);
+        assert_eq!(none.weakest_violated(), Vec::<&Level>::new());
+        assert_eq!(names(&none.strongest_holding()), ["strict-serializable"]);
+        assert_eq!(none.all(Standing::Holds).len(), LEVELS.len());
+
+        let skew = of(&[Anomaly::Cycle(Class::G2, Base::Plain)]);
+        assert_eq!(names(&skew.weakest_violated()), ["repeatable-read"]);
+        assert_eq!(
+            names(&skew.strongest_holding()),
+            ["strong-snapshot-isolation"]
+        );
+        assert_eq!(
+            skew.standing(find("causal-cerone").unwrap()),
+            Standing::Holds
+        );
+        assert_eq!(
+            skew.standing(find("update-serializable").unwrap()),
+            Standing::Open
+        );
+
+        let stale = of(&[Anomaly::Cycle(Class::GSingle, Base::Realtime)]);
+        assert_eq!(
+            names(&stale.weakest_violated()),
+            ["strong-snapshot-isolation"]
+        );
+        assert_eq!(
+            names(&stale.strongest_holding()),
+            ["strong-session-serializable", "strong-read-committed"]
+        );
+        let dirty = of(&[Anomaly::DirtyUpdate]);
+        assert_eq!(names(&dirty.weakest_violated()), ["read-committed"]);
+        assert_eq!(
+            names(&dirty.strongest_holding()),
+            ["strong-read-uncommitted"]
+        );
+        // It may be from a transaction that was not recorded, and failed.
+        let garbage = of(&[Anomaly::GarbageRead]);
+        assert_eq!(names(&garbage.weakest_violated()), ["read-committed"]);
+        let skew = [Anomaly::Cycle(Class::G2, Base::Plain)]
+            .into_iter()
+            .collect();
+        let doubtful = Boundary::of(&BTreeSet::new(), &[skew]);
+        assert!(doubtful.is_open());
+        assert!(doubtful.weakest_violated().is_empty());
+        assert_eq!(
+            names(&doubtful.strongest_holding()),
+            ["strong-snapshot-isolation"]
+        );
+        let unknown = Boundary::of(&BTreeSet::new(), &[]);
+        assert_eq!(unknown.all(Standing::Open).len(), LEVELS.len());
+        let nothing_left = of(&[Anomaly::CyclicVersions]);
+        assert_eq!(
+            names(&nothing_left.weakest_violated()),
+            ["read-uncommitted"]
+        );
+        assert!(nothing_left.strongest_holding().is_empty());
+    }
+}

@@ -1,0 +1,11 @@
+//! The checker of transactions against an oracle that tries everything, against recorded histories with known verdicts, and
+//! against simulated stores.
+#![allow(clippy::unwrap_used)]
+
+mod corpus;
+mod defects;
+mod explanations;
+mod limits;
+mod oracle;
+mod stores;
+mod support;

@@ -1,0 +1,103 @@
+//! What several tests need.
+
+use std::collections::BTreeSet;
+
+use checkers::budget::Unlimited;
+use checkers::transactions::models::find;
+use checkers::transactions::verify::{verify_anomaly, verify_cycle, verify_in};
+use checkers::transactions::{ListAppend, Options};
+use checkers::{CheckResult, Evidence, Valid, check};
+use serde_json::Value;
+use store::{Event, EventType, Process};
+
+/// An event of a client.
+pub(crate) fn event(index: u64, process: u64, kind: EventType, value: Value) -> Event {
+    Event {
+        index,
+        time: index * 1_000_000,
+        process: Process::Client(process),
+        kind,
+        f: "txn".into(),
+        key: None,
+        value,
+        error: None,
+        node: None,
+    }
+}
+
+/// A history from lines of `process type micro-operation…`. A micro-operation is `x+1` (append 1 to x), `x=1,2` (read 1 and 2
+/// from x), or `x?` (a read of which nothing is known).
+pub(crate) fn history(text: &str) -> Vec<Event> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .enumerate()
+        .map(|(index, line)| {
+            let mut words = line.split_whitespace();
+            let process = words.next().unwrap().parse().unwrap();
+            let kind = serde_json::from_value(words.next().unwrap().into()).unwrap();
+            event(index as u64, process, kind, words.map(micro).collect())
+        })
+        .collect()
+}
+
+fn micro(word: &str) -> Value {
+    if let Some((key, element)) = word.split_once('+') {
+        return serde_json::json!(["append", key, element.parse::<i64>().unwrap()]);
+    }
+    let Some((key, list)) = word.split_once('=') else {
+        return serde_json::json!(["r", word.trim_end_matches('?'), null]);
+    };
+    let list: Vec<i64> = list
+        .split(',')
+        .filter(|one| !one.is_empty())
+        .map(|one| one.parse().unwrap())
+        .collect();
+    serde_json::json!(["r", key, list])
+}
+
+/// The verdict at a level, with all evidence proved again from the events.
+pub(crate) fn judge(events: &[Event], level: &str) -> CheckResult {
+    let options = Options {
+        consistency: find(level).unwrap(),
+    };
+    let result = check(&mut ListAppend::new(options), events, &Unlimited);
+    assert!(!result.details.contains_key("unproved"), "{result:#?}");
+    assert_eq!(result.valid == Valid::False, !result.evidence.is_empty());
+    for evidence in &result.evidence {
+        prove(evidence, events);
+    }
+    result
+}
+
+fn prove(evidence: &Evidence, events: &[Event]) {
+    match evidence {
+        Evidence::Cycle(cycle) => {
+            verify_cycle(cycle).unwrap();
+            verify_in(&cycle.transactions, events, None).unwrap();
+        }
+        Evidence::Anomaly(anomaly) => {
+            verify_anomaly(anomaly).unwrap();
+            let garbage =
+                (anomaly.anomaly == "garbage-read").then(|| (&anomaly.key, &anomaly.elements[0]));
+            verify_in(&anomaly.transactions, events, garbage).unwrap();
+        }
+        other => panic!("{other:?}"),
+    }
+    let again: Evidence = serde_json::from_value(serde_json::to_value(evidence).unwrap()).unwrap();
+    assert_eq!(again, *evidence);
+}
+
+/// The names of all anomalies that were found.
+pub(crate) fn anomalies(result: &CheckResult) -> BTreeSet<String> {
+    result.details["anomalies"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect()
+}
+
+/// A list of names in the details.
+pub(crate) fn listed(result: &CheckResult, field: &str) -> Vec<String> {
+    serde_json::from_value(result.details[field].clone()).unwrap()
+}

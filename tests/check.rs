@@ -1,0 +1,66 @@
+//! `gainsay check` on transactions.
+
+use serde_json::Value;
+
+use crate::program::Program;
+
+const SKEW: &str = r#"{:type :invoke, :process 0, :f :txn, :value [[:r :x nil] [:append :y 1]]}
+{:type :invoke, :process 1, :f :txn, :value [[:r :y nil] [:append :x 1]]}
+{:type :ok, :process 0, :f :txn, :value [[:r :x []] [:append :y 1]]}
+{:type :ok, :process 1, :f :txn, :value [[:r :y []] [:append :x 1]]}
+"#;
+
+const SKEW_LINES: &str = r#"{"process":0,"type":"invoke","f":"txn","value":[["r","x",null],["append","y",1]]}
+{"process":1,"type":"invoke","f":"txn","value":[["r","y",null],["append","x",1]]}
+{"process":0,"type":"ok","f":"txn","value":[["r","x",[]],["append","y",1]]}
+{"process":1,"type":"ok","f":"txn","value":[["r","y",[]],["append","x",1]]}
+{"process":1,"type":"inv"#;
+
+#[test]
+fn transactions_are_judged_at_the_level_asked_for() {
+    let program = Program::new();
+    std::fs::write(program.folder.path().join("skew.edn"), SKEW).unwrap();
+    std::fs::write(program.folder.path().join("skew.jsonl"), SKEW_LINES).unwrap();
+    for file in ["skew.edn", "skew.jsonl"] {
+        let said = program.run(&["check", file, "--model", "list-append"]);
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+        assert!(said.out.contains("G2-item"), "{}", said.out);
+        assert!(said.out.contains("a contradiction"), "{}", said.out);
+        let snapshots = [
+            "check",
+            file,
+            "--model",
+            "list-append",
+            "--consistency",
+            "snapshot-isolation",
+            "--json",
+        ];
+        let said = program.run(&snapshots);
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        let answer: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(answer["valid"], true);
+    }
+}
+
+#[test]
+fn levels_are_those_of_the_model() {
+    let program = Program::new();
+    std::fs::write(program.folder.path().join("h.edn"), SKEW).unwrap();
+    for (model, level, named) in [
+        ("list-append", "linearizable-ish", "strict-serializable"),
+        ("register", "serializable", "sequential"),
+    ] {
+        let said = program.run(&["check", "h.edn", "--model", model, "--consistency", level]);
+        assert_eq!(said.code, 254, "{}{}", said.out, said.err);
+        assert!(said.err.contains(named), "{}", said.err);
+    }
+    let said = program.run(&["list", "models"]);
+    assert!(
+        said.out.contains("list-append") && said.out.contains("snapshot-isolation"),
+        "{}",
+        said.out
+    );
+    let said = program.run(&["check", "missing", "--model", "list-append"]);
+    assert_eq!(said.code, 2, "{}", said.out);
+    assert!(said.out.contains("missing"), "{}", said.out);
+}
