@@ -603,3 +603,25 @@ fn elements_are_searched_apart_until_something_looks_at_them_all() {
     let most: Value = (1..300).collect();
     assert_eq!(judge("read", Value::Null, most).valid, Valid::False);
 }
+
+#[test]
+fn what_was_impossible_for_one_element_stays_so_when_all_are_looked_at() {
+    let mut events = Vec::new();
+    let mut say = |process, kind, f: &str, value: Value| {
+        events.push(event(events.len() as u64, process, kind, f, value));
+    };
+    say(2, EventType::Invoke, "remove", json!(2));
+    say(1, EventType::Invoke, "add", json!(2));
+    say(3, EventType::Invoke, "add", json!(2));
+    say(0, EventType::Invoke, "remove", json!(1));
+    // There was one, and one removal at most.
+    say(3, EventType::Ok, "add", json!([2, true]));
+    say(1, EventType::Ok, "add", json!([2, true]));
+    say(3, EventType::Invoke, "read", Value::Null);
+    say(3, EventType::Ok, "read", json!([1, 2]));
+    let options = Options {
+        initial: json!([1, 2]),
+        ..Options::default()
+    };
+    assert_eq!(judge_as("set", &events, &options).valid, Valid::False);
+}
