@@ -125,10 +125,7 @@ impl<S: Subject> Checking<S> {
         let mut undecided = Vec::new();
         let Intake { subject, keys, .. } = &mut self.intake;
         // What is known to be impossible needs no search.
-        // Not of a key whose objects were put together since: what was certain is to be found anew.
-        let certain = keys
-            .iter()
-            .position(|key| key.invalid && key.tracks.iter().any(Track::is_invalid));
+        let certain = keys.iter().position(|key| key.invalid);
         for (at, key) in keys.iter_mut().enumerate() {
             if certain.is_some_and(|certain| certain != at) {
                 continue;

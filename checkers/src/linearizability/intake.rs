@@ -115,9 +115,9 @@ impl<S: Subject> Key<S> {
         }
     }
 
-    /// Searches as far as results are known.
+    /// Searches as far as results are known, and no further than to a violation.
     fn drain(&mut self, subject: &mut S, budget: &dyn Budget) -> Result<(), Exhausted> {
-        while let Some(item) = self.waiting.front().copied() {
+        while let Some(item) = self.waiting.front().copied().filter(|_| !self.invalid) {
             match item {
                 Item::Call(at) => match &self.flights[at as usize].result {
                     FlightResult::Open => return Ok(()),
