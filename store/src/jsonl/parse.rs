@@ -296,14 +296,14 @@ impl<'a> Scanner<'a> {
                 self.token(b']')?;
                 Some(Value::Array(Vec::new()))
             }
-            // Long lists are of plain values, and growing step by step is most of what they cost.
-            first => self.elements(depth, if first == b'[' { 0 } else { self.commas() + 1 }),
+            // Growing step by step is most of what a long list costs.
+            _ => self.elements(depth, self.commas() + 1),
         }
     }
 
-    /// How many commas there are before the next bracket closes: one less than the elements of a list of plain values.
+    /// How many commas there are before the next bracket: one less than the elements of a list of plain values.
     fn commas(&self) -> usize {
-        let end = memchr::memchr(b']', self.rest).unwrap_or(0);
+        let end = memchr::memchr2(b'[', b']', self.rest).unwrap_or(0);
         memchr::memchr_iter(b',', &self.rest[..end])
             .count()
             .min(COMMAS_MAX)
