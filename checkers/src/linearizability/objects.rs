@@ -12,10 +12,10 @@ use super::explain_object::{Material, explain, summary};
 use super::intake::Key;
 use super::log::{Ending, Log};
 use super::minimise::minimise;
-use super::models::{Call, Outcome, Part, Values};
+use super::models::{Call, Outcome, Part, Touches, Values};
 use super::object::{AnyModel, Object, ObjectOp};
 use super::portfolio::{Opinion, Question};
-use super::reduce::{Gathered, ObjectWhole};
+use super::reduce::{ObjectWhole, closed};
 use super::slice::slice_ops;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
 use super::track::Track;
@@ -185,30 +185,8 @@ impl Subject for Objects {
     }
 
     fn closed(&self, log: &Log<LoggedOf<Objects>>, some: &[usize]) -> Vec<usize> {
-        let mut needed = Gathered::default();
-        let mut chosen = vec![false; log.len()];
-        for (at, logged) in log.iter().enumerate() {
-            if some.binary_search(&at).is_ok() {
-                chosen[at] = true;
-                needed.add(&self.model.touches(logged.op).needs);
-            }
-        }
-        // What is added may need more; as a rule it is on the same elements, and the second turn finds nothing.
-        let mut more = true;
-        while std::mem::take(&mut more) {
-            for (at, logged) in log.iter().enumerate() {
-                if chosen[at] {
-                    continue;
-                }
-                let touches = self.model.touches(logged.op);
-                if needed.meets(&touches.provides) {
-                    chosen[at] = true;
-                    more = true;
-                    needed.add(&touches.needs);
-                }
-            }
-        }
-        (0..chosen.len()).filter(|at| chosen[*at]).collect()
+        let touches = log.iter().map(|logged| self.model.touches(logged.op));
+        closed(&touches.collect::<Vec<Touches>>(), some)
     }
 
     fn dead_end(

@@ -155,10 +155,14 @@ trait Dependent: Kind {
     fn observes(self) -> bool;
 
     /// The value that it puts in.
-    fn puts(self, value: u32) -> Option<u32>;
+    fn puts(self, _value: u32) -> Option<u32> {
+        None
+    }
 
     /// The value that must be there.
-    fn needs(self, value: u32) -> Option<u32>;
+    fn needs(self, _value: u32) -> Option<u32> {
+        None
+    }
 }
 
 impl Dependent for CollectionKind {
@@ -210,14 +214,6 @@ impl Dependent for CounterKind {
     fn observes(self) -> bool {
         self == CounterKind::Read
     }
-
-    fn puts(self, _value: u32) -> Option<u32> {
-        None
-    }
-
-    fn needs(self, _value: u32) -> Option<u32> {
-        None
-    }
 }
 
 impl Dependent for GrowSetKind {
@@ -227,10 +223,6 @@ impl Dependent for GrowSetKind {
 
     fn puts(self, value: u32) -> Option<u32> {
         (!self.observes()).then_some(value)
-    }
-
-    fn needs(self, _value: u32) -> Option<u32> {
-        None
     }
 }
 

@@ -4,6 +4,8 @@
 //! ([`Touches`](super::models::Touches)). A sub-history is *closed* when nothing that was left out
 //! provides anything that is needed by what is in it.
 
+use std::borrow::Borrow;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::model::Machine;
@@ -13,9 +15,8 @@ use super::objects::Objects;
 use super::slice::{Members, SliceOp, Whole, slice_ops};
 use super::subject::LoggedOf;
 
-/// How often those that an operation needs are asked what they need. What is needed by way of more is too
-/// much to be a small part of a history.
-const ROUNDS: usize = 16;
+/// How many operations are a small part of a history.
+const SMALL: usize = 1 << 8;
 
 /// A history of an object that ends with a certain event, prepared for taking sub-histories.
 pub(super) struct ObjectWhole<'a> {
@@ -51,25 +52,24 @@ impl<'a> ObjectWhole<'a> {
     }
 }
 
-/// What several operations provide, or need.
+/// What operations that were left out provide.
 #[derive(Default)]
-pub(super) struct Gathered {
+struct LeftOut {
     everything: bool,
     these: FxHashSet<u64>,
 }
 
-impl Gathered {
-    pub(super) fn add(&mut self, touched: &Touched) {
-        match touched {
+impl LeftOut {
+    fn add(&mut self, provides: &Touched) {
+        match provides {
             Touched::Nothing => {}
             Touched::These(these) => self.these.extend(these),
             Touched::Everything => self.everything = true,
         }
     }
 
-    /// Whether what is needed is provided, the one of it gathered here and the other given.
-    pub(super) fn meets(&self, touched: &Touched) -> bool {
-        match touched {
+    fn is_needed(&self, needs: &Touched) -> bool {
+        match needs {
             Touched::Nothing => false,
             Touched::These(these) => {
                 self.everything || these.iter().any(|it| self.these.contains(it))
@@ -91,7 +91,7 @@ impl Whole for ObjectWhole<'_> {
     }
 
     fn close(&self, members: &mut Members) -> Vec<SliceOp<ObjectOp>> {
-        let mut left_out = Gathered::default();
+        let mut left_out = LeftOut::default();
         for at in 0..self.ops.len() as u32 {
             if members.binary_search(&at).is_err() {
                 left_out.add(&self.touches(at).provides);
@@ -101,7 +101,7 @@ impl Whole for ObjectWhole<'_> {
             let before = members.len();
             members.retain(|at| {
                 let touches = self.touches(*at);
-                let closed = !left_out.meets(&touches.needs);
+                let closed = !left_out.is_needed(&touches.needs);
                 if !closed {
                     left_out.add(&touches.provides);
                 }
@@ -115,31 +115,63 @@ impl Whole for ObjectWhole<'_> {
     }
 
     fn needed_by(&self, at: u32) -> Option<Members> {
-        let mut members = vec![at];
-        let (mut needed, mut looked_at) = (FxHashSet::default(), 0);
-        for _ in 0..ROUNDS {
-            let before = needed.len();
-            for at in &members[looked_at..] {
-                match &self.touches(*at).needs {
-                    Touched::Nothing => {}
-                    Touched::These(these) => needed.extend(these.iter().copied()),
-                    Touched::Everything => return None,
+        let touches: Vec<&Touches> = (0..self.ops.len() as u32)
+            .map(|at| self.touches(at))
+            .collect();
+        let members = closed(&touches, &[at as usize]);
+        let small = members.len() <= SMALL;
+        small.then(|| members.into_iter().map(|at| at as u32).collect())
+    }
+}
+
+/// Some operations, by their positions, with all that they could not have happened without: ascending. What each
+/// operation touches is given.
+pub(super) fn closed<T: Borrow<Touches>>(touches: &[T], some: &[usize]) -> Vec<usize> {
+    let mut providers = Providers::of(touches);
+    let mut chosen = vec![false; touches.len()];
+    let mut more = some.to_vec();
+    while let Some(at) = more.pop() {
+        if !std::mem::replace(&mut chosen[at], true) {
+            providers.take(&touches[at].borrow().needs, &mut more);
+        }
+    }
+    (0..chosen.len()).filter(|at| chosen[*at]).collect()
+}
+
+/// Who provides what, of those that were not asked for yet.
+#[derive(Default)]
+struct Providers {
+    everything: Vec<usize>,
+    these: FxHashMap<u64, Vec<usize>>,
+}
+
+impl Providers {
+    fn of<T: Borrow<Touches>>(touches: &[T]) -> Providers {
+        let mut providers = Providers::default();
+        for (at, touches) in touches.iter().enumerate() {
+            match &touches.borrow().provides {
+                Touched::Nothing => {}
+                Touched::Everything => providers.everything.push(at),
+                Touched::These(these) => {
+                    for part in these {
+                        providers.these.entry(*part).or_default().push(at);
+                    }
                 }
             }
-            if needed.len() == before {
-                members.sort_unstable();
-                return Some(members);
-            }
-            looked_at = members.len();
-            let provides = |at: &u32| match &self.touches(*at).provides {
-                Touched::Nothing => false,
-                Touched::These(these) => these.iter().any(|it| needed.contains(it)),
-                Touched::Everything => true,
-            };
-            let known: FxHashSet<u32> = members.iter().copied().collect();
-            let all = 0..self.ops.len() as u32;
-            members.extend(all.filter(|at| !known.contains(at) && provides(at)));
         }
-        None
+        providers
+    }
+
+    /// Moves those that provide any of what is needed.
+    fn take(&mut self, needs: &Touched, into: &mut Vec<usize>) {
+        match needs {
+            Touched::Nothing => return,
+            Touched::These(these) => {
+                let found = these.iter().filter_map(|part| self.these.remove(part));
+                into.extend(found.flatten());
+            }
+            Touched::Everything => into.extend(self.these.drain().flat_map(|(_, found)| found)),
+        }
+        into.append(&mut self.everything);
     }
 }

@@ -1,8 +1,5 @@
 //! Histories of registers with compare-and-set, which the search knows by heart.
 
-use std::collections::BTreeSet;
-
-use rustc_hash::FxHashMap;
 use serde_json::Value;
 use store::{Event, EventType};
 
@@ -15,10 +12,11 @@ use super::intake::Key;
 use super::log::{Ending, Log, LoggedOp};
 use super::minimise::minimise;
 use super::model::{Register, RegisterOp};
-use super::models::{Part, Values};
+use super::models::{Part, Touched, Touches, Values};
 use super::monitors::register::RegisterKind;
 use super::options::{NullRead, Options};
 use super::portfolio::{Opinion, Question};
+use super::reduce::closed;
 use super::search::Search;
 use super::slice::{RegisterWhole, slice_ops};
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
@@ -166,28 +164,8 @@ impl Subject for Registers {
     }
 
     fn closed(&self, log: &Log<Logged>, some: &[usize]) -> Vec<usize> {
-        let ops: Vec<RegisterOp> = log.iter().map(|logged| logged.op).collect();
-        let mut writers: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
-        for (at, op) in ops.iter().enumerate() {
-            if let Some(value) = op.writes() {
-                writers.entry(value).or_default().push(at);
-            }
-        }
-        let mut closed: BTreeSet<usize> = BTreeSet::new();
-        let mut more = some.to_vec();
-        while let Some(at) = more.pop() {
-            if !closed.insert(at) {
-                continue;
-            }
-            match ops[at] {
-                RegisterOp::Write(_) => {}
-                RegisterOp::Read(value) | RegisterOp::Cas(value, _) => {
-                    more.extend(writers.get(&value).into_iter().flatten());
-                }
-                RegisterOp::Differs(_) => return (0..ops.len()).collect(),
-            }
-        }
-        closed.into_iter().collect()
+        let touches = log.iter().map(|logged| touches(logged.op));
+        closed(&touches.collect::<Vec<Touches>>(), some)
     }
 
     fn dead_end(
@@ -255,6 +233,17 @@ impl Registers {
             explanation: Vec::new(),
         }
     }
+}
+
+/// What an operation leaves for others and needs from them.
+fn touches(op: RegisterOp) -> Touches {
+    let needs = match op {
+        RegisterOp::Read(value) | RegisterOp::Cas(value, _) => Touched::one(value),
+        RegisterOp::Differs(_) => Touched::Everything,
+        RegisterOp::Write(_) => Touched::Nothing,
+    };
+    let provides = op.writes().map_or(Touched::Nothing, Touched::one);
+    Touches { provides, needs }
 }
 
 /// An operation of the log as evidence shows it.
