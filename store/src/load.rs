@@ -68,6 +68,16 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// That a file cannot be read.
+    pub(crate) fn io(path: &Path, source: io::Error) -> LoadError {
+        LoadError::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
 /// A history, and what had to be left out.
 #[derive(Clone, Debug)]
 pub struct Loaded {

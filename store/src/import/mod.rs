@@ -142,22 +142,45 @@ pub fn read_any(
     format: Option<Format>,
     options: ImportOptions,
 ) -> Result<Events, LoadError> {
-    let io = |source| LoadError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = File::open(path).map_err(io)?;
-    let mut bytes = Vec::new();
-    (&mut file)
-        .take(BEGINNING as u64)
-        .read_to_end(&mut bytes)
-        .map_err(io)?;
-    let format = recognise(&bytes, path, format)?;
-    if format == Format::JsonLines && file.rewind().is_ok() {
+    let mut opened = Opened::new(path, format)?;
+    if opened.format == Format::JsonLines && opened.file.rewind().is_ok() {
         return jsonl::read_events(path, Limits::default());
     }
-    file.read_to_end(&mut bytes).map_err(io)?;
-    read_bytes(&bytes, path, format, options)
+    let format = opened.format;
+    read_bytes(&opened.all(path)?, path, format, options)
+}
+
+/// A file whose format is known.
+struct Opened {
+    file: File,
+    /// What was read of it.
+    beginning: Vec<u8>,
+    format: Format,
+}
+
+impl Opened {
+    fn new(path: &Path, format: Option<Format>) -> Result<Opened, LoadError> {
+        let io = |source| LoadError::io(path, source);
+        let mut file = File::open(path).map_err(io)?;
+        let mut beginning = Vec::new();
+        (&mut file)
+            .take(BEGINNING as u64)
+            .read_to_end(&mut beginning)
+            .map_err(io)?;
+        let format = recognise(&beginning, path, format)?;
+        Ok(Opened {
+            file,
+            beginning,
+            format,
+        })
+    }
+
+    /// All of its bytes.
+    fn all(mut self, path: &Path) -> Result<Vec<u8>, LoadError> {
+        let read = self.file.read_to_end(&mut self.beginning);
+        read.map_err(|source| LoadError::io(path, source))?;
+        Ok(self.beginning)
+    }
 }
 
 /// Events that are handed on at once by [`read_each`].
@@ -174,20 +197,11 @@ pub fn read_each(
     options: ImportOptions,
     take: &mut dyn FnMut(&[Event]),
 ) -> Result<Option<Torn>, LoadError> {
-    let io = |source| LoadError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = File::open(path).map_err(io)?;
-    let mut bytes = Vec::new();
-    (&mut file)
-        .take(BEGINNING as u64)
-        .read_to_end(&mut bytes)
-        .map_err(io)?;
-    let format = recognise(&bytes, path, format)?;
+    let opened = Opened::new(path, format)?;
+    let format = opened.format;
     let mut batch = Vec::with_capacity(BATCH);
     let torn = match format {
-        Format::JsonLines if !bytes.starts_with(BYTE_ORDER_MARK) => {
+        Format::JsonLines if !opened.beginning.starts_with(BYTE_ORDER_MARK) => {
             let mut tail = jsonl::Tail::open(path, Limits::default())?;
             while tail.read(&mut batch)? {
                 take(&batch);
@@ -196,7 +210,7 @@ pub fn read_each(
             tail.finish(&mut batch)?
         }
         Format::Edn => {
-            file.read_to_end(&mut bytes).map_err(io)?;
+            let bytes = opened.all(path)?;
             let text = text_of(&bytes, path)?;
             jepsen::each(text, path, options, &mut |event| {
                 batch.push(event);
@@ -207,8 +221,7 @@ pub fn read_each(
             })?
         }
         Format::JsonLines | Format::Json | Format::JepsenLog => {
-            file.read_to_end(&mut bytes).map_err(io)?;
-            let all = read_bytes(&bytes, path, format, options)?;
+            let all = read_bytes(&opened.all(path)?, path, format, options)?;
             batch = all.events;
             all.torn
         }

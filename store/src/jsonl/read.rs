@@ -73,10 +73,7 @@ const BLOCK: usize = 256 << 10;
 /// # Errors
 /// When it cannot be read, or at the first line that is no event, with its place.
 pub fn read_events(path: &Path, limits: Limits) -> Result<Events, LoadError> {
-    let io = |source| LoadError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| LoadError::io(path, source);
     let file = File::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
     if metadata.is_file() {
@@ -135,10 +132,7 @@ fn join(parts: Vec<Part>, path: &Path) -> Result<Events, LoadError> {
     for part in parts {
         if let Some(stop) = part.stop {
             return Err(match stop {
-                Stop::Io(source) => LoadError::Io {
-                    path: path.to_owned(),
-                    source,
-                },
+                Stop::Io(source) => LoadError::io(path, source),
                 Stop::Line { column, message } => LoadError::Format {
                     path: path.to_owned(),
                     place: Place {

@@ -35,10 +35,7 @@ impl Tail {
     /// # Errors
     /// When it cannot be opened.
     pub fn open(path: &Path, limits: Limits) -> Result<Tail, LoadError> {
-        let file = File::open(path).map_err(|source| LoadError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = File::open(path).map_err(|source| LoadError::io(path, source))?;
         Ok(Tail {
             path: path.to_owned(),
             file,
@@ -62,12 +59,7 @@ impl Tail {
             match self.file.read(&mut self.block) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(read) => break read,
-                Err(source) => {
-                    return Err(LoadError::Io {
-                        path: self.path.clone(),
-                        source,
-                    });
-                }
+                Err(source) => return Err(LoadError::io(&self.path, source)),
             }
         };
         let block = std::mem::take(&mut self.block);
