@@ -36,29 +36,29 @@ pub(crate) const CONSISTENCIES: &[&str] = &["linearizable", SEQUENTIAL];
 /// Whether a model can be checked at a level, or the one that is meant where none is named.
 pub(crate) fn consistency_of(model: &str, level: Option<&str>) -> Result<&'static str, String> {
     let transactional = model == LIST_APPEND.name;
-    let Some(level) = level else {
-        return Ok(if transactional {
-            transactions::models::DEFAULT
-        } else {
-            CONSISTENCIES[0]
-        });
+    let (known, default, all): (Option<&str>, _, Vec<&str>) = match transactional {
+        true => (
+            level
+                .and_then(transactions::models::find)
+                .map(|level| level.name),
+            transactions::models::DEFAULT,
+            LEVELS.iter().map(|level| level.name).collect(),
+        ),
+        false => (
+            CONSISTENCIES
+                .iter()
+                .copied()
+                .find(|one| Some(*one) == level),
+            CONSISTENCIES[0],
+            CONSISTENCIES.to_vec(),
+        ),
     };
-    let single = CONSISTENCIES.iter().copied().find(|one| *one == level);
-    let of_transactions = transactions::models::find(level).map(|level| level.name);
-    let known = if transactional {
-        of_transactions
-    } else {
-        single
+    let Some(level) = level else {
+        return Ok(default);
     };
     known.ok_or_else(|| {
-        let all: Vec<&str> = match transactional {
-            true => LEVELS.iter().map(|level| level.name).collect(),
-            false => CONSISTENCIES.to_vec(),
-        };
-        format!(
-            "--consistency {level}: of {model} it is one of {}",
-            all.join(", ")
-        )
+        let all = all.join(", ");
+        format!("--consistency {level}: of {model} it is one of {all}")
     })
 }
 

@@ -48,11 +48,8 @@ const fn open(
     proscribes: &'static [&'static str],
 ) -> Level {
     Level {
-        name,
-        aliases,
-        implies,
-        proscribes,
         decided: false,
+        ..level(name, aliases, implies, proscribes)
     }
 }
 
