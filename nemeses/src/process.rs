@@ -261,10 +261,8 @@ impl ProcessFault {
         };
         let primaries = primaries(env, &*self.clock, patience).await;
         let known = primaries.as_deref().unwrap_or_default();
-        let order = match self.owes_primary {
-            true => to_front(&in_order(&start.order, known), &start.order),
-            false => start.order.clone(),
-        };
+        let owed = if self.owes_primary { known } else { &[] };
+        let order = to_front(&in_order(&start.order, owed), &start.order);
         let targets = start.target.resolve(&order, known);
         let signal = self.kind.signal(start.signal);
 
