@@ -312,24 +312,26 @@ impl Boundary {
 
     /// The violated models that imply no other violated one.
     pub fn weakest_violated(&self) -> Vec<&'static Level> {
-        let violated = self.all(Standing::Violated);
-        let weakest = |one: &&Level| {
-            !violated
-                .iter()
-                .any(|other| other.name != one.name && one.reaches(other.name))
-        };
-        violated.iter().copied().filter(weakest).collect()
+        self.unsurpassed(Standing::Violated, |one, other| one.reaches(other.name))
     }
 
     /// The models that hold, and are implied by no other that does.
     pub fn strongest_holding(&self) -> Vec<&'static Level> {
-        let holding = self.all(Standing::Holds);
-        let strongest = |one: &&Level| {
-            !holding
-                .iter()
-                .any(|other| other.name != one.name && other.reaches(one.name))
+        self.unsurpassed(Standing::Holds, |one, other| other.reaches(one.name))
+    }
+
+    /// The models of a standing that no other of it makes unnecessary to mention.
+    fn unsurpassed(
+        &self,
+        standing: Standing,
+        is_covered_by: impl Fn(&Level, &Level) -> bool,
+    ) -> Vec<&'static Level> {
+        let all = self.all(standing);
+        let is_covered = |one: &Level| {
+            all.iter()
+                .any(|other| other.name != one.name && is_covered_by(one, other))
         };
-        holding.iter().copied().filter(strongest).collect()
+        all.iter().copied().filter(|one| !is_covered(one)).collect()
     }
 }
 

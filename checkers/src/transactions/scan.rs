@@ -254,15 +254,22 @@ impl Scan<'_> {
         }
     }
 
+    /// The element of some append of the reader's own, by its number, that a read's foreign part shows.
+    fn shown_of_own(
+        &self,
+        transaction: u32,
+        key: u32,
+        seen: Seen,
+        which: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let appends = self.all.appends(transaction);
+        let mut own = appends.filter(|(at, of, _)| which(*at) && *of == key);
+        own.find(|(at, _, code)| self.shows(seen, *at, *code))
+            .map(|(_, _, code)| code)
+    }
+
     fn own_later(&mut self, transaction: u32, read: u32, key: u32, seen: Seen) {
-        let later = self
-            .all
-            .appends(transaction)
-            .filter(|(at, of, _)| *at > read && *of == key);
-        let shown = later
-            .into_iter()
-            .find(|(at, _, code)| self.shows(seen, *at, *code));
-        if let Some((_, _, code)) = shown {
+        if let Some(code) = self.shown_of_own(transaction, key, seen, |at| at > read) {
             self.found
                 .add(Anomaly::FutureRead, key, &[code], &[transaction]);
         }
@@ -273,14 +280,7 @@ impl Scan<'_> {
         if self.all.torn.contains(&read) {
             return;
         }
-        let earlier = self
-            .all
-            .appends(transaction)
-            .filter(|(at, of, _)| *at < read && *of == key);
-        let shown = earlier
-            .into_iter()
-            .find(|(at, _, code)| self.shows(seen, *at, *code));
-        if let Some((_, _, code)) = shown {
+        if let Some(code) = self.shown_of_own(transaction, key, seen, |at| at < read) {
             self.found
                 .add(Anomaly::DuplicateElements, key, &[code], &[transaction]);
         }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod corpus;
+#[path = "../common/events.rs"]
+mod events;
 mod explanations;
 mod generate;
 mod limits;

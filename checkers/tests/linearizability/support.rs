@@ -4,39 +4,20 @@ use checkers::budget::Unlimited;
 use checkers::linearizability::{DeadEnd, Linearizable, Options, verify};
 use checkers::{CheckResult, Checker, Evidence, Feed, Valid, check};
 use serde_json::Value;
-use store::{Event, EventType, Process};
+use store::Event;
 
-/// An event of a client.
-pub(crate) fn event(index: u64, process: u64, kind: EventType, f: &str, value: Value) -> Event {
-    Event {
-        index,
-        time: index * 1_000_000,
-        process: Process::Client(process),
-        kind,
-        f: f.into(),
-        key: None,
-        value,
-        error: None,
-        node: None,
-    }
-}
+pub(crate) use crate::events::event;
+use crate::events::history_of;
 
 /// A history from lines of `process type f value [error-class]`, one event a line.
 pub(crate) fn history(text: &str) -> Vec<Event> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines
-        .enumerate()
-        .map(|(index, line)| {
-            let mut words = line.split_whitespace();
-            let process = words.next().unwrap().parse().unwrap();
-            let kind = serde_json::from_value(words.next().unwrap().into()).unwrap();
-            let f = words.next().unwrap();
-            let value = serde_json::from_str(words.next().unwrap()).unwrap();
-            let mut event = event(index as u64, process, kind, f, value);
-            event.error = words.next().map(Value::from);
-            event
-        })
-        .collect()
+    history_of(text, |index, process, kind, words| {
+        let f = words.next().unwrap();
+        let value = serde_json::from_str(words.next().unwrap()).unwrap();
+        let mut event = event(index, process, kind, f, value);
+        event.error = words.next().map(Value::from);
+        event
+    })
 }
 
 /// The verdict, with the evidence of an invalid one proved again from the events.

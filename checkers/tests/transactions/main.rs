@@ -4,6 +4,8 @@
 
 mod corpus;
 mod defects;
+#[path = "../common/events.rs"]
+mod events;
 mod explanations;
 mod limits;
 mod oracle;

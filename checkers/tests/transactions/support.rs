@@ -8,36 +8,21 @@ use checkers::transactions::verify::{verify_anomaly, verify_cycle, verify_in};
 use checkers::transactions::{ListAppend, Options};
 use checkers::{CheckResult, Evidence, Valid, check};
 use serde_json::Value;
-use store::{Event, EventType, Process};
+use store::{Event, EventType};
 
-/// An event of a client.
+use crate::events::{self, history_of};
+
+/// An event of a client's transaction.
 pub(crate) fn event(index: u64, process: u64, kind: EventType, value: Value) -> Event {
-    Event {
-        index,
-        time: index * 1_000_000,
-        process: Process::Client(process),
-        kind,
-        f: "txn".into(),
-        key: None,
-        value,
-        error: None,
-        node: None,
-    }
+    events::event(index, process, kind, "txn", value)
 }
 
 /// A history from lines of `process type micro-operation…`. A micro-operation is `x+1` (append 1 to x), `x=1,2` (read 1 and 2
 /// from x), or `x?` (a read of which nothing is known).
 pub(crate) fn history(text: &str) -> Vec<Event> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines
-        .enumerate()
-        .map(|(index, line)| {
-            let mut words = line.split_whitespace();
-            let process = words.next().unwrap().parse().unwrap();
-            let kind = serde_json::from_value(words.next().unwrap().into()).unwrap();
-            event(index as u64, process, kind, words.map(micro).collect())
-        })
-        .collect()
+    history_of(text, |index, process, kind, words| {
+        event(index, process, kind, words.map(micro).collect())
+    })
 }
 
 fn micro(word: &str) -> Value {
