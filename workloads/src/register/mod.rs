@@ -30,7 +30,6 @@
 //! is down prove little), and a thread whose operation was refused rests for a moment, so that it
 //! does not use up the rate of the whole run.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::linearizability::{self, Linearizable};
@@ -44,8 +43,10 @@ use crate::options::{OptionKind, OptionSpec, Options};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
 mod key;
+mod stream;
 
-use key::{KeyLimits, KeyOperations};
+use key::{KeyLimits, KeyTurns};
+use stream::Streams;
 
 /// The workload's name.
 pub const NAME: &str = "register";
@@ -122,19 +123,17 @@ pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError>
     let values = options.integer("values");
     let nodes = request.node_names.len();
     let seed = request.seed.named(NAME);
-    let draw: key::Draw =
-        Arc::new(
-            move |thread, rng: &mut Rng| match is_reader(thread % group, nodes, group) {
-                true => Op::new("read", Value::Null),
-                false => operation(rng, values),
-            },
-        );
+    let draw = move |thread, rng: &mut Rng| match is_reader(thread % group, nodes, group) {
+        true => Op::new("read", Value::Null),
+        false => operation(rng, values),
+    };
     let keys = independent::concurrent(
         seed.named("keys"),
         group,
         (0_i64..).map(|key| json!(key)),
-        move |seed, _key, _group| KeyOperations::new(seed, limits, draw.clone()).boxed(),
+        move |_seed, _key, _group| KeyTurns::new(limits).boxed(),
     );
+    let keys = Streams::new(seed.named("operations"), keys, draw);
     let rate = options.number("rate");
     Ok(match rate > 0.0 {
         true => keys

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use harness::generator::simulate::{Ending, Step, roster, simulate};
 use harness::seed::Seed;
@@ -140,28 +141,32 @@ fn who_is_refused_rests_and_costs_the_key_nothing() {
 #[test]
 fn a_thread_has_the_same_operations_whatever_the_others_do() {
     let streams = |slow: usize| {
-        let mut streams: BTreeMap<(usize, i64), Vec<Op>> = BTreeMap::new();
+        let mut streams: BTreeMap<usize, Vec<Op>> = BTreeMap::new();
+        let mut keys = Vec::new();
         let given = [("rate", "0"), ("ops-per-key", "1000")];
         for step in run(&given, 10, |step| match step.thread == slow {
             true => EventType::Fail,
             false => EventType::Ok,
         }) {
-            streams
-                .entry((step.thread, key(&step)))
-                .or_default()
-                .push(step.op);
+            keys.push((step.thread, key(&step)));
+            let op = Op {
+                key: None,
+                ..step.op
+            };
+            streams.entry(step.thread).or_default().push(op);
         }
-        streams
+        (streams, keys)
     };
-    let (a, b) = (streams(3), streams(4));
-    let mut compared = 0;
-    for (place, ops) in &a {
-        let others = b.get(place).map_or(&[][..], |ops| ops);
-        let common = ops.len().min(others.len());
-        assert_eq!(ops[..common], others[..common], "{place:?}");
-        compared += common;
+    let ((a, keys), (b, other_keys)) = (streams(3), streams(4));
+    // Not because the threads came to other keys at the same moments.
+    assert_ne!(keys, other_keys);
+    for (thread, ops) in &a {
+        let common = ops.len().min(b[thread].len());
+        assert_eq!(ops[..common], b[thread][..common], "{thread}");
+        // On more keys than one; those that are refused come less far.
+        let slow = [3, 4].contains(thread);
+        assert!(common > if slow { 150 } else { 1_000 }, "{thread} {common}");
     }
-    assert!(compared > 1_000);
 }
 
 #[test]
