@@ -41,6 +41,10 @@ pub enum Feed {
 /// A batch run is one feed of everything. A checker is fed *all* events of a history, nemesis
 /// events included, and ignores those that are not its business.
 pub trait Checker: Send {
+    /// The history is still being made, and a violation should be noticed soon, even if looking for it often costs
+    /// more. Called before the first feed, if at all.
+    fn hurry(&mut self) {}
+
     /// Takes the next events. After anything but [`Feed::Continue`] further feeds do nothing.
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed;
 

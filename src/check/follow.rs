@@ -56,8 +56,10 @@ impl Following {
         limits: CheckLimits,
     ) -> Result<Following> {
         let folder = RunFolder::open(folder)?;
+        let mut checker = standard::make(suites, &folder, checker)?;
+        checker.hurry();
         Ok(Following {
-            checker: standard::make(suites, &folder, checker)?,
+            checker,
             tail: Tail::open(&folder.history_path(), Limits::default())?,
             budget: ProcessBudget::new(limits.time, limits.memory),
             rests_since: Instant::now(),

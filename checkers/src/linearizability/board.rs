@@ -41,39 +41,90 @@ pub(super) struct Place<M> {
     pub(super) crashed: SmallVec<[u32; 8]>,
 }
 
-/// What is possible in the states met so far.
+/// What is possible in states that were asked about of late.
+///
+/// Each event must be noted in all of them, so only those are kept that are asked about again and again.
 #[derive(Clone)]
 struct Places<M> {
     states: Vec<u32>,
     /// By position in `states`.
     places: Vec<Place<M>>,
+    /// When it was asked about last, in operations that had returned.
+    asked: Vec<u64>,
+    /// Where more than a few are kept.
     positions: FxHashMap<u32, usize>,
+    /// How many are kept at present.
+    most: usize,
+    /// How many operations have returned.
+    now: u64,
 }
+
+/// Among so many, looking at one after the other is faster.
+const FEW: usize = 16;
 
 impl<M> Places<M> {
     fn new() -> Self {
         Places {
             states: Vec::new(),
             places: Vec::new(),
+            asked: Vec::new(),
             positions: FxHashMap::default(),
+            most: FEW,
+            now: 0,
         }
     }
 
-    fn position(&self, state: u32) -> Option<usize> {
-        /// Among so many, looking at one after the other is faster.
-        const FEW: usize = 16;
-        match self.states.len() {
+    fn position(&mut self, state: u32) -> Option<usize> {
+        let at = match self.states.len() {
             ..=FEW => self.states.iter().position(|it| *it == state),
             _ => self.positions.get(&state).copied(),
-        }
+        }?;
+        self.asked[at] = self.now;
+        Some(at)
     }
 
     fn insert(&mut self, state: u32, place: Place<M>) -> usize {
         let at = self.states.len();
         self.states.push(state);
         self.places.push(place);
-        self.positions.insert(state, at);
+        self.asked.push(self.now);
+        if at == FEW {
+            self.positions = self.states.iter().copied().zip(0..).collect();
+        } else if at > FEW {
+            self.positions.insert(state, at);
+        }
         at
+    }
+
+    /// Makes room for one more, of `limit` at the most: drops those that were not asked about since the last return.
+    fn make_room(&mut self, limit: usize) {
+        if self.states.len() < self.most {
+            return;
+        }
+        let mut kept = 0;
+        for at in 0..self.states.len() {
+            if self.asked[at] == self.now {
+                self.asked.swap(kept, at);
+                self.states.swap(kept, at);
+                self.places.swap(kept, at);
+                kept += 1;
+            }
+        }
+        if kept * 2 > self.most {
+            self.most = limit.min(self.most * 2);
+        } else if kept * 4 < self.most {
+            self.most = FEW.max(self.most / 2);
+        }
+        if kept >= self.most {
+            kept = 0;
+        }
+        self.states.truncate(kept);
+        self.places.truncate(kept);
+        self.asked.truncate(kept);
+        self.positions.clear();
+        if kept > FEW {
+            self.positions.extend(self.states.iter().copied().zip(0..));
+        }
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = (&u32, &mut Place<M>)> {
@@ -83,6 +134,7 @@ impl<M> Places<M> {
     fn clear(&mut self) {
         self.states.clear();
         self.places.clear();
+        self.asked.clear();
         self.positions.clear();
     }
 }
@@ -190,6 +242,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             return;
         };
         self.open.remove(slot);
+        self.places.now += 1;
         let kinds = &mut self.kinds;
         if kinds.observations.contains(slot) {
             for (_, place) in self.places.iter_mut() {
@@ -255,10 +308,9 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
 
     /// What is possible in a state.
     pub(super) fn place(&mut self, state: u32, machine: &mut impl Machine<Op = T>) -> &Place<M> {
-        let at = self.places.position(state).unwrap_or_else(|| {
-            if self.places.states.len() >= machine.places() {
-                self.places.clear();
-            }
+        let known = self.places.position(state);
+        let at = known.unwrap_or_else(|| {
+            self.places.make_room(machine.places());
             let place = self.look(state, machine);
             self.places.insert(state, place)
         });
@@ -355,6 +407,46 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             class_of: self.class_of.clone(),
             twins: self.twins.iter().map(wide).collect(),
             places: Places::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{Register, RegisterOp};
+    use super::*;
+
+    /// However many states are asked about, and in whatever order, each is as if it were looked at anew.
+    #[test]
+    fn what_is_remembered_of_states_is_what_they_allow() {
+        let mut board: Board<RegisterOp, u64> = Board::new();
+        let mut open: Vec<OpId> = Vec::new();
+        let mut random = 1u32;
+        for id in 0..3_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let value = random >> 24;
+            let op = match random >> 8 & 3 {
+                0 => RegisterOp::Read(value),
+                1 => RegisterOp::Differs(value),
+                2 => RegisterOp::Write(value),
+                _ => RegisterOp::cas(value, value ^ 1),
+            };
+            board.call(id, op, u64::from(id) + 20, &mut Register);
+            open.push(id);
+            if open.len() > 12 {
+                let id = open.remove(random as usize % open.len());
+                board.close(board.slot_of(id));
+            }
+            // By turns few states again and again, and many at once.
+            let some = if id / 100 % 2 == 0 { 8 } else { 90 };
+            for state in (0..some).map(|state| state * 7 % 256) {
+                let anew = board.look(state, &mut Register);
+                let known = board.place(state, &mut Register);
+                assert_eq!(
+                    (known.satisfied, known.enabled),
+                    (anew.satisfied, anew.enabled)
+                );
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
 use super::intake::{Intake, IntakeError, client};
 use super::options::Options;
+use super::portfolio::Ration;
 use super::search::{Answer, Hardness};
 use super::subject::{Subject, describe_key};
 use super::track::Track;
@@ -354,6 +355,10 @@ struct Answered {
 }
 
 impl<S: Subject> Checker for Checking<S> {
+    fn hurry(&mut self) {
+        self.intake.ration = self.intake.ration.map(Ration::in_a_hurry);
+    }
+
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
         for event in events {
             if self.stopped.is_some() {

@@ -27,6 +27,8 @@ pub(super) struct Pending {
 struct Event {
     slot: usize,
     pending: BinaryHeap<Pending>,
+    /// Whether crashed operations may take effect.
+    digs: bool,
 }
 
 /// Where a step came from.
@@ -50,6 +52,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         let mut event = Event {
             slot,
             pending: std::mem::take(&mut self.pending),
+            digs: !self.limits.thrifty,
         };
         self.seen.begin(self.limits.compared());
         self.next.begin(self.limits.compared());
@@ -75,7 +78,18 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         let mut meter = Meter::default();
         let mut steps = 0usize;
         let mut result = Ok(());
-        while let Some(pending) = event.pending.pop() {
+        loop {
+            let Some(pending) = event.pending.pop() else {
+                if event.digs || self.board.classes.is_empty() {
+                    break;
+                }
+                if self.next.len() > 0 {
+                    self.lossy = true;
+                    break;
+                }
+                self.dig(&mut event, machine);
+                continue;
+            };
             steps += 1;
             if steps > self.limits.closure || self.next.len() >= self.limits.ways {
                 self.lossy = true;
@@ -116,17 +130,25 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
                 continue;
             };
             let is_overwrite = self.board.kinds.overwrites.contains(open);
-            let Some(mut after) = self.step(&config, op, is_overwrite, machine) else {
+            let needs_use = open != event.slot && is_overwrite;
+            let Some(mut after) = self.step(&config, op, is_overwrite, needs_use, machine) else {
                 continue;
             };
-            if open != event.slot && is_overwrite && !self.is_seen(&config, &after, machine) {
-                continue;
-            }
             after.done.insert(open);
             after.optional.remove(open);
             self.arrive(after, origin, event);
         }
-        if !self.board.classes.is_empty() {
+        if event.digs && !self.board.classes.is_empty() {
+            self.expand_crashed(&config, origin, event, machine);
+        }
+    }
+
+    /// Nothing else did: lets crashed operations take effect wherever they can.
+    fn dig(&mut self, event: &mut Event, machine: &mut impl Machine<Op = T>) {
+        event.digs = true;
+        let origin = Origin { cost: 0, depth: 0 };
+        for at in 0..self.seen.len() as u32 {
+            let config = self.seen.get(at).clone();
             self.expand_crashed(&config, origin, event, machine);
         }
     }
@@ -147,12 +169,12 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             if self.board.has_open_twin(class, config) || !self.has_left(class, config) {
                 continue;
             }
-            let Some(mut after) = self.step(config, known.op, known.is_overwrite, machine) else {
+            let Some(mut after) = self.step(config, known.op, known.is_overwrite, true, machine)
+            else {
                 continue;
             };
             // One that changes nothing now is better kept for later. Hiding others is a change.
-            let changes = after.state != config.state || after.optional != config.optional;
-            if !changes || !self.is_seen(config, &after, machine) {
+            if after.state == config.state && after.optional == config.optional {
                 continue;
             }
             if origin.depth as usize >= self.limits.depth {
@@ -182,41 +204,40 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         !self.is_counted(class) || config.used.iter().filter(|used| **used == class).count() < count
     }
 
-    /// Whether anything can take effect that needs the state just reached.
-    ///
-    /// If not, an overwrite that led there had better stay hidden before the next one, and a
-    /// crashed operation had better not have happened.
-    fn is_seen(
-        &mut self,
-        before: &Config<M>,
-        after: &Config<M>,
-        machine: &mut impl Machine<Op = T>,
-    ) -> bool {
-        if before.done != after.done {
-            return true;
-        }
-        let place = self.board.place(after.state, machine);
-        !place.crashed.is_empty() || place.enabled.without(&after.done).any(|word| word != 0)
-    }
-
     /// The configuration after an operation takes effect, with everything that follows at once.
+    ///
+    /// None if it cannot, or if it should be of use and is not: if nothing can take effect that needs the state that
+    /// is reached, an overwrite had better stay hidden before the next one, and a crashed operation had better not
+    /// have happened.
     fn step(
         &mut self,
         config: &Config<M>,
         op: T,
         is_overwrite: bool,
+        needs_use: bool,
         machine: &mut impl Machine<Op = T>,
     ) -> Option<Config<M>> {
         let state = machine.apply(config.state, op)?;
+        let place = self.board.place(state, machine);
+        let is_used = || {
+            let mut satisfied = place.satisfied.without(&config.done);
+            let mut enabled = place.enabled.without(&config.done);
+            !place.crashed.is_empty()
+                || satisfied.any(|word| word != 0)
+                || enabled.any(|word| word != 0)
+        };
+        if needs_use && !is_used() {
+            return None;
+        }
         let mut after = config.clone();
         after.state = state;
+        after.done.add(&place.satisfied);
         if is_overwrite {
             let words = after.optional.words_mut().iter_mut();
             for (word, more) in words.zip(self.board.kinds.overwrites.without(&config.done)) {
                 *word |= more;
             }
         }
-        after.done.add(&self.board.place(state, machine).satisfied);
         Some(after)
     }
 

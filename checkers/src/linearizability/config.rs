@@ -9,6 +9,7 @@ use super::mask::Mask;
 pub(super) type Used = SmallVec<[u32; 4]>;
 
 /// One way in which everything up to some event may have happened.
+#[derive(Debug)]
 pub(super) struct Config<M> {
     /// The state of the object.
     pub(super) state: u32,
@@ -129,24 +130,33 @@ pub(super) fn intersection(left: &[u32], right: &[u32]) -> Used {
     common
 }
 
+/// A configuration in a set.
+struct Entry<M> {
+    config: Config<M>,
+    /// Of what it has used.
+    sketch: Sketch,
+    /// The updates that are done: only configurations in which they are the same can be compared.
+    updates: M,
+    /// Whether nothing dominates it.
+    live: bool,
+}
+
 /// A set of configurations from which dominated ones are dropped as it grows.
 pub(super) struct Antichain<M> {
-    all: Vec<Config<M>>,
-    /// Of what each has used.
-    sketches: Vec<Sketch>,
-    live: Vec<bool>,
-    /// Positions of live configurations that can be compared with each other.
+    all: Vec<Entry<M>>,
+    /// Positions of live configurations that can be compared with each other, where there are more than a few.
     groups: FxHashMap<(u32, M), SmallVec<[u32; 4]>>,
     /// With how many of its group, the latest, a configuration is compared.
     compared: usize,
 }
 
+/// Among so many, looking at one after the other is faster.
+const FEW: usize = 16;
+
 impl<M: Mask> Antichain<M> {
     pub(super) fn new() -> Self {
         Antichain {
             all: Vec::new(),
-            sketches: Vec::new(),
-            live: Vec::new(),
             groups: FxHashMap::default(),
             compared: usize::MAX,
         }
@@ -164,10 +174,10 @@ impl<M: Mask> Antichain<M> {
         if self.groups.capacity() > KEEP {
             self.groups = FxHashMap::default();
         }
+        if self.all.len() >= FEW {
+            self.groups.clear();
+        }
         self.all.clear();
-        self.sketches.clear();
-        self.live.clear();
-        self.groups.clear();
     }
 
     /// How many configurations were added, dominated ones included.
@@ -177,7 +187,7 @@ impl<M: Mask> Antichain<M> {
 
     /// The configuration added as the `at`-th.
     pub(super) fn get(&self, at: u32) -> &Config<M> {
-        &self.all[at as usize]
+        &self.all[at as usize].config
     }
 
     /// Adds a configuration and returns its position, unless another dominates it.
@@ -186,54 +196,158 @@ impl<M: Mask> Antichain<M> {
         for (word, mask) in updates.words_mut().iter_mut().zip(kinds.updates.words()) {
             *word &= mask;
         }
-        let group = self.groups.entry((config.state, updates)).or_default();
-        let (all, sketches) = (&self.all, &self.sketches);
-        let sketch = Sketch::of(&config.used);
-        let older = group.len().saturating_sub(self.compared);
-        let is_dominated = group[older..].iter().any(|at| {
-            let at = *at as usize;
-            sketches[at].may_be_within(sketch) && all[at].dominates(&config, kinds)
-        });
-        if is_dominated {
-            return None;
+        let entry = Entry {
+            sketch: Sketch::of(&config.used),
+            config,
+            updates,
+            live: true,
+        };
+        let is_kept = match self.all.len() {
+            ..FEW => self.compare_with_all(&entry, kinds),
+            _ => self.compare_with_group(&entry, kinds),
+        };
+        is_kept.then(|| {
+            self.all.push(entry);
+            (self.all.len() - 1) as u32
+        })
+    }
+
+    /// Whether nothing dominates an entry. What it dominates is dead from now on.
+    fn compare_with_all(&mut self, new: &Entry<M>, kinds: &Kinds<M>) -> bool {
+        let can_be_compared = |old: &Entry<M>| {
+            old.live && old.config.state == new.config.state && old.updates == new.updates
+        };
+        let mut others = self.all.iter().filter(|old| can_be_compared(old));
+        if others.any(|old| old.dominates(new, kinds)) {
+            return false;
         }
-        let live = &mut self.live;
+        for old in &mut self.all {
+            if can_be_compared(old) && new.dominates(old, kinds) {
+                old.live = false;
+            }
+        }
+        true
+    }
+
+    /// The same by groups. The entry is added next.
+    fn compare_with_group(&mut self, new: &Entry<M>, kinds: &Kinds<M>) -> bool {
+        if self.groups.is_empty() {
+            for (old, at) in self.all.iter().zip(0..).filter(|(old, _)| old.live) {
+                let key = (old.config.state, old.updates.clone());
+                self.groups.entry(key).or_default().push(at);
+            }
+        }
+        let key = (new.config.state, new.updates.clone());
+        let group = self.groups.entry(key).or_default();
+        let all = &mut self.all;
+        let older = group.len().saturating_sub(self.compared);
+        let mut compared = group[older..].iter();
+        if compared.any(|at| all[*at as usize].dominates(new, kinds)) {
+            return false;
+        }
         let mut kept = older;
         for at in older..group.len() {
             let other = group[at];
-            let at = other as usize;
-            if sketch.may_be_within(sketches[at]) && config.dominates(&all[at], kinds) {
-                live[at] = false;
+            let old = &mut all[other as usize];
+            if new.dominates(old, kinds) {
+                old.live = false;
             } else {
                 group[kept] = other;
                 kept += 1;
             }
         }
         group.truncate(kept);
-        let at = self.all.len() as u32;
-        group.push(at);
-        self.all.push(config);
-        self.sketches.push(sketch);
-        self.live.push(true);
-        Some(at)
+        group.push(all.len() as u32);
+        true
     }
 
     /// All configurations added, dominated ones included.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Config<M>> {
-        self.all.iter()
+        self.all.iter().map(|entry| &entry.config)
     }
 
     /// Moves the configurations that nothing dominates into `into`, in order of addition.
     pub(super) fn drain_into(&mut self, into: &mut Vec<Config<M>>) {
         into.clear();
-        let live = self.live.iter();
-        into.extend(
-            self.all
-                .drain(..)
-                .zip(live)
-                .filter(|(_, live)| **live)
-                .map(|(config, _)| config),
-        );
-        self.clear();
+        if self.all.len() >= FEW {
+            self.groups.clear();
+        }
+        let live = self.all.drain(..).filter(|entry| entry.live);
+        into.extend(live.map(|entry| entry.config));
+    }
+}
+
+impl<M: Mask> Entry<M> {
+    /// [`Config::dominates`], most that do not told by their sketches.
+    fn dominates(&self, other: &Entry<M>, kinds: &Kinds<M>) -> bool {
+        self.sketch.may_be_within(other.sketch) && self.config.dominates(&other.config, kinds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KINDS: Kinds<u64> = Kinds {
+        observations: 0b11,
+        overwrites: 0b1100,
+        updates: 0b11_0000,
+    };
+
+    fn any_config() -> impl Strategy<Value = Config<u64>> {
+        let used = prop::collection::vec(0..3u32, 0..3);
+        (0..3u32, 0..64u64, 0..64u64, used).prop_map(|(state, done, optional, mut used)| {
+            used.sort_unstable();
+            Config {
+                state,
+                done,
+                optional: optional & !done & KINDS.overwrites,
+                used: Used::from_vec(used),
+            }
+        })
+    }
+
+    fn comparable(left: &Config<u64>, right: &Config<u64>) -> bool {
+        left.state == right.state && (left.done ^ right.done) & KINDS.updates == 0
+    }
+
+    /// The same one by one.
+    fn kept(configs: &[Config<u64>]) -> Vec<&Config<u64>> {
+        let mut kept: Vec<&Config<u64>> = Vec::new();
+        for new in configs {
+            let beats =
+                |a: &Config<u64>, b: &Config<u64>| comparable(a, b) && a.dominates(b, &KINDS);
+            if !kept.iter().any(|old| beats(old, new)) {
+                kept.retain(|old| !beats(new, old));
+                kept.push(new);
+            }
+        }
+        kept
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Few and many, and few again after many.
+        #[test]
+        fn what_nothing_dominates_is_kept(
+            rounds in prop::collection::vec(prop::collection::vec(any_config(), 0..40), 1..6)
+        ) {
+            let (mut antichain, mut left) = (Antichain::new(), Vec::new());
+            for configs in &rounds {
+                antichain.begin(usize::MAX);
+                for config in configs {
+                    antichain.add(config.clone(), &KINDS);
+                }
+                antichain.drain_into(&mut left);
+                let told = |config: &Config<u64>| {
+                    (config.state, config.done, config.optional, config.used.to_vec())
+                };
+                let expected: Vec<_> = kept(configs).into_iter().map(told).collect();
+                prop_assert_eq!(left.iter().map(told).collect::<Vec<_>>(), expected);
+            }
+        }
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Limits {
     pub(super) closure: usize,
     /// Ways for an operation to take effect, the cheapest first, after which no more are looked for.
     pub(super) ways: usize,
+    /// Whether crashed operations take effect only where nothing else will do.
+    pub(super) thrifty: bool,
 }
 
 impl Limits {
@@ -65,6 +67,7 @@ impl Limits {
         depth: usize::MAX,
         closure: usize::MAX,
         ways: usize::MAX,
+        thrifty: false,
     };
 }
 

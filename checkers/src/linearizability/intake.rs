@@ -10,6 +10,7 @@ use crate::budget::{Budget, Exhausted};
 
 use super::log::{Ending, LoggedOp};
 use super::options::{FailedCas, Options};
+use super::portfolio::Ration;
 use super::subject::{Landed, Malformed, OpOf, Subject, is_refused};
 use super::track::Track;
 use super::tracks::{Called, Place, Tracks};
@@ -75,7 +76,7 @@ pub(super) struct Key<S: Subject> {
 }
 
 impl<S: Subject> Key<S> {
-    fn new(key: Option<Value>, ration: Option<u64>) -> Key<S> {
+    fn new(key: Option<Value>, ration: Option<Ration>) -> Key<S> {
         Key {
             key,
             tracks: Tracks::new(ration),
@@ -183,7 +184,7 @@ pub(super) struct Intake<S: Subject> {
     pub(super) subject: S,
     failed_cas: FailedCas,
     /// The ration of each search.
-    ration: Option<u64>,
+    pub(super) ration: Option<Ration>,
     pub(super) keys: Vec<Key<S>>,
     key_numbers: FxHashMap<Option<Value>, u32>,
     /// By process: the key and the flight of its open operation, in order of invocation.
@@ -216,7 +217,7 @@ impl<S: Subject> Intake<S> {
         Intake {
             subject,
             failed_cas: options.failed_cas,
-            ration: options.ration,
+            ration: options.ration.map(Ration::new),
             keys: Vec::new(),
             key_numbers: FxHashMap::default(),
             open: FxHashMap::default(),
@@ -291,9 +292,9 @@ impl<S: Subject> Intake<S> {
             .ok_or(Malformed::Unmatched { index, process })?;
         let asked = self.keys[key as usize].flights[flight as usize].asked;
         let landed = match event.kind {
-            EventType::Ok => self.subject.complete(asked, process, event)?,
+            EventType::Ok => self.subject.complete(asked, event)?,
             EventType::Fail if is_refused(event, self.failed_cas) => {
-                self.subject.complete(asked, process, event)?
+                self.subject.complete(asked, event)?
             }
             EventType::Info => self.subject.unknown(asked),
             // A second invocation never gets here.

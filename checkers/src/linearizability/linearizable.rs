@@ -116,6 +116,10 @@ impl Linearizable {
 }
 
 impl Checker for Linearizable {
+    fn hurry(&mut self) {
+        self.checking.hurry();
+    }
+
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
         self.checking.feed(events, budget)
     }

@@ -27,6 +27,7 @@ const TRY: Limits = Limits {
     depth: usize::MAX,
     closure: 1 << 15,
     ways: usize::MAX,
+    thrifty: false,
 };
 
 /// How many sub-histories are tried at most, and how many configurations of theirs are looked at.

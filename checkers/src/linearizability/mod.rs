@@ -22,7 +22,8 @@
 //!
 //! An operation is taken in once its result is known, so a violation is certain as soon as all
 //! operations that began before it have ended: seconds after it happened, with time-outs as usual. Where a
-//! monitor has taken over, it is found when the history has grown by half, or at its end.
+//! monitor has taken over, it is found when the history has grown fourfold, or by an eighth where the
+//! history is still being made, or at its end.
 
 mod beam;
 mod board;

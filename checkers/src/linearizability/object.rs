@@ -8,7 +8,8 @@
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustc_hash::FxHashMap;
+use indexmap::IndexSet;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde_json::Value;
 
 use super::model::Machine;
@@ -36,7 +37,9 @@ impl ObjectOp {
 /// A model of any kind, with the operations that were read.
 pub(super) trait AnyModel: Send {
     fn name(&self) -> &str;
-    fn read(&mut self, call: &Call<'_>, values: &mut Values) -> Result<Option<ObjectOp>, String>;
+    /// Whether an operation can be read.
+    fn check(&self, call: &Call<'_>, values: &mut Values) -> Result<(), String>;
+    fn read(&self, call: &Call<'_>, values: &mut Values) -> Result<Option<ObjectOp>, String>;
     /// A new object, and the number of its first state.
     fn object(&self, values: &mut Values) -> (Object, u32);
     fn touches(&self, op: ObjectOp) -> Touches;
@@ -48,7 +51,7 @@ pub(super) trait AnyModel: Send {
 /// The model of all keys, and its operations by number.
 struct Shared<M: Model> {
     model: M,
-    ops: RwLock<Vec<Arc<M::Op>>>,
+    ops: RwLock<IndexSet<M::Op, FxBuildHasher>>,
 }
 
 impl<M: Model> Shared<M> {
@@ -58,68 +61,58 @@ impl<M: Model> Shared<M> {
         let ops = self.ops.read().unwrap_or_else(PoisonError::into_inner);
         look(&self.model, &ops[op.number()])
     }
+
+    /// The number of an operation: the same for equal ones.
+    fn number(&self, op: M::Op) -> ObjectOp {
+        let mut bits = 0;
+        if self.model.is_observation(&op) {
+            bits |= OBSERVATION;
+        } else if self.model.is_overwrite(&op) {
+            bits |= OVERWRITE;
+        }
+        if self.model.is_repeatable(&op) {
+            bits |= REPEATABLE;
+        }
+        let mut ops = self.ops.write().unwrap_or_else(PoisonError::into_inner);
+        ObjectOp(ops.insert_full(op).0 as u32 | bits)
+    }
 }
 
 /// A [`Model`] as an [`AnyModel`].
-pub(super) struct Typed<M: Model> {
-    shared: Arc<Shared<M>>,
-    numbers: FxHashMap<Arc<M::Op>, ObjectOp>,
-}
+pub(super) struct Typed<M: Model>(Arc<Shared<M>>);
 
 impl<M: Model> Typed<M> {
     pub(super) fn new(model: M) -> Typed<M> {
-        Typed {
-            shared: Arc::new(Shared {
-                model,
-                ops: RwLock::new(Vec::new()),
-            }),
-            numbers: FxHashMap::default(),
-        }
+        Typed(Arc::new(Shared {
+            model,
+            ops: RwLock::default(),
+        }))
     }
 }
 
 impl<M: Model> AnyModel for Typed<M> {
     fn name(&self) -> &str {
-        self.shared.model.name()
+        self.0.model.name()
     }
 
-    fn read(&mut self, call: &Call<'_>, values: &mut Values) -> Result<Option<ObjectOp>, String> {
-        let model = &self.shared.model;
-        let Some(op) = model.read(call, values)? else {
-            return Ok(None);
-        };
-        if let Some(number) = self.numbers.get(&op) {
-            return Ok(Some(*number));
-        }
-        let mut ops = self
-            .shared
-            .ops
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut number = ops.len() as u32;
-        if model.is_observation(&op) {
-            number |= OBSERVATION;
-        } else if model.is_overwrite(&op) {
-            number |= OVERWRITE;
-        }
-        if model.is_repeatable(&op) {
-            number |= REPEATABLE;
-        }
-        let op = Arc::new(op);
-        ops.push(Arc::clone(&op));
-        self.numbers.insert(op, ObjectOp(number));
-        Ok(Some(ObjectOp(number)))
+    fn check(&self, call: &Call<'_>, values: &mut Values) -> Result<(), String> {
+        self.0.model.read(call, values).map(drop)
+    }
+
+    fn read(&self, call: &Call<'_>, values: &mut Values) -> Result<Option<ObjectOp>, String> {
+        let op = self.0.model.read(call, values)?;
+        Ok(op.map(|op| self.0.number(op)))
     }
 
     fn object(&self, values: &mut Values) -> (Object, u32) {
         let mut states = States {
-            shared: Arc::clone(&self.shared),
+            shared: Arc::clone(&self.0),
             states: Vec::new(),
             numbers: FxHashMap::default(),
             free: Vec::new(),
             bytes: 0,
         };
-        let initial = states.number(self.shared.model.initial(values));
+        let initial = states.number(self.0.model.initial(values));
         let object = Object {
             memory: FxHashMap::default(),
             crowded: CROWDED,
@@ -129,19 +122,19 @@ impl<M: Model> AnyModel for Typed<M> {
     }
 
     fn touches(&self, op: ObjectOp) -> Touches {
-        self.shared.with(op, M::touches)
+        self.0.with(op, M::touches)
     }
 
     fn part(&self, op: ObjectOp) -> Part {
-        self.shared.with(op, M::part)
+        self.0.with(op, M::part)
     }
 
     fn monitored(&self) -> Option<Monitored> {
-        self.shared.model.monitored()
+        self.0.model.monitored()
     }
 
     fn role(&self, op: ObjectOp) -> Option<Role> {
-        self.shared.with(op, M::role)
+        self.0.with(op, M::role)
     }
 }
 

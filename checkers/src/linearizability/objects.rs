@@ -41,8 +41,7 @@ pub(super) struct Objects {
 pub(super) struct Asked {
     f: u32,
     value: u32,
-    /// What it is if nobody ever knows its outcome.
-    unknown: Option<ObjectOp>,
+    process: u64,
 }
 
 /// An operation as the history has it: its function, and the numbers of the values.
@@ -81,9 +80,16 @@ impl Objects {
         at as u32
     }
 
-    fn read(&mut self, call: &Call<'_>, index: u64) -> Result<Option<ObjectOp>, Malformed> {
-        let read = self.model.read(call, &mut self.values);
-        read.map_err(|message| Malformed::Operation { index, message })
+    /// What was asked, with its outcome, as an operation of the model.
+    fn read(&mut self, asked: Asked, outcome: Outcome<'_>) -> Result<Option<ObjectOp>, String> {
+        let value = self.values.value(asked.value).clone();
+        let call = Call {
+            f: &self.functions[asked.f as usize],
+            value: &value,
+            outcome,
+            process: asked.process,
+        };
+        self.model.read(&call, &mut self.values)
     }
 }
 
@@ -103,33 +109,28 @@ impl Subject for Objects {
             outcome: Outcome::Unknown,
             process,
         };
-        let unknown = self.read(&call, event.index)?;
+        let checked = self.model.check(&call, &mut self.values);
+        let index = event.index;
+        checked.map_err(|message| Malformed::Operation { index, message })?;
         Ok(Asked {
             f: self.function(&event.f),
             value: self.values.number(&event.value),
-            unknown: unknown.filter(|op| !op.is_observation()),
+            process,
         })
     }
 
     fn complete(
         &mut self,
         asked: Asked,
-        process: u64,
         event: &Event,
     ) -> Result<Option<Landed<Objects>>, Malformed> {
-        let f = self.functions[asked.f as usize].clone();
-        let value = self.values.value(asked.value).clone();
         let (outcome, ending) = match event.kind {
             EventType::Fail => (Outcome::Refused, Ending::Fail),
             _ => (Outcome::Ok(&event.value), Ending::Ok),
         };
-        let call = Call {
-            f: &f,
-            value: &value,
-            outcome,
-            process,
-        };
-        let Some(op) = self.read(&call, event.index)? else {
+        let index = event.index;
+        let read = self.read(asked, outcome);
+        let Some(op) = read.map_err(|message| Malformed::Operation { index, message })? else {
             return Ok(None);
         };
         let told = Told {
@@ -150,7 +151,10 @@ impl Subject for Objects {
             result: Values::NULL,
         };
         let ending = Ending::Info;
-        asked.unknown.map(|op| Landed { op, told, ending })
+        // What cannot be read is not taken in.
+        let read = self.read(asked, Outcome::Unknown).ok().flatten();
+        let op = read.filter(|op| !op.is_observation())?;
+        Some(Landed { op, told, ending })
     }
 
     fn object(&mut self) -> (Object, u32) {

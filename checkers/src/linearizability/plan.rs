@@ -37,6 +37,7 @@ pub(super) const PLAN: Plan = Plan {
         depth: 0,
         closure: 1 << 13,
         ways: usize::MAX,
+        thrifty: false,
     },
     upper: Limits {
         crashed: Crashed::Unlimited,
@@ -44,6 +45,7 @@ pub(super) const PLAN: Plan = Plan {
         depth: usize::MAX,
         closure: 1 << 17,
         ways: usize::MAX,
+        thrifty: false,
     },
     window: Limits {
         crashed: Crashed::Unlimited,
@@ -51,11 +53,14 @@ pub(super) const PLAN: Plan = Plan {
         depth: usize::MAX,
         closure: 1 << 17,
         ways: usize::MAX,
+        thrifty: false,
     },
     windows: &[8, 32, 128, 512],
     ladder: &[
-        rung(4, 1, 0),
+        thrifty(rung(4, 1, 0)),
+        rung(6, 1, 32),
         rung(16, 1, 128),
+        thorough(24, 32),
         thorough(64, 32),
         thorough(256, 64),
     ],
@@ -63,7 +68,7 @@ pub(super) const PLAN: Plan = Plan {
         &[rung(16, 1, 0), thorough(64, 32), thorough(256, 64)],
         &[rung(32, 1, 0), thorough(256, 128), thorough(1024, 256)],
     ],
-    cheap: 2,
+    cheap: 3,
     deaths: 4,
     pause: 128,
     count_steps: 1 << 13,
@@ -78,10 +83,20 @@ pub(super) const fn rung(width: usize, depth: usize, back: usize) -> Rung {
             depth,
             closure: width * 4 + 32,
             ways: width,
+            thrifty: false,
         },
         back,
         work: usize::MAX,
     }
+}
+
+/// A beam that lets crashed operations take effect only where nothing else will do.
+const fn thrifty(rung: Rung) -> Rung {
+    let limits = Limits {
+        thrifty: true,
+        ..rung.limits
+    };
+    Rung { limits, ..rung }
 }
 
 /// A beam that also goes ways that cost more than others: what is dear now may be what is needed.
@@ -93,6 +108,7 @@ pub(super) const fn thorough(width: usize, back: usize) -> Rung {
             depth: 3,
             closure: width * 32,
             ways: width * 8,
+            thrifty: false,
         },
         back,
         work: width << 12,

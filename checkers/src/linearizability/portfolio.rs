@@ -5,8 +5,8 @@
 //! operation ([`Ration`]). When these are used up, and no operation has been forgotten, the monitor of the
 //! object's type is asked about everything so far:
 //!
-//! - It is linearizable: the search is put aside, and the monitor is asked again whenever the history has grown by half,
-//!   and at the end. So a violation is noticed later than by the search, but at the end at the latest.
+//! - It is linearizable: the search is put aside, and the monitor is asked again whenever the history has grown fourfold,
+//!   or by an eighth while it is still being made, and at the end. So a violation is noticed later than by the search, but at the end at the latest.
 //! - It is not: the few operations that the monitor names, with all that they depend on, are searched on
 //!   their own, so that evidence is found, explained and proved as always. If that does not show it within the budget,
 //!   the verdict is `unknown`.
@@ -59,11 +59,41 @@ const OPERATIONS_PER_QUESTION: usize = 512;
 pub(super) struct Ration {
     full: u64,
     left: u64,
+    /// A monitor is asked again when the log has grown by this share.
+    growth: Share,
+}
+
+/// A part of something, or more than all of it.
+#[derive(Clone, Copy, Debug)]
+struct Share(usize, usize);
+
+impl Share {
+    /// All questions together take little longer than the last.
+    const SELDOM: Share = Share(3, 1);
+    /// All questions together take some ten times as long as the last, which is still not much for a monitor.
+    const OFTEN: Share = Share(1, 8);
 }
 
 impl Ration {
     pub(super) fn new(full: u64) -> Ration {
-        Ration { full, left: full }
+        Ration {
+            full,
+            left: full,
+            growth: Share::SELDOM,
+        }
+    }
+
+    /// The same where a violation should be noticed soon.
+    pub(super) fn in_a_hurry(self) -> Ration {
+        Ration {
+            growth: Share::OFTEN,
+            ..self
+        }
+    }
+
+    /// So many for each question at the beginning.
+    pub(super) fn times(self, each: usize) -> usize {
+        usize::try_from(self.full).map_or(usize::MAX, |full| full.saturating_mul(each))
     }
 
     /// An operation began, so that there are `length` now.
@@ -73,12 +103,11 @@ impl Ration {
         }
     }
 
-    /// The length of the log at which a monitor is asked again: it takes as long as the log, so that all questions
-    /// together take no more than three times as long as the last.
+    /// The length of the log at which a monitor is asked again: it takes as long as the log.
     pub(super) fn ask_again(self, length: usize) -> usize {
-        let patience =
-            usize::try_from(self.full).map_or(usize::MAX, |full| full.saturating_mul(64));
-        length.saturating_add((length / 2).max(patience).max(1))
+        let Share(part, of) = self.growth;
+        let more = length.saturating_mul(part) / of;
+        length.saturating_add(more.max(self.times(64)).max(1))
     }
 }
 
@@ -118,13 +147,16 @@ impl<'a> Rationed<'a> {
     }
 
     pub(super) fn spent(&self) -> Spent {
-        let Ration { full, left } = self.ration;
+        let ration = self.ration;
         if self.broken.load(Ordering::Relaxed) {
             return Spent::TooMuch;
         }
-        match left.saturating_sub(self.asked.load(Ordering::Relaxed)) {
+        match ration
+            .left
+            .saturating_sub(self.asked.load(Ordering::Relaxed))
+        {
             0 => Spent::All,
-            left => Spent::Left(Ration { full, left }),
+            left => Spent::Left(Ration { left, ..ration }),
         }
     }
 }

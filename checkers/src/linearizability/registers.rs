@@ -96,7 +96,6 @@ impl Subject for Registers {
     fn complete(
         &mut self,
         asked: Asked,
-        _process: u64,
         event: &Event,
     ) -> Result<Option<Landed<Registers>>, Malformed> {
         let (op, ending) = match (event.kind, asked) {

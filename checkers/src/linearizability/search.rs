@@ -508,6 +508,7 @@ mod tests {
             depth: 0,
             closure: 6,
             ways: usize::MAX,
+            thrifty: false,
         },
         upper: Limits {
             crashed: Crashed::Unlimited,
@@ -515,6 +516,7 @@ mod tests {
             depth: usize::MAX,
             closure: 20,
             ways: usize::MAX,
+            thrifty: false,
         },
         window: Limits {
             crashed: Crashed::Unlimited,
@@ -522,6 +524,7 @@ mod tests {
             depth: usize::MAX,
             closure: 40,
             ways: usize::MAX,
+            thrifty: false,
         },
         windows: &[2, 5],
         ladder: &[rung(1, 1, 0), rung(2, 1, 3), rung(3, 2, 8)],

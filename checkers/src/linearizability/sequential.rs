@@ -104,7 +104,7 @@ impl SequentiallyConsistent {
         let landed = match event.kind {
             EventType::Info => self.subject.unknown(open.1),
             EventType::Fail if !is_refused(event, self.failed_cas) => None,
-            _ => self.subject.complete(open.1, process, event)?,
+            _ => self.subject.complete(open.1, event)?,
         };
         self.land(open, process, landed, Some((index, event.time)));
         Ok(())

@@ -68,7 +68,6 @@ pub(super) trait Subject: Sized + Send {
     fn complete(
         &mut self,
         asked: Self::Asked,
-        process: u64,
         event: &Event,
     ) -> Result<Option<Landed<Self>>, Malformed>;
 

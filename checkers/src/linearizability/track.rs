@@ -60,13 +60,13 @@ enum Left {
 }
 
 impl<S: Subject> Track<S> {
-    pub(super) fn new(subject: &mut S, ration: Option<u64>) -> Track<S> {
+    pub(super) fn new(subject: &mut S, ration: Option<Ration>) -> Track<S> {
         let (machine, initial) = subject.object();
         Track {
             searching: Searching::Live(Box::new(Search::new(machine, initial))),
             log: Log::default(),
             now: 0,
-            ration: ration.map(Ration::new),
+            ration,
             accused: None,
             gathered: false,
         }
@@ -77,10 +77,9 @@ impl<S: Subject> Track<S> {
     pub(super) fn gathered(
         log: Log<LoggedOf<S>>,
         now: u64,
-        ration: u64,
+        ration: Ration,
         hardness: impl Iterator<Item = Hardness>,
     ) -> Track<S> {
-        let ration = Ration::new(ration);
         let none = Hardness {
             crashed: 0,
             open: 0,

@@ -12,7 +12,7 @@ use crate::budget::{Budget, Exhausted};
 use super::frontier::OpId;
 use super::log::Log;
 use super::models::Part;
-use super::portfolio::Opinion;
+use super::portfolio::{Opinion, Ration};
 use super::subject::{LoggedOf, Subject};
 use super::track::Track;
 
@@ -37,7 +37,7 @@ pub(super) struct Tracks<S: Subject> {
     /// Operations that matter to nothing while objects are searched apart.
     shelved: Vec<LoggedOf<S>>,
     /// The ration of each search.
-    ration: Option<u64>,
+    ration: Option<Ration>,
     /// From so many objects on, a monitor is asked about all together.
     gather_at: usize,
 }
@@ -56,16 +56,13 @@ pub(super) enum Called {
 }
 
 impl<S: Subject> Tracks<S> {
-    pub(super) fn new(ration: Option<u64>) -> Tracks<S> {
+    pub(super) fn new(ration: Option<Ration>) -> Tracks<S> {
         Tracks {
             all: Vec::new(),
             apart: Some(FxHashMap::default()),
             shelved: Vec::new(),
             ration,
-            gather_at: ration.map_or(usize::MAX, |full| {
-                let full = usize::try_from(full).unwrap_or(usize::MAX);
-                full.saturating_mul(GATHER).max(1)
-            }),
+            gather_at: ration.map_or(usize::MAX, |ration| ration.times(GATHER).max(1)),
         }
     }
 
