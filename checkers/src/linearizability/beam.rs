@@ -186,6 +186,23 @@ impl<T: Copy + Eq + Hash> Beam<T> {
         }
     }
 
+    /// Forgets the steps before the oldest snapshot: how many these are, and that.
+    pub(super) fn forget(&mut self) -> Option<(usize, Frontier<T>)> {
+        let Snapshot { frontier, at } = self.snapshots.front()?;
+        let (start, steps) = (frontier.clone(), *at);
+        for snapshot in &mut self.snapshots {
+            snapshot.at -= steps;
+        }
+        self.relax_at = self.relax_at.saturating_sub(steps);
+        Some((steps, start))
+    }
+
+    /// The frontier, and all that it may go back to.
+    pub(super) fn frontiers(&self) -> impl Iterator<Item = &Frontier<T>> {
+        let snapshots = self.snapshots.iter().map(|snapshot| &snapshot.frontier);
+        std::iter::once(&self.frontier).chain(snapshots)
+    }
+
     /// A frontier near the last step, for what is open there.
     pub(super) fn snapshot_before(&self, at: usize) -> Option<(&Frontier<T>, usize)> {
         let snapshot = self.snapshots.iter().rev().find(|it| it.at <= at)?;

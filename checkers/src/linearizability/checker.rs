@@ -85,21 +85,37 @@ impl<S: Subject> Checking<S> {
     fn account(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
         // A monitor can do nothing without all operations, so it may have them as long as there is memory.
         let searched = self.tracks().filter(|track| !track.is_aside());
-        let too_many = searched.map(|track| track.log.len()).sum::<usize>() > self.remembered;
-        let more = self.bytes().saturating_sub(self.charged);
-        if too_many || budget.charge(more).is_err() {
-            let Intake { subject, keys, .. } = &mut self.intake;
-            for track in keys.iter_mut().flat_map(|key| key.tracks.iter_mut()) {
-                if !(too_many && track.is_aside()) {
-                    track.trim(subject, budget)?;
-                }
-            }
-            let now = self.bytes();
-            budget.release(self.charged.saturating_sub(now));
-            self.charged = self.charged.min(now);
-        } else {
-            self.charged += more;
+        if searched.map(|track| track.log.len()).sum::<usize>() > self.remembered {
+            self.forget(|track| !track.is_aside(), budget)?;
         }
+        if self.charge(budget).is_ok() {
+            return Ok(());
+        }
+        self.forget(|_| true, budget)?;
+        self.charge(budget)
+    }
+
+    /// Forgets about half of the operations on some tracks.
+    fn forget(
+        &mut self,
+        which: impl Fn(&Track<S>) -> bool,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        let Intake { subject, keys, .. } = &mut self.intake;
+        let tracks = keys.iter_mut().flat_map(|key| key.tracks.iter_mut());
+        for track in tracks.filter(|track| which(track)) {
+            track.trim(subject, budget)?;
+        }
+        subject.forget_values(keys);
+        Ok(())
+    }
+
+    fn charge(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
+        let now = self.bytes();
+        budget.release(self.charged.saturating_sub(now));
+        self.charged = self.charged.min(now);
+        budget.charge(now.saturating_sub(self.charged))?;
+        self.charged = now;
         Ok(())
     }
 
@@ -108,7 +124,7 @@ impl<S: Subject> Checking<S> {
     }
 
     fn bytes(&self) -> usize {
-        self.tracks().map(Track::bytes).sum()
+        self.tracks().map(Track::bytes).sum::<usize>() + self.intake.subject.bytes()
     }
 
     fn state(&self) -> Feed {

@@ -11,7 +11,7 @@ use crate::budget::{Budget, Exhausted};
 use super::log::{Ending, LoggedOp};
 use super::options::{FailedCas, Options};
 use super::portfolio::Ration;
-use super::subject::{Landed, Malformed, OpOf, Subject, is_refused};
+use super::subject::{Landed, LoggedOf, Malformed, OpOf, Subject, is_refused};
 use super::track::Track;
 use super::tracks::{Called, Place, Tracks};
 
@@ -86,6 +86,23 @@ impl<S: Subject> Key<S> {
             lost: false,
             invalid: false,
         }
+    }
+
+    /// What was asked by operations that have not been searched to their end.
+    pub(super) fn asked(&self) -> impl Iterator<Item = S::Asked> {
+        self.flights.iter().map(|flight| flight.asked)
+    }
+
+    /// The operations that are remembered, and those that wait to be searched.
+    pub(super) fn logged(&self) -> impl Iterator<Item = LoggedOf<S>> {
+        let waiting = self
+            .flights
+            .iter()
+            .filter_map(|flight| match &flight.result {
+                FlightResult::Known(known) => Some(flight.logged(known)),
+                FlightResult::Open | FlightResult::Nothing => None,
+            });
+        self.tracks.logged().copied().chain(waiting)
     }
 
     fn depart(&mut self, flight: Flight<S>) -> u32 {

@@ -115,6 +115,16 @@ impl RegisterOp {
         matches!(self, RegisterOp::Write(_))
     }
 
+    /// The values that it names.
+    pub(super) fn values(self) -> [Option<u32>; 2] {
+        match self {
+            RegisterOp::Read(value) | RegisterOp::Differs(value) | RegisterOp::Write(value) => {
+                [Some(value), None]
+            }
+            RegisterOp::Cas(from, to) => [Some(from), Some(to)],
+        }
+    }
+
     /// What the register holds after the operation, if the operation changes that.
     pub(super) fn writes(self) -> Option<u32> {
         match self {

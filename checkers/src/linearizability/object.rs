@@ -46,6 +46,8 @@ pub(super) trait AnyModel: Send {
     fn part(&self, op: ObjectOp) -> Part;
     fn monitored(&self) -> Option<Monitored>;
     fn role(&self, op: ObjectOp) -> Option<Role>;
+    /// About how many bytes the operations take.
+    fn bytes(&self) -> usize;
 }
 
 /// The model of all keys, and its operations by number.
@@ -135,6 +137,12 @@ impl<M: Model> AnyModel for Typed<M> {
 
     fn role(&self, op: ObjectOp) -> Option<Role> {
         self.0.with(op, M::role)
+    }
+
+    fn bytes(&self) -> usize {
+        let ops = self.0.ops.read().unwrap_or_else(PoisonError::into_inner);
+        // With its hash and its place in a table.
+        ops.capacity() * (size_of::<M::Op>() + 2 * size_of::<u64>())
     }
 }
 

@@ -157,6 +157,10 @@ impl Subject for Objects {
         Some(Landed { op, told, ending })
     }
 
+    fn bytes(&self) -> usize {
+        self.values.bytes() + self.model.bytes()
+    }
+
     fn object(&mut self) -> (Object, u32) {
         self.pristine.clone()
     }

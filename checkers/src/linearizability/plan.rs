@@ -62,6 +62,7 @@ pub(super) const PLAN: Plan = Plan {
         rung(16, 1, 128),
         thorough(24, 32),
         thorough(64, 32),
+        rung(72, 1, 4096),
         thorough(256, 64),
     ],
     second_ladders: &[

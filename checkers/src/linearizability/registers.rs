@@ -38,6 +38,16 @@ pub(super) enum Asked {
     Cas(u32, u32),
 }
 
+impl Asked {
+    fn values(self) -> [Option<u32>; 2] {
+        match self {
+            Asked::Read => [None; 2],
+            Asked::Write(value) => [Some(value), None],
+            Asked::Cas(from, to) => [Some(from), Some(to)],
+        }
+    }
+}
+
 /// The arguments of a compare-and-set, if an operation was one. One of a value to itself is lowered to a
 /// read.
 pub(super) type Told = Option<(u32, u32)>;
@@ -125,6 +135,41 @@ impl Subject for Registers {
             }
             Asked::Read | Asked::Cas(..) => None,
         }
+    }
+
+    fn bytes(&self) -> usize {
+        self.values.bytes()
+    }
+
+    fn forget_values(&mut self, keys: &mut [Key<Registers>]) {
+        let mut live = vec![false; self.values.end() as usize];
+        // The number that stands for all that no operation names is none of them.
+        let mut keep = |value: u32| {
+            live.get_mut(value as usize)
+                .into_iter()
+                .for_each(|it| *it = true)
+        };
+        keep(Values::NULL);
+        keep(self.initial);
+        for key in keys {
+            for asked in key.asked() {
+                asked.values().into_iter().flatten().for_each(&mut keep);
+            }
+            for logged in key.logged() {
+                let told = logged
+                    .told
+                    .map_or([None; 2], |(from, to)| [Some(from), Some(to)]);
+                told.into_iter().flatten().for_each(&mut keep);
+                logged.op.values().into_iter().flatten().for_each(&mut keep);
+            }
+            for track in key.tracks.iter_mut() {
+                let ops = track.searched_ops();
+                let values = ops.into_iter().flat_map(RegisterOp::values);
+                values.flatten().for_each(&mut keep);
+                track.live_states().into_iter().for_each(&mut keep);
+            }
+        }
+        self.values.retain(|value| live[value as usize]);
     }
 
     fn object(&mut self) -> (Register, u32) {

@@ -155,9 +155,19 @@ impl<A: Machine> Search<A> {
         self.steps() * size_of::<(Step<A::Op>, u64)>()
     }
 
-    /// Gives up the chance to search again.
+    /// Gives up the chance to search again, but for the last steps, where a beam can do with these.
     pub(super) fn forget(&mut self) {
-        self.trail = None;
+        let last = match &mut self.lower {
+            Lower::Beam(beam) => beam.forget(),
+            Lower::Exact(_) | Lower::Lost => None,
+        };
+        match (&mut self.trail, last) {
+            (Some(trail), Some((steps, start))) => {
+                trail.forget(steps, start);
+                self.died_at = self.died_at.saturating_sub(steps);
+            }
+            _ => self.trail = None,
+        }
     }
 
     /// An operation begins, with the event `index`; its result is known already, and so is the
@@ -195,8 +205,29 @@ impl<A: Machine> Search<A> {
         Ok(())
     }
 
+    /// The operations that may still take effect, here or when it is searched again.
+    pub(super) fn ops(&self) -> Vec<A::Op> {
+        let steps = self.trail.iter().flat_map(|trail| &trail.steps);
+        let mut ops: Vec<A::Op> = steps
+            .filter_map(|(step, _)| match step {
+                Step::Call(_, op, _) | Step::Crash(op) => Some(*op),
+                Step::Return(_) => None,
+            })
+            .collect();
+        let start = self.trail.iter().map(|trail| &trail.start);
+        for frontier in start.chain(&self.upper) {
+            ops.extend(frontier.known_ops());
+        }
+        match &self.lower {
+            Lower::Exact(frontier) => ops.extend(frontier.known_ops()),
+            Lower::Beam(beam) => beam.frontiers().for_each(|it| ops.extend(it.known_ops())),
+            Lower::Lost => {}
+        }
+        ops
+    }
+
     /// The states that anything may still begin from, ascending.
-    fn live_states(&mut self) -> Vec<u32> {
+    pub(super) fn live_states(&mut self) -> Vec<u32> {
         let mut live = self.last_states.clone();
         let trail = self.trail.iter_mut().map(|trail| &mut trail.start);
         for frontier in trail.chain(&mut self.upper) {
@@ -403,7 +434,7 @@ impl<A: Machine> Search<A> {
         limits: Limits,
         budget: &dyn Budget,
     ) -> Result<Option<Replay<A::Op>>, Exhausted> {
-        let Some(trail) = &self.trail else {
+        let Some(trail) = self.trail.as_ref().filter(|trail| trail.is_exact) else {
             return Ok(None);
         };
         let start = trail.start.clone();
@@ -470,8 +501,11 @@ impl<A: Machine> Search<A> {
     }
 }
 
-/// Counts, value by value, where the machine is a register.
+/// Counts, value by value, where the machine is a register and all that may have written is known.
 fn count<A: Machine>(trail: &Trail<A::Op>, machine: &A) -> Option<Shortage> {
+    if !trail.is_exact {
+        return None;
+    }
     let steps = trail.steps.iter().map(|(step, index)| {
         let step = match *step {
             Step::Call(id, op, end) => Step::Call(id, machine.as_register(op)?, end),

@@ -33,10 +33,11 @@ pub(super) fn apply<A: Machine>(
     Ok(())
 }
 
-/// A frontier from which nothing has been dropped, and the steps that came after it, each with its
-/// event.
+/// A frontier, and the steps that came after it, each with its event.
 pub(super) struct Trail<T: Copy + Eq + Hash> {
     pub(super) start: Frontier<T>,
+    /// Whether nothing has been dropped from `start`, so that what is impossible from there is impossible.
+    pub(super) is_exact: bool,
     pub(super) steps: Vec<(Step<T>, u64)>,
 }
 
@@ -53,14 +54,24 @@ impl<T: Copy + Eq + Hash> Trail<T> {
     pub(super) fn new(start: Frontier<T>) -> Self {
         Trail {
             start,
+            is_exact: true,
             steps: Vec::new(),
         }
     }
 
-    /// Begins anew, with the room that there is.
+    /// Begins anew from a frontier that has dropped nothing, with the room that there is.
     pub(super) fn restart(&mut self, start: Frontier<T>) {
         self.start = start;
+        self.is_exact = true;
         self.steps.clear();
+    }
+
+    /// Forgets the first steps: begins with a frontier that has seen them, and may have dropped something.
+    pub(super) fn forget(&mut self, steps: usize, start: Frontier<T>) {
+        self.steps.drain(..steps);
+        self.steps.shrink_to_fit();
+        self.start = start;
+        self.is_exact = false;
     }
 
     /// Sends a frontier that has seen the first `from` steps over the others.

@@ -74,6 +74,12 @@ pub(super) trait Subject: Sized + Send {
     /// Nobody knows what became of an operation.
     fn unknown(&mut self, asked: Self::Asked) -> Option<Landed<Self>>;
 
+    /// About how many bytes is kept of all values and operations that were met.
+    fn bytes(&self) -> usize;
+
+    /// Operations were forgotten: nothing is kept any more of values that only they had, where that can be told.
+    fn forget_values(&mut self, _keys: &mut [Key<Self>]) {}
+
     /// A new object in its first state.
     fn object(&mut self) -> (Self::Machine, u32);
 

@@ -8,7 +8,7 @@ use super::log::Log;
 use super::model::Machine;
 use super::portfolio::{Opinion, Ration, Rationed, Spent};
 use super::search::{Answer, Hardness, Search};
-use super::subject::{LoggedOf, Subject};
+use super::subject::{LoggedOf, OpOf, Subject};
 
 /// One object.
 pub(super) struct Track<S: Subject> {
@@ -399,6 +399,20 @@ impl<S: Subject> Track<S> {
             }
         }
         Ok(search)
+    }
+
+    /// The operations that the search may still let happen, or happen again.
+    pub(super) fn searched_ops(&self) -> Vec<OpOf<S>> {
+        self.live().map(Search::ops).unwrap_or_default()
+    }
+
+    /// The states that anything may still begin from.
+    pub(super) fn live_states(&mut self) -> Vec<u32> {
+        match &mut self.searching {
+            Searching::Live(search) => search.live_states(),
+            Searching::Idle(_, state) => vec![*state],
+            Searching::Aside(_) | Searching::Torn | Searching::Changing => Vec::new(),
+        }
     }
 
     /// About how many bytes are kept that grow with the history.

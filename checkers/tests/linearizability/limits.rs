@@ -1,6 +1,8 @@
 //! Budgets, memory, and histories that are hard or wide.
 
-use checkers::budget::{Steps, Unlimited};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use checkers::budget::{Budget, Exhausted, Steps, Unlimited};
 use checkers::linearizability::{Linearizable, Options};
 use checkers::{Checker, Feed, Valid, check};
 use serde_json::json;
@@ -154,6 +156,80 @@ fn a_violation_is_still_explained_when_most_was_forgotten() {
     assert_eq!(result.valid, Valid::False, "{}", result.reason);
     assert!(dead_end(&result).minimal);
     assert_eq!(dead_end(&result).sub_history.len(), 4);
+}
+
+/// The most that was charged at any time.
+#[derive(Default)]
+struct Peak {
+    held: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+impl Budget for Peak {
+    fn check(&self) -> Result<(), Exhausted> {
+        Ok(())
+    }
+
+    fn charge(&self, bytes: usize) -> Result<(), Exhausted> {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak.fetch_max(held, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn release(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Reads beside writes of values of which none is written twice; some of the writes crash.
+fn unique(writes: u64) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut say = |process, kind, f: &str, value| {
+        events.push(event(events.len() as u64, process, kind, f, value));
+    };
+    let value = |number: u64| json!(format!("the value number {number}"));
+    for number in 1..=writes {
+        if number % 9_000 == 0 {
+            say(number, EventType::Invoke, "write", value(number));
+            say(number, EventType::Info, "write", value(number));
+            continue;
+        }
+        say(0, EventType::Invoke, "write", value(number));
+        say(1, EventType::Invoke, "read", json!(null));
+        say(0, EventType::Ok, "write", value(number));
+        let is_late = number % 2 == 0 || (number - 1) % 9_000 == 0;
+        let seen = if is_late { number } else { number - 1 };
+        let seen = if seen == 0 { json!(null) } else { value(seen) };
+        say(1, EventType::Ok, "read", seen);
+    }
+    events
+}
+
+#[test]
+fn values_that_are_never_seen_again_are_forgotten() {
+    let options = Options {
+        remembered: 2_000,
+        ..Options::default()
+    };
+    let peak_of = |events: &[Event], valid| {
+        let budget = Peak::default();
+        let result = check(&mut Linearizable::new(options.clone()), events, &budget);
+        assert_eq!(result.valid, valid, "{}", result.reason);
+        assert_eq!(budget.held.into_inner(), 0);
+        (budget.peak.into_inner(), result)
+    };
+    let (few, _) = peak_of(&unique(20_000), Valid::True);
+    let mut events = unique(160_000);
+    let (many, _) = peak_of(&events, Valid::True);
+    assert!(many < few * 3 / 2, "{few} {many}");
+    // The last two writes, and a read of the one before.
+    if let Some(last) = events.last_mut() {
+        last.value = json!("the value number 159998");
+    }
+    let (_, result) = peak_of(&events, Valid::False);
+    let seen = json!("the value number 159998");
+    let sub_history = &dead_end(&result).operations;
+    assert!(sub_history.iter().any(|op| op.value == seen), "{result:?}");
 }
 
 #[test]
