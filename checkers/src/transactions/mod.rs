@@ -40,8 +40,11 @@
 mod anomaly;
 mod checker;
 mod components;
+mod conclude;
+mod edges;
 mod evidence;
 mod explain;
+mod feeding;
 mod graph;
 mod history;
 mod intake;

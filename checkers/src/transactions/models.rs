@@ -266,14 +266,18 @@ pub struct Boundary {
 
 impl Boundary {
     /// Of a history that shows `certain` anomalies, and that can be understood in some ways, each of which shows no others than
-    /// these, and those that they imply.
-    pub fn of(certain: &BTreeSet<Anomaly>, ways: &[BTreeSet<Anomaly>]) -> Boundary {
+    /// these, and those that they imply. `decided` says for which models all that disproves them was looked for.
+    pub fn of(
+        certain: &BTreeSet<Anomaly>,
+        ways: &[BTreeSet<Anomaly>],
+        decided: &dyn Fn(&Level) -> bool,
+    ) -> Boundary {
         let rules_out =
             |level: &Level, any: &BTreeSet<Anomaly>| any.iter().any(|one| level.rules_out(*one));
         let mut standings: Vec<Standing> = LEVELS
             .iter()
             .map(
-                |level| match level.decided && !ways.iter().all(|way| rules_out(level, way)) {
+                |level| match decided(level) && !ways.iter().all(|way| rules_out(level, way)) {
                     _ if rules_out(level, certain) => Standing::Violated,
                     true => Standing::Holds,
                     false => Standing::Open,
@@ -291,9 +295,9 @@ impl Boundary {
         Boundary { standings }
     }
 
-    /// Whether something is not known that could be.
-    pub fn is_open(&self) -> bool {
-        self.all(Standing::Open).iter().any(|level| level.decided)
+    /// Whether something is not known of a model of which all is looked for.
+    pub fn is_open(&self, decided: &dyn Fn(&Level) -> bool) -> bool {
+        self.all(Standing::Open).iter().any(|level| decided(level))
     }
 
     /// What is known of a model.
@@ -364,7 +368,7 @@ mod tests {
     fn anomalies_draw_the_line_between_models() {
         let of = |anomalies: &[Anomaly]| {
             let all = anomalies.iter().copied().collect();
-            Boundary::of(&all, std::slice::from_ref(&all))
+            Boundary::of(&all, std::slice::from_ref(&all), &|level| level.decided)
         };
         let none = of(&[]);
         assert_eq!(none.weakest_violated(), Vec::<&Level>::new());
@@ -407,14 +411,14 @@ mod tests {
         let skew = [Anomaly::Cycle(Class::G2, Base::Plain)]
             .into_iter()
             .collect();
-        let doubtful = Boundary::of(&BTreeSet::new(), &[skew]);
-        assert!(doubtful.is_open());
+        let doubtful = Boundary::of(&BTreeSet::new(), &[skew], &|level| level.decided);
+        assert!(doubtful.is_open(&|level| level.decided));
         assert!(doubtful.weakest_violated().is_empty());
         assert_eq!(
             names(&doubtful.strongest_holding()),
             ["strong-snapshot-isolation"]
         );
-        let unknown = Boundary::of(&BTreeSet::new(), &[]);
+        let unknown = Boundary::of(&BTreeSet::new(), &[], &|level| level.decided);
         assert_eq!(unknown.all(Standing::Open).len(), LEVELS.len());
         let nothing_left = of(&[Anomaly::CyclicVersions]);
         assert_eq!(

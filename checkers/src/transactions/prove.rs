@@ -194,8 +194,8 @@ impl Prover<'_> {
 
     /// Appends of two transactions to one key, the first one's before the second one's, and as near as can be.
     fn written(&self, from: u32, to: u32) -> Option<(u32, u32, u32)> {
-        let pairs = self.all.appends(from).flat_map(|(first, key, code)| {
-            let same_key = self.all.appends(to).filter(move |(_, of, _)| *of == key);
+        let pairs = self.all.writes(from).flat_map(|(first, key, code)| {
+            let same_key = self.all.writes(to).filter(move |(_, of, _)| *of == key);
             same_key.map(move |(second, _, next)| (first, second, key, code, next))
         });
         pairs
@@ -218,7 +218,7 @@ impl Prover<'_> {
             let list = self.all.foreign(key, seen);
             let own = |code: &u32| {
                 self.all
-                    .appends(from)
+                    .writes(from)
                     .any(|(_, of, one)| of == key && one == *code)
             };
             let last = list.iter().rev().copied().find(|code| own(code))?;
@@ -229,7 +229,7 @@ impl Prover<'_> {
     /// An append of one transaction that a read of another does not show, the first such.
     fn missed(&self, from: u32, to: u32) -> Option<(u32, u32)> {
         let pairs = self.all.reads(from).flat_map(|(_, key, seen)| {
-            let appends = self.all.appends(to).filter(move |(_, of, _)| *of == key);
+            let appends = self.all.writes(to).filter(move |(_, of, _)| *of == key);
             appends.map(move |(append, _, code)| (append, key, seen, code))
         });
         let missing = pairs.filter(|(append, key, seen, _)| match seen {
