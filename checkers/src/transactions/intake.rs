@@ -45,7 +45,7 @@ impl Objects {
 /// What makes an event no part of a history of transactions.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum Malformed {
-    #[error("event {index}: this function is {f:?}; a history of {} has \"txn\" alone", objects.name())]
+    #[error("event {index}: this function is {f:?}; a {} history has \"txn\" alone", objects.name())]
     Function {
         index: u64,
         f: String,
