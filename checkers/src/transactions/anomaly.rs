@@ -32,6 +32,22 @@ pub enum Base {
     Realtime,
 }
 
+/// What it is to have seen a transaction, for whoever must then see all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum View {
+    /// To have read a write of it before.
+    Monotonic,
+    /// To read a write of it, before or after.
+    Atomic,
+    /// To come after it by reads, at once or through others.
+    Causal,
+}
+
+impl View {
+    /// All views, the most telling first.
+    pub const ALL: [View; 3] = [View::Monotonic, View::Atomic, View::Causal];
+}
+
 impl Class {
     /// All classes, the most telling first.
     pub const ALL: [Class; 5] = [
@@ -76,6 +92,9 @@ pub enum Anomaly {
     LostAppend,
     /// Transactions that cannot be put in any order.
     Cycle(Class, Base),
+    /// A transaction saw another (or, with [`Base::Process`], its session had), and yet read a key as it was before that one wrote
+    /// it. Of registers, where versions have no known order.
+    View(View, Base),
 }
 
 impl Anomaly {
@@ -109,6 +128,12 @@ impl Anomaly {
             Anomaly::Internal => "internal",
             Anomaly::LostUpdate => "lost-update",
             Anomaly::LostAppend => "lost-append",
+            Anomaly::View(View::Monotonic, Plain) => "OTV",
+            Anomaly::View(View::Monotonic, Process | Realtime) => "OTV-process",
+            Anomaly::View(View::Atomic, Plain) => "fractured-read",
+            Anomaly::View(View::Atomic, Process | Realtime) => "fractured-read-process",
+            Anomaly::View(View::Causal, Plain) => "causality-violation",
+            Anomaly::View(View::Causal, Process | Realtime) => "causality-violation-process",
             Anomaly::Cycle(Class::G0, Plain) => "G0",
             Anomaly::Cycle(Class::G0, Process) => "G0-process",
             Anomaly::Cycle(Class::G0, Realtime) => "G0-realtime",
@@ -134,9 +159,19 @@ impl Anomaly {
             .flat_map(|base| Class::ALL.map(|class| Anomaly::Cycle(class, base)))
     }
 
+    /// All that are of views, the most telling first.
+    pub fn views() -> impl Iterator<Item = Anomaly> {
+        [Base::Plain, Base::Process]
+            .into_iter()
+            .flat_map(|base| View::ALL.map(|view| Anomaly::View(view, base)))
+    }
+
     /// All anomalies, the most telling first.
     pub fn all() -> impl Iterator<Item = Anomaly> {
-        Anomaly::ACYCLIC.into_iter().chain(Anomaly::cycles())
+        Anomaly::ACYCLIC
+            .into_iter()
+            .chain(Anomaly::cycles())
+            .chain(Anomaly::views())
     }
 
     /// Whether whatever shows this shows `other` too.
@@ -167,7 +202,8 @@ pub(super) fn implies(anomaly: &str, other: &str) -> bool {
     reached.contains(&other)
 }
 
-/// Which anomalies imply which others at once. Elle's, and ours: `garbage-read` and `lost-append`.
+/// Which anomalies imply which others at once. Elle's, and ours: `garbage-read`, `lost-append`, and those of views, each of which is a
+/// G-single or a G1c whatever the order of versions.
 pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("G-nonadjacent", &["G-nonadjacent-process", "G2"]),
     (
@@ -230,7 +266,19 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("G2-process", &["G2-realtime"]),
     ("GSIa", &["GSI"]),
     ("GSIb", &["GSI"]),
+    ("OTV", &["G-monotonic", "OTV-process", "fractured-read"]),
+    ("OTV-process", &["fractured-read-process"]),
+    (
+        "causality-violation",
+        &["G-single-item", "causality-violation-process"],
+    ),
+    ("causality-violation-process", &["G-single-item-process"]),
     ("dirty-update", &["G1a"]),
+    (
+        "fractured-read",
+        &["causality-violation", "fractured-read-process"],
+    ),
+    ("fractured-read-process", &["causality-violation-process"]),
     ("future-read", &["G1c"]),
     ("garbage-read", &["G1a"]),
     ("incompatible-order", &["G1a"]),
@@ -246,7 +294,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_a_cycle_implies_those_with_more_in_it() {
         let names: std::collections::BTreeSet<_> = Anomaly::all().map(Anomaly::name).collect();
-        assert_eq!(names.len(), 26);
+        assert_eq!(names.len(), 32);
         for (one, base) in Class::ALL
             .into_iter()
             .flat_map(|class| Base::ALL.map(|base| (class, base)))

@@ -2,7 +2,8 @@
 
 use store::{Event, Process};
 
-use super::intake::{Intake, Malformed, Objects};
+use super::evidence::Objects;
+use super::intake::{Intake, Malformed};
 use crate::budget::{Budget, Exhausted};
 use crate::{CheckResult, Feed, Valid};
 

@@ -5,16 +5,9 @@ use serde_json::Value;
 use store::{Event, EventType};
 use thiserror::Error;
 
+use super::evidence::Objects;
 use super::history::{Key, Mop, OddList, Outcome, Seen, Transactions};
 use super::values::NONE;
-
-/// What the objects of a history are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Objects {
-    #[default]
-    Lists,
-    Registers,
-}
 
 impl Objects {
     /// What a history of them is called.

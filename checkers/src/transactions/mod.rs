@@ -38,6 +38,7 @@
 //!   twice, the key tells nothing, and the verdict is at best `unknown`.
 
 mod anomaly;
+mod cast;
 mod checker;
 mod components;
 mod conclude;
@@ -50,13 +51,17 @@ mod history;
 mod intake;
 pub mod models;
 mod prove;
+mod registers;
 mod scan;
 mod search;
 mod values;
 pub mod verify;
 mod versions;
 
-pub use anomaly::{Anomaly, Base, Class};
+pub use anomaly::{Anomaly, Base, Class, View};
 pub use checker::{ListAppend, Options};
-pub use evidence::{AnomalyEvidence, Cycle, Relation, Step, TransactionView, VersionOrder};
+pub use evidence::{
+    AnomalyEvidence, Cycle, Follows, Objects, Relation, Step, TransactionView, VersionOrder,
+};
 pub use models::{LEVELS, Level};
+pub use registers::{Assumptions, RwRegister};

@@ -1,11 +1,15 @@
 //! Consistency models, and which anomalies each rules out.
 //!
-//! The lattice is Elle's, with its names. A model *implies* the weaker ones: a history that is serializable is
+//! The lattice is Elle's, with its names, and three models more: monotonic atomic view, read atomic and causal, of systems that keep the
+//! order of sessions (`strong-session-…`). A model *implies* the weaker ones: a history that is serializable is
 //! read committed. Which anomalies disprove a model is written down at the weakest model only, and follows for
 //! stronger ones.
 //!
-//! Not every model can be decided. [`Level::decided`] says for which of them the anomalies that we look for are all
-//! that its definition rules out; of the others it is known that they hold only where a stronger one does.
+//! Not every model can be decided. [`Level::decided`] says for which of them the anomalies that we look for in list-append histories
+//! are all that its definition rules out; of the others it is known that they hold only where a stronger one does. Of registers,
+//! whose versions have no known order, other models are decided ([`RwRegister`](super::RwRegister)).
+//!
+//! The tools that read Plume's text give some levels other meanings: [`academic`].
 
 use std::collections::BTreeSet;
 
@@ -94,7 +98,11 @@ pub const LEVELS: &[Level] = &[
     level(
         "strong-session-snapshot-isolation",
         &[],
-        &["snapshot-isolation", "strong-session-read-committed"],
+        &[
+            "snapshot-isolation",
+            "strong-session-causal-cerone",
+            "strong-session-read-committed",
+        ],
         &["G-nonadjacent-process", "G1-process", "internal"],
     ),
     level(
@@ -141,14 +149,49 @@ pub const LEVELS: &[Level] = &[
     ),
     open("prefix", &[], &["causal-cerone"], &["G1a", "internal"]),
     open("update-atomic", &[], &["read-atomic"], &["lost-update"]),
-    open("causal-cerone", &[], &["read-atomic"], &["G1a", "internal"]),
+    open("linearizable", &[], &["sequential"], &[]),
+    open("sequential", &[], &["causal"], &[]),
+    open(
+        "causal",
+        &[],
+        &[
+            "PRAM",
+            "strong-session-causal-cerone",
+            "writes-follow-reads",
+        ],
+        &[],
+    ),
+    open(
+        "strong-session-causal-cerone",
+        &[],
+        &["causal-cerone", "strong-session-read-atomic"],
+        &["causality-violation-process"],
+    ),
+    open(
+        "causal-cerone",
+        &[],
+        &["read-atomic"],
+        &["G1a", "causality-violation", "internal"],
+    ),
+    open(
+        "strong-session-read-atomic",
+        &[],
+        &["read-atomic", "strong-session-monotonic-atomic-view"],
+        &["fractured-read-process"],
+    ),
     open(
         "read-atomic",
         &[],
         &["monotonic-atomic-view"],
-        &["G1a", "future-read", "internal"],
+        &["G1a", "fractured-read", "future-read", "internal"],
     ),
-    open("monotonic-atomic-view", &[], &["read-committed"], &[]),
+    open(
+        "strong-session-monotonic-atomic-view",
+        &[],
+        &["monotonic-atomic-view", "strong-session-read-committed"],
+        &["OTV-process", "internal"],
+    ),
+    open("monotonic-atomic-view", &[], &["read-committed"], &["OTV"]),
     open(
         "monotonic-snapshot-read",
         &["PL-MSR"],
@@ -201,9 +244,6 @@ pub const LEVELS: &[Level] = &[
     open("view-serializable", &[], &[], &[]),
     open("session-serializable", &[], &["1SR"], &[]),
     open("1SR", &[], &[], &[]),
-    open("linearizable", &[], &["sequential"], &[]),
-    open("sequential", &[], &["causal"], &[]),
-    open("causal", &[], &["PRAM", "writes-follow-reads"], &[]),
     open(
         "PRAM",
         &[],
@@ -224,6 +264,19 @@ pub fn find(name: &str) -> Option<&'static Level> {
     LEVELS
         .iter()
         .find(|level| level.name == name || level.aliases.contains(&name))
+}
+
+/// A model as Biswas and Enea (2019) name it, and after them the checkers that read Plume's text: the order of sessions is
+/// part of each, and read committed is monotonic atomic view. Other names mean what [`find`] says.
+pub fn academic(name: &str) -> Option<&'static Level> {
+    find(match find(name)?.name {
+        "read-committed" => "strong-session-monotonic-atomic-view",
+        "read-atomic" => "strong-session-read-atomic",
+        "causal" | "causal-cerone" => "strong-session-causal-cerone",
+        "snapshot-isolation" => "strong-session-snapshot-isolation",
+        "serializable" => "strong-session-serializable",
+        other => other,
+    })
 }
 
 impl Level {

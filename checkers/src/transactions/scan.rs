@@ -33,7 +33,7 @@ pub(super) struct Sightings {
 }
 
 impl Sightings {
-    fn add(&mut self, anomaly: Anomaly, key: u32, codes: &[u32], transactions: &[u32]) {
+    pub(super) fn add(&mut self, anomaly: Anomaly, key: u32, codes: &[u32], transactions: &[u32]) {
         let (count, kept) = self.by_anomaly.entry(anomaly).or_default();
         *count += 1;
         if kept.len() < KEPT {
