@@ -1,6 +1,6 @@
 //! What proves an anomaly, complete enough to be proved again from itself.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use store::EventType;
 
@@ -98,10 +98,18 @@ pub struct Step {
     pub key: Option<Value>,
     /// The element that `from` appended or the value that it wrote, of `ww`, `wr` and `overwritten`; of `rw` of a register, the value
     /// that it read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub value: Option<Value>,
     /// The element that `to` appended or the value that it wrote, of `ww`, `rw` and `overwritten`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub next: Option<Value>,
     /// Whose read shows the order of the elements of `ww`, or of the writes of `overwritten`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,6 +120,11 @@ pub struct Step {
     /// How the witness of `overwritten` had seen `from`: why that comes before the witness, step by step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<Step>,
+}
+
+/// A value that is there, which may be `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 impl Step {

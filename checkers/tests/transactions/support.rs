@@ -46,12 +46,17 @@ pub(crate) fn judge(events: &[Event], level: &str) -> CheckResult {
         consistency: find(level).unwrap(),
     };
     let result = check(&mut ListAppend::new(options), events, &Unlimited);
+    proved(&result, events);
+    result
+}
+
+/// Proves all evidence of a verdict again from the events.
+pub(crate) fn proved(result: &CheckResult, events: &[Event]) {
     assert!(!result.details.contains_key("unproved"), "{result:#?}");
     assert_eq!(result.valid == Valid::False, !result.evidence.is_empty());
     for evidence in &result.evidence {
         prove(evidence, events);
     }
-    result
 }
 
 fn prove(evidence: &Evidence, events: &[Event]) {

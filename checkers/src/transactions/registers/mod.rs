@@ -149,6 +149,7 @@ fn judge(
     }
     let proved = prove(&seen, &found, &against, &prover);
     let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
+    let depends = depends || versions.ambiguous.is_some();
     let mut ways = Vec::new();
     if depends && proved.unproved.is_empty() && seen.doubtful.is_none() {
         ways.push(anomalies.clone());

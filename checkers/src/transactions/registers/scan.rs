@@ -79,19 +79,21 @@ fn one(
                 .add(Anomaly::Internal, key, &[], &[transaction]);
         }
         if let Some(code) = mop.value().filter(|_| !versions.is_initial(version)) {
-            of_writers(all, versions, transaction, (key, version, code), seen);
+            of_writers(all, versions, transaction, at, code, seen);
         }
     }
 }
 
-/// Whether somebody can have left a version for a transaction to read.
+/// Whether somebody can have left for a transaction what it read.
 fn of_writers(
     all: &Transactions,
     versions: &Versions,
     reader: u32,
-    (key, version, code): (u32, u32, u32),
+    read: u32,
+    code: u32,
     seen: &mut Seen,
 ) {
+    let (key, version) = (all.mops[read as usize].key(), versions.version(read));
     let mut add = |anomaly, transactions: &[u32]| {
         seen.sightings.add(anomaly, key, &[code], transactions);
     };
@@ -101,9 +103,11 @@ fn of_writers(
         !failed && versions.last_of(one, key) == Some(version)
     };
     let Some(first) = others().next() else {
-        return match versions.writers(version).next() {
+        return match versions.writes(version).first() {
             None => add(Anomaly::GarbageRead, &[reader]),
-            Some(_) => add(Anomaly::FutureRead, &[reader]),
+            Some(first) if *first > read => add(Anomaly::FutureRead, &[reader]),
+            // It had written something else since.
+            Some(_) => {}
         };
     };
     if others().any(left) {

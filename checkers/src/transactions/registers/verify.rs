@@ -16,21 +16,17 @@ fn writes(view: &TransactionView, key: &Value, value: &Value) -> bool {
 }
 
 /// The places where a transaction certainly read a value of a key, and not after a write of its own.
-fn read_at<'a>(
-    view: &'a TransactionView,
-    key: &'a Value,
-    value: &'a Value,
-) -> impl DoubleEndedIterator<Item = usize> + 'a {
+fn read_at(
+    view: &TransactionView,
+    key: &Value,
+    value: &Value,
+) -> impl DoubleEndedIterator<Item = usize> {
     let ok = view.outcome == EventType::Ok;
     let own = micro(view).position(|(f, of, _)| f == "w" && of == key);
-    let all: Vec<usize> = micro(view)
-        .enumerate()
-        .filter(|(at, (f, of, what))| {
-            ok && own.is_none_or(|own| *at < own) && (*f, *of, *what) == ("r", key, value)
-        })
-        .map(|(at, _)| at)
-        .collect();
-    all.into_iter()
+    let first = own.unwrap_or(usize::MAX);
+    let all = micro(view).enumerate().take(first);
+    let same = all.filter(|(_, micro)| ok && *micro == ("r", key, value));
+    same.map(|(at, _)| at).collect::<Vec<usize>>().into_iter()
 }
 
 fn reads(view: &TransactionView, key: &Value, value: &Value) -> bool {
@@ -182,18 +178,18 @@ pub(in super::super) fn name_of(cycle: &Cycle) -> Option<String> {
 
 /// Whether the witness of a conclusion had read a write of `from` before it read the key.
 fn earlier(cast: &Cast, step: &Step) -> bool {
-    let witness = step.witness.as_deref().and_then(|name| cast.get(name).ok());
-    let (Some(witness), Ok(from)) = (witness, cast.get(&step.from)) else {
-        return false;
+    let place = |key: &Option<Value>, value: &Option<Value>, last: bool| {
+        let witness = cast.get(step.witness.as_deref()?).ok()?;
+        let mut all = read_at(witness, key.as_ref()?, value.as_ref()?);
+        if last { all.next_back() } else { all.next() }
     };
-    let (Some(key), Some(next)) = (&step.key, &step.next) else {
-        return false;
-    };
-    let last = read_at(witness, key, next).next_back();
-    let mut seen = micro(from)
-        .filter(|(f, ..)| *f == "w")
-        .filter_map(|(_, key, value)| read_at(witness, key, value).next());
-    seen.any(|at| last.is_some_and(|last| at < last))
+    match &step.seen[..] {
+        [seen] if seen.relation == Relation::Wr => {
+            let read = place(&step.key, &step.next, true);
+            place(&seen.key, &seen.value, false).is_some_and(|at| Some(at) < read)
+        }
+        _ => false,
+    }
 }
 
 /// Whether evidence shows what it is called. `None` if there is no such anomaly of registers.
