@@ -86,6 +86,8 @@ pub enum Anomaly {
     FutureRead,
     /// A transaction disagrees with its own earlier reads and appends.
     Internal,
+    /// A transaction reads a register otherwise than it had itself written it.
+    UnseenOwnWrite,
     /// Two transactions read the same version of a key and both append to it.
     LostUpdate,
     /// An append was acknowledged, later ones are seen, and it never is.
@@ -99,7 +101,7 @@ pub enum Anomaly {
 
 impl Anomaly {
     /// Anomalies that are no cycles.
-    pub const ACYCLIC: [Anomaly; 11] = [
+    pub const ACYCLIC: [Anomaly; 12] = [
         Anomaly::CyclicVersions,
         Anomaly::DuplicateElements,
         Anomaly::GarbageRead,
@@ -109,6 +111,7 @@ impl Anomaly {
         Anomaly::G1b,
         Anomaly::FutureRead,
         Anomaly::Internal,
+        Anomaly::UnseenOwnWrite,
         Anomaly::LostUpdate,
         Anomaly::LostAppend,
     ];
@@ -126,6 +129,7 @@ impl Anomaly {
             Anomaly::G1b => "G1b",
             Anomaly::FutureRead => "future-read",
             Anomaly::Internal => "internal",
+            Anomaly::UnseenOwnWrite => "unseen-own-write",
             Anomaly::LostUpdate => "lost-update",
             Anomaly::LostAppend => "lost-append",
             Anomaly::View(View::Monotonic, Plain) => "OTV",
@@ -284,6 +288,7 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("incompatible-order", &["G1a"]),
     ("lost-append", &["G0-realtime"]),
     ("lost-update", &["G2-item", "write-skew"]),
+    ("unseen-own-write", &["internal"]),
     ("write-skew", &["G2"]),
 ];
 
@@ -294,7 +299,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_a_cycle_implies_those_with_more_in_it() {
         let names: std::collections::BTreeSet<_> = Anomaly::all().map(Anomaly::name).collect();
-        assert_eq!(names.len(), 32);
+        assert_eq!(names.len(), 33);
         for (one, base) in Class::ALL
             .into_iter()
             .flat_map(|class| Base::ALL.map(|base| (class, base)))

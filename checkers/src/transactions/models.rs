@@ -189,7 +189,7 @@ pub const LEVELS: &[Level] = &[
         "strong-session-monotonic-atomic-view",
         &[],
         &["monotonic-atomic-view", "strong-session-read-committed"],
-        &["OTV-process", "internal"],
+        &["OTV-process", "unseen-own-write"],
     ),
     open("monotonic-atomic-view", &[], &["read-committed"], &["OTV"]),
     open(

@@ -2,9 +2,8 @@
 
 use super::super::graph::{DEPENDENCIES, Fan, Graph, Sink, Time, WR, WW, WW_READ};
 use super::super::history::Transactions;
-use super::super::values::NONE;
 use super::order::{Next, Order, Why};
-use super::versions::{INITIAL, Versions};
+use super::versions::{INITIAL, Versions, is_transaction};
 use crate::budget::{Budget, Exhausted};
 
 /// The edges of a history.
@@ -27,7 +26,7 @@ impl<'a> Edges<'a> {
         budget.charge(versions.len() * 8)?;
         let mut readers = vec![0u32; versions.len()];
         for transaction in 0..all.len() as u32 {
-            for (at, ..) in versions.observed(all, transaction) {
+            for (at, _) in versions.foreign(all, transaction) {
                 readers[versions.version(at) as usize] += 1;
             }
         }
@@ -128,24 +127,20 @@ impl<'a> Edges<'a> {
 
     /// What a transaction's reads depend on, and what depends on them.
     fn each_read(&self, transaction: u32, visit: Sink) {
-        if !self.all.is_ok(transaction) {
-            return;
-        }
-        for (at, mop) in self.all.mops(transaction) {
+        for (at, source) in self.versions.foreign(self.all, transaction) {
             let version = self.versions.version(at);
-            if mop.element().is_some() || version == NONE {
+            let fan = self.fans[version as usize];
+            if source == INITIAL {
+                let first = self.order.first(self.all.mops[at as usize].key());
+                fan.each_of(transaction, first, |one| *one, visit);
                 continue;
             }
-            let source = self.versions.source(at);
-            if source == INITIAL {
-                let first = self.order.first(mop.key());
-                self.fans[version as usize].each_of(transaction, first, |one| *one, visit);
-            } else if source < super::versions::AMBIGUOUS {
+            if is_transaction(source) {
                 visit(source, transaction, WR);
-                let next = self.order.next(version);
-                let writer = |next: &Next| next.transaction;
-                self.fans[version as usize].each_of(transaction, next, writer, visit);
             }
+            let next = self.order.next(version);
+            let writer = |next: &Next| next.transaction;
+            fan.each_of(transaction, next, writer, visit);
         }
     }
 }

@@ -97,6 +97,7 @@ pub(in super::super) fn anomaly(evidence: &AnomalyEvidence) -> String {
         "internal" => {
             format!("{one} read key {key} other than its own earlier reads and writes left it.")
         }
+        "unseen-own-write" => format!("{one} wrote key {key} itself, and then read it otherwise."),
         "lost-update" => format!(
             "{one} and {two} both read the same version of key {key}, and both wrote it: one of them did not see what the other did."
         ),

@@ -234,8 +234,9 @@ impl<'a> Prover<'a> {
     /// A version that one transaction read and one that another wrote and that follows it.
     fn missed(&self, from: u32, to: u32, cast: &mut Cast) -> Option<(u32, u32, Follows)> {
         self.versions
-            .observed(self.all, from)
-            .find_map(|(at, key, source)| {
+            .foreign(self.all, from)
+            .find_map(|(at, source)| {
+                let key = self.all.mops[at as usize].key();
                 let version = self.versions.version(at);
                 if source == INITIAL {
                     self.order.first(key).binary_search(&to).ok()?;

@@ -77,6 +77,10 @@ fn one(
             at_odds.push(key);
             seen.sightings
                 .add(Anomaly::Internal, key, &[], &[transaction]);
+            if before.is_some_and(|before| all.mops[before as usize].element().is_some()) {
+                seen.sightings
+                    .add(Anomaly::UnseenOwnWrite, key, &[], &[transaction]);
+            }
         }
         if let Some(code) = mop.value().filter(|_| !versions.is_initial(version)) {
             of_writers(all, versions, transaction, at, code, seen);

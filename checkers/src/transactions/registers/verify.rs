@@ -232,7 +232,8 @@ pub(in super::super) fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
             ok(one)
                 && early.any(|(f, of, value)| (f, of, value) == ("r", key, element.unwrap_or(key)))
         }
-        "internal" => ok(one) && at_odds(one, key),
+        "internal" => ok(one) && at_odds(one, key, false),
+        "unseen-own-write" => ok(one) && at_odds(one, key, true),
         "lost-update" => {
             let both = view(1)?;
             let read = |view: &TransactionView| {
@@ -269,13 +270,16 @@ fn circle(evidence: &AnomalyEvidence) -> bool {
         })
 }
 
-/// Whether a transaction read a key otherwise than it had left it.
-fn at_odds(view: &TransactionView, key: &Value) -> bool {
-    let mut known: Option<&Value> = None;
+/// Whether a transaction read a key otherwise than it had left it: with its own writes, or also with its reads.
+fn at_odds(view: &TransactionView, key: &Value, with_writes_alone: bool) -> bool {
+    let mut known: Option<(&str, &Value)> = None;
     for (f, _, what) in micro(view).filter(|(_, of, _)| *of == key) {
         if f == "w" {
-            known = Some(what);
-        } else if *known.get_or_insert(what) != what {
+            known = Some((f, what));
+            continue;
+        }
+        let (by, expected) = *known.get_or_insert((f, what));
+        if expected != what && (by == "w" || !with_writes_alone) {
             return true;
         }
     }

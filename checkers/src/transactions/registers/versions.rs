@@ -14,6 +14,14 @@ pub(super) const INITIAL: u32 = u32::MAX - 1;
 /// Some transaction, nobody knows which.
 pub(super) const AMBIGUOUS: u32 = u32::MAX - 2;
 
+/// Nobody, or one that failed.
+pub(super) const NOBODY: u32 = u32::MAX - 3;
+
+/// Whether a source is a transaction.
+pub(super) fn is_transaction(source: u32) -> bool {
+    source < NOBODY
+}
+
 /// How many keys or transactions pass between two looks at the budget.
 const LOOK: usize = 1 << 14;
 
@@ -40,8 +48,8 @@ pub(super) struct Versions {
     version: Vec<u32>,
     /// By micro-operation: its transaction.
     transaction: Vec<u32>,
-    /// By micro-operation: the transaction whose write it read, [`INITIAL`] or [`AMBIGUOUS`]; `NONE` where it wrote, knows
-    /// nothing, comes after a write of its own transaction, or saw what nobody left there.
+    /// By micro-operation: the transaction whose write it read, [`INITIAL`], [`AMBIGUOUS`] or [`NOBODY`]; `NONE` where it wrote,
+    /// knows nothing, or comes after a write of its own transaction.
     source: Vec<u32>,
     /// By transaction, where its last writes begin in `finals`; one more at the end.
     final_offset: Vec<u32>,
@@ -226,7 +234,7 @@ impl Versions {
                 self.source[at as usize] = source;
                 if source == AMBIGUOUS {
                     self.ambiguous.get_or_insert(at);
-                } else if source < AMBIGUOUS {
+                } else if is_transaction(source) {
                     self.committed[source as usize] = true;
                 }
             }
@@ -240,11 +248,11 @@ impl Versions {
         let mut writers = self.writers(version);
         match (writers.next(), initial) {
             (None, true) => INITIAL,
-            (None, false) => NONE,
+            (None, false) => NOBODY,
             (Some(one), false) if writers.all(|other| other == one) => {
                 match all.outcome[one as usize] {
                     _ if one == reader => NONE,
-                    Outcome::Fail => NONE,
+                    Outcome::Fail => NOBODY,
                     Outcome::Ok | Outcome::Info => one,
                 }
             }
@@ -354,7 +362,19 @@ impl Versions {
     ) -> impl DoubleEndedIterator<Item = (u32, u32, u32)> + 'a {
         all.mops(transaction).filter_map(|(at, mop)| {
             let source = self.source[at as usize];
-            (source != NONE && source != AMBIGUOUS).then_some((at, mop.key(), source))
+            (is_transaction(source) || source == INITIAL).then_some((at, mop.key(), source))
+        })
+    }
+
+    /// The reads of a transaction whose version is known, with whose write it saw, if that is known.
+    pub(super) fn foreign<'a>(
+        &'a self,
+        all: &'a Transactions,
+        transaction: u32,
+    ) -> impl Iterator<Item = (u32, u32)> + 'a {
+        all.mops(transaction).filter_map(|(at, _)| {
+            let source = self.source[at as usize];
+            (source != NONE && source != AMBIGUOUS).then_some((at, source))
         })
     }
 }

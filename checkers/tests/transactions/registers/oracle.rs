@@ -68,6 +68,20 @@ impl Txn {
     }
 }
 
+impl Txn {
+    /// Whether its reads agree with its own writes.
+    fn sees_its_writes(&self) -> bool {
+        let mut own: [Option<Option<i64>>; KEYS] = [None; KEYS];
+        self.mops.iter().all(|mop| match *mop {
+            Mop::Write(key, value) => {
+                own[key] = Some(value);
+                true
+            }
+            Mop::Read(key, value) => own[key].is_none_or(|own| own == value),
+        })
+    }
+}
+
 /// How a store misbehaves, in hundredths.
 struct Manners {
     /// A read is of a snapshot.
@@ -236,9 +250,12 @@ type Sources = Vec<Vec<(usize, usize, Source)>>;
 /// Whether a level holds with some choice of sources.
 fn holds(txns: &[Txn], level: Level, order: Order) -> bool {
     // An own read of what somebody left there is inconsistent, and else is nothing.
-    let strict = matches!(level, Level::Atomic | Level::Causal)
-        || level == Level::Monotonic && order == Order::Sessions;
-    if strict && txns.iter().any(|txn| txn.is_ok() && !txn.is_consistent()) {
+    let consistent = match (level, order) {
+        (Level::Atomic | Level::Causal, _) => Txn::is_consistent,
+        (Level::Monotonic, Order::Sessions) => Txn::sees_its_writes,
+        _ => |_: &Txn| true,
+    };
+    if txns.iter().any(|txn| txn.is_ok() && !consistent(txn)) {
         return false;
     }
     let wild = |txn: &Txn| {
@@ -559,7 +576,7 @@ fn repeated_values_never_make_a_verdict_wrong() {
         }
     }
     eprintln!("violated: said to hold, violated, undecided; holding: {counts:?}");
-    assert!(counts[1][0] > counts[1][2] * 3, "{counts:?}");
+    assert!(counts[1][0] > counts[1][2] * 2, "{counts:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ use super::super::scan::KEPT;
 use super::super::search::{Link, through};
 use super::super::values::NONE;
 use super::edges::Edges;
-use super::versions::{AMBIGUOUS, INITIAL, Versions};
+use super::versions::{INITIAL, Versions, is_transaction};
 use crate::budget::{Budget, Exhausted, Scope};
 
 /// What a reader that has seen `before`, and read `key` as `after` left it, says: `before` wrote the key earlier.
@@ -210,7 +210,7 @@ impl Weak<'_> {
     fn observed(&self, transaction: u32) -> impl DoubleEndedIterator<Item = (u32, u32, u32)> + '_ {
         self.all.mops(transaction).filter_map(|(at, mop)| {
             let source = self.sources[at as usize];
-            (source != NONE && source != AMBIGUOUS).then_some((at, mop.key(), source))
+            (is_transaction(source) || source == INITIAL).then_some((at, mop.key(), source))
         })
     }
 
