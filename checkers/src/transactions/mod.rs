@@ -46,6 +46,7 @@ mod graph;
 mod history;
 mod intake;
 pub mod models;
+pub mod polygraph;
 mod prove;
 mod scan;
 mod search;
