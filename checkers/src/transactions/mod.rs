@@ -50,6 +50,7 @@ mod graph;
 mod history;
 mod intake;
 pub mod models;
+pub mod polygraph;
 mod prove;
 mod registers;
 mod scan;
