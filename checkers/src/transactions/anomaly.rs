@@ -97,6 +97,12 @@ pub enum Anomaly {
     /// A transaction saw another (or, with [`Base::Process`], its session had), and yet read a key as it was before that one wrote
     /// it. Of registers, where versions have no known order.
     View(View, Base),
+    /// Whatever the order of versions, transactions cannot be put in any order (that of processes, real time). Of registers.
+    NoSerialOrder(Base),
+    /// Whatever the order of versions, transactions cannot have read snapshots and excluded each other.
+    NoSnapshots(Base),
+    /// Whatever the order of versions, transactions cannot have read prefixes of one order.
+    NoPrefixes,
 }
 
 impl Anomaly {
@@ -132,6 +138,13 @@ impl Anomaly {
             Anomaly::UnseenOwnWrite => "unseen-own-write",
             Anomaly::LostUpdate => "lost-update",
             Anomaly::LostAppend => "lost-append",
+            Anomaly::NoSerialOrder(Plain) => "no-serial-order",
+            Anomaly::NoSerialOrder(Process) => "no-serial-order-process",
+            Anomaly::NoSerialOrder(Realtime) => "no-serial-order-realtime",
+            Anomaly::NoSnapshots(Plain) => "no-snapshots",
+            Anomaly::NoSnapshots(Process) => "no-snapshots-process",
+            Anomaly::NoSnapshots(Realtime) => "no-snapshots-realtime",
+            Anomaly::NoPrefixes => "no-prefixes",
             Anomaly::View(View::Monotonic, Plain) => "OTV",
             Anomaly::View(View::Monotonic, Process | Realtime) => "OTV-process",
             Anomaly::View(View::Atomic, Plain) => "fractured-read",
@@ -176,6 +189,9 @@ impl Anomaly {
             .into_iter()
             .chain(Anomaly::cycles())
             .chain(Anomaly::views())
+            .chain(Base::ALL.map(Anomaly::NoSerialOrder))
+            .chain(Base::ALL.map(Anomaly::NoSnapshots))
+            .chain([Anomaly::NoPrefixes])
     }
 
     /// Whether whatever shows this shows `other` too.
@@ -288,6 +304,33 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("incompatible-order", &["G1a"]),
     ("lost-append", &["G0-realtime"]),
     ("lost-update", &["G2-item", "write-skew"]),
+    ("no-prefixes", &["no-snapshots"]),
+    ("no-serial-order", &["G2-item", "no-serial-order-process"]),
+    (
+        "no-serial-order-process",
+        &["G2-item-process", "no-serial-order-realtime"],
+    ),
+    ("no-serial-order-realtime", &["G2-item-realtime"]),
+    (
+        "no-snapshots",
+        &[
+            "G-nonadjacent-item",
+            "no-serial-order",
+            "no-snapshots-process",
+        ],
+    ),
+    (
+        "no-snapshots-process",
+        &[
+            "G-nonadjacent-item-process",
+            "no-serial-order-process",
+            "no-snapshots-realtime",
+        ],
+    ),
+    (
+        "no-snapshots-realtime",
+        &["G-nonadjacent-item-realtime", "no-serial-order-realtime"],
+    ),
     ("unseen-own-write", &["internal"]),
     ("write-skew", &["G2"]),
 ];
@@ -299,7 +342,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_a_cycle_implies_those_with_more_in_it() {
         let names: std::collections::BTreeSet<_> = Anomaly::all().map(Anomaly::name).collect();
-        assert_eq!(names.len(), 33);
+        assert_eq!(names.len(), 40);
         for (one, base) in Class::ALL
             .into_iter()
             .flat_map(|class| Base::ALL.map(|base| (class, base)))

@@ -4,6 +4,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use store::EventType;
 
+use super::polygraph::Proof;
+
 /// What the objects of a history are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -206,6 +208,43 @@ pub struct AnomalyEvidence {
     pub transactions: Vec<TransactionView>,
     /// Why it is impossible, in sentences.
     pub explanation: Vec<String>,
+}
+
+/// Transactions of registers that no order of versions makes possible at a level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Impossible {
+    /// What it is called: `no-serial-order`, `no-snapshots-realtime` …
+    pub anomaly: String,
+    /// All that the argument is about, in the order of their ends. The argument calls each by its place, from 0, and keys by the order
+    /// in which they appear here.
+    pub transactions: Vec<TransactionView>,
+    /// Reads from which nothing is concluded, as others than these may have written the value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<PassedOver>,
+    /// The argument.
+    pub proof: Proof,
+    /// The argument, in sentences.
+    pub explanation: Vec<String>,
+}
+
+/// A read from which nothing is concluded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PassedOver {
+    /// The reader, by name.
+    pub transaction: String,
+    /// The key.
+    pub key: Value,
+    /// What it read.
+    pub value: Value,
+}
+
+impl Impossible {
+    /// The events that show it, by index, ascending.
+    pub fn events(&self) -> Vec<u64> {
+        events(&self.transactions)
+    }
 }
 
 /// The events of transactions, ascending.

@@ -32,7 +32,7 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
 }
 
 /// Which transaction is which.
-fn lines(transactions: &[TransactionView]) -> Vec<String> {
+pub(super) fn lines(transactions: &[TransactionView]) -> Vec<String> {
     transactions
         .iter()
         .map(|one| {

@@ -62,7 +62,8 @@ mod versions;
 pub use anomaly::{Anomaly, Base, Class, View};
 pub use checker::{ListAppend, Options};
 pub use evidence::{
-    AnomalyEvidence, Cycle, Follows, Objects, Relation, Step, TransactionView, VersionOrder,
+    AnomalyEvidence, Cycle, Follows, Impossible, Objects, PassedOver, Relation, Step,
+    TransactionView, VersionOrder,
 };
 pub use models::{LEVELS, Level};
 pub use registers::{Assumptions, RwRegister};

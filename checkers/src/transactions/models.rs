@@ -147,7 +147,12 @@ pub const LEVELS: &[Level] = &[
         &["causal-cerone", "update-atomic"],
         &["G1a", "internal"],
     ),
-    open("prefix", &[], &["causal-cerone"], &["G1a", "internal"]),
+    open(
+        "prefix",
+        &[],
+        &["causal-cerone"],
+        &["G1a", "internal", "no-prefixes"],
+    ),
     open("update-atomic", &[], &["read-atomic"], &["lost-update"]),
     open("linearizable", &[], &["sequential"], &[]),
     open("sequential", &[], &["causal"], &[]),
@@ -346,6 +351,15 @@ impl Boundary {
             }
         }
         Boundary { standings }
+    }
+
+    /// Takes in that a model holds, and so those that it implies.
+    pub(super) fn hold(&mut self, holds: &Level) {
+        for (level, standing) in LEVELS.iter().zip(&mut self.standings) {
+            if *standing == Standing::Open && holds.reaches(level.name) {
+                *standing = Standing::Holds;
+            }
+        }
     }
 
     /// Whether something is not known of a model of which all is looked for.

@@ -9,7 +9,9 @@ use serde_json::Value;
 use store::{Event, EventType, Process};
 use thiserror::Error;
 
-use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, TransactionView};
+use super::evidence::{
+    AnomalyEvidence, Cycle, Impossible, Objects, Relation, Step, TransactionView,
+};
 use super::registers::verify as registers;
 
 /// Why evidence proves nothing.
@@ -185,6 +187,17 @@ fn name_of(cycle: &Cycle) -> Option<String> {
         () => "",
     };
     Some(format!("{class}{base}"))
+}
+
+/// Proves from what is in it that transactions are impossible.
+///
+/// # Errors
+/// That it does not follow.
+pub fn verify_impossible(evidence: &Impossible) -> Result<(), NotProved> {
+    match super::registers::argument::verify(evidence) {
+        true => Ok(()),
+        false => Err(NotProved::Misnamed(evidence.anomaly.clone())),
+    }
 }
 
 /// Proves an anomaly that is no cycle from what is in it.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use checkers::budget::Unlimited;
 use checkers::transactions::models::find;
-use checkers::transactions::verify::{verify_anomaly, verify_cycle, verify_in};
+use checkers::transactions::verify::{verify_anomaly, verify_cycle, verify_impossible, verify_in};
 use checkers::transactions::{ListAppend, Options};
 use checkers::{CheckResult, Evidence, Valid, check};
 use serde_json::Value;
@@ -70,6 +70,10 @@ fn prove(evidence: &Evidence, events: &[Event]) {
             let garbage =
                 (anomaly.anomaly == "garbage-read").then(|| (&anomaly.key, &anomaly.elements[0]));
             verify_in(&anomaly.transactions, events, garbage).unwrap();
+        }
+        Evidence::Impossible(impossible) => {
+            verify_impossible(impossible).unwrap();
+            verify_in(&impossible.transactions, events, None).unwrap();
         }
         other => panic!("{other:?}"),
     }

@@ -10,11 +10,14 @@
 //! | conclusions ([`weak`]) | who had seen whom | monotonic atomic view, read atomic, causal |
 //!
 //! Levels that forbid cycles of anti-dependencies (snapshot isolation, serializability …) are disproved by what is found,
-//! and hold where each version was read by the writer of the next, so that all is in order.
+//! and hold where each version was read by the writer of the next, so that all is in order. Elsewhere, that of these levels
+//! which was asked for is decided by trying what the order of versions may be ([`decide`], [`polygraph`](super::polygraph)).
 //!
 //! Where several transactions wrote the same value, a read of it is ambiguous: nothing is concluded from it. A level then holds if
 //! it does with one choice of writers that suggests itself.
 
+pub(super) mod argument;
+mod decide;
 mod edges;
 pub(super) mod explain;
 mod order;
@@ -37,10 +40,11 @@ use super::feeding::Feeding;
 use super::graph::{DEPENDENCIES, Graph, PROCESS, REALTIME, RW, Sink, Time};
 use super::history::{Outcome, Transactions};
 use super::intake::Intake;
-use super::models::{Boundary, Level};
+use super::models::{Boundary, Level, Standing};
 use super::verify::{verify_anomaly, verify_cycle};
 use crate::budget::{Budget, Exhausted, Scope};
 use crate::{CheckResult, Checker, Evidence, Feed};
+use decide::{Decided, deciding};
 use edges::Edges;
 use order::Order;
 use prove::Prover;
@@ -147,8 +151,8 @@ fn judge(
     if !against.is_empty() {
         prover.see(&edges, budget)?;
     }
-    let proved = prove(&seen, &found, &against, &prover);
-    let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
+    let mut proved = prove(&seen, &found, &against, &prover);
+    let mut anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
     let depends = depends || versions.ambiguous.is_some();
     let mut ways = Vec::new();
     if depends && proved.unproved.is_empty() && seen.doubtful.is_none() {
@@ -158,7 +162,27 @@ fn judge(
         }
     }
     let decided = |level: &Level| DECIDED.contains(&level.name) || order.total && level.decided;
-    let boundary = Boundary::of(&anomalies, &ways, &decided);
+    let mut boundary = Boundary::of(&anomalies, &ways, &decided);
+    let mut undecided_because = None;
+    // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
+    let mut odd = seen.sightings.by_anomaly.keys();
+    let odd = odd.any(|one| !matches!(one, Anomaly::LostUpdate | Anomaly::CyclicVersions));
+    let may_decide = !odd && !ways.is_empty() && boundary.standing(level) == Standing::Open;
+    if let Some(what) = deciding(level).filter(|_| may_decide) {
+        match decide::decide(all, &versions, &prover, what, budget) {
+            Decided::Holds => what.level().into_iter().for_each(|one| boundary.hold(one)),
+            Decided::Violated(evidence) => {
+                let made = std::iter::once(Ok(Evidence::Impossible(evidence)));
+                proved.keep(what.anomaly(), 1, made);
+                anomalies.insert(what.anomaly());
+                ways.iter_mut().for_each(|way| {
+                    way.insert(what.anomaly());
+                });
+                boundary = Boundary::of(&anomalies, &ways, &decided);
+            }
+            Decided::Unknown(why) => undecided_because = Some(why),
+        }
+    }
     let open = || {
         if let Some(reader) = seen.doubtful {
             let event = all.complete[reader as usize];
@@ -169,9 +193,10 @@ fn judge(
             NOT_ENOUGH.to_owned()
         } else if let (Some(_), true) = (versions.ambiguous, DECIDED.contains(&level.name)) {
             "several transactions wrote the same value, and it depends on whose was read".to_owned()
-        } else if level.decided {
-            let known = undecided(level, &boundary);
-            format!("nothing was found against it, but the order of versions is not known; {known}")
+        } else if let Some(why) = &undecided_because {
+            format!(
+                "no order of versions was found that explains the history, and no argument that there is none: {why}"
+            )
         } else {
             undecided(level, &boundary)
         }

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::super::anomaly::{Anomaly, Base, View};
 use super::super::cast::{Cast, view};
-use super::super::evidence::{AnomalyEvidence, Cycle, Follows, Objects, Relation, Step};
+use super::super::evidence::{
+    AnomalyEvidence, Cycle, Follows, Objects, Relation, Step, TransactionView,
+};
 use super::super::explain;
 use super::super::graph::{Graph, PROCESS, REALTIME, RW, Sink, WR, WW, WW_READ};
 use super::super::history::Transactions;
@@ -110,7 +112,7 @@ impl<'a> Prover<'a> {
             anomaly: anomaly.name().to_owned(),
             objects: Objects::Registers,
             shortest,
-            transactions: cast.views(self.all, &|one| self.micro(one)),
+            transactions: self.views(cast),
             versions: Vec::new(),
             steps,
             explanation: Vec::new(),
@@ -169,6 +171,11 @@ impl<'a> Prover<'a> {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// How transactions stand in the history.
+    pub(super) fn views(&self, cast: &Cast) -> Vec<TransactionView> {
+        cast.views(self.all, &|one| self.micro(one))
     }
 
     fn micro(&self, transaction: u32) -> Value {

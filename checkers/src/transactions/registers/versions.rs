@@ -316,11 +316,6 @@ impl Versions {
         self.version[mop as usize]
     }
 
-    /// Whose write a read saw.
-    pub(super) fn source(&self, mop: u32) -> u32 {
-        self.source[mop as usize]
-    }
-
     /// Whose writes all reads saw, by micro-operation.
     pub(super) fn sources(&self) -> &[u32] {
         &self.source
@@ -375,6 +370,18 @@ impl Versions {
         all.mops(transaction).filter_map(|(at, _)| {
             let source = self.source[at as usize];
             (source != NONE && source != AMBIGUOUS).then_some((at, source))
+        })
+    }
+
+    /// The reads of a transaction that are of others, with whose write it saw, if that is known.
+    pub(super) fn foreign_or_ambiguous<'a>(
+        &'a self,
+        all: &'a Transactions,
+        transaction: u32,
+    ) -> impl Iterator<Item = (u32, u32)> + 'a {
+        all.mops(transaction).filter_map(|(at, _)| {
+            let source = self.source[at as usize];
+            (source != NONE).then_some((at, source))
         })
     }
 }

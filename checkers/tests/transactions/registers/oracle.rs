@@ -580,7 +580,7 @@ fn repeated_values_never_make_a_verdict_wrong() {
 }
 
 #[test]
-fn serializability_is_never_denied_where_an_order_explains_all_and_never_claimed_elsewhere() {
+fn serializability_is_that_some_serial_order_explains_everything() {
     let levels = [
         ("serializable", Order::Free),
         ("strong-session-serializable", Order::Sessions),
@@ -592,19 +592,23 @@ fn serializability_is_never_denied_where_an_order_explains_all_and_never_claimed
         let repeat = if seed % 3 == 0 { 30 } else { 0 };
         let txns = simulate(&mut Dice::new(seed), 6, &Manners { repeat, ..*of });
         let events = events(&txns);
-        let result = raw(&events, "strict-serializable", Assumptions::default());
-        assert!(
-            !result.details.contains_key("unproved"),
-            "seed {seed}: {result:#?}"
-        );
         for (name, order) in levels {
             let expected = serializable(&txns, order);
-            let standing = standing(&result, name);
-            counts[usize::from(expected)][standing as usize] += 1;
-            let wrong = if expected { Valid::False } else { Valid::True };
-            assert_ne!(
-                standing, wrong,
-                "seed {seed}, {name}: {}\n{txns:#?}",
+            let result = raw(&events, name, Assumptions::default());
+            assert!(
+                !result.details.contains_key("unproved"),
+                "seed {seed}: {result:#?}"
+            );
+            if repeat == 0 {
+                proved(&result, &events);
+            }
+            counts[usize::from(expected)][result.valid as usize] += 1;
+            let open =
+                is_without_dependencies(&result) || result.reason.contains("none of them left it");
+            let right = if expected { Valid::True } else { Valid::False };
+            assert!(
+                result.valid == right || open && result.valid == Valid::Unknown,
+                "seed {seed}, {name}: {expected}, {}\n{txns:#?}",
                 result.reason
             );
         }
