@@ -125,8 +125,11 @@ fn awdit(path: &Path) -> Vec<Event> {
     events
 }
 
-/// The cases of a manifest: file, its events, and levels with whether they hold, by their academic names.
-fn cases_of(folder: &Path) -> Vec<(String, Vec<Event>, Vec<(String, bool)>)> {
+/// A history: its file, its events, and levels with whether they hold, by their academic names.
+type Case = (String, Vec<Event>, Vec<(String, bool)>);
+
+/// The cases of a manifest.
+fn cases_of(folder: &Path) -> Vec<Case> {
     let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
     let manifest: Value = serde_json::from_str(&manifest).unwrap();
     let each = manifest.as_array().unwrap().iter();

@@ -20,10 +20,13 @@ fn a_read_of_what_nobody_wrote_is_an_anomaly() {
     assert_eq!(judge(&events, "read-uncommitted").valid, Valid::True);
 }
 
+/// Keys, each with the value that is written to it, or to be read.
+type Mops = Vec<(usize, Option<usize>)>;
+
 /// Transactions of a serial store, each at one moment between its events.
 fn serial(dice: &mut Dice, count: usize, clients: usize, keys: usize) -> Vec<Event> {
     let mut state: Vec<Option<usize>> = vec![None; keys];
-    let mut open: Vec<Option<Vec<(usize, Option<usize>)>>> = vec![None; clients];
+    let mut open: Vec<Option<Mops>> = vec![None; clients];
     let mut events: Vec<Event> = Vec::new();
     let mut next = 0;
     while events.len() < 2 * count {
@@ -35,7 +38,7 @@ fn serial(dice: &mut Dice, count: usize, clients: usize, keys: usize) -> Vec<Eve
                     next += 1;
                     (dice.below(keys), dice.percent(50).then_some(next))
                 });
-                let mops: Vec<(usize, Option<usize>)> = mops.collect();
+                let mops: Mops = mops.collect();
                 let micro = mops.iter().map(|(key, write)| match write {
                     Some(value) => json!(["w", key, value]),
                     None => json!(["r", key, null]),

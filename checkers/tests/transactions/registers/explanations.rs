@@ -9,6 +9,7 @@ fn explain(result: &CheckResult, wanted: &str) -> String {
     let sentences = |evidence: &Evidence| match evidence {
         Evidence::Cycle(cycle) => (cycle.anomaly.clone(), cycle.explanation.clone()),
         Evidence::Anomaly(anomaly) => (anomaly.anomaly.clone(), anomaly.explanation.clone()),
+        Evidence::Impossible(one) => (one.anomaly.clone(), one.explanation.clone()),
         other => panic!("{other:?}"),
     };
     let mut all = result.evidence.iter().map(sentences);
@@ -159,6 +160,35 @@ fn examples() -> Vec<(&'static str, Assumptions, &'static str)> {
             "0 invoke x:1\n0 ok x:1\n0 invoke y:1\n0 ok y:1\n1 invoke x? y?\n1 ok x= y=1",
         ),
     ]
+}
+
+/// What violates a level though no cycle is found: the order of blind writes is not known, and none will do.
+const IMPOSSIBLE: [(&str, &str, &str); 3] = [
+    (
+        "no-serial-order",
+        "serializable",
+        "0 invoke x:1 y?\n1 invoke x:2 z?\n2 invoke y:1 z:1\n3 invoke x? y? z?\n4 invoke x? y? z?\n0 ok x:1 y=\n1 ok x:2 z=\n2 ok y:1 z:1\n3 ok x=1 y=1 z=1\n4 ok x=2 y=1 z=1\n5 invoke x? w:1\n5 ok x=1 w:1\n6 invoke x? w?\n6 ok x=2 w=\n7 invoke w? x?\n7 ok w=1 x=2",
+    ),
+    (
+        "no-snapshots-realtime",
+        "strong-snapshot-isolation",
+        "0 invoke x:1\n1 invoke x:2\n0 ok x:1\n1 ok x:2\n2 invoke x?\n2 ok x=1\n3 invoke x?\n3 ok x=2\n4 invoke x?\n4 ok x=1",
+    ),
+    (
+        "no-serial-order-realtime",
+        "strict-serializable",
+        "0 invoke x:1\n1 invoke x:2\n0 ok x:1\n1 ok x:2\n2 invoke x?\n2 ok x=1\n3 invoke x?\n3 ok x=2\n4 invoke x?\n4 ok x=1",
+    ),
+];
+
+#[test]
+fn that_no_order_is_possible_is_explained() {
+    let mut text = String::new();
+    for (anomaly, level, example) in IMPOSSIBLE {
+        let result = judge_with(&history(example), level, Assumptions::default());
+        text += &format!("== {anomaly}\n\n{}\n\n", explain(&result, anomaly));
+    }
+    insta::assert_snapshot!(text);
 }
 
 #[test]
