@@ -92,6 +92,9 @@ const DECIDED: &[&str] = &[
 /// Checks the isolation of transactions that read and write registers.
 ///
 /// Values are `[["w", key, value], ["r", key, value]]`. Each key holds `null` at first.
+///
+/// Nobody shows the order of a register's versions. The weak levels, up to causal, are decided completely from who had seen whom; the
+/// level that is asked for, up to strict serializability, by trying what the order may be.
 pub struct RwRegister {
     options: Options,
     assume: Assumptions,
