@@ -28,14 +28,14 @@ pub(super) struct Chains {
 }
 
 impl Chains {
-    pub(super) fn new(problem: &Problem<'_>, graph: &Graph, sorted: &[u32]) -> Chains {
+    pub(super) fn new(problem: &Problem<'_>, graph: &Graph, sorted: &[u32], most: usize) -> Chains {
         let raw = match problem.level.respects {
             Respects::Sessions => problem.seen.session.clone(),
             Respects::RealTime => intervals(problem),
             Respects::Nothing => greedy(problem, graph, sorted),
         };
         let bytes = problem.points() as usize * 4;
-        let most = (TABLE_MAX / bytes.max(1)).max(1);
+        let most = (TABLE_MAX / bytes.max(1)).clamp(1, most);
         let (of, count) = longest(&raw, most);
         let mut length = vec![0u32; count as usize];
         let mut place = vec![0u32; of.len()];
@@ -146,6 +146,8 @@ fn longest(raw: &[u32], most: usize) -> (Vec<u32>, u32) {
 pub(super) struct Clocks {
     chains: usize,
     table: Vec<u32>,
+    /// The points whose clocks were set anew last.
+    pub(super) changed: Vec<bool>,
 }
 
 impl Clocks {
@@ -158,16 +160,18 @@ impl Clocks {
         Clocks {
             chains,
             table: vec![0; chains * points as usize],
+            changed: vec![false; points as usize],
         }
     }
 
-    /// Reads the clocks off a sorted graph.
+    /// Reads the clocks off a sorted graph, in which the edges from `new` on are new.
     pub(super) fn set(
         &mut self,
         problem: &Problem<'_>,
         chains: &Chains,
         graph: &Graph,
         sorted: &[u32],
+        new: u32,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         let width = self.chains;
@@ -175,6 +179,14 @@ impl Clocks {
         for (at, point) in sorted.iter().enumerate() {
             if at.is_multiple_of(1 << 12) {
                 budget.check()?;
+            }
+            let mut sources = graph.entering(*point);
+            let touched = new == 0
+                || sources
+                    .any(|edge| edge >= new || self.changed[graph.from[edge as usize] as usize]);
+            self.changed[*point as usize] = touched;
+            if !touched {
+                continue;
             }
             let own = *point as usize * width;
             clock.copy_from_slice(&self.table[own..own + width]);
@@ -194,7 +206,9 @@ impl Clocks {
                     };
                 }
             }
-            self.table[own..own + width].copy_from_slice(&clock);
+            let old = &mut self.table[own..own + width];
+            self.changed[*point as usize] = new == 0 || *old != clock[..];
+            old.copy_from_slice(&clock);
         }
         Ok(())
     }

@@ -24,8 +24,35 @@ pub use witness::explains;
 use serde::{Deserialize, Serialize};
 
 use self::problem::Problem;
+use self::saturate::Limits;
 use self::search::{End, Search};
 use crate::budget::{Budget, Exhausted, Scope};
+
+/// How far what follows is derived before a search, and how much effort for each point goes into that. What real systems did
+/// is mostly explained at once; deriving everything takes longer than most searches need.
+const STAGES: [(Limits, u64); 3] = [
+    (
+        Limits {
+            rounds: 0,
+            chains: 0,
+        },
+        20,
+    ),
+    (
+        Limits {
+            rounds: 2,
+            chains: 256,
+        },
+        1_000,
+    ),
+    (
+        Limits {
+            rounds: u32::MAX,
+            chains: usize::MAX,
+        },
+        u64::MAX,
+    ),
+];
 
 /// No transaction.
 const NONE: u32 = u32::MAX;
@@ -53,30 +80,46 @@ pub enum Decision {
 
 /// Decides whether the observations are possible at a level.
 pub fn decide(observations: &Observations, level: Level, budget: &dyn Budget) -> Decision {
+    if level.respects == Respects::Nothing {
+        // Sessions are mostly respected, and make it easier: what explains them explains the rest.
+        let sessions = Level {
+            respects: Respects::Sessions,
+            ..level
+        };
+        match judge(observations, sessions, budget) {
+            Decision::Holds(order) => return Decision::Holds(order),
+            Decision::Violated(proof) => {
+                let proof = Proof { level, ..*proof };
+                if proves(observations, &proof) {
+                    return Decision::Violated(Box::new(proof));
+                }
+            }
+            Decision::Unknown(_) => {}
+        }
+    }
+    judge(observations, level, budget)
+}
+
+fn judge(observations: &Observations, level: Level, budget: &dyn Budget) -> Decision {
     let budget = &Scope::of(budget);
+    let defect = |what: &str| Decision::Unknown(format!("{what}: a defect of this checker"));
     match attempt(observations, level, budget) {
         Err(exhausted) => Decision::Unknown(exhausted.to_string()),
+        Ok(Outcome::Order(order)) if explains(observations, level, &order) => {
+            Decision::Holds(order)
+        }
+        Ok(Outcome::Order(_)) => defect("the order that was found does not explain the history"),
         Ok(Outcome::Contradiction(core)) => match prove(observations, level, core, budget) {
             Ok(Some(proof)) if proves(observations, &proof) => Decision::Violated(Box::new(proof)),
-            Ok(Some(_)) => Decision::Unknown(
-                "the argument that was found does not hold: a defect of this checker".to_owned(),
-            ),
+            Ok(Some(_)) => defect("the argument that was found does not hold"),
             Ok(None) => Decision::Unknown(
-                "no order was found, and no short argument that there is none".to_owned(),
+                "there is no order, but no argument for that was found that is short enough"
+                    .to_owned(),
             ),
             Err(exhausted) => Decision::Unknown(format!(
-                "no order was found, but before that could be shown: {exhausted}"
+                "{exhausted} (there is no order, but that was not proved yet)"
             )),
         },
-        Ok(Outcome::Order(order)) => {
-            if explains(observations, level, &order) {
-                return Decision::Holds(order);
-            }
-            Decision::Unknown(
-                "the order that was found does not explain the history: a defect of this checker"
-                    .to_owned(),
-            )
-        }
     }
 }
 
@@ -89,26 +132,47 @@ enum Outcome {
 }
 
 fn attempt(seen: &Observations, level: Level, budget: &dyn Budget) -> Result<Outcome, Exhausted> {
-    let budget = &Scope::of(budget);
     let problem = Problem::new(seen, level);
-    let mut facts = saturate::saturate(&problem, budget)?;
-    if facts.contradict() {
-        return trace::of_facts(&problem, &facts, budget).map(Outcome::Contradiction);
+    let points = u64::from(problem.points());
+    for (limits, effort) in STAGES {
+        if let Some(outcome) = find(&problem, limits, effort.saturating_mul(points), budget)? {
+            return Ok(outcome);
+        }
     }
-    let order = guess::guess(&problem, &facts, budget)?;
+    // The last goes to the end.
+    Err(Exhausted::Time)
+}
+
+/// Looks for an order or a contradiction. `None`: that takes more effort.
+fn find(
+    problem: &Problem<'_>,
+    limits: Limits,
+    effort: u64,
+    budget: &dyn Budget,
+) -> Result<Option<Outcome>, Exhausted> {
+    let budget = &Scope::of(budget);
+    let mut facts = saturate::saturate(problem, limits, budget)?;
+    if facts.contradict() {
+        return trace::of_facts(problem, &facts, budget)
+            .map(Outcome::Contradiction)
+            .map(Some);
+    }
+    let order = guess::guess(problem, &facts, budget)?;
     let order = graph::Order::new(std::mem::take(&mut facts.graph), order);
-    let mut search = Search::new(&problem, &facts.source, &facts.open, order);
-    match search.run(budget)? {
+    let mut search = Search::new(problem, &facts.source, &facts.open, order);
+    let end = search.run(effort, budget)?;
+    Ok(match end {
+        End::Effort => None,
         End::Contradiction(clause) => {
-            trace::of_search(&search, &facts, clause, budget).map(Outcome::Contradiction)
+            let core = trace::of_search(&search, &facts, clause, budget)?;
+            Some(Outcome::Contradiction(core))
         }
         End::Order => {
             let points = search.order.points().iter();
-            Ok(Outcome::Order(
-                points.filter_map(|point| problem.moment(*point)).collect(),
-            ))
+            let moments = points.filter_map(|point| problem.moment(*point));
+            Some(Outcome::Order(moments.collect()))
         }
-    }
+    })
 }
 
 /// An argument that some transactions contradict each other, about few of them. `None`: none was found that is short enough.

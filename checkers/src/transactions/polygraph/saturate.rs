@@ -83,30 +83,47 @@ struct Saturation<'a> {
     epoch: u32,
 }
 
-/// Everything that follows.
-pub(super) fn saturate(problem: &Problem<'_>, budget: &dyn Budget) -> Result<Facts, Exhausted> {
+/// What holds in any order, and nothing else.
+fn known(problem: &Problem<'_>, budget: &dyn Budget) -> Result<Facts, Exhausted> {
     let graph = problem.graph();
     budget.charge(graph.edges() as usize * EDGE_BYTES)?;
     let sorted = graph.sort(budget)?;
     let reads = 0..problem.reader.len() as u32;
     let open = reads.clone().filter(|read| problem.source(*read).is_none());
     let open = open.map(|read| (read, problem.seen.candidates(read as usize).to_vec()));
-    let facts = Facts {
+    Ok(Facts {
         graph,
         derived: Vec::new(),
         ruled: Vec::new(),
+        open: open.collect(),
         source: reads
-            .clone()
             .map(|read| problem.source(read).unwrap_or(NONE))
             .collect(),
-        open: open.collect(),
         sorted,
         blind: None,
-    };
-    if facts.contradict() {
+    })
+}
+
+/// How far to go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The most rounds. A round finds what follows from the facts of the last.
+    pub(super) rounds: u32,
+    /// The most chains.
+    pub(super) chains: usize,
+}
+
+/// What follows, within limits.
+pub(super) fn saturate(
+    problem: &Problem<'_>,
+    limits: Limits,
+    budget: &dyn Budget,
+) -> Result<Facts, Exhausted> {
+    let facts = known(problem, budget)?;
+    if limits.rounds == 0 || facts.contradict() {
         return Ok(facts);
     }
-    let chains = Chains::new(problem, &facts.graph, &facts.sorted);
+    let chains = Chains::new(problem, &facts.graph, &facts.sorted, limits.chains);
     let bytes = Clocks::bytes(&chains, problem.points());
     budget.charge(bytes)?;
     let (entries, start) = entries(problem, &chains);
@@ -120,7 +137,7 @@ pub(super) fn saturate(problem: &Problem<'_>, budget: &dyn Budget) -> Result<Fac
         readers: Vec::new(),
         epoch: 0,
     };
-    saturation.run(budget)?;
+    saturation.run(limits.rounds, budget)?;
     budget.release(bytes);
     let mut facts = saturation.facts;
     facts.ruled.sort_by_key(|ruled| ruled.read);
@@ -147,33 +164,33 @@ fn entries(problem: &Problem<'_>, chains: &Chains) -> (Vec<Entry>, Vec<u32>) {
 }
 
 impl Saturation<'_> {
-    fn run(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
-        let mut round = 0u32;
-        loop {
+    fn run(&mut self, rounds: u32, budget: &dyn Budget) -> Result<(), Exhausted> {
+        for round in 0..rounds {
             let before = self.facts.graph.edges();
-            self.epoch = before;
+            let new = std::mem::replace(&mut self.epoch, before);
             self.clocks.set(
                 self.problem,
                 &self.chains,
                 &self.facts.graph,
                 &self.facts.sorted,
+                new,
                 budget,
             )?;
             let resolved = self.resolve(budget)?;
             if self.facts.blind.is_some() {
                 return Ok(());
             }
-            self.read_rules(budget)?;
-            self.write_rules(budget)?;
+            self.read_rules(resolved, budget)?;
+            self.write_rules(resolved, budget)?;
             let added = self.facts.graph.edges() - before;
             budget.charge(added as usize * (EDGE_BYTES + size_of::<Derived>()))?;
             self.facts.sorted = self.facts.graph.sort(budget)?;
-            round += 1;
-            let little = added < self.facts.graph.points() / WORTH && round > 8;
+            let little = added < self.facts.graph.points() / WORTH && round >= 8;
             if self.facts.contradict() || (added == 0 && !resolved) || (little && !resolved) {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     /// Whether a moment of a transaction in a chain, at this time, comes before a point or is it.
@@ -293,7 +310,7 @@ impl Saturation<'_> {
     }
 
     /// Who comes before a reader, and is not whom it saw, comes before that.
-    fn read_rules(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
+    fn read_rules(&mut self, resolved: bool, budget: &dyn Budget) -> Result<(), Exhausted> {
         let mut found = Vec::new();
         self.readers.clear();
         for read in 0..self.problem.reader.len() as u32 {
@@ -318,6 +335,9 @@ impl Saturation<'_> {
                 continue;
             }
             let begin = self.problem.begin(reader);
+            if !self.clocks.changed[begin as usize] && !resolved {
+                continue;
+            }
             self.last_of_each(
                 key,
                 begin,
@@ -370,13 +390,16 @@ impl Saturation<'_> {
 
     /// Who saw a writer that comes before another writer of the key comes before that; and so does the
     /// writer's commit, where they exclude each other.
-    fn write_rules(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
+    fn write_rules(&mut self, resolved: bool, budget: &dyn Budget) -> Result<(), Exhausted> {
         let mut found = Vec::new();
         for key in 0..self.problem.keys {
             budget.check()?;
             for at in 0..self.problem.writers.of_list(key).len() {
                 let other = self.problem.writers.of_list(key)[at];
                 let commit = self.problem.commit(other);
+                if !self.clocks.changed[commit as usize] && !resolved {
+                    continue;
+                }
                 self.last_of_each(
                     key,
                     commit,

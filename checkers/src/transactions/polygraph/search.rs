@@ -54,6 +54,8 @@ pub(super) struct Search<'a> {
     seen: Vec<bool>,
     pub(super) conflicts: u64,
     pub(super) decisions: u64,
+    /// Reads and writes looked at.
+    swept: u64,
 }
 
 /// How a search ended.
@@ -62,6 +64,8 @@ pub(super) enum End {
     Order,
     /// This clause is false without any assumption.
     Contradiction(u32),
+    /// It took too long.
+    Effort,
 }
 
 impl<'a> Search<'a> {
@@ -92,11 +96,12 @@ impl<'a> Search<'a> {
             seen: Vec::new(),
             conflicts: 0,
             decisions: 0,
+            swept: 0,
         }
     }
 
-    /// Searches to the end.
-    pub(super) fn run(&mut self, budget: &dyn Budget) -> Result<End, Exhausted> {
+    /// Searches to the end, or until so much effort is spent.
+    pub(super) fn run(&mut self, effort: u64, budget: &dyn Budget) -> Result<End, Exhausted> {
         if let Some(clause) = self.choices(budget)? {
             return Ok(End::Contradiction(clause));
         }
@@ -105,6 +110,9 @@ impl<'a> Search<'a> {
             turns = turns.wrapping_add(1);
             if turns.is_multiple_of(1 << 6) {
                 budget.check()?;
+                if self.effort() > effort {
+                    return Ok(End::Effort);
+                }
             }
             if let Some(conflict) = self.propagate(budget)? {
                 if let Some(clause) = self.learn(conflict, budget)? {
@@ -123,6 +131,11 @@ impl<'a> Search<'a> {
                 return Ok(End::Contradiction(clause));
             }
         }
+    }
+
+    /// What has been done, in units of a few nanoseconds to a few dozen.
+    fn effort(&self) -> u64 {
+        self.order.steps + self.swept + self.conflicts * 64
     }
 
     /// The clauses of reads that may have seen one of several.
@@ -441,6 +454,7 @@ impl<'a> Search<'a> {
         let writers = problem.writers.of_list(key).iter();
         events.extend(writers.map(|one| (place(problem.commit(*one)), 1, *one)));
         events.sort_unstable();
+        self.swept += 4 * events.len() as u64;
         let mut last = INITIAL;
         for (_, kind, who) in &events {
             if *kind == 0 {
