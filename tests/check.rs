@@ -64,3 +64,70 @@ fn levels_are_those_of_the_model() {
     assert_eq!(said.code, 2, "{}", said.out);
     assert!(said.out.contains("missing"), "{}", said.out);
 }
+
+/// One reads x before another writes it, and then y after.
+const FRACTURED: &str = r#"{"process":0,"type":"invoke","f":"txn","value":[["w","x",1],["w","y",1]]}
+{"process":1,"type":"invoke","f":"txn","value":[["r","x",null],["r","y",null]]}
+{"process":0,"type":"ok","f":"txn","value":[["w","x",1],["w","y",1]]}
+{"process":1,"type":"ok","f":"txn","value":[["r","x",null],["r","y",1]]}
+"#;
+
+#[test]
+fn registers_are_judged_in_every_format() {
+    let program = Program::new();
+    let files = [
+        ("h.jsonl", FRACTURED.to_owned()),
+        (
+            "h.edn",
+            FRACTURED
+                .replace("\"process\":", ":process ")
+                .replace("\"type\":\"", ":type :")
+                .replace("\",\"f\":\"txn\",\"value\":", ", :f :txn, :value ")
+                .replace("null", "nil"),
+        ),
+        (
+            "h.plume",
+            "w(1,1,0,0)\nw(2,1,0,0)\nr(1,0,1,1)\nr(2,1,1,1)\n".to_owned(),
+        ),
+    ];
+    for (file, text) in files {
+        std::fs::write(program.folder.path().join(file), text).unwrap();
+        let check = |level: &str| {
+            program.run(&[
+                "check",
+                file,
+                "--model",
+                "rw-register",
+                "--consistency",
+                level,
+            ])
+        };
+        let said = check("read-atomic");
+        assert_eq!(said.code, 1, "{file}: {}{}", said.out, said.err);
+        assert!(said.out.contains("fractured-read"), "{}", said.out);
+        let said = check("read-committed");
+        assert_eq!(said.code, 0, "{file}: {}{}", said.out, said.err);
+    }
+}
+
+/// Sessions count in plume text.
+#[test]
+fn levels_of_plume_text_keep_to_sessions() {
+    let program = Program::new();
+    let stale = "w(1,1,0,0)\nr(1,0,0,1)\n";
+    std::fs::write(program.folder.path().join("stale.plume"), stale).unwrap();
+    let said = program.run(&[
+        "check",
+        "stale.plume",
+        "--model",
+        "rw-register",
+        "--consistency",
+        "read-atomic",
+    ]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(
+        said.out.contains("strong-session-read-atomic"),
+        "{}",
+        said.out
+    );
+}

@@ -1,7 +1,7 @@
-//! Times the checker of transactions on list-append histories in JSON lines, as `gen_txn.py` writes them:
+//! Times the checkers of transactions on histories in any format:
 //!
 //! ```text
-//! cargo bench -p gainsay-checkers --bench transactions -- [--consistency LEVEL] FILE...
+//! cargo bench -p gainsay-checkers --bench transactions -- [--model rw-register] [--consistency LEVEL] FILE...
 //! ```
 //!
 //! Prints a line a file: milliseconds of processor time to read and take in the history, and to judge it; the peak of
@@ -11,8 +11,8 @@
 use checkers::Checker;
 use checkers::budget::Unlimited;
 use checkers::transactions::models::{DEFAULT, find};
-use checkers::transactions::{ListAppend, Options};
-use store::jsonl::{Limits, Tail};
+use checkers::transactions::{Assumptions, ListAppend, Options, RwRegister};
+use store::import::{ImportOptions, read_each};
 
 fn main() {
     // The first is from cargo.
@@ -20,10 +20,12 @@ fn main() {
         .skip(1)
         .filter(|one| one != "--bench")
         .peekable();
-    let mut level = DEFAULT.to_owned();
-    if arguments.peek().is_some_and(|one| one == "--consistency") {
-        level = arguments.nth(1).unwrap();
-    }
+    let mut take = |name: &str| match arguments.peek() {
+        Some(one) if one == name => arguments.nth(1),
+        _ => None,
+    };
+    let model = take("--model").unwrap_or("list-append".to_owned());
+    let level = take("--consistency").unwrap_or(DEFAULT.to_owned());
     if arguments.peek().is_none() {
         println!("no histories given: see the top of this file");
     }
@@ -31,15 +33,18 @@ fn main() {
         // Lets the kernel forget the peak so far.
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
         let begin = processor_ms();
-        let mut checker = ListAppend::new(Options {
+        let options = Options {
             consistency: find(&level).unwrap(),
-        });
-        let mut tail = Tail::open(file.as_ref(), Limits::default()).unwrap();
-        let mut events = Vec::new();
-        while tail.read(&mut events).unwrap() {
-            checker.feed(&events, &Unlimited);
-            events.clear();
-        }
+        };
+        let mut checker: Box<dyn Checker> = match model.as_str() {
+            "rw-register" => Box::new(RwRegister::new(options, Assumptions::default())),
+            _ => Box::new(ListAppend::new(options)),
+        };
+        let path = file.as_ref();
+        read_each(path, None, ImportOptions::default(), &mut |events| {
+            checker.feed(events, &Unlimited);
+        })
+        .unwrap();
         let read = processor_ms();
         let result = checker.finish(&Unlimited);
         println!(

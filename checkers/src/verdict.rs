@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::linearizability::DeadEnd;
-use crate::transactions::{AnomalyEvidence, Cycle};
+use crate::transactions::{AnomalyEvidence, Cycle, Impossible};
 
 /// A verdict. Serialised as `true`, `false` or `"unknown"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,6 +103,8 @@ pub enum Evidence {
     Cycle(Box<Cycle>),
     /// Something that no order of transactions could explain.
     Anomaly(Box<AnomalyEvidence>),
+    /// Transactions that no order of versions makes possible.
+    Impossible(Box<Impossible>),
 }
 
 /// A few operations that cannot all be true.

@@ -16,7 +16,7 @@ pub(crate) use follow::Seen;
 pub(crate) use online::OnlineChecker;
 pub(crate) use process::CheckerProcess;
 pub(crate) use results::{CheckerReport, Results};
-pub(crate) use standard::{COVERAGE, LIST_APPEND, MODELS, consistency_of};
+pub(crate) use standard::{COVERAGE, MODELS, TRANSACTIONAL, consistency_of};
 pub(crate) use worker::{Answer, FileRequest, Request, WORKER_ARGUMENT, serve};
 
 use std::path::Path;

@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 use checkers::coverage::{self, Coverage};
 use checkers::linearizability::models::ModelInfo;
 use checkers::linearizability::{self, FailedCas, Linearizable, NullRead, SequentiallyConsistent};
-use checkers::transactions::{self, LEVELS};
+use checkers::transactions::{self, Assumptions, LEVELS, Level, RwRegister};
 use checkers::{CheckResult, Checker, ListAppend, Stats, Unhandled, Valid};
 use harness::interpreter;
-use store::import::{Format, ImportOptions, load_any};
+use store::import::{Format, ImportOptions, format_of, load_any};
 use store::{OpError, RunFolder};
 use workloads::{NamedChecker, Suite};
 
@@ -22,20 +22,31 @@ use crate::suites::Suites;
 /// The models of `gainsay check` that are of single objects.
 pub(crate) use checkers::linearizability::models::BUILT_IN as MODELS;
 
-/// The model of `gainsay check` that is of transactions.
-pub(crate) const LIST_APPEND: ModelInfo = ModelInfo {
+/// A model of `gainsay check` that is of transactions.
+const LIST_APPEND: ModelInfo = ModelInfo {
     name: "list-append",
     summary: "transactions that read lists and append to them",
     functions: "txn, of [\"append\", key, element] and [\"r\", key, list]",
     initial: "every list is empty",
 };
 
+/// The other one.
+const RW_REGISTER: ModelInfo = ModelInfo {
+    name: "rw-register",
+    summary: "transactions that read and write registers",
+    functions: "txn, of [\"w\", key, value] and [\"r\", key, value]",
+    initial: "every register is null (in plume text 0)",
+};
+
+/// The models that are of transactions.
+pub(crate) const TRANSACTIONAL: [&ModelInfo; 2] = [&LIST_APPEND, &RW_REGISTER];
+
 /// The levels of consistency of single objects, the default first.
 pub(crate) const CONSISTENCIES: &[&str] = &["linearizable", SEQUENTIAL];
 
 /// Whether a model can be checked at a level, or the one that is meant where none is named.
 pub(crate) fn consistency_of(model: &str, level: Option<&str>) -> Result<&'static str, String> {
-    let transactional = model == LIST_APPEND.name;
+    let transactional = TRANSACTIONAL.iter().any(|one| one.name == model);
     let (known, default, all): (Option<&str>, _, Vec<&str>) = match transactional {
         true => (
             level
@@ -156,12 +167,12 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
         Some(name) => Some(format_named(name)?),
         None => None,
     };
-    if request.model == LIST_APPEND.name {
-        let consistency = transactions::models::find(&request.consistency);
-        let consistency =
-            consistency.with_context(|| format!("there is no model {:?}", request.consistency))?;
+    if TRANSACTIONAL
+        .iter()
+        .any(|model| model.name == request.model)
+    {
         return Ok(Loaded {
-            checker: Box::new(ListAppend::new(transactions::Options { consistency })),
+            checker: transactional(request, format)?,
             // Transactions that overlap in a process, or have no beginning, tell something as they stand.
             source: Source::File(request.path.clone(), format),
         });
@@ -197,6 +208,33 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
     Ok(Loaded {
         checker,
         source: Source::Whole(loaded.history, note),
+    })
+}
+
+/// A checker of transactions.
+fn transactional(request: &FileRequest, format: Option<Format>) -> Result<Box<dyn Checker>> {
+    let format = match format {
+        Some(format) => format,
+        None => format_of(&request.path)?,
+    };
+    // To the tools of this format, the order of sessions is part of every level.
+    let meaning: fn(&str) -> Option<&'static Level> = match format {
+        Format::Plume => transactions::models::academic,
+        _ => transactions::models::find,
+    };
+    let consistency = meaning(&request.consistency)
+        .with_context(|| format!("there is no model {:?}", request.consistency))?;
+    let options = transactions::Options { consistency };
+    Ok(match request.model == RW_REGISTER.name {
+        true => {
+            let assume = Assumptions {
+                wfr_keys: true,
+                sequential_keys: request.sequential_keys,
+                linearizable_keys: request.linearizable_keys,
+            };
+            Box::new(RwRegister::new(options, assume))
+        }
+        false => Box::new(ListAppend::new(options)),
     })
 }
 

@@ -64,6 +64,10 @@ pub(crate) struct FileRequest {
     pub(crate) null_matches_anything: bool,
     /// What a compare-and-set that failed says: `observes`, `dropped`, or by its error.
     pub(crate) failed_cas: String,
+    /// Whether each key of registers is taken to be sequentially consistent.
+    pub(crate) sequential_keys: bool,
+    /// Whether each key of registers is taken to be linearizable.
+    pub(crate) linearizable_keys: bool,
     /// What each object holds first.
     pub(crate) initial: serde_json::Value,
     /// Limits.

@@ -13,7 +13,7 @@ use store::import::Format;
 use super::args;
 use super::output::outln;
 use crate::check::{
-    Answer, CheckerProcess, FileRequest, LIST_APPEND, MODELS, Request, consistency_of,
+    Answer, CheckerProcess, FileRequest, MODELS, Request, TRANSACTIONAL, consistency_of,
 };
 use crate::exit::Exit;
 use crate::report;
@@ -48,7 +48,8 @@ pub(super) fn command() -> Command {
                 .value_name("LEVEL")
                 .help(
                     "What the model's operations should have been: linearizable or sequential [default: linearizable]; \
-                     of transactions serializable, snapshot-isolation … [default: strict-serializable]; see `gainsay list models`",
+                     of transactions serializable, snapshot-isolation … [default: strict-serializable], where plume text means the level \
+                     that keeps to sessions; see `gainsay list models`",
                 ),
         )
         .arg(
@@ -78,6 +79,18 @@ pub(super) fn command() -> Command {
                 .help("A read of null says nothing (Knossos' meaning) instead of: absent"),
         )
         .arg(
+            Arg::new("sequential-keys")
+                .long("sequential-keys")
+                .action(ArgAction::SetTrue)
+                .help("Of rw-register: take each key alone to be sequentially consistent, which orders its versions"),
+        )
+        .arg(
+            Arg::new("linearizable-keys")
+                .long("linearizable-keys")
+                .action(ArgAction::SetTrue)
+                .help("Of rw-register: take each key alone to be linearizable, which orders its versions"),
+        )
+        .arg(
             Arg::new("failed-cas")
                 .long("failed-cas")
                 .value_name("MEANING")
@@ -100,7 +113,7 @@ pub(super) fn command() -> Command {
 
 /// All models that can be named.
 pub(super) fn models() -> impl Iterator<Item = &'static ModelInfo> {
-    MODELS.iter().chain([&LIST_APPEND])
+    MODELS.iter().chain(TRANSACTIONAL)
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
@@ -131,6 +144,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
                 .get_one::<String>("failed-cas")
                 .cloned()
                 .unwrap_or_default(),
+            sequential_keys: matches.get_flag("sequential-keys"),
+            linearizable_keys: matches.get_flag("linearizable-keys"),
             initial: initial.clone(),
             limits,
         });

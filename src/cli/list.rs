@@ -43,7 +43,10 @@ fn models() {
         outln!("  {:<20} {}", "functions", model.functions);
         outln!("  {:<20} {}", "holds first", model.initial);
     }
-    outln!("\nlevels of consistency of transactions (`--consistency`), strongest first:");
+    outln!(
+        "\nlevels of consistency of transactions (`--consistency`), strongest first; in plume text, read-committed, read-atomic, causal,\n\
+         snapshot-isolation and serializable mean what they mean to the tools of that format, which is that sessions are kept:"
+    );
     for level in LEVELS {
         let also = level.aliases.join(", ");
         outln!("{:<34} {also}", level.name);

@@ -9,6 +9,7 @@ pub(crate) fn sentences(evidence: &Evidence) -> Vec<String> {
         Evidence::DeadEnd(dead_end) => dead_end.explanation.clone(),
         Evidence::Cycle(cycle) => cycle.explanation.clone(),
         Evidence::Anomaly(anomaly) => anomaly.explanation.clone(),
+        Evidence::Impossible(impossible) => impossible.explanation.clone(),
         _ => vec!["This version of the report does not know this kind of evidence.".to_owned()],
     }
 }
@@ -29,6 +30,7 @@ pub(super) fn events(evidence: &Evidence) -> Vec<u64> {
         }
         Evidence::Cycle(cycle) => cycle.events(),
         Evidence::Anomaly(anomaly) => anomaly.events(),
+        Evidence::Impossible(impossible) => impossible.events(),
         _ => Vec::new(),
     }
 }

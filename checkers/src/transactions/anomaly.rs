@@ -32,6 +32,22 @@ pub enum Base {
     Realtime,
 }
 
+/// What it is to have seen a transaction, for whoever must then see all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum View {
+    /// To have read a write of it before.
+    Monotonic,
+    /// To read a write of it, before or after.
+    Atomic,
+    /// To come after it by reads, at once or through others.
+    Causal,
+}
+
+impl View {
+    /// All views, the most telling first.
+    pub const ALL: [View; 3] = [View::Monotonic, View::Atomic, View::Causal];
+}
+
 impl Class {
     /// All classes, the most telling first.
     pub const ALL: [Class; 5] = [
@@ -70,17 +86,28 @@ pub enum Anomaly {
     FutureRead,
     /// A transaction disagrees with its own earlier reads and appends.
     Internal,
+    /// A transaction reads a register otherwise than it had itself written it.
+    UnseenOwnWrite,
     /// Two transactions read the same version of a key and both append to it.
     LostUpdate,
     /// An append was acknowledged, later ones are seen, and it never is.
     LostAppend,
     /// Transactions that cannot be put in any order.
     Cycle(Class, Base),
+    /// A transaction saw another (or, with [`Base::Process`], its session had), and yet read a key as it was before that one wrote
+    /// it. Of registers, where versions have no known order.
+    View(View, Base),
+    /// Whatever the order of versions, transactions cannot be put in any order (that of processes, real time). Of registers.
+    NoSerialOrder(Base),
+    /// Whatever the order of versions, transactions cannot have read snapshots and excluded each other.
+    NoSnapshots(Base),
+    /// Whatever the order of versions, transactions cannot have read prefixes of one order.
+    NoPrefixes,
 }
 
 impl Anomaly {
     /// Anomalies that are no cycles.
-    pub const ACYCLIC: [Anomaly; 11] = [
+    pub const ACYCLIC: [Anomaly; 12] = [
         Anomaly::CyclicVersions,
         Anomaly::DuplicateElements,
         Anomaly::GarbageRead,
@@ -90,6 +117,7 @@ impl Anomaly {
         Anomaly::G1b,
         Anomaly::FutureRead,
         Anomaly::Internal,
+        Anomaly::UnseenOwnWrite,
         Anomaly::LostUpdate,
         Anomaly::LostAppend,
     ];
@@ -107,8 +135,22 @@ impl Anomaly {
             Anomaly::G1b => "G1b",
             Anomaly::FutureRead => "future-read",
             Anomaly::Internal => "internal",
+            Anomaly::UnseenOwnWrite => "unseen-own-write",
             Anomaly::LostUpdate => "lost-update",
             Anomaly::LostAppend => "lost-append",
+            Anomaly::NoSerialOrder(Plain) => "no-serial-order",
+            Anomaly::NoSerialOrder(Process) => "no-serial-order-process",
+            Anomaly::NoSerialOrder(Realtime) => "no-serial-order-realtime",
+            Anomaly::NoSnapshots(Plain) => "no-snapshots",
+            Anomaly::NoSnapshots(Process) => "no-snapshots-process",
+            Anomaly::NoSnapshots(Realtime) => "no-snapshots-realtime",
+            Anomaly::NoPrefixes => "no-prefixes",
+            Anomaly::View(View::Monotonic, Plain) => "OTV",
+            Anomaly::View(View::Monotonic, Process | Realtime) => "OTV-process",
+            Anomaly::View(View::Atomic, Plain) => "fractured-read",
+            Anomaly::View(View::Atomic, Process | Realtime) => "fractured-read-process",
+            Anomaly::View(View::Causal, Plain) => "causality-violation",
+            Anomaly::View(View::Causal, Process | Realtime) => "causality-violation-process",
             Anomaly::Cycle(Class::G0, Plain) => "G0",
             Anomaly::Cycle(Class::G0, Process) => "G0-process",
             Anomaly::Cycle(Class::G0, Realtime) => "G0-realtime",
@@ -134,9 +176,22 @@ impl Anomaly {
             .flat_map(|base| Class::ALL.map(|class| Anomaly::Cycle(class, base)))
     }
 
+    /// All that are of views, the most telling first.
+    pub fn views() -> impl Iterator<Item = Anomaly> {
+        [Base::Plain, Base::Process]
+            .into_iter()
+            .flat_map(|base| View::ALL.map(|view| Anomaly::View(view, base)))
+    }
+
     /// All anomalies, the most telling first.
     pub fn all() -> impl Iterator<Item = Anomaly> {
-        Anomaly::ACYCLIC.into_iter().chain(Anomaly::cycles())
+        Anomaly::ACYCLIC
+            .into_iter()
+            .chain(Anomaly::cycles())
+            .chain(Anomaly::views())
+            .chain(Base::ALL.map(Anomaly::NoSerialOrder))
+            .chain(Base::ALL.map(Anomaly::NoSnapshots))
+            .chain([Anomaly::NoPrefixes])
     }
 
     /// Whether whatever shows this shows `other` too.
@@ -167,7 +222,8 @@ pub(super) fn implies(anomaly: &str, other: &str) -> bool {
     reached.contains(&other)
 }
 
-/// Which anomalies imply which others at once. Elle's, and ours: `garbage-read` and `lost-append`.
+/// Which anomalies imply which others at once. Elle's, and ours: `garbage-read`, `lost-append`, and those of views, each of which is a
+/// G-single or a G1c whatever the order of versions.
 pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("G-nonadjacent", &["G-nonadjacent-process", "G2"]),
     (
@@ -230,12 +286,52 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("G2-process", &["G2-realtime"]),
     ("GSIa", &["GSI"]),
     ("GSIb", &["GSI"]),
+    ("OTV", &["G-monotonic", "OTV-process", "fractured-read"]),
+    ("OTV-process", &["fractured-read-process"]),
+    (
+        "causality-violation",
+        &["G-single-item", "causality-violation-process"],
+    ),
+    ("causality-violation-process", &["G-single-item-process"]),
     ("dirty-update", &["G1a"]),
+    (
+        "fractured-read",
+        &["causality-violation", "fractured-read-process"],
+    ),
+    ("fractured-read-process", &["causality-violation-process"]),
     ("future-read", &["G1c"]),
     ("garbage-read", &["G1a"]),
     ("incompatible-order", &["G1a"]),
     ("lost-append", &["G0-realtime"]),
     ("lost-update", &["G2-item", "write-skew"]),
+    ("no-prefixes", &["no-snapshots"]),
+    ("no-serial-order", &["G2-item", "no-serial-order-process"]),
+    (
+        "no-serial-order-process",
+        &["G2-item-process", "no-serial-order-realtime"],
+    ),
+    ("no-serial-order-realtime", &["G2-item-realtime"]),
+    (
+        "no-snapshots",
+        &[
+            "G-nonadjacent-item",
+            "no-serial-order",
+            "no-snapshots-process",
+        ],
+    ),
+    (
+        "no-snapshots-process",
+        &[
+            "G-nonadjacent-item-process",
+            "no-serial-order-process",
+            "no-snapshots-realtime",
+        ],
+    ),
+    (
+        "no-snapshots-realtime",
+        &["G-nonadjacent-item-realtime", "no-serial-order-realtime"],
+    ),
+    ("unseen-own-write", &["internal"]),
     ("write-skew", &["G2"]),
 ];
 
@@ -246,7 +342,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_a_cycle_implies_those_with_more_in_it() {
         let names: std::collections::BTreeSet<_> = Anomaly::all().map(Anomaly::name).collect();
-        assert_eq!(names.len(), 26);
+        assert_eq!(names.len(), 40);
         for (one, base) in Class::ALL
             .into_iter()
             .flat_map(|class| Base::ALL.map(|base| (class, base)))

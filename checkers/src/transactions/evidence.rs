@@ -1,8 +1,21 @@
 //! What proves an anomaly, complete enough to be proved again from itself.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use store::EventType;
+
+use super::polygraph::Proof;
+
+/// What the objects of a history are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objects {
+    /// Lists, to which elements are appended.
+    #[default]
+    Lists,
+    /// Registers, to which values are written.
+    Registers,
+}
 
 /// A transaction, as its operation stands in the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,8 +33,8 @@ pub struct TransactionView {
     pub process: u64,
     /// `ok`, `fail` or `info` (nobody knows, or it had not ended when the history did).
     pub outcome: EventType,
-    /// Its micro-operations, `["append", key, element]` and `["r", key, list]`. What a transaction read that is not `ok`
-    /// is `null`.
+    /// Its micro-operations, `["append", key, element]` and `["r", key, list]`; of registers `["w", key, value]` and
+    /// `["r", key, value]`. What a transaction read that is not `ok` is `null`.
     pub value: Value,
 }
 
@@ -39,6 +52,37 @@ pub enum Relation {
     Process,
     /// The first ended before the second began.
     Realtime,
+    /// Both wrote the key, of the two some transaction (the witness) had seen the first, and yet it read the key as the second
+    /// left it: so the second wrote later. Of registers.
+    Overwritten,
+    /// The first is the initial state, [`Cycle::INITIAL`].
+    Initial,
+}
+
+/// How it is known that a version of a register follows another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Follows {
+    /// The other is the initial version.
+    Initial,
+    /// Its writer had read the other.
+    Read,
+    /// A process had the other (it read it, or had written it), and then this; it is assumed that each key is sequentially
+    /// consistent.
+    Sequential {
+        /// The process's transaction with the other version, by name.
+        first: String,
+        /// Its transaction with this version, by name.
+        second: String,
+    },
+    /// One transaction had the other version, and ended before one began that had this; it is assumed that each key is
+    /// linearizable.
+    Linearizable {
+        /// The transaction with the other version, by name.
+        first: String,
+        /// The transaction with this version, by name.
+        second: String,
+    },
 }
 
 /// One step of a cycle: `from` comes before `to`.
@@ -54,15 +98,52 @@ pub struct Step {
     /// The key, of dependencies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Value>,
-    /// The element that `from` appended, of `ww` and `wr`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The element that `from` appended or the value that it wrote, of `ww`, `wr` and `overwritten`; of `rw` of a register, the value
+    /// that it read.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub value: Option<Value>,
-    /// The element that `to` appended, of `ww` and `rw`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The element that `to` appended or the value that it wrote, of `ww`, `rw` and `overwritten`.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub next: Option<Value>,
-    /// Whose read shows the order of the elements of `ww`.
+    /// Whose read shows the order of the elements of `ww`, or of the writes of `overwritten`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<String>,
+    /// How it is known that `next` follows `value`, of `ww` and `rw` of a register.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Follows>,
+    /// How the witness of `overwritten` had seen `from`: why that comes before the witness, step by step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<Step>,
+}
+
+/// A value that is there, which may be `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+impl Step {
+    /// A step of which nothing more is known.
+    pub(super) fn new(from: String, to: String, relation: Relation) -> Step {
+        Step {
+            from,
+            to,
+            relation,
+            key: None,
+            value: None,
+            next: None,
+            witness: None,
+            follows: None,
+            seen: Vec::new(),
+        }
+    }
 }
 
 /// The elements of a key, in the order that reads show.
@@ -80,13 +161,16 @@ pub struct VersionOrder {
 pub struct Cycle {
     /// What it is called: `G0`, `G1c`, `G-single-item-realtime` …
     pub anomaly: String,
+    /// What the objects are.
+    #[serde(default)]
+    pub objects: Objects,
     /// Why each transaction comes before the next, and the last before the first.
     pub steps: Vec<Step>,
     /// Whether no cycle of this name is shorter among the transactions that form cycles with these.
     pub shortest: bool,
     /// Those of the cycle, in its order, and then those whose reads are needed to see it. They suffice for the proof.
     pub transactions: Vec<TransactionView>,
-    /// The version orders of the keys of its steps.
+    /// The version orders of the lists of its steps.
     pub versions: Vec<VersionOrder>,
     /// Why it is impossible, in sentences.
     pub explanation: Vec<String>,
@@ -104,6 +188,7 @@ pub struct Cycle {
 /// | `garbage-read`, `duplicate-elements`, `future-read` | the reader | the element |
 /// | `incompatible-order` | the readers of two lists (one, if it read both) | |
 /// | `cyclic-versions` | the readers of two lists, the writers of the elements | what the first reader has earlier, what the second has |
+/// | `cyclic-versions` of a register | those that show each version to follow the one before | the versions |
 /// | `internal` | the transaction | |
 /// | `lost-update` | both | |
 /// | `lost-append` | the writer, a later one, a reader of the later one's element | their elements |
@@ -112,6 +197,9 @@ pub struct Cycle {
 pub struct AnomalyEvidence {
     /// What it is called.
     pub anomaly: String,
+    /// What the objects are.
+    #[serde(default)]
+    pub objects: Objects,
     /// The key.
     pub key: Value,
     /// The elements that it is about.
@@ -120,6 +208,43 @@ pub struct AnomalyEvidence {
     pub transactions: Vec<TransactionView>,
     /// Why it is impossible, in sentences.
     pub explanation: Vec<String>,
+}
+
+/// Transactions of registers that no order of versions makes possible at a level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Impossible {
+    /// What it is called: `no-serial-order`, `no-snapshots-realtime` …
+    pub anomaly: String,
+    /// All that the argument is about, in the order of their ends. The argument calls each by its place, from 0, and keys by the order
+    /// in which they appear here.
+    pub transactions: Vec<TransactionView>,
+    /// Reads from which nothing is concluded, as others than these may have written the value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<PassedOver>,
+    /// The argument.
+    pub proof: Proof,
+    /// The argument, in sentences.
+    pub explanation: Vec<String>,
+}
+
+/// A read from which nothing is concluded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PassedOver {
+    /// The reader, by name.
+    pub transaction: String,
+    /// The key.
+    pub key: Value,
+    /// What it read.
+    pub value: Value,
+}
+
+impl Impossible {
+    /// The events that show it, by index, ascending.
+    pub fn events(&self) -> Vec<u64> {
+        events(&self.transactions)
+    }
 }
 
 /// The events of transactions, ascending.
@@ -134,6 +259,9 @@ fn events(transactions: &[TransactionView]) -> Vec<u64> {
 }
 
 impl Cycle {
+    /// The name of the initial state, where it stands for a transaction.
+    pub const INITIAL: &str = "T0";
+
     /// The events that show it, by index, ascending.
     pub fn events(&self) -> Vec<u64> {
         events(&self.transactions)

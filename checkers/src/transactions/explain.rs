@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::evidence::{AnomalyEvidence, Cycle, Relation, Step, TransactionView};
+use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, TransactionView};
+use super::registers::explain as registers;
 
 /// The most characters of a list that a sentence shows.
 const LIST_MAX: usize = 60;
@@ -12,7 +13,10 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
     let mut sentences = lines(&cycle.transactions);
     let last = cycle.steps.len().saturating_sub(1);
     for (at, step) in cycle.steps.iter().enumerate() {
-        let because = because(step, &cycle.transactions);
+        let because = match cycle.objects {
+            Objects::Lists => because(step, &cycle.transactions),
+            Objects::Registers => registers::because(step, cycle),
+        };
         let however = if at == last { "However, " } else { "" };
         let end = if at == last {
             ": a contradiction."
@@ -28,7 +32,7 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
 }
 
 /// Which transaction is which.
-fn lines(transactions: &[TransactionView]) -> Vec<String> {
+pub(super) fn lines(transactions: &[TransactionView]) -> Vec<String> {
     transactions
         .iter()
         .map(|one| {
@@ -139,23 +143,33 @@ fn because(step: &Step, transactions: &[TransactionView]) -> String {
                 view(from).map_or_else(String::new, |view| read_without(view, &of, &element));
             format!("{from} read {read}, without {to}'s append of {next}")
         }
-        Relation::Process => {
-            let process = view(from).map_or(0, |view| view.process);
-            format!("process {process} executed {from} before {to}")
-        }
-        Relation::Realtime => {
-            let end = view(from)
-                .and_then(|view| view.complete)
-                .unwrap_or_default();
-            let begin = view(to).and_then(|view| view.invoke).unwrap_or_default();
-            format!("{from} ended (event {end}) before {to} began (event {begin})")
-        }
+        Relation::Process | Relation::Realtime => in_time(step, transactions),
+        Relation::Overwritten | Relation::Initial => String::new(),
     }
+}
+
+/// Why one transaction comes before another by the clock.
+pub(super) fn in_time(step: &Step, transactions: &[TransactionView]) -> String {
+    let Step { from, to, .. } = step;
+    let view = |name: &str| transactions.iter().find(|one| one.name == name);
+    if step.relation == Relation::Process {
+        let process = view(from).map_or(0, |view| view.process);
+        return format!("process {process} executed {from} before {to}");
+    }
+    let end = view(from)
+        .and_then(|view| view.complete)
+        .unwrap_or_default();
+    let begin = view(to).and_then(|view| view.invoke).unwrap_or_default();
+    format!("{from} ended (event {end}) before {to} began (event {begin})")
 }
 
 /// Why an anomaly that is no cycle is impossible.
 pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
     let mut sentences = lines(&evidence.transactions);
+    if evidence.objects == Objects::Registers {
+        sentences.push(registers::anomaly(evidence));
+        return sentences;
+    }
     let name = |at: usize| {
         evidence
             .transactions

@@ -18,16 +18,16 @@ pub(super) enum Outcome {
     Info,
 }
 
-/// An append, or a read.
+/// A write (of a list: an append), or a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mop {
-    /// The key, and whether it is an append.
+    /// The key, and whether it is a write.
     key: u32,
     /// The code of the element; or what was read.
     argument: u32,
 }
 
-const APPEND: u32 = 1 << 31;
+const WRITE: u32 = 1 << 31;
 /// A read of a list that is kept, because it is no prefix of its key's longest list.
 const ODD: u32 = 1 << 31;
 
@@ -43,9 +43,9 @@ pub(super) enum Seen {
 }
 
 impl Mop {
-    pub(super) fn append(key: u32, code: u32) -> Mop {
+    pub(super) fn write(key: u32, code: u32) -> Mop {
         Mop {
-            key: key | APPEND,
+            key: key | WRITE,
             argument: code,
         }
     }
@@ -59,18 +59,31 @@ impl Mop {
         Mop { key, argument }
     }
 
+    /// A read of a register.
+    pub(super) fn read_value(key: u32, code: u32) -> Mop {
+        Mop {
+            key,
+            argument: code,
+        }
+    }
+
     pub(super) fn key(self) -> u32 {
-        self.key & !APPEND
+        self.key & !WRITE
     }
 
-    /// The code of the element that is appended, if this is an append.
+    /// The code of the element that is written, if this is a write.
     pub(super) fn element(self) -> Option<u32> {
-        (self.key & APPEND != 0).then_some(self.argument)
+        (self.key & WRITE != 0).then_some(self.argument)
     }
 
-    /// What was read, if this is a read.
+    /// The code of what was written to a register or read of it, if it is known.
+    pub(super) fn value(self) -> Option<u32> {
+        (self.argument != NONE).then_some(self.argument)
+    }
+
+    /// What was read of a list, if this is a read.
     pub(super) fn seen(self) -> Option<Seen> {
-        if self.key & APPEND != 0 {
+        if self.key & WRITE != 0 {
             return None;
         }
         Some(match self.argument {
@@ -151,8 +164,8 @@ impl Transactions {
             })
     }
 
-    /// The appends of a transaction: number, key and code.
-    pub(super) fn appends(
+    /// The writes of a transaction: number, key and code.
+    pub(super) fn writes(
         &self,
         transaction: u32,
     ) -> impl DoubleEndedIterator<Item = (u32, u32, u32)> + '_ {
@@ -163,7 +176,7 @@ impl Transactions {
     /// What a transaction had appended to the key of one of its reads before.
     pub(super) fn own_before(&self, transaction: u32, read: u32) -> impl Iterator<Item = u32> + '_ {
         let key = self.mops[read as usize].key();
-        self.appends(transaction)
+        self.writes(transaction)
             .take_while(move |(at, ..)| *at < read)
             .filter(move |(_, of, _)| *of == key)
             .map(|(_, _, code)| code)

@@ -5,23 +5,53 @@ use serde_json::Value;
 use store::{Event, EventType};
 use thiserror::Error;
 
+use super::evidence::Objects;
 use super::history::{Key, Mop, OddList, Outcome, Seen, Transactions};
 use super::values::NONE;
 
-/// What makes an event no part of a list-append history.
+impl Objects {
+    /// What a history of them is called.
+    fn name(self) -> &'static str {
+        match self {
+            Objects::Lists => "list-append",
+            Objects::Registers => "rw-register",
+        }
+    }
+
+    /// The function that changes one.
+    pub(super) fn write(self) -> &'static str {
+        match self {
+            Objects::Lists => "append",
+            Objects::Registers => "w",
+        }
+    }
+
+    /// What micro-operations look like.
+    fn shape(self) -> &'static str {
+        match self {
+            Objects::Lists => r#"["append", key, element] or ["r", key, list]"#,
+            Objects::Registers => r#"["w", key, value] or ["r", key, value]"#,
+        }
+    }
+}
+
+/// What makes an event no part of a history of transactions.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum Malformed {
-    #[error("event {index}: this function is {f:?}; a list-append history has \"txn\" alone")]
-    Function { index: u64, f: String },
+    #[error("event {index}: this function is {f:?}; a {} history has \"txn\" alone", objects.name())]
+    Function {
+        index: u64,
+        f: String,
+        objects: Objects,
+    },
     #[error("event {index}: a transaction is a list of micro-operations, not {value}")]
     Transaction { index: u64, value: String },
-    #[error(
-        "event {index}: micro-operation {at} is {value}; one is [\"append\", key, element] or [\"r\", key, list]"
-    )]
+    #[error("event {index}: micro-operation {at} is {value}; one is {}", objects.shape())]
     Micro {
         index: u64,
         at: usize,
         value: String,
+        objects: Objects,
     },
     #[error("event {index}: the read of key {key} returned {value}, which is no list")]
     List {
@@ -39,6 +69,7 @@ pub(super) enum Malformed {
 #[derive(Default)]
 pub(super) struct Intake {
     pub(super) transactions: Transactions,
+    objects: Objects,
     /// By process: its number.
     numbers: FxHashMap<u64, u32>,
     /// By process number: its open transaction.
@@ -61,6 +92,14 @@ fn brief(value: &Value) -> String {
 }
 
 impl Intake {
+    /// One that has taken nothing.
+    pub(super) fn of(objects: Objects) -> Intake {
+        Intake {
+            objects,
+            ..Intake::default()
+        }
+    }
+
     /// Takes an event of a client.
     pub(super) fn take(&mut self, event: &Event, process: u64) -> Result<(), Malformed> {
         let index = event.index;
@@ -73,8 +112,8 @@ impl Intake {
         }
         self.next_index = index + 1;
         if &*event.f != "txn" {
-            let f = event.f.to_string();
-            return Err(Malformed::Function { index, f });
+            let (f, objects) = (event.f.to_string(), self.objects);
+            return Err(Malformed::Function { index, f, objects });
         }
         let process = self.process(process);
         let open = std::mem::replace(&mut self.open[process as usize], NONE);
@@ -167,13 +206,17 @@ impl Intake {
             let parts = one.as_array().map_or(&[][..], Vec::as_slice);
             let f = parts.first().and_then(Value::as_str);
             let mop = match (f, parts) {
-                (Some("append"), [_, key, element]) => {
-                    Mop::append(self.key(key), self.transactions.elements.code(element))
-                }
                 (Some("r"), [_, key] | [_, key, _]) => Mop::read(self.key(key), Seen::Unknown),
+                (Some(f), [_, key, element]) if f == self.objects.write() => {
+                    Mop::write(self.key(key), self.transactions.elements.code(element))
+                }
                 _ => {
-                    let value = brief(one);
-                    return Err(Malformed::Micro { index, at, value });
+                    return Err(Malformed::Micro {
+                        index,
+                        at,
+                        value: brief(one),
+                        objects: self.objects,
+                    });
                 }
             };
             self.transactions.mops.push(mop);
@@ -203,6 +246,13 @@ impl Intake {
         for (one, at) in micro.iter().zip(begin..) {
             let mop = self.transactions.mops[at as usize];
             if mop.element().is_some() {
+                continue;
+            }
+            if self.objects == Objects::Registers {
+                if let Some(value) = one.get(2) {
+                    let code = self.transactions.elements.code(value);
+                    self.transactions.mops[at as usize] = Mop::read_value(mop.key(), code);
+                }
                 continue;
             }
             let list = match one.get(2) {

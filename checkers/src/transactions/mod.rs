@@ -16,7 +16,9 @@
 //! | process | a transaction | the next of its process |
 //! | real time | a transaction | all that begin after its end |
 //!
-//! The way from events to a verdict:
+//! Of *registers*, reads show less, and more is inferred: [`RwRegister`].
+//!
+//! The way from events to a verdict, of lists:
 //!
 //! ```text
 //! events ── intake: columns of numbers; a list that was read is its length
@@ -34,26 +36,36 @@
 //! - An append that nobody read comes after all that were read, if its transaction happened: the longest list would show it.
 //! - What a transaction reads of a list to which it has appended is what was there before, followed by its own appends. Only the
 //!   former is evidence of others.
-//! - Where reads of a key contradict each other, only the part that they share is an order. Where an element was appended
+//! - Where lists of a key contradict each other, only the part that they share is an order. Where an element was appended
 //!   twice, the key tells nothing, and the verdict is at best `unknown`.
 
 mod anomaly;
+mod cast;
 mod checker;
 mod components;
+mod conclude;
+mod edges;
 mod evidence;
 mod explain;
+mod feeding;
 mod graph;
 mod history;
 mod intake;
 pub mod models;
+pub mod polygraph;
 mod prove;
+mod registers;
 mod scan;
 mod search;
 mod values;
 pub mod verify;
 mod versions;
 
-pub use anomaly::{Anomaly, Base, Class};
+pub use anomaly::{Anomaly, Base, Class, View};
 pub use checker::{ListAppend, Options};
-pub use evidence::{AnomalyEvidence, Cycle, Relation, Step, TransactionView, VersionOrder};
+pub use evidence::{
+    AnomalyEvidence, Cycle, Follows, Impossible, Objects, PassedOver, Relation, Step,
+    TransactionView, VersionOrder,
+};
 pub use models::{LEVELS, Level};
+pub use registers::{Assumptions, RwRegister};

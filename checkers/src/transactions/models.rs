@@ -1,11 +1,15 @@
 //! Consistency models, and which anomalies each rules out.
 //!
-//! The lattice is Elle's, with its names. A model *implies* the weaker ones: a history that is serializable is
+//! The lattice is Elle's, with its names, and three models more: monotonic atomic view, read atomic and causal, of systems that keep the
+//! order of sessions (`strong-session-…`). A model *implies* the weaker ones: a history that is serializable is
 //! read committed. Which anomalies disprove a model is written down at the weakest model only, and follows for
 //! stronger ones.
 //!
-//! Not every model can be decided. [`Level::decided`] says for which of them the anomalies that we look for are all
-//! that its definition rules out; of the others it is known that they hold only where a stronger one does.
+//! Not every model can be decided. [`Level::decided`] says for which of them the anomalies that we look for in list-append histories
+//! are all that its definition rules out; of the others it is known that they hold only where a stronger one does. Of registers,
+//! whose versions have no known order, other models are decided ([`RwRegister`](super::RwRegister)).
+//!
+//! The tools that read Plume's text give some levels other meanings: [`academic`].
 
 use std::collections::BTreeSet;
 
@@ -94,7 +98,11 @@ pub const LEVELS: &[Level] = &[
     level(
         "strong-session-snapshot-isolation",
         &[],
-        &["snapshot-isolation", "strong-session-read-committed"],
+        &[
+            "snapshot-isolation",
+            "strong-session-causal-cerone",
+            "strong-session-read-committed",
+        ],
         &["G-nonadjacent-process", "G1-process", "internal"],
     ),
     level(
@@ -139,16 +147,56 @@ pub const LEVELS: &[Level] = &[
         &["causal-cerone", "update-atomic"],
         &["G1a", "internal"],
     ),
-    open("prefix", &[], &["causal-cerone"], &["G1a", "internal"]),
+    open(
+        "prefix",
+        &[],
+        &["causal-cerone"],
+        &["G1a", "internal", "no-prefixes"],
+    ),
     open("update-atomic", &[], &["read-atomic"], &["lost-update"]),
-    open("causal-cerone", &[], &["read-atomic"], &["G1a", "internal"]),
+    open("linearizable", &[], &["sequential"], &[]),
+    open("sequential", &[], &["causal"], &[]),
+    open(
+        "causal",
+        &[],
+        &[
+            "PRAM",
+            "strong-session-causal-cerone",
+            "writes-follow-reads",
+        ],
+        &[],
+    ),
+    open(
+        "strong-session-causal-cerone",
+        &[],
+        &["causal-cerone", "strong-session-read-atomic"],
+        &["causality-violation-process"],
+    ),
+    open(
+        "causal-cerone",
+        &[],
+        &["read-atomic"],
+        &["G1a", "causality-violation", "internal"],
+    ),
+    open(
+        "strong-session-read-atomic",
+        &[],
+        &["read-atomic", "strong-session-monotonic-atomic-view"],
+        &["fractured-read-process"],
+    ),
     open(
         "read-atomic",
         &[],
         &["monotonic-atomic-view"],
-        &["G1a", "future-read", "internal"],
+        &["G1a", "fractured-read", "future-read", "internal"],
     ),
-    open("monotonic-atomic-view", &[], &["read-committed"], &[]),
+    open(
+        "strong-session-monotonic-atomic-view",
+        &[],
+        &["monotonic-atomic-view", "strong-session-read-committed"],
+        &["OTV-process", "unseen-own-write"],
+    ),
+    open("monotonic-atomic-view", &[], &["read-committed"], &["OTV"]),
     open(
         "monotonic-snapshot-read",
         &["PL-MSR"],
@@ -201,9 +249,6 @@ pub const LEVELS: &[Level] = &[
     open("view-serializable", &[], &[], &[]),
     open("session-serializable", &[], &["1SR"], &[]),
     open("1SR", &[], &[], &[]),
-    open("linearizable", &[], &["sequential"], &[]),
-    open("sequential", &[], &["causal"], &[]),
-    open("causal", &[], &["PRAM", "writes-follow-reads"], &[]),
     open(
         "PRAM",
         &[],
@@ -224,6 +269,19 @@ pub fn find(name: &str) -> Option<&'static Level> {
     LEVELS
         .iter()
         .find(|level| level.name == name || level.aliases.contains(&name))
+}
+
+/// A model as Biswas and Enea (2019) name it, and after them the checkers that read Plume's text: the order of sessions is
+/// part of each, and read committed is monotonic atomic view. Other names mean what [`find`] says.
+pub fn academic(name: &str) -> Option<&'static Level> {
+    find(match find(name)?.name {
+        "read-committed" => "strong-session-monotonic-atomic-view",
+        "read-atomic" => "strong-session-read-atomic",
+        "causal" | "causal-cerone" => "strong-session-causal-cerone",
+        "snapshot-isolation" => "strong-session-snapshot-isolation",
+        "serializable" => "strong-session-serializable",
+        other => other,
+    })
 }
 
 impl Level {
@@ -266,14 +324,18 @@ pub struct Boundary {
 
 impl Boundary {
     /// Of a history that shows `certain` anomalies, and that can be understood in some ways, each of which shows no others than
-    /// these, and those that they imply.
-    pub fn of(certain: &BTreeSet<Anomaly>, ways: &[BTreeSet<Anomaly>]) -> Boundary {
+    /// these, and those that they imply. `decided` says for which models all that disproves them was looked for.
+    pub fn of(
+        certain: &BTreeSet<Anomaly>,
+        ways: &[BTreeSet<Anomaly>],
+        decided: &dyn Fn(&Level) -> bool,
+    ) -> Boundary {
         let rules_out =
             |level: &Level, any: &BTreeSet<Anomaly>| any.iter().any(|one| level.rules_out(*one));
         let mut standings: Vec<Standing> = LEVELS
             .iter()
             .map(
-                |level| match level.decided && !ways.iter().all(|way| rules_out(level, way)) {
+                |level| match decided(level) && !ways.iter().all(|way| rules_out(level, way)) {
                     _ if rules_out(level, certain) => Standing::Violated,
                     true => Standing::Holds,
                     false => Standing::Open,
@@ -291,9 +353,18 @@ impl Boundary {
         Boundary { standings }
     }
 
-    /// Whether something is not known that could be.
-    pub fn is_open(&self) -> bool {
-        self.all(Standing::Open).iter().any(|level| level.decided)
+    /// Takes in that a model holds, and so those that it implies.
+    pub(super) fn hold(&mut self, holds: &Level) {
+        for (level, standing) in LEVELS.iter().zip(&mut self.standings) {
+            if *standing == Standing::Open && holds.reaches(level.name) {
+                *standing = Standing::Holds;
+            }
+        }
+    }
+
+    /// Whether something is not known of a model of which all is looked for.
+    pub fn is_open(&self, decided: &dyn Fn(&Level) -> bool) -> bool {
+        self.all(Standing::Open).iter().any(|level| decided(level))
     }
 
     /// What is known of a model.
@@ -364,7 +435,7 @@ mod tests {
     fn anomalies_draw_the_line_between_models() {
         let of = |anomalies: &[Anomaly]| {
             let all = anomalies.iter().copied().collect();
-            Boundary::of(&all, std::slice::from_ref(&all))
+            Boundary::of(&all, std::slice::from_ref(&all), &|level| level.decided)
         };
         let none = of(&[]);
         assert_eq!(none.weakest_violated(), Vec::<&Level>::new());
@@ -407,14 +478,14 @@ mod tests {
         let skew = [Anomaly::Cycle(Class::G2, Base::Plain)]
             .into_iter()
             .collect();
-        let doubtful = Boundary::of(&BTreeSet::new(), &[skew]);
-        assert!(doubtful.is_open());
+        let doubtful = Boundary::of(&BTreeSet::new(), &[skew], &|level| level.decided);
+        assert!(doubtful.is_open(&|level| level.decided));
         assert!(doubtful.weakest_violated().is_empty());
         assert_eq!(
             names(&doubtful.strongest_holding()),
             ["strong-snapshot-isolation"]
         );
-        let unknown = Boundary::of(&BTreeSet::new(), &[]);
+        let unknown = Boundary::of(&BTreeSet::new(), &[], &|level| level.decided);
         assert_eq!(unknown.all(Standing::Open).len(), LEVELS.len());
         let nothing_left = of(&[Anomaly::CyclicVersions]);
         assert_eq!(

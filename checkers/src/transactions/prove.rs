@@ -1,12 +1,12 @@
 //! From cycles of numbers and sightings to evidence: each step gets the key, the elements and the read that show it.
 
-use serde_json::json;
-use store::EventType;
+use serde_json::{Value, json};
 
-use super::evidence::{AnomalyEvidence, Cycle, Relation, Step, TransactionView, VersionOrder};
+use super::cast::{Cast, view};
+use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, VersionOrder};
 use super::explain;
 use super::graph::{PROCESS, REALTIME, RW, WR, WW, WW_READ};
-use super::history::{Outcome, Seen, Transactions};
+use super::history::{Seen, Transactions};
 use super::scan::Sighting;
 use super::search::{Found, Link};
 use super::values::NONE;
@@ -19,23 +19,6 @@ const ELEMENTS_MAX: usize = 200;
 pub(super) struct Prover<'a> {
     pub(super) all: &'a Transactions,
     pub(super) versions: &'a Versions,
-}
-
-/// The transactions of a piece of evidence, in order of their names.
-#[derive(Default)]
-struct Cast {
-    numbers: Vec<u32>,
-}
-
-impl Cast {
-    fn name(&mut self, transaction: u32) -> String {
-        let known = self.numbers.iter().position(|one| *one == transaction);
-        let at = known.unwrap_or_else(|| {
-            self.numbers.push(transaction);
-            self.numbers.len() - 1
-        });
-        format!("T{}", at + 1)
-    }
 }
 
 impl Prover<'_> {
@@ -54,7 +37,8 @@ impl Prover<'_> {
         let mut cycle = Cycle {
             anomaly: found.anomaly.name().to_owned(),
             shortest: found.shortest,
-            transactions: self.views(&cast),
+            objects: Objects::Lists,
+            transactions: cast.views(self.all, &|one| self.micro(one)),
             versions: self.orders(&steps, &found.links),
             steps,
             explanation: Vec::new(),
@@ -73,11 +57,13 @@ impl Prover<'_> {
         let mut evidence = AnomalyEvidence {
             anomaly: sighting.anomaly.name().to_owned(),
             key: self.all.key_value(sighting.key).clone(),
+            objects: Objects::Lists,
             elements: codes.map(|code| self.all.elements.value(*code)).collect(),
+            // Who has several parts is there several times.
             transactions: sighting
                 .transactions
                 .iter()
-                .map(|one| self.view(*one, cast.name(*one)))
+                .map(|one| view(self.all, *one, cast.name(*one), &|one| self.micro(one)))
                 .collect(),
             explanation: Vec::new(),
         };
@@ -85,16 +71,8 @@ impl Prover<'_> {
         evidence
     }
 
-    fn views(&self, cast: &Cast) -> Vec<TransactionView> {
-        let named = cast.numbers.iter().zip(1..);
-        named
-            .map(|(transaction, number)| self.view(*transaction, format!("T{number}")))
-            .collect()
-    }
-
-    fn view(&self, transaction: u32, name: String) -> TransactionView {
-        let at = transaction as usize;
-        let index = |event: u32| (event != NONE).then_some(u64::from(event));
+    /// A transaction's micro-operations.
+    fn micro(&self, transaction: u32) -> Value {
         let micro = self.all.mops(transaction).map(|(number, mop)| {
             let key = self.all.key_value(mop.key());
             match mop.element() {
@@ -109,18 +87,7 @@ impl Prover<'_> {
                 None => json!(["r", key, null]),
             }
         });
-        TransactionView {
-            name,
-            invoke: index(self.all.invoke[at]),
-            complete: index(self.all.complete[at]),
-            process: self.all.processes[self.all.process[at] as usize],
-            outcome: match self.all.outcome[at] {
-                Outcome::Ok => EventType::Ok,
-                Outcome::Fail => EventType::Fail,
-                Outcome::Info => EventType::Info,
-            },
-            value: micro.collect(),
-        }
+        micro.collect()
     }
 
     fn orders(&self, steps: &[Step], links: &[Link]) -> Vec<VersionOrder> {
@@ -151,15 +118,7 @@ impl Prover<'_> {
 
     fn step(&self, link: &Link, cast: &mut Cast) -> Option<Step> {
         let (from, to) = (link.from, link.to);
-        let mut step = Step {
-            from: cast.name(from),
-            to: cast.name(to),
-            relation: Relation::Realtime,
-            key: None,
-            value: None,
-            next: None,
-            witness: None,
-        };
+        let mut step = Step::new(cast.name(from), cast.name(to), Relation::Realtime);
         let element = |code: u32| Some(self.all.elements.value(code));
         let key_of = |key: u32| Some(self.all.key_value(key).clone());
         match link.relation {
@@ -194,8 +153,8 @@ impl Prover<'_> {
 
     /// Appends of two transactions to one key, the first one's before the second one's, and as near as can be.
     fn written(&self, from: u32, to: u32) -> Option<(u32, u32, u32)> {
-        let pairs = self.all.appends(from).flat_map(|(first, key, code)| {
-            let same_key = self.all.appends(to).filter(move |(_, of, _)| *of == key);
+        let pairs = self.all.writes(from).flat_map(|(first, key, code)| {
+            let same_key = self.all.writes(to).filter(move |(_, of, _)| *of == key);
             same_key.map(move |(second, _, next)| (first, second, key, code, next))
         });
         pairs
@@ -218,7 +177,7 @@ impl Prover<'_> {
             let list = self.all.foreign(key, seen);
             let own = |code: &u32| {
                 self.all
-                    .appends(from)
+                    .writes(from)
                     .any(|(_, of, one)| of == key && one == *code)
             };
             let last = list.iter().rev().copied().find(|code| own(code))?;
@@ -229,7 +188,7 @@ impl Prover<'_> {
     /// An append of one transaction that a read of another does not show, the first such.
     fn missed(&self, from: u32, to: u32) -> Option<(u32, u32)> {
         let pairs = self.all.reads(from).flat_map(|(_, key, seen)| {
-            let appends = self.all.appends(to).filter(move |(_, of, _)| *of == key);
+            let appends = self.all.writes(to).filter(move |(_, of, _)| *of == key);
             appends.map(move |(append, _, code)| (append, key, seen, code))
         });
         let missing = pairs.filter(|(append, key, seen, _)| match seen {

@@ -33,7 +33,7 @@ pub(super) struct Sightings {
 }
 
 impl Sightings {
-    fn add(&mut self, anomaly: Anomaly, key: u32, codes: &[u32], transactions: &[u32]) {
+    pub(super) fn add(&mut self, anomaly: Anomaly, key: u32, codes: &[u32], transactions: &[u32]) {
         let (count, kept) = self.by_anomaly.entry(anomaly).or_default();
         *count += 1;
         if kept.len() < KEPT {
@@ -168,7 +168,7 @@ impl Scan<'_> {
                 let Seen::Prefix(length) = seen else { continue };
                 let before = self.all.mops(transaction).take_while(|(at, _)| *at < read);
                 let is_first = before.into_iter().all(|(_, mop)| mop.key() != key);
-                let writes = self.all.appends(transaction).any(|(_, of, _)| of == key);
+                let writes = self.all.writes(transaction).any(|(_, of, _)| of == key);
                 if !is_first || !writes || self.versions.is_ambiguous(key) {
                     continue;
                 }
@@ -262,7 +262,7 @@ impl Scan<'_> {
         seen: Seen,
         which: impl Fn(u32) -> bool,
     ) -> Option<u32> {
-        let appends = self.all.appends(transaction);
+        let appends = self.all.writes(transaction);
         let mut own = appends.filter(|(at, of, _)| which(*at) && *of == key);
         own.find(|(at, _, code)| self.shows(seen, *at, *code))
             .map(|(_, _, code)| code)
@@ -297,7 +297,7 @@ impl Scan<'_> {
         else {
             return;
         };
-        let mut appends = self.all.appends(last.transaction);
+        let mut appends = self.all.writes(last.transaction);
         let more = appends.any(|(at, of, _)| at > last.mop && of == key);
         let failed = self.all.outcome[last.transaction as usize] == Outcome::Fail;
         if let (true, false, Some(code)) =

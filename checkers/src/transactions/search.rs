@@ -76,6 +76,20 @@ pub(super) fn search(
     Ok(found)
 }
 
+/// The shortest cycle of a component through an edge of a relation, if there is one.
+pub(super) fn through(
+    graph: &Graph,
+    members: &[u32],
+    relation: u8,
+    local: &mut [u32],
+    budget: &dyn Budget,
+) -> Result<Option<Vec<Link>>, Exhausted> {
+    let budget = &Scope::of(budget);
+    let part = part(graph, members, local, budget)?;
+    let found = Search::new(&part, !0, budget).run(starts(&part, relation), true)?;
+    Ok(found.map(|(path, _)| links(&part, &path, members)))
+}
+
 /// The graph of a component's members alone, numbered from zero. `local` is as long as the graph, and full of `NONE` before and
 /// after.
 fn part(

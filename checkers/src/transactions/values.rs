@@ -31,6 +31,13 @@ impl Interner {
         number
     }
 
+    fn find(&self, value: &Value) -> Option<u32> {
+        match value.as_i64() {
+            Some(integer) => self.integers.get(&integer).copied(),
+            None => self.others.get(value).copied(),
+        }
+    }
+
     pub(super) fn value(&self, number: u32) -> &Value {
         &self.values[number as usize]
     }
@@ -54,6 +61,14 @@ impl Elements {
         match value.as_u64() {
             Some(small) if small < u64::from(INTERNED) => small as u32,
             _ => INTERNED | self.interned.number(value),
+        }
+    }
+
+    /// The code of a value that is known.
+    pub(super) fn find(&self, value: &Value) -> Option<u32> {
+        match value.as_u64() {
+            Some(small) if small < u64::from(INTERNED) => Some(small as u32),
+            _ => Some(INTERNED | self.interned.find(value)?),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Proves evidence again, from itself alone, and compares it with a history.
 //!
-//! This shares nothing with the search but the types of the evidence. Each step of a cycle is derived anew from the
+//! What is different of registers is in `registers/verify.rs`. This shares nothing with the search but the types of the evidence. Each step of a cycle is derived anew from the
 //! transactions as they stand in the evidence, and the name of the cycle from its steps. [`verify_in`] moreover finds
 //! each transaction in the events, and holds what evidence takes for granted against all of them: that an
 //! element was appended once, and for garbage, never.
@@ -9,7 +9,10 @@ use serde_json::Value;
 use store::{Event, EventType, Process};
 use thiserror::Error;
 
-use super::evidence::{AnomalyEvidence, Cycle, Relation, Step, TransactionView};
+use super::evidence::{
+    AnomalyEvidence, Cycle, Impossible, Objects, Relation, Step, TransactionView,
+};
+use super::registers::verify as registers;
 
 /// Why evidence proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -40,7 +43,9 @@ pub enum NotProved {
 }
 
 /// Micro-operations of a view, as function, key, and element or list.
-fn micro(view: &TransactionView) -> impl DoubleEndedIterator<Item = (&str, &Value, &Value)> {
+pub(super) fn micro(
+    view: &TransactionView,
+) -> impl DoubleEndedIterator<Item = (&str, &Value, &Value)> {
     let all = view.value.as_array().map_or(&[][..], Vec::as_slice).iter();
     all.filter_map(|one| Some((one.get(0)?.as_str()?, one.get(1)?, one.get(2)?)))
 }
@@ -70,10 +75,10 @@ fn took_effect(view: &TransactionView, all: &[TransactionView]) -> bool {
     view.outcome == EventType::Ok || view.outcome == EventType::Info && observed()
 }
 
-struct Cast<'a>(&'a [TransactionView]);
+pub(super) struct Cast<'a>(pub(super) &'a [TransactionView]);
 
 impl<'a> Cast<'a> {
-    fn get(&self, name: &str) -> Result<&'a TransactionView, NotProved> {
+    pub(super) fn get(&self, name: &str) -> Result<&'a TransactionView, NotProved> {
         let found = self.0.iter().find(|view| view.name == name);
         found.ok_or_else(|| NotProved::Nobody(name.to_owned()))
     }
@@ -108,7 +113,7 @@ impl<'a> Cast<'a> {
 }
 
 /// Whether a transaction ended before another began; of one whose beginning is not known, before it ended.
-fn before(from: &TransactionView, to: &TransactionView) -> bool {
+pub(super) fn before(from: &TransactionView, to: &TransactionView) -> bool {
     match (from.complete, to.invoke.or(to.complete)) {
         (Some(end), Some(begin)) => from.outcome == EventType::Ok && end < begin,
         _ => false,
@@ -125,7 +130,11 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
         if step.to != next.from {
             return Err(NotProved::Open);
         }
-        if !cast.follows(step)? {
+        let follows = match cycle.objects {
+            Objects::Lists => cast.follows(step)?,
+            Objects::Registers => registers::follows(&cast, step)?,
+        };
+        if !follows {
             return Err(NotProved::Step {
                 from: step.from.clone(),
                 to: step.to.clone(),
@@ -140,6 +149,9 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
 
 /// What a cycle is called, by its relations.
 fn name_of(cycle: &Cycle) -> Option<String> {
+    if let Some(name) = registers::name_of(cycle) {
+        return Some(name);
+    }
     let has = |relation| cycle.steps.iter().any(|step| step.relation == relation);
     let certain = |step: &Step| {
         let ends = cycle
@@ -177,12 +189,27 @@ fn name_of(cycle: &Cycle) -> Option<String> {
     Some(format!("{class}{base}"))
 }
 
+/// Proves from what is in it that transactions are impossible.
+///
+/// # Errors
+/// That it does not follow.
+pub fn verify_impossible(evidence: &Impossible) -> Result<(), NotProved> {
+    match super::registers::argument::verify(evidence) {
+        true => Ok(()),
+        false => Err(NotProved::Misnamed(evidence.anomaly.clone())),
+    }
+}
+
 /// Proves an anomaly that is no cycle from what is in it.
 ///
 /// # Errors
 /// That it does not follow.
 pub fn verify_anomaly(evidence: &AnomalyEvidence) -> Result<(), NotProved> {
-    match shows(evidence) {
+    let shows = match evidence.objects {
+        Objects::Lists => shows(evidence),
+        Objects::Registers => registers::shows(evidence),
+    };
+    match shows {
         Some(true) => Ok(()),
         _ => Err(NotProved::Misnamed(evidence.anomaly.clone())),
     }
@@ -402,6 +429,16 @@ pub fn verify_in(
             return Err(NotProved::Appended(element.to_string()));
         }
     }
+    // Of registers, what was read.
+    let registers = |view: &&TransactionView| micro(view).all(|(_, _, what)| !what.is_array());
+    let ok = |view: &&TransactionView| view.outcome == EventType::Ok;
+    let read = transactions.iter().filter(registers).filter(ok);
+    for (_, key, value) in read.flat_map(micro).filter(|(f, ..)| *f == "r") {
+        let most = usize::from(!value.is_null());
+        if times_appended(events, key, value) > most {
+            return Err(NotProved::Appended(value.to_string()));
+        }
+    }
     match garbage {
         Some((key, element)) if times_appended(events, key, element) > 0 => {
             Err(NotProved::Appended(element.to_string()))
@@ -416,7 +453,8 @@ fn times_appended(events: &[Event], key: &Value, element: &Value) -> usize {
         let micro = event.value.as_array().map_or(&[][..], Vec::as_slice).iter();
         micro
             .filter(|one| {
-                one.get(0).and_then(Value::as_str) == Some("append") && one.get(1) == Some(key)
+                matches!(one.get(0).and_then(Value::as_str), Some("append" | "w"))
+                    && one.get(1) == Some(key)
             })
             .any(|one| one.get(2) == Some(element))
     };

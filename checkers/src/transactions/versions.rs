@@ -161,7 +161,7 @@ impl Versions {
         let each = |visit: &mut dyn FnMut(u32, Writer)| {
             for transaction in 0..all.len() as u32 {
                 if self.committed[transaction as usize] {
-                    for (mop, key, _) in all.appends(transaction) {
+                    for (mop, key, _) in all.writes(transaction) {
                         if whole[key as usize] && self.position[mop as usize] == NONE {
                             visit(key, Writer { transaction, mop });
                         }
@@ -277,7 +277,7 @@ fn index(
         if transaction.is_multiple_of(1 << 14) {
             budget.check()?;
         }
-        for (mop, key, code) in all.appends(transaction) {
+        for (mop, key, code) in all.writes(transaction) {
             let writer = Writer { transaction, mop };
             if let Some(first) = writers.insert(pack(key, code), writer) {
                 ambiguous.push(AppendedTwice {

@@ -9,5 +9,6 @@ mod events;
 mod explanations;
 mod limits;
 mod oracle;
+mod registers;
 mod stores;
 mod support;

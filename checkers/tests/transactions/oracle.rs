@@ -298,7 +298,7 @@ fn snapshots(
     false
 }
 
-fn cases(default: u64) -> u64 {
+pub(crate) fn cases(default: u64) -> u64 {
     let asked = std::env::var("GAINSAY_TXN_CASES").ok();
     asked.and_then(|text| text.parse().ok()).unwrap_or(default)
 }

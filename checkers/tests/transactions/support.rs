@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use checkers::budget::Unlimited;
 use checkers::transactions::models::find;
-use checkers::transactions::verify::{verify_anomaly, verify_cycle, verify_in};
+use checkers::transactions::verify::{verify_anomaly, verify_cycle, verify_impossible, verify_in};
 use checkers::transactions::{ListAppend, Options};
 use checkers::{CheckResult, Evidence, Valid, check};
 use serde_json::Value;
@@ -46,12 +46,17 @@ pub(crate) fn judge(events: &[Event], level: &str) -> CheckResult {
         consistency: find(level).unwrap(),
     };
     let result = check(&mut ListAppend::new(options), events, &Unlimited);
+    proved(&result, events);
+    result
+}
+
+/// Proves all evidence of a verdict again from the events.
+pub(crate) fn proved(result: &CheckResult, events: &[Event]) {
     assert!(!result.details.contains_key("unproved"), "{result:#?}");
     assert_eq!(result.valid == Valid::False, !result.evidence.is_empty());
     for evidence in &result.evidence {
         prove(evidence, events);
     }
-    result
 }
 
 fn prove(evidence: &Evidence, events: &[Event]) {
@@ -65,6 +70,10 @@ fn prove(evidence: &Evidence, events: &[Event]) {
             let garbage =
                 (anomaly.anomaly == "garbage-read").then(|| (&anomaly.key, &anomaly.elements[0]));
             verify_in(&anomaly.transactions, events, garbage).unwrap();
+        }
+        Evidence::Impossible(impossible) => {
+            verify_impossible(impossible).unwrap();
+            verify_in(&impossible.transactions, events, None).unwrap();
         }
         other => panic!("{other:?}"),
     }

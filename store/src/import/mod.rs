@@ -14,6 +14,7 @@ pub mod edn;
 mod jepsen;
 mod json;
 mod mend;
+mod plume;
 mod porcupine;
 
 pub use jepsen::{events_of, write_edn};
@@ -35,24 +36,28 @@ pub enum Format {
     Edn,
     /// The lines of a Jepsen log, `INFO  jepsen.util - 4 :invoke :read nil`.
     JepsenLog,
+    /// Lines `r(key,value,session,transaction)` and `w(…)` of register transactions, as Plume and AWDIT take them.
+    Plume,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 4] = [
+    pub const ALL: [Format; 5] = [
         Format::JsonLines,
         Format::Json,
         Format::Edn,
         Format::JepsenLog,
+        Format::Plume,
     ];
 
-    /// The name that a person types: `jsonl`, `json`, `edn`, `jepsen-log`.
+    /// The name that a person types: `jsonl`, `json`, `edn`, `jepsen-log`, `plume`.
     pub fn name(self) -> &'static str {
         match self {
             Format::JsonLines => "jsonl",
             Format::Json => "json",
             Format::Edn => "edn",
             Format::JepsenLog => "jepsen-log",
+            Format::Plume => "plume",
         }
     }
 }
@@ -79,6 +84,7 @@ pub fn detect(beginning: &[u8]) -> Option<Format> {
         (Some(b'{'), Some(b':'), _) => Some(Format::Edn),
         (Some(b'['), Some(b'{' | b'#' | b';' | b'^' | b']'), _) => Some(Format::Edn),
         (Some(b'(' | b';' | b'#' | b'^'), ..) => Some(Format::Edn),
+        (Some(b'r' | b'w'), Some(b'('), Some(b'-' | b'0'..=b'9')) => Some(Format::Plume),
         _ => None,
     }
 }
@@ -87,6 +93,14 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Bytes that are looked at to recognise a format.
 const BEGINNING: usize = 64 << 10;
+
+/// The format of a file, as its beginning shows it.
+///
+/// # Errors
+/// When the file cannot be read or recognised.
+pub fn format_of(path: &Path) -> Result<Format, LoadError> {
+    Opened::new(path, None).map(|opened| opened.format)
+}
 
 /// Loads a history in a format, or in the one that it looks like.
 ///
@@ -209,16 +223,20 @@ pub fn read_each(
             }
             tail.finish(&mut batch)?
         }
-        Format::Edn => {
+        Format::Edn | Format::Plume => {
             let bytes = opened.all(path)?;
             let text = text_of(&bytes, path)?;
-            jepsen::each(text, path, options, &mut |event| {
+            let mut push = |event| {
                 batch.push(event);
                 if batch.len() == BATCH {
                     take(&batch);
                     batch.clear();
                 }
-            })?
+            };
+            match format {
+                Format::Plume => plume::each(text, path, &mut push).map(|()| None)?,
+                _ => jepsen::each(text, path, options, &mut push)?,
+            }
         }
         Format::JsonLines | Format::Json | Format::JepsenLog => {
             let all = read_bytes(&opened.all(path)?, path, format, options)?;
@@ -254,6 +272,11 @@ fn read_bytes(
         Format::Json => json::read(text, path),
         Format::Edn => jepsen::read(text, path, options),
         Format::JepsenLog => porcupine::read(text, path),
+        Format::Plume => {
+            let mut all = Events::default();
+            plume::each(text, path, &mut |event| all.events.push(event))?;
+            Ok(all)
+        }
     }
 }
 
@@ -281,7 +304,9 @@ mod tests {
                 "INFO  jepsen.util - 4\t:invoke\t:read\tnil",
                 Some(Format::JepsenLog),
             ),
-            ("r(1,2,3,4)", None),
+            ("r(1,2,3,4)", Some(Format::Plume)),
+            ("w(-1,2,3,4)", Some(Format::Plume)),
+            ("r(x", None),
             ("hello", None),
             ("\u{0}\u{1}", None),
         ] {
@@ -337,7 +362,7 @@ mod tests {
             |text: &[u8]| load_bytes(text, Path::new("x.bin"), None, ImportOptions::default());
         assert_eq!(
             load(b"hello").unwrap_err().to_string(),
-            "x.bin: not recognised as a history; name its format with --format (one of jsonl, json, edn, jepsen-log)"
+            "x.bin: not recognised as a history; name its format with --format (one of jsonl, json, edn, jepsen-log, plume)"
         );
         assert_eq!(
             load(b"{:a\n \xff").unwrap_err().to_string(),
@@ -350,7 +375,7 @@ mod tests {
         fn random_bytes_never_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..100),
             format in prop::sample::select(&Format::ALL[..]),
-            start in prop::sample::select(&["", "[", "{:type :ok ", "{\"process\":0,", porcupine::MARKER][..]),
+            start in prop::sample::select(&["", "[", "{:type :ok ", "{\"process\":0,", porcupine::MARKER, "w(1,2,"][..]),
         ) {
             let bytes = [start.as_bytes(), &bytes].concat();
             let options = ImportOptions { keyed: true };

@@ -1,0 +1,199 @@
+//! Serializability and snapshot isolation of registers, decided completely, although nobody knows the order of versions.
+mod chains;
+mod clauses;
+mod derive;
+mod graph;
+mod guess;
+mod level;
+mod observations;
+mod problem;
+mod proof;
+mod saturate;
+mod search;
+mod shrink;
+mod trace;
+mod verify;
+mod witness;
+
+pub use level::{Level, Model, Respects};
+pub use observations::{INITIAL, Observations, Observed};
+pub use proof::{Argument, Choice, Conclusion, Fact, Link, Proof, Read, Reason, Step};
+pub use verify::proves;
+pub use witness::explains;
+
+use serde::{Deserialize, Serialize};
+
+use self::problem::Problem;
+use self::saturate::Limits;
+use self::search::{End, Search};
+use crate::budget::{Budget, Exhausted, Scope};
+
+/// How far what follows is derived before a search, and how much effort for each point goes into that. What real systems did
+/// is mostly explained at once; deriving everything takes longer than most searches need.
+const STAGES: [(Limits, u64); 3] = [
+    (
+        Limits {
+            rounds: 0,
+            chains: 0,
+        },
+        20,
+    ),
+    (
+        Limits {
+            rounds: 2,
+            chains: 256,
+        },
+        1_000,
+    ),
+    (
+        Limits {
+            rounds: u32::MAX,
+            chains: usize::MAX,
+        },
+        u64::MAX,
+    ),
+];
+
+/// No transaction.
+const NONE: u32 = u32::MAX;
+
+/// A moment of a transaction. Under serializability both are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    /// It takes its snapshot.
+    Begin(u32),
+    /// Its writes become visible.
+    Commit(u32),
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// The level holds: moments in this order explain everything (under serializability, commits alone).
+    Holds(Vec<Moment>),
+    /// The level is violated, and why.
+    Violated(Box<Proof>),
+    /// Neither could be shown, and why.
+    Unknown(String),
+}
+
+/// Decides whether the observations are possible at a level.
+pub fn decide(observations: &Observations, level: Level, budget: &dyn Budget) -> Decision {
+    if level.respects == Respects::Nothing {
+        // Sessions are mostly respected, and make it easier: what explains them explains the rest.
+        let sessions = Level {
+            respects: Respects::Sessions,
+            ..level
+        };
+        match judge(observations, sessions, budget) {
+            Decision::Holds(order) => return Decision::Holds(order),
+            Decision::Violated(proof) => {
+                let proof = Proof { level, ..*proof };
+                if proves(observations, &proof) {
+                    return Decision::Violated(Box::new(proof));
+                }
+            }
+            Decision::Unknown(_) => {}
+        }
+    }
+    judge(observations, level, budget)
+}
+
+fn judge(observations: &Observations, level: Level, budget: &dyn Budget) -> Decision {
+    let budget = &Scope::of(budget);
+    let defect = |what: &str| Decision::Unknown(format!("{what}: a defect of this checker"));
+    match attempt(observations, level, budget) {
+        Err(exhausted) => Decision::Unknown(exhausted.to_string()),
+        Ok(Outcome::Order(order)) if explains(observations, level, &order) => {
+            Decision::Holds(order)
+        }
+        Ok(Outcome::Order(_)) => defect("the order that was found does not explain the history"),
+        Ok(Outcome::Contradiction(core)) => match prove(observations, level, core, budget) {
+            Ok(Some(proof)) if proves(observations, &proof) => Decision::Violated(Box::new(proof)),
+            Ok(Some(_)) => defect("the argument that was found does not hold"),
+            Ok(None) => Decision::Unknown(
+                "there is no order, but no argument for that was found that is short enough"
+                    .to_owned(),
+            ),
+            Err(exhausted) => Decision::Unknown(format!(
+                "{exhausted} (there is no order, but that was not proved yet)"
+            )),
+        },
+    }
+}
+
+/// What a search comes to.
+enum Outcome {
+    /// Moments in an order that explains everything.
+    Order(Vec<Moment>),
+    /// Transactions that contradict each other.
+    Contradiction(Vec<u32>),
+}
+
+fn attempt(seen: &Observations, level: Level, budget: &dyn Budget) -> Result<Outcome, Exhausted> {
+    let problem = Problem::new(seen, level);
+    let points = u64::from(problem.points());
+    for (limits, effort) in STAGES {
+        if let Some(outcome) = find(&problem, limits, effort.saturating_mul(points), budget)? {
+            return Ok(outcome);
+        }
+    }
+    // The last goes to the end.
+    Err(Exhausted::Time)
+}
+
+/// Looks for an order or a contradiction. `None`: that takes more effort.
+fn find(
+    problem: &Problem<'_>,
+    limits: Limits,
+    effort: u64,
+    budget: &dyn Budget,
+) -> Result<Option<Outcome>, Exhausted> {
+    let budget = &Scope::of(budget);
+    let mut facts = saturate::saturate(problem, limits, budget)?;
+    if facts.contradict() {
+        return trace::of_facts(problem, &facts, budget)
+            .map(Outcome::Contradiction)
+            .map(Some);
+    }
+    let order = guess::guess(problem, &facts, budget)?;
+    let order = graph::Order::new(std::mem::take(&mut facts.graph), order);
+    let mut search = Search::new(problem, &facts.source, &facts.open, order);
+    let end = search.run(effort, budget)?;
+    Ok(match end {
+        End::Effort => None,
+        End::Contradiction(clause) => {
+            let core = trace::of_search(&search, &facts, clause, budget)?;
+            Some(Outcome::Contradiction(core))
+        }
+        End::Order => {
+            let points = search.order.points().iter();
+            let moments = points.filter_map(|point| problem.moment(*point));
+            Some(Outcome::Order(moments.collect()))
+        }
+    })
+}
+
+/// An argument that some transactions contradict each other, about few of them. `None`: none was found that is short enough.
+fn prove(
+    seen: &Observations,
+    level: Level,
+    core: Vec<u32>,
+    budget: &dyn Budget,
+) -> Result<Option<Proof>, Exhausted> {
+    let (transactions, minimal) = shrink::shrink(seen, level, core, budget)?;
+    let (few, reads) = shrink::restrict(seen, &transactions);
+    let names = derive::Names {
+        seen,
+        transactions: &transactions,
+        reads: &reads,
+    };
+    let argument = derive::derive(&Problem::new(&few, level), &names, budget)?;
+    Ok(argument.map(|argument| Proof {
+        level,
+        transactions,
+        minimal,
+        argument,
+    }))
+}

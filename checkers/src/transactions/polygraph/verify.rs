@@ -1,0 +1,280 @@
+//! Proves an argument again from the observations alone, step by step.
+//!
+//! Shares nothing with what found the argument but the observations and the shape of the argument.
+
+use std::collections::BTreeMap;
+
+use super::level::{Model, Respects};
+use super::observations::{INITIAL, Observations};
+use super::proof::{Argument, Choice, Conclusion, Fact, Link, Proof, Read, Reason, Step};
+use super::{Level, Moment, NONE};
+
+/// How many cases may be within cases.
+const DEPTH_MAX: usize = 100;
+
+/// Whether the argument holds: nothing in it is taken from anything but the observations, the level and earlier steps, and all
+/// transactions in it are named.
+pub fn proves(seen: &Observations, proof: &Proof) -> bool {
+    let mut verifier = Verifier {
+        seen,
+        level: proof.level,
+        named: &proof.transactions,
+        facts: BTreeMap::new(),
+    };
+    verifier.argument(&proof.argument, 0)
+}
+
+struct Verifier<'a> {
+    seen: &'a Observations,
+    level: Level,
+    named: &'a [u32],
+    /// What has been shown, and how many times.
+    facts: BTreeMap<Fact, u32>,
+}
+
+impl Verifier<'_> {
+    fn argument(&mut self, argument: &Argument, depth: usize) -> bool {
+        let mut shown = Vec::new();
+        let steps = argument.steps.iter().all(|step| {
+            let fact = self.step(step);
+            fact.inspect(|fact| {
+                shown.push(*fact);
+                self.know(*fact);
+            });
+            fact.is_some()
+        });
+        let ends = steps && self.conclusion(&argument.end, depth);
+        shown.iter().for_each(|fact| self.forget(*fact));
+        ends
+    }
+
+    fn know(&mut self, fact: Fact) {
+        *self.facts.entry(fact).or_default() += 1;
+    }
+
+    fn forget(&mut self, fact: Fact) {
+        if let Some(count) = self.facts.get_mut(&fact) {
+            *count -= 1;
+        }
+    }
+
+    fn known(&self, fact: Fact) -> bool {
+        self.facts.get(&fact).is_some_and(|count| *count > 0)
+    }
+
+    fn conclusion(&mut self, end: &Conclusion, depth: usize) -> bool {
+        match end {
+            Conclusion::Cycle { links } => match (links.first(), links.last()) {
+                (Some(first), Some(last)) => {
+                    self.path(links, first.from, last.to) && first.from == last.to
+                }
+                _ => false,
+            },
+            Conclusion::NoSource { read } => match self.candidates(*read) {
+                Some(candidates) => candidates
+                    .iter()
+                    .all(|one| self.known(Fact::NotSaw(*read, *one))),
+                None => false,
+            },
+            Conclusion::Cases { choice, cases } => {
+                let Some(facts) = self.possibilities(choice) else {
+                    return false;
+                };
+                depth < DEPTH_MAX
+                    && facts.len() == cases.len()
+                    && facts.iter().zip(cases).all(|(fact, case)| {
+                        self.know(*fact);
+                        let holds = self.argument(case, depth + 1);
+                        self.forget(*fact);
+                        holds
+                    })
+            }
+        }
+    }
+
+    /// What a step shows, if it does.
+    fn step(&self, step: &Step) -> Option<Fact> {
+        match step {
+            Step::Forced {
+                choice,
+                fact,
+                refuted,
+            } => {
+                let mut refuted = refuted.iter();
+                let mut possible = false;
+                for other in self.possibilities(choice)? {
+                    let excluded = match other {
+                        _ if other == *fact => {
+                            possible = true;
+                            true
+                        }
+                        Fact::Before(first, second) => self.path(refuted.next()?, second, first),
+                        Fact::Saw(read, writer) => self.known(Fact::NotSaw(read, writer)),
+                        Fact::NotSaw(..) => false,
+                    };
+                    if !excluded {
+                        return None;
+                    }
+                }
+                (possible && refuted.next().is_none()).then_some(*fact)
+            }
+            Step::Excluded {
+                read,
+                candidate,
+                by,
+                paths,
+            } => {
+                if !self.candidates(*read)?.contains(candidate) {
+                    return None;
+                }
+                let begin = self.begin(read.reader)?;
+                let holds = match (by, &paths[..]) {
+                    (None, [path]) => self.path(path, begin, self.commit(*candidate)?),
+                    (Some(other), [before]) if *candidate == INITIAL => {
+                        self.overwrites(*read, *other)
+                            && self.path(before, self.commit(*other)?, begin)
+                    }
+                    (Some(other), [after, before]) => {
+                        let other_commit = self.commit(*other)?;
+                        self.overwrites(*read, *other)
+                            && self.path(after, self.enter(*candidate)?, other_commit)
+                            && self.path(before, other_commit, begin)
+                    }
+                    _ => false,
+                };
+                holds.then_some(Fact::NotSaw(*read, *candidate))
+            }
+        }
+    }
+
+    /// The possibilities of a choice, if it is one.
+    fn possibilities(&self, choice: &Choice) -> Option<Vec<Fact>> {
+        match *choice {
+            Choice::Between {
+                read,
+                writer,
+                other,
+            } => {
+                if !self.saw(read, writer) || !self.overwrites(read, other) {
+                    return None;
+                }
+                let commit = self.commit(other)?;
+                let mut facts = Vec::new();
+                if writer != INITIAL {
+                    facts.push(Fact::Before(commit, self.enter(writer)?));
+                }
+                facts.push(Fact::Before(self.begin(read.reader)?, commit));
+                Some(facts)
+            }
+            Choice::Exclusive { key, one, other } => {
+                let both = self.wrote(one, key) && self.wrote(other, key) && one != other;
+                let exclusive = both && self.level.model == Model::SnapshotIsolation;
+                exclusive.then_some(vec![
+                    Fact::Before(Moment::Commit(one), Moment::Begin(other)),
+                    Fact::Before(Moment::Commit(other), Moment::Begin(one)),
+                ])
+            }
+            Choice::Source { read } => {
+                let candidates = self.candidates(read)?.iter();
+                Some(candidates.map(|one| Fact::Saw(read, *one)).collect())
+            }
+        }
+    }
+
+    /// Whether somebody wrote another value of what was read.
+    fn overwrites(&self, read: Read, other: u32) -> bool {
+        let candidates = self.candidates(read);
+        other != read.reader
+            && self.wrote(other, read.key)
+            && candidates.is_some_and(|candidates| !candidates.contains(&other))
+    }
+
+    fn saw(&self, read: Read, writer: u32) -> bool {
+        self.candidates(read) == Some(&[writer]) || self.known(Fact::Saw(read, writer))
+    }
+
+    /// Whether links lead from one moment to another. A moment leads to itself.
+    fn path(&self, links: &[Link], from: Moment, to: Moment) -> bool {
+        let mut at = from;
+        let connected = links.iter().all(|link| {
+            let next = link.from == at && self.link(link);
+            at = link.to;
+            next
+        });
+        connected && at == to
+    }
+
+    fn link(&self, link: &Link) -> bool {
+        let (Moment::Begin(from) | Moment::Commit(from)) = link.from;
+        let (Moment::Begin(to) | Moment::Commit(to)) = link.to;
+        if !self.is_named(from) || !self.is_named(to) {
+            return false;
+        }
+        let ends = Some(link.from) == self.commit(from) && Some(link.to) == self.begin(to);
+        let (seen, respects) = (self.seen, self.level.respects);
+        match link.why {
+            Reason::Inside => {
+                from == to && link.from == Moment::Begin(from) && link.to == Moment::Commit(from)
+            }
+            Reason::Session => {
+                let session = seen.session[from as usize];
+                let same = session != NONE && session == seen.session[to as usize];
+                ends && respects != Respects::Nothing && same && from < to
+            }
+            Reason::RealTime => {
+                let (end, begin) = (seen.end[from as usize], seen.begin[to as usize]);
+                let known = end != NONE && begin != NONE;
+                ends && respects == Respects::RealTime && known && end < begin
+            }
+            Reason::Saw { read } => ends && read.reader == to && self.saw(read, from),
+            Reason::Initial { read } => {
+                let moments =
+                    Some(link.from) == self.begin(from) && Some(link.to) == self.commit(to);
+                moments
+                    && read.reader == from
+                    && self.saw(read, INITIAL)
+                    && self.overwrites(read, to)
+            }
+            Reason::Shown => self.known(Fact::Before(link.from, link.to)),
+        }
+    }
+
+    fn is_named(&self, one: u32) -> bool {
+        one < self.seen.len() && self.named.binary_search(&one).is_ok()
+    }
+
+    fn wrote(&self, one: u32, key: u32) -> bool {
+        self.is_named(one) && self.seen.writes(one).contains(&key)
+    }
+
+    fn candidates(&self, read: Read) -> Option<&[u32]> {
+        if !self.is_named(read.reader) {
+            return None;
+        }
+        let number = self.seen.reads(read.reader).nth(read.place as usize)?;
+        (self.seen.key(number) == read.key).then(|| self.seen.candidates(number))
+    }
+
+    fn begin(&self, one: u32) -> Option<Moment> {
+        let serial = self.level.model == Model::Serializable;
+        self.is_named(one).then_some(if serial {
+            Moment::Commit(one)
+        } else {
+            Moment::Begin(one)
+        })
+    }
+
+    fn commit(&self, one: u32) -> Option<Moment> {
+        self.is_named(one).then_some(Moment::Commit(one))
+    }
+
+    /// Before when those that it overwrites must have committed.
+    fn enter(&self, one: u32) -> Option<Moment> {
+        let exclusive = self.level.model == Model::SnapshotIsolation;
+        self.is_named(one).then_some(if exclusive {
+            Moment::Begin(one)
+        } else {
+            Moment::Commit(one)
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! Sentences about registers.
+
+use serde_json::Value;
+
+use super::super::evidence::{AnomalyEvidence, Cycle, Follows, Relation, Step};
+use super::super::explain::in_time;
+
+/// Why one transaction comes before another.
+pub(in super::super) fn because(step: &Step, cycle: &Cycle) -> String {
+    let Step { from, to, .. } = step;
+    let show = |value: &Option<Value>| value.as_ref().map_or_else(String::new, Value::to_string);
+    let (key, value, next) = (show(&step.key), show(&step.value), show(&step.next));
+    let initial = step.value.as_ref().is_some_and(Value::is_null);
+    let follows = |step: &Step| follows(step, &value, &next);
+    match step.relation {
+        Relation::Wr => format!("{to} read {from}'s write of {value} to key {key}"),
+        Relation::Rw if initial => {
+            format!("{from} read the initial state of key {key}, to which {to} wrote {next}")
+        }
+        Relation::Rw => format!(
+            "{from} read {value} from key {key}, which {to} overwrote with {next} ({})",
+            follows(step)
+        ),
+        Relation::Ww => format!(
+            "{from} wrote {value} to key {key}, which {to} overwrote with {next} ({})",
+            follows(step)
+        ),
+        Relation::Overwritten => {
+            let witness = step.witness.as_deref().unwrap_or_default();
+            let how: Vec<String> = step.seen.iter().map(|step| seen(step, cycle)).collect();
+            let read = match to.as_str() {
+                Cycle::INITIAL => format!("key {key} in its initial state ({to})"),
+                to => format!("{next} from key {key}, which {to} wrote"),
+            };
+            format!(
+                "{witness} had seen {from} ({}), which wrote {value} to key {key}, and yet it read {read}",
+                how.join(", ")
+            )
+        }
+        Relation::Initial => "nothing comes before the initial state".to_owned(),
+        Relation::Process | Relation::Realtime => in_time(step, &cycle.transactions),
+    }
+}
+
+fn seen(step: &Step, cycle: &Cycle) -> String {
+    match step.relation {
+        Relation::Wr => {
+            let (key, value) = (step.key.clone().unwrap_or_default(), step.value.clone());
+            format!(
+                "{} read {}'s write of {} to key {key}",
+                step.to,
+                step.from,
+                value.unwrap_or_default()
+            )
+        }
+        _ => in_time(step, &cycle.transactions),
+    }
+}
+
+fn follows(step: &Step, value: &str, next: &str) -> String {
+    let assumed = |first: &str, second: &str, what: &str| {
+        format!("as {first} had {value}, then {second} had {next}, and keys are taken to be {what}")
+    };
+    match &step.follows {
+        Some(Follows::Sequential { first, second }) => {
+            assumed(first, second, "sequentially consistent")
+        }
+        Some(Follows::Linearizable { first, second }) => assumed(first, second, "linearizable"),
+        Some(Follows::Read) => format!("{} read the one before it wrote the other", step.to),
+        Some(Follows::Initial) | None => "the first is the initial state".to_owned(),
+    }
+}
+
+/// Why an anomaly that is no cycle is impossible.
+pub(in super::super) fn anomaly(evidence: &AnomalyEvidence) -> String {
+    let name = |at: usize| {
+        let one = evidence.transactions.get(at);
+        one.map_or("", |one| one.name.as_str())
+    };
+    let key = &evidence.key;
+    let (one, two) = (name(0), name(1));
+    let first = evidence
+        .elements
+        .first()
+        .map_or_else(String::new, Value::to_string);
+    match evidence.anomaly.as_str() {
+        "G1a" => format!(
+            "{one} read {first} from key {key}, which {two} wrote; but {two} failed, so nobody can have seen it."
+        ),
+        "G1b" => format!(
+            "{one} read {first} from key {key}, which {two} wrote; but {two} wrote key {key} again, so {one} saw an unfinished transaction."
+        ),
+        "garbage-read" => format!("{one} read {first} from key {key}, which no transaction wrote."),
+        "future-read" => {
+            format!("{one} read {first} from key {key}, which it wrote only afterwards.")
+        }
+        "internal" => {
+            format!("{one} read key {key} other than its own earlier reads and writes left it.")
+        }
+        "unseen-own-write" => format!("{one} wrote key {key} itself, and then read it otherwise."),
+        "lost-update" => format!(
+            "{one} and {two} both read the same version of key {key}, and both wrote it: one of them did not see what the other did."
+        ),
+        "cyclic-versions" => {
+            let circle = evidence.elements.iter().chain(evidence.elements.first());
+            let circle: Vec<String> = circle.map(Value::to_string).collect();
+            format!(
+                "The versions of key {key} follow each other in a circle, {}: whoever had one of them came before another had the \
+                 next, and keys are taken to be in order.",
+                circle.join(" < ")
+            )
+        }
+        other => format!("{other} of key {key}"),
+    }
+}

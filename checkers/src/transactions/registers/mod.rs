@@ -1,0 +1,337 @@
+//! Registers: transactions that read and write values.
+//!
+//! A read of a list shows its whole past; a read of a register shows one write, and nothing of the order of writes. So of
+//! registers, less is seen and more must be inferred:
+//!
+//! | what | from what | decides |
+//! | --- | --- | --- |
+//! | who read whose write ([`versions`]) | values, where they are unique | read committed |
+//! | some of the order of versions ([`order`]) | initial values, reads before writes, assumptions | nothing stronger by itself, but finds most of what is wrong, with Elle's names |
+//! | conclusions ([`weak`]) | who had seen whom | monotonic atomic view, read atomic, causal |
+//!
+//! Levels that forbid cycles of anti-dependencies (snapshot isolation, serializability …) are disproved by what is found,
+//! and hold where each version was read by the writer of the next, so that all is in order. Elsewhere, that of these levels
+//! which was asked for is decided by trying what the order of versions may be ([`decide`], [`polygraph`](super::polygraph)).
+//!
+//! Where several transactions wrote the same value, a read of it is ambiguous: nothing is concluded from it. A level then holds if
+//! it does with one choice of writers that suggests itself.
+
+pub(super) mod argument;
+mod decide;
+mod edges;
+pub(super) mod explain;
+mod order;
+mod prove;
+mod scan;
+pub(super) mod verify;
+mod versions;
+mod weak;
+
+use std::collections::BTreeSet;
+
+use store::Event;
+
+use super::Options;
+use super::anomaly::{Anomaly, Base, Class};
+use super::components::{components, groups};
+use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
+use super::evidence::Objects;
+use super::feeding::Feeding;
+use super::graph::{DEPENDENCIES, Graph, PROCESS, REALTIME, RW, Sink, Time};
+use super::history::{Outcome, Transactions};
+use super::intake::Intake;
+use super::models::{Boundary, Level, Standing};
+use super::verify::{verify_anomaly, verify_cycle};
+use crate::budget::{Budget, Exhausted, Scope};
+use crate::{CheckResult, Checker, Evidence, Feed};
+use decide::{Decided, deciding};
+use edges::Edges;
+use order::Order;
+use prove::Prover;
+use versions::{AMBIGUOUS, INITIAL, Versions};
+use weak::{Against, Weak};
+
+/// What may be taken for granted of the order of versions of each key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assumptions {
+    /// Who reads a key and then writes it follows what it read. True from read committed on; on by default.
+    pub wfr_keys: bool,
+    /// Each key alone is sequentially consistent. Off by default.
+    pub sequential_keys: bool,
+    /// Each key alone is linearizable. Off by default.
+    pub linearizable_keys: bool,
+}
+
+impl Default for Assumptions {
+    fn default() -> Self {
+        Assumptions {
+            wfr_keys: true,
+            sequential_keys: false,
+            linearizable_keys: false,
+        }
+    }
+}
+
+/// The levels that are decided of registers whatever the order of versions.
+const DECIDED: &[&str] = &[
+    "causal",
+    "causal-cerone",
+    "monotonic-atomic-view",
+    "read-atomic",
+    "read-committed",
+    "read-uncommitted",
+    "strong-read-committed",
+    "strong-read-uncommitted",
+    "strong-session-causal-cerone",
+    "strong-session-monotonic-atomic-view",
+    "strong-session-read-atomic",
+    "strong-session-read-committed",
+    "strong-session-read-uncommitted",
+];
+
+/// Checks the isolation of transactions that read and write registers.
+///
+/// Values are `[["w", key, value], ["r", key, value]]`. Each key holds `null` at first.
+///
+/// Nobody shows the order of a register's versions. The weak levels, up to causal, are decided completely from who had seen whom; the
+/// level that is asked for, up to strict serializability, by trying what the order may be.
+pub struct RwRegister {
+    options: Options,
+    assume: Assumptions,
+    feeding: Feeding,
+}
+
+impl RwRegister {
+    /// A checker that has seen nothing.
+    pub fn new(options: Options, assume: Assumptions) -> RwRegister {
+        RwRegister {
+            options,
+            assume,
+            feeding: Feeding::of(Objects::Registers),
+        }
+    }
+}
+
+impl Checker for RwRegister {
+    fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
+        self.feeding.feed(events, budget)
+    }
+
+    fn finish(&mut self, budget: &dyn Budget) -> CheckResult {
+        let (level, assume) = (self.options.consistency, self.assume);
+        self.feeding
+            .finish(budget, |intake| judge(intake, level, assume, budget))
+    }
+}
+
+fn judge(
+    intake: &Intake,
+    level: &Level,
+    assume: Assumptions,
+    budget: &dyn Budget,
+) -> Result<CheckResult, Exhausted> {
+    let budget = &Scope::of(budget);
+    let all = &intake.transactions;
+    let versions = Versions::infer(all, budget)?;
+    let order = Order::infer(all, &versions, assume, budget)?;
+    let seen = scan::scan(all, &versions, &order, budget)?;
+    let edges = Edges::new(all, &versions, &order, budget)?;
+    let (graph, depends) = edges.graph(budget)?;
+    let component = components(&graph, !0, budget)?;
+    let found = cycles(&graph, &component, budget)?;
+    drop((graph, component));
+    let weak = Weak {
+        all,
+        versions: &versions,
+        edges: &edges,
+        time: edges.time(),
+        sources: versions.sources(),
+        committed: &versions.committed,
+    };
+    let against = weak.all(budget)?;
+
+    let mut prover = Prover::new(all, &versions, &order);
+    if !against.is_empty() {
+        prover.see(&edges, budget)?;
+    }
+    let mut proved = prove(&seen, &found, &against, &prover);
+    let mut anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
+    let depends = depends || versions.ambiguous.is_some();
+    let mut ways = Vec::new();
+    if depends && proved.unproved.is_empty() && seen.doubtful.is_none() {
+        ways.push(anomalies.clone());
+        if versions.ambiguous.is_some() {
+            ways[0].extend(chosen(all, &versions, &edges, budget)?);
+        }
+    }
+    let decided = |level: &Level| DECIDED.contains(&level.name) || order.total && level.decided;
+    let mut boundary = Boundary::of(&anomalies, &ways, &decided);
+    let mut undecided_because = None;
+    // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
+    let mut odd = seen.sightings.by_anomaly.keys();
+    let odd = odd.any(|one| !matches!(one, Anomaly::LostUpdate | Anomaly::CyclicVersions));
+    let may_decide = !odd && !ways.is_empty() && boundary.standing(level) == Standing::Open;
+    if let Some(what) = deciding(level).filter(|_| may_decide) {
+        match decide::decide(all, &versions, &prover, what, budget) {
+            Decided::Holds => what.level().into_iter().for_each(|one| boundary.hold(one)),
+            Decided::Violated(evidence) => {
+                let made = std::iter::once(Ok(Evidence::Impossible(evidence)));
+                proved.keep(what.anomaly(), 1, made);
+                anomalies.insert(what.anomaly());
+                ways.iter_mut().for_each(|way| {
+                    way.insert(what.anomaly());
+                });
+                boundary = Boundary::of(&anomalies, &ways, &decided);
+            }
+            Decided::Unknown(why) => undecided_because = Some(why),
+        }
+    }
+    let open = || {
+        if let Some(reader) = seen.doubtful {
+            let event = all.complete[reader as usize];
+            format!(
+                "event {event}: several transactions wrote what was read, and none of them left it"
+            )
+        } else if !depends {
+            NOT_ENOUGH.to_owned()
+        } else if let (Some(_), true) = (versions.ambiguous, DECIDED.contains(&level.name)) {
+            "several transactions wrote the same value, and it depends on whose was read".to_owned()
+        } else if let Some(why) = &undecided_because {
+            format!(
+                "no order of versions was found that explains the history, and no argument that there is none: {why}"
+            )
+        } else {
+            undecided(level, &boundary)
+        }
+    };
+    Ok(conclude(level, intake, &proved, &boundary, open))
+}
+
+fn prove(
+    seen: &scan::Seen,
+    found: &Cycles,
+    against: &[(Anomaly, Against)],
+    prover: &Prover,
+) -> Proved {
+    let mut proved = Proved::default();
+    for (anomaly, (count, kept)) in &seen.sightings.by_anomaly {
+        let made = kept.iter().map(|sighting| {
+            let one = prover.sighting(sighting);
+            verify_anomaly(&one).map_err(|why| why.to_string())?;
+            Ok(Evidence::Anomaly(Box::new(one)))
+        });
+        proved.keep(*anomaly, *count, made);
+    }
+    for (anomaly, (count, kept)) in found {
+        let made = kept.iter().map(|found| {
+            let cycle = prover.cycle(found).ok_or("a step has no reason")?;
+            verify_cycle(&cycle).map_err(|why| why.to_string())?;
+            Ok(Evidence::Cycle(Box::new(cycle)))
+        });
+        proved.keep(*anomaly, *count, made);
+    }
+    for (anomaly, against) in against {
+        let base = match anomaly {
+            Anomaly::View(_, base) => *base,
+            _ => Base::Plain,
+        };
+        let made = against.circles.iter().filter_map(|circle| {
+            let Some((is, cycle)) = prover.circle(circle, base) else {
+                return Some(Err("a step has no reason".to_owned()));
+            };
+            // What is more telling is told there.
+            let verified = verify_cycle(&cycle).map_err(|why| why.to_string());
+            match verified {
+                Err(why) => Some(Err(why)),
+                Ok(()) if is != *anomaly => None,
+                Ok(()) => Some(Ok(Evidence::Cycle(Box::new(cycle)))),
+            }
+        });
+        proved.keep(*anomaly, against.count, made);
+    }
+    proved
+}
+
+/// What is against the weak levels where each ambiguous read is of a writer that suggests itself: of those who left the value
+/// and began before the reader ended, the last that is `ok`.
+fn chosen(
+    all: &Transactions,
+    versions: &Versions,
+    edges: &Edges,
+    budget: &dyn Budget,
+) -> Result<BTreeSet<Anomaly>, Exhausted> {
+    budget.charge(all.mops.len() * 4 + all.len())?;
+    let mut sources = versions.sources().to_vec();
+    let mut committed = versions.committed.clone();
+    let mut anomalies = BTreeSet::new();
+    for reader in 0..all.len() as u32 {
+        for (at, mop) in all.mops(reader) {
+            if sources[at as usize] != AMBIGUOUS {
+                continue;
+            }
+            let source = choose(all, versions, reader, mop.key(), versions.version(at));
+            match source {
+                Some(INITIAL) => {}
+                Some(writer) => committed[writer as usize] = true,
+                None => {
+                    anomalies.insert(Anomaly::G1a);
+                }
+            }
+            sources[at as usize] = source.unwrap_or(AMBIGUOUS);
+        }
+    }
+    let vertices = all.len() as u32;
+    let time = Time::new(all, &committed, vertices, budget)?;
+    let weak = Weak {
+        all,
+        versions,
+        edges,
+        time: &time,
+        sources: &sources,
+        committed: &committed,
+    };
+    let each = |visit: Sink| {
+        weak.each_before(true, visit);
+        time.each_moment(visit);
+    };
+    let graph = Graph::build(time.end(), vertices, &each, budget)?;
+    for (base, walk) in [
+        (Base::Plain, 0),
+        (Base::Process, PROCESS),
+        (Base::Realtime, PROCESS | REALTIME),
+    ] {
+        let component = components(&graph, DEPENDENCIES & !RW | walk, budget)?;
+        if !groups(&component).is_empty() {
+            anomalies.insert(Anomaly::Cycle(Class::G1c, base));
+        }
+    }
+    let against = weak.all(budget)?;
+    anomalies.extend(against.into_iter().map(|(anomaly, _)| anomaly));
+    Ok(anomalies)
+}
+
+fn choose(
+    all: &Transactions,
+    versions: &Versions,
+    reader: u32,
+    key: u32,
+    version: u32,
+) -> Option<u32> {
+    let end = all.complete[reader as usize];
+    let rank = |writer: u32| {
+        let at = writer as usize;
+        let begun = all.invoke[at].min(all.complete[at]);
+        (begun < end, all.outcome[at] == Outcome::Ok, begun)
+    };
+    let left = |writer: &u32| {
+        let at = *writer as usize;
+        *writer != reader
+            && all.outcome[at] != Outcome::Fail
+            && versions.last_of(*writer, key) == Some(version)
+    };
+    let best = versions
+        .writers(version)
+        .filter(left)
+        .max_by_key(|writer| rank(*writer));
+    best.or(versions.is_initial(version).then_some(INITIAL))
+}

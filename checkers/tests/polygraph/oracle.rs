@@ -1,0 +1,277 @@
+//! Against an oracle that runs a store in all possible ways.
+
+use std::collections::HashSet;
+
+use checkers::budget::Unlimited;
+use checkers::transactions::polygraph::{
+    Decision, INITIAL, Level, Model, Observations, Observed, Respects, decide, explains, proves,
+};
+
+/// A small deterministic source of chance.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
+        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as usize % limit
+    }
+
+    pub(crate) fn percent(&mut self, chance: usize) -> bool {
+        self.below(100) < chance
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Txn {
+    session: Option<u32>,
+    begin: Option<u32>,
+    end: Option<u32>,
+    /// Key and value. Values from 1; 0 is initial.
+    writes: Vec<(usize, u8)>,
+    reads: Vec<(usize, u8)>,
+}
+
+/// Transactions of a store that mostly shows the present or a snapshot, and sometimes anything.
+pub(crate) fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
+    let count = 2 + dice.below(most - 1);
+    let keys = 1 + dice.below(3);
+    let sessions = 1 + dice.below(4);
+    let (unique, blind) = (dice.percent(50), dice.below(100));
+    let wild = [0, 5, 20, 60][dice.below(4)];
+    let mut states = vec![vec![0u8; keys]];
+    let mut txns: Vec<Txn> = Vec::new();
+    let mut next = 0;
+    for at in 0..count {
+        let mut one = Txn {
+            session: (!dice.percent(10)).then(|| dice.below(sessions) as u32),
+            ..Txn::default()
+        };
+        let lag = if dice.percent(30) { dice.below(3) } else { 0 };
+        let state = states[states.len().saturating_sub(1 + lag)].clone();
+        let mut after = states.last().unwrap().clone();
+        for key in 0..keys {
+            let write = dice.percent(45);
+            if write {
+                next += 1;
+                let value = if unique {
+                    next
+                } else {
+                    1 + dice.below(2) as u8
+                };
+                one.writes.push((key, value));
+                after[key] = value;
+            }
+            let read = if write {
+                !dice.percent(blind)
+            } else {
+                dice.percent(55)
+            };
+            if read {
+                let value = if dice.percent(wild) {
+                    let most = if unique { next as usize + 1 } else { 3 };
+                    dice.below(most) as u8
+                } else {
+                    state[key]
+                };
+                one.reads.push((key, value));
+            }
+        }
+        states.push(after);
+        let middle = (at as u32 + 1) * 100;
+        let noise = if dice.percent(50) { 90 } else { 250 };
+        one.begin = (!dice.percent(5))
+            .then(|| (middle - dice.below(100).min(middle as usize - 1) as u32) * 16 + at as u32);
+        one.end = (!dice.percent(10))
+            .then(|| (middle + dice.below(noise) as u32) * 16 + 8 + at as u32 % 8);
+        txns.push(one);
+    }
+    // Values that come too early, or are the reader's own, are as good as any other.
+    if dice.percent(30) {
+        for at in (1..txns.len()).rev() {
+            txns.swap(at, dice.below(at + 1));
+        }
+    }
+    txns
+}
+
+/// As the decision wants them. Reads that nobody else can have written are dropped.
+pub(crate) fn observations(txns: &mut [Txn]) -> Observations {
+    let all = txns.to_vec();
+    let candidates = |reader: usize, key: usize, value: u8| {
+        let writers =
+            (0..all.len()).filter(|one| *one != reader && all[*one].writes.contains(&(key, value)));
+        let mut of: Vec<u32> = writers.map(|one| one as u32).collect();
+        of.extend((value == 0).then_some(INITIAL));
+        of
+    };
+    let mut seen = Observations::new();
+    for (at, one) in txns.iter_mut().enumerate() {
+        one.reads
+            .retain(|(key, value)| !candidates(at, *key, *value).is_empty());
+        let reads: Vec<(u32, Vec<u32>)> = one
+            .reads
+            .iter()
+            .map(|(key, value)| (*key as u32, candidates(at, *key, *value)))
+            .collect();
+        let reads: Vec<(u32, &[u32])> = reads.iter().map(|(key, of)| (*key, &of[..])).collect();
+        let writes: Vec<u32> = one.writes.iter().map(|(key, _)| *key as u32).collect();
+        seen.push(&Observed {
+            session: one.session,
+            begin: one.begin,
+            end: one.end,
+            writes: &writes,
+            reads: &reads,
+        });
+    }
+    seen
+}
+
+/// A store on its way: what has begun, what has committed, and what a run depends on from here.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct State {
+    begun: u32,
+    committed: u32,
+    values: Vec<u8>,
+    /// Transactions that have begun and can no longer commit, for another has committed a write of the same key.
+    lost: u32,
+}
+
+/// Whether some run of a store at a level shows what the transactions saw.
+pub(crate) fn possible(txns: &[Txn], level: Level) -> bool {
+    let first = State {
+        begun: 0,
+        committed: 0,
+        values: vec![0; 4],
+        lost: 0,
+    };
+    let mut known = HashSet::new();
+    let mut open = vec![first];
+    while let Some(state) = open.pop() {
+        if state.committed.count_ones() as usize == txns.len() {
+            return true;
+        }
+        if state.lost != 0 || !known.insert(state.clone()) {
+            continue;
+        }
+        for at in 0..txns.len() {
+            let bit = 1 << at;
+            if state.begun & bit == 0 {
+                if may_begin(txns, at, &state, level) {
+                    let mut next = state.clone();
+                    next.begun |= bit;
+                    if level.model == Model::Serializable {
+                        commit(txns, at, &mut next, level);
+                    }
+                    open.push(next);
+                }
+            } else if state.committed & bit == 0 {
+                let mut next = state.clone();
+                commit(txns, at, &mut next, level);
+                open.push(next);
+            }
+        }
+    }
+    false
+}
+
+fn may_begin(txns: &[Txn], at: usize, state: &State, level: Level) -> bool {
+    let one = &txns[at];
+    let sees = one
+        .reads
+        .iter()
+        .all(|(key, value)| state.values[*key] == *value);
+    let follows = |other: usize| {
+        let session = one.session.is_some() && one.session == txns[other].session && other < at;
+        let time = match (txns[other].end, one.begin) {
+            (Some(end), Some(begin)) => end < begin,
+            _ => false,
+        };
+        match level.respects {
+            Respects::Nothing => false,
+            Respects::Sessions => session,
+            Respects::RealTime => session || time,
+        }
+    };
+    sees && (0..txns.len()).all(|other| state.committed & (1 << other) != 0 || !follows(other))
+}
+
+fn commit(txns: &[Txn], at: usize, state: &mut State, level: Level) {
+    state.committed |= 1 << at;
+    for (key, value) in &txns[at].writes {
+        state.values[*key] = *value;
+    }
+    if level.model != Model::SnapshotIsolation {
+        return;
+    }
+    for (other, one) in txns.iter().enumerate() {
+        let active = state.begun & !state.committed & (1 << other) != 0;
+        let same = one
+            .writes
+            .iter()
+            .any(|(key, _)| txns[at].writes.iter().any(|(of, _)| of == key));
+        if active && same {
+            state.lost |= 1 << other;
+        }
+    }
+}
+
+pub(crate) fn levels() -> impl Iterator<Item = Level> {
+    let models = [Model::Serializable, Model::SnapshotIsolation, Model::Prefix];
+    models.into_iter().flat_map(|model| {
+        [Respects::Nothing, Respects::Sessions, Respects::RealTime]
+            .into_iter()
+            .map(move |respects| Level { model, respects })
+    })
+}
+
+pub(crate) fn cases(default: u64) -> u64 {
+    let asked = std::env::var("GAINSAY_TXN_CASES").ok();
+    asked.map_or(default, |count| count.parse().unwrap())
+}
+
+#[test]
+fn a_level_holds_exactly_when_some_run_explains_everything() {
+    let mut tally = std::collections::BTreeMap::new();
+    let mut sizes = Vec::new();
+    for seed in 0..cases(3_000) {
+        let mut dice = Dice::new(seed + 1);
+        let mut txns = sloppy(&mut dice, 6);
+        let seen = observations(&mut txns);
+        for level in levels() {
+            let wanted = possible(&txns, level);
+            let decision = decide(&seen, level, &Unlimited);
+            let found = match &decision {
+                Decision::Holds(order) => {
+                    assert!(explains(&seen, level, order));
+                    true
+                }
+                Decision::Violated(proof) => {
+                    assert!(proves(&seen, proof));
+                    let few: Vec<Txn> = proof
+                        .transactions
+                        .iter()
+                        .map(|one| txns[*one as usize].clone())
+                        .collect();
+                    sizes.push(few.len());
+                    false
+                }
+                Decision::Unknown(why) => panic!("seed {seed}, {level:?}: {why}"),
+            };
+            assert_eq!(found, wanted, "seed {seed}, {level:?}: {txns:#?}");
+            *tally.entry(format!("{level:?} {wanted}")).or_insert(0u64) += 1;
+        }
+    }
+    println!("{tally:#?}");
+    // Each level is there on both sides, often.
+    assert_eq!(tally.len(), 18);
+    assert!(
+        tally.values().all(|count| *count > cases(3_000) / 50),
+        "{tally:#?}"
+    );
+}

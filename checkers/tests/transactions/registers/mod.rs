@@ -1,0 +1,8 @@
+//! The checker of registers.
+
+mod corpus;
+mod defects;
+mod explanations;
+mod limits;
+mod oracle;
+mod support;

@@ -1,0 +1,225 @@
+//! Plume's text, in which the checkers of isolation by Liu et al. (Plume, 2024) and their successors hand down register transactions.
+//!
+//! ```text
+//! w(3,7,0,12)
+//! r(4,0,0,12)
+//! w(3,8,1,-1)
+//! ```
+//!
+//! `r` or `w`, and then key, value, session and transaction. The value 0 is the initial one, here `null`. Lines of one session and
+//! transaction are a transaction that committed, in their order; the transactions of a session happened in the order of
+//! their first lines. A write of the transaction -1 is one that was aborted, alone. A transaction becomes one event, its end, of the process
+//! that its session is: when it began, and what other sessions did meanwhile, nobody recorded.
+
+use std::path::Path;
+
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+use crate::event::{Event, EventType, Process};
+use crate::jsonl::Names;
+use crate::load::{LoadError, Place};
+
+/// A line.
+struct Line {
+    /// The transaction, numbered by first appearance.
+    transaction: u32,
+    is_write: bool,
+    key: i64,
+    value: i64,
+}
+
+struct Transaction {
+    session: u64,
+    aborted: bool,
+    /// How many lines it has.
+    lines: u32,
+}
+
+/// The transaction number of writes that were aborted.
+const ABORTED: i64 = -1;
+
+/// Reads the events of a history, and hands each on.
+pub(super) fn each(text: &str, path: &Path, take: &mut dyn FnMut(Event)) -> Result<(), LoadError> {
+    let (transactions, lines) = parse(text, path)?;
+    // The lines of each transaction together, in their order.
+    let mut next: Vec<u32> = Vec::with_capacity(transactions.len());
+    let mut sum = 0;
+    for transaction in &transactions {
+        next.push(sum);
+        sum += transaction.lines;
+    }
+    let mut order = vec![0u32; lines.len()];
+    for (line, number) in lines.iter().zip(0..) {
+        let at = &mut next[line.transaction as usize];
+        order[*at as usize] = number;
+        *at += 1;
+    }
+    let f = Names::default().intern("txn");
+    let mut begin = 0;
+    for (transaction, index) in transactions.iter().zip(0..) {
+        let end = begin + transaction.lines as usize;
+        let micro = order[begin..end].iter().map(|at| {
+            let line = &lines[*at as usize];
+            let value = match line.value {
+                0 => Value::Null,
+                value => value.into(),
+            };
+            let f = if line.is_write { "w" } else { "r" };
+            Value::Array(vec![f.into(), line.key.into(), value])
+        });
+        take(Event {
+            index,
+            time: 0,
+            process: Process::Client(transaction.session),
+            kind: match transaction.aborted {
+                true => EventType::Fail,
+                false => EventType::Ok,
+            },
+            f: f.clone(),
+            key: None,
+            value: micro.collect(),
+            error: None,
+            node: None,
+        });
+        begin = end;
+    }
+    Ok(())
+}
+
+fn parse(text: &str, path: &Path) -> Result<(Vec<Transaction>, Vec<Line>), LoadError> {
+    let mut transactions: Vec<Transaction> = Vec::new();
+    let mut numbers: FxHashMap<(u64, i64), u32> = FxHashMap::default();
+    let mut lines = Vec::new();
+    // Mostly, a line is of the same transaction as the one before.
+    let mut last: Option<((u64, i64), u32)> = None;
+    for (text, number) in text.lines().zip(1..) {
+        let text = text.trim();
+        if text.is_empty() {
+            continue;
+        }
+        let fields = fields(text).ok_or_else(|| LoadError::Format {
+            path: path.to_owned(),
+            place: Place {
+                line: number,
+                column: 1,
+            },
+            message: format!(
+                "{:?} is no r(key,value,session,transaction) or w(…) of whole numbers",
+                text.chars().take(80).collect::<String>()
+            ),
+        })?;
+        let (is_write, [key, value, _, id], session) = fields;
+        let aborted = id == ABORTED;
+        if aborted && !is_write {
+            continue;
+        }
+        let next = transactions.len() as u32;
+        let transaction = match last {
+            _ if aborted => next,
+            Some((same, known)) if same == (session, id) => known,
+            _ => *numbers.entry((session, id)).or_insert(next),
+        };
+        if !aborted {
+            last = Some(((session, id), transaction));
+        }
+        if transaction == next {
+            transactions.push(Transaction {
+                session,
+                aborted,
+                lines: 0,
+            });
+        }
+        transactions[transaction as usize].lines += 1;
+        lines.push(Line {
+            transaction,
+            is_write,
+            key,
+            value,
+        });
+    }
+    Ok((transactions, lines))
+}
+
+/// Whether a line is a write, its numbers, and its session.
+fn fields(text: &str) -> Option<(bool, [i64; 4], u64)> {
+    let is_write = match text.as_bytes().first()? {
+        b'w' => true,
+        b'r' => false,
+        _ => return None,
+    };
+    let inner = text[1..].strip_prefix('(')?.strip_suffix(')')?;
+    let mut numbers = [0; 4];
+    let mut parts = inner.split(',');
+    for number in &mut numbers {
+        *number = parts.next()?.trim().parse().ok()?;
+    }
+    let session = u64::try_from(numbers[2]).ok()?;
+    parts
+        .next()
+        .is_none()
+        .then_some((is_write, numbers, session))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn read(text: &str) -> Result<Vec<Event>, String> {
+        let mut events = Vec::new();
+        each(text, Path::new("h.plume"), &mut |event| events.push(event))
+            .map(|()| events)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn transactions_are_put_together_whatever_is_between_their_lines() {
+        let text = "w(3,7,0,12)\nr(4,0,1,12)\nw(3,8,1,-1)\r\n\nr(-4,5, 0, 12)\nw(3,9,1,-1)\nw(1,1,0,0)\nr(1,2,0,-1)";
+        let events = read(text).unwrap();
+        let told: Vec<(u64, EventType, String)> = events
+            .iter()
+            .map(|event| (event.index, event.kind, event.value.to_string()))
+            .collect();
+        let expected = [
+            (0, EventType::Ok, json!([["w", 3, 7], ["r", -4, 5]])),
+            (1, EventType::Ok, json!([["r", 4, null]])),
+            (2, EventType::Fail, json!([["w", 3, 8]])),
+            (3, EventType::Fail, json!([["w", 3, 9]])),
+            (4, EventType::Ok, json!([["w", 1, 1]])),
+        ];
+        let expected = expected.map(|(index, kind, value)| (index, kind, value.to_string()));
+        assert_eq!(told, expected);
+        assert_eq!(events[1].process, Process::Client(1));
+        assert_eq!(&*events[0].f, "txn");
+    }
+
+    #[test]
+    fn what_is_no_line_is_an_error_with_its_place() {
+        for line in [
+            "x(1,2,3,4)",
+            "r(1,2,3)",
+            "r(1,2,3,4,5)",
+            "w(a,2,3,4)",
+            "w(1,2,-3,4)",
+            "w(1,2,3,4",
+        ] {
+            assert_eq!(
+                read(&format!("w(1,1,0,0)\n{line}\n")).unwrap_err(),
+                format!(
+                    "h.plume:2:1: {line:?} is no r(key,value,session,transaction) or w(…) of whole numbers"
+                )
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_lines_never_panic(text in "[rw(),0-9 -]{0,40}") {
+            let _ = read(&text);
+        }
+    }
+}
