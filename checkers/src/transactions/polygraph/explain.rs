@@ -259,6 +259,7 @@ impl Writer<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::super::{Decision, INITIAL, Level, Model, Observations, Observed, Respects, decide};
     use super::*;
     use crate::budget::Unlimited;
@@ -278,7 +279,10 @@ mod tests {
         }
     }
 
-    fn observations(all: &[(&[u32], &[(u32, &[u32])])]) -> Observations {
+    /// The keys that a transaction writes, and its reads with their candidates.
+    type Few<'a> = (&'a [u32], &'a [(u32, &'a [u32])]);
+
+    fn observations(all: &[Few<'_>]) -> Observations {
         let mut seen = Observations::new();
         for (writes, reads) in all {
             seen.push(&Observed {

@@ -4,7 +4,7 @@
 //! reading it (*blind writes*) nobody knows which came first. What is known is a *polygraph* (Papadimitriou 1979): edges (who read
 //! whom), and for each read and each other writer of the key a choice: that one wrote before the writer that was seen, or
 //! after the reader. A history is serializable if each choice can be made so that there is no cycle, which is NP-complete
-//! in general, and mostly easy for what real systems do. [`problem`] says how snapshot isolation is the same with two
+//! in general, and mostly easy for what real systems do. `problem.rs` says how snapshot isolation is the same with two
 //! moments for each transaction (as the begin and commit vertices of Viper, EuroSys 2023).
 //!
 //! ```text

@@ -1,5 +1,7 @@
 //! Against an oracle that runs a store in all possible ways.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashSet;
 
 use super::problem::Problem;
@@ -402,4 +404,56 @@ fn stages_agree_on_larger_histories() {
     }
     println!("{holds} hold, {violated} are violated, {beyond} are beyond");
     assert!(holds > count && violated > count && beyond < count / 10);
+}
+
+/// Transactions that write and read blindly, at one moment each, in an order that nobody tells.
+fn blind(count: u32, keys: u32) -> Observations {
+    let mut dice = Dice::new(u64::from(count));
+    let mut current = vec![INITIAL; keys as usize];
+    let mut seen = Observations::new();
+    for one in 0..count {
+        let mut key = || dice.below(keys as usize) as u32;
+        let (write, read) = (key(), key());
+        let source = [current[read as usize]];
+        seen.push(&Observed {
+            session: Some(one % 7),
+            writes: &[write],
+            reads: &[(read, &source)],
+            ..Observed::default()
+        });
+        current[write as usize] = one;
+    }
+    seen
+}
+
+#[test]
+fn a_budget_that_ends_is_unknown_and_leaves_nothing_charged() {
+    use crate::budget::Steps;
+    let seen = blind(2_000, 20);
+    for level in levels() {
+        assert!(matches!(
+            decide(&seen, level, &Unlimited),
+            Decision::Holds(_)
+        ));
+        let time = Steps::new(2, u64::MAX);
+        assert!(
+            matches!(decide(&seen, level, &time), Decision::Unknown(why) if why.contains("time"))
+        );
+        let memory = Steps::new(u64::MAX, 100_000);
+        assert!(
+            matches!(decide(&seen, level, &memory), Decision::Unknown(why) if why.contains("memory"))
+        );
+        assert!(memory.charge(100_000).is_ok(), "something is still charged");
+    }
+}
+
+#[test]
+fn the_same_again() {
+    let seen = blind(1_000, 10);
+    for level in levels() {
+        assert_eq!(
+            decide(&seen, level, &Unlimited),
+            decide(&seen, level, &Unlimited)
+        );
+    }
 }
