@@ -31,6 +31,8 @@ impl Chains {
     pub(super) fn new(problem: &Problem<'_>, graph: &Graph, sorted: &[u32], most: usize) -> Chains {
         let raw = match problem.level.respects {
             Respects::Sessions => problem.seen.session.clone(),
+            // Where nobody knows the time, sessions are what is left of it.
+            Respects::RealTime if !problem.timed() => problem.seen.session.clone(),
             Respects::RealTime => intervals(problem),
             Respects::Nothing => greedy(problem, graph, sorted),
         };

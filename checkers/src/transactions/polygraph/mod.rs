@@ -1,11 +1,46 @@
 //! Serializability and snapshot isolation of registers, decided completely, although nobody knows the order of versions.
+//!
+//! A list shows who appended in which order. A register shows one value, so of two transactions that wrote it without
+//! reading it (*blind writes*) nobody knows which came first. What is known is a *polygraph* (Papadimitriou 1979): edges (who read
+//! whom), and for each read and each other writer of the key a choice: that one wrote before the writer that was seen, or
+//! after the reader. A history is serializable if each choice can be made so that there is no cycle, which is NP-complete
+//! in general, and mostly easy for what real systems do. `problem.rs` says how snapshot isolation is the same with two
+//! moments for each transaction (as the begin and commit vertices of Viper, EuroSys 2023).
+//!
+//! ```text
+//! Observations ── problem: moments and the edges that hold in any order (of linear size, by relays)
+//!                   ├── saturate (chains): choices of which one side would close a cycle, to a fixed point
+//!                   ├── guess: an order to begin with, by replaying a store
+//!                   └── search (graph, clauses): what the order gets wrong is put right, and what cannot be is learned
+//!                         ├── an order of everything ── witness: replayed, by itself
+//!                         └── a contradiction ── trace: where it comes from, shrink: to few transactions,
+//!                               derive: an argument in steps ── verify: each step again, by itself; explain: in sentences
+//! ```
+//!
+//! Cobra (OSDI 2020), PolySI (VLDB 2023), Viper and VeriStrong write all choices down and give them to a solver. Here the solver
+//! keeps a total order of moments, and a choice is written down when the order gets it wrong. A history of 100,000
+//! transactions has millions of choices, of which some ten thousand are ever looked at. It also needs no extra care for real
+//! time (a guess by real time is nearly right) nor for transactions that read whatever they write (MTC, ICDE 2025: the guess
+//! is right). Values that several wrote (VeriStrong) are one more kind of choice: whom a read saw.
+//!
+//! # What is taken for true
+//!
+//! - Every transaction that is handed in happened, each read saw what one of its candidates left, and nothing else was written.
+//! - Sessions and real time count as the level says ([`Respects`]). Real time includes sessions.
+//! - The answer is right in both directions, or [`Decision::Unknown`]: an order is replayed, and an argument checked
+//!   step by step, before either is given out. Unknown is what remains when the budget ends, or where a contradiction has no
+//!   argument of reasonable length. Counting is such a thing: five that turned 1 into 2 and three that turned 2 into 1.
+
 mod chains;
 mod clauses;
 mod derive;
+mod explain;
 mod graph;
 mod guess;
 mod level;
 mod observations;
+#[cfg(test)]
+mod oracle;
 mod problem;
 mod proof;
 mod saturate;
@@ -15,6 +50,7 @@ mod trace;
 mod verify;
 mod witness;
 
+pub use explain::{Names, sentences};
 pub use level::{Level, Model, Respects};
 pub use observations::{INITIAL, Observations, Observed};
 pub use proof::{Argument, Choice, Conclusion, Fact, Link, Proof, Read, Reason, Step};

@@ -106,6 +106,11 @@ impl<'a> Problem<'a> {
         self.level.model == Model::SnapshotIsolation
     }
 
+    /// Whether anything is known to have ended before anything.
+    pub(super) fn timed(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
     /// The moment at which a transaction reads.
     pub(super) fn begin(&self, transaction: u32) -> u32 {
         transaction << u32::from(self.split())

@@ -368,8 +368,12 @@ impl Saturation<'_> {
         let others: Vec<u32> = self.problem.others(read).collect();
         for other in others {
             let commit = self.problem.commit(other);
-            let known = self.reaches(reader, self.chains.begin(reader), commit)
-                || self.chains.of[reader as usize] == NONE && self.linked(begin, commit);
+            let chained = self.chains.of[reader as usize] != NONE;
+            let known = if chained {
+                self.reaches(reader, self.chains.begin(reader), commit)
+            } else {
+                self.linked(begin, commit)
+            };
             if !known {
                 let constraint = Constraint::Between {
                     read,

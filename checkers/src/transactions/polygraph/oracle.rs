@@ -1,11 +1,12 @@
 //! Against an oracle that runs a store in all possible ways.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashSet;
 
-use checkers::budget::Unlimited;
-use checkers::transactions::polygraph::{
-    Decision, INITIAL, Level, Model, Observations, Observed, Respects, decide, explains, proves,
-};
+use super::problem::Problem;
+use super::*;
+use crate::budget::Unlimited;
 
 /// A small deterministic source of chance.
 pub(crate) struct Dice(u64);
@@ -86,9 +87,9 @@ pub(crate) fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
         let middle = (at as u32 + 1) * 100;
         let noise = if dice.percent(50) { 90 } else { 250 };
         one.begin = (!dice.percent(5))
-            .then(|| (middle - dice.below(100).min(middle as usize - 1) as u32) * 16 + at as u32);
+            .then(|| (middle - dice.below(100).min(middle as usize - 1) as u32) * 128 + at as u32);
         one.end = (!dice.percent(10))
-            .then(|| (middle + dice.below(noise) as u32) * 16 + 8 + at as u32 % 8);
+            .then(|| (middle + dice.below(noise) as u32) * 128 + 64 + at as u32 % 64);
         txns.push(one);
     }
     // Values that come too early, or are the reader's own, are as good as any other.
@@ -235,43 +236,224 @@ pub(crate) fn cases(default: u64) -> u64 {
     asked.map_or(default, |count| count.parse().unwrap())
 }
 
+/// What each stage by itself comes to, with so much effort. `None`: that was not enough.
+fn stages(seen: &Observations, level: Level, effort: u64) -> Vec<Option<bool>> {
+    let problem = Problem::new(seen, level);
+    let found = STAGES.iter().map(|(limits, _)| {
+        match find(&problem, *limits, effort, &Unlimited).unwrap()? {
+            Outcome::Order(order) => {
+                assert!(explains(seen, level, &order));
+                Some(true)
+            }
+            Outcome::Contradiction(core) => {
+                let proof = prove(seen, level, core, &Unlimited).unwrap()?;
+                assert!(proves(seen, &proof));
+                Some(false)
+            }
+        }
+    });
+    found.collect()
+}
+
 #[test]
 fn a_level_holds_exactly_when_some_run_explains_everything() {
     let mut tally = std::collections::BTreeMap::new();
-    let mut sizes = Vec::new();
+    let (mut minimal, mut split) = (0, 0);
     for seed in 0..cases(3_000) {
         let mut dice = Dice::new(seed + 1);
         let mut txns = sloppy(&mut dice, 6);
         let seen = observations(&mut txns);
         for level in levels() {
             let wanted = possible(&txns, level);
-            let decision = decide(&seen, level, &Unlimited);
-            let found = match &decision {
+            let found = match decide(&seen, level, &Unlimited) {
                 Decision::Holds(order) => {
-                    assert!(explains(&seen, level, order));
+                    assert!(explains(&seen, level, &order));
                     true
                 }
                 Decision::Violated(proof) => {
-                    assert!(proves(&seen, proof));
-                    let few: Vec<Txn> = proof
-                        .transactions
-                        .iter()
-                        .map(|one| txns[*one as usize].clone())
-                        .collect();
-                    sizes.push(few.len());
+                    assert!(proves(&seen, &proof));
+                    minimal += u64::from(proof.minimal);
+                    split += u64::from(matches!(proof.argument.end, Conclusion::Cases { .. }));
                     false
                 }
                 Decision::Unknown(why) => panic!("seed {seed}, {level:?}: {why}"),
             };
             assert_eq!(found, wanted, "seed {seed}, {level:?}: {txns:#?}");
+            assert_eq!(
+                stages(&seen, level, u64::MAX),
+                [Some(wanted); 3],
+                "seed {seed}, {level:?}: {txns:#?}"
+            );
             *tally.entry(format!("{level:?} {wanted}")).or_insert(0u64) += 1;
         }
     }
-    println!("{tally:#?}");
+    println!("{tally:#?} {minimal} minimal, {split} with cases");
     // Each level is there on both sides, often.
     assert_eq!(tally.len(), 18);
     assert!(
         tally.values().all(|count| *count > cases(3_000) / 50),
         "{tally:#?}"
     );
+    assert!(split > 0);
+}
+
+/// Proofs are about as little as can be: with any one left out, the rest is possible.
+#[test]
+fn what_is_called_minimal_is() {
+    for seed in 0..cases(300) {
+        let mut dice = Dice::new(seed + 7_000_000);
+        let mut txns = sloppy(&mut dice, 7);
+        let seen = observations(&mut txns);
+        for level in levels() {
+            let Decision::Violated(proof) = decide(&seen, level, &Unlimited) else {
+                continue;
+            };
+            if !proof.minimal {
+                continue;
+            }
+            for out in &proof.transactions {
+                let left: Vec<u32> = proof
+                    .transactions
+                    .iter()
+                    .copied()
+                    .filter(|one| one != out)
+                    .collect();
+                let (few, _) = shrink::restrict(&seen, &left);
+                assert!(
+                    matches!(decide(&few, level, &Unlimited), Decision::Holds(_)),
+                    "seed {seed}"
+                );
+            }
+        }
+    }
+}
+
+/// An argument of which a part is taken away or turned round is none.
+#[test]
+fn the_verifier_believes_nothing() {
+    let mut refused = 0;
+    for seed in 0..cases(1_000) {
+        let mut dice = Dice::new(seed + 5_000_000);
+        let mut txns = sloppy(&mut dice, 6);
+        let seen = observations(&mut txns);
+        for level in levels() {
+            let Decision::Violated(proof) = decide(&seen, level, &Unlimited) else {
+                continue;
+            };
+            let mut less = proof.clone();
+            less.transactions
+                .remove(dice.below(proof.transactions.len()));
+            assert!(
+                !proves(&seen, &less),
+                "seed {seed}: a transaction that is not named"
+            );
+            if !proof.argument.steps.is_empty() {
+                let mut less = proof.clone();
+                let at = dice.below(proof.argument.steps.len());
+                less.argument.steps.remove(at);
+                assert!(!proves(&seen, &less), "seed {seed}: a step is missing");
+                refused += 1;
+            }
+            let mut turned = proof.clone();
+            if let Conclusion::Cycle { links } = &mut turned.argument.end {
+                let at = dice.below(links.len());
+                links.remove(at);
+                assert!(!proves(&seen, &turned), "seed {seed}: a link is missing");
+                refused += 1;
+            }
+            // What holds is proved at no level.
+            for other in levels() {
+                let claim = Proof {
+                    level: other,
+                    ..(*proof).clone()
+                };
+                assert!(
+                    !proves(&seen, &claim) || !possible(&txns, other),
+                    "seed {seed}"
+                );
+            }
+        }
+    }
+    assert!(refused > 100);
+}
+
+/// Where no oracle goes any more, the ways to a verdict still agree, and every verdict is proved. Some histories of a few
+/// values that are written over and over are beyond all of them.
+#[test]
+fn stages_agree_on_larger_histories() {
+    let (mut holds, mut violated, mut beyond) = (0, 0, 0);
+    let count = cases(2_000) / 10;
+    for seed in 0..count {
+        let mut dice = Dice::new(seed + 3_000_000);
+        let mut txns = sloppy(&mut dice, 40);
+        let seen = observations(&mut txns);
+        for level in levels() {
+            let found = stages(&seen, level, 50_000);
+            let mut known = found.iter().flatten();
+            let first = known.next();
+            assert!(
+                known.all(|one| Some(one) == first),
+                "seed {seed}, {level:?}"
+            );
+            match first {
+                Some(true) => holds += 1,
+                Some(false) => violated += 1,
+                None => beyond += 1,
+            }
+        }
+    }
+    println!("{holds} hold, {violated} are violated, {beyond} are beyond");
+    assert!(holds > count && violated > count && beyond < count / 10);
+}
+
+/// Transactions that write and read blindly, at one moment each, in an order that nobody tells.
+fn blind(count: u32, keys: u32) -> Observations {
+    let mut dice = Dice::new(u64::from(count));
+    let mut current = vec![INITIAL; keys as usize];
+    let mut seen = Observations::new();
+    for one in 0..count {
+        let mut key = || dice.below(keys as usize) as u32;
+        let (write, read) = (key(), key());
+        let source = [current[read as usize]];
+        seen.push(&Observed {
+            session: Some(one % 7),
+            writes: &[write],
+            reads: &[(read, &source)],
+            ..Observed::default()
+        });
+        current[write as usize] = one;
+    }
+    seen
+}
+
+#[test]
+fn a_budget_that_ends_is_unknown_and_leaves_nothing_charged() {
+    use crate::budget::Steps;
+    let seen = blind(2_000, 20);
+    for level in levels() {
+        assert!(matches!(
+            decide(&seen, level, &Unlimited),
+            Decision::Holds(_)
+        ));
+        let time = Steps::new(2, u64::MAX);
+        assert!(
+            matches!(decide(&seen, level, &time), Decision::Unknown(why) if why.contains("time"))
+        );
+        let memory = Steps::new(u64::MAX, 100_000);
+        assert!(
+            matches!(decide(&seen, level, &memory), Decision::Unknown(why) if why.contains("memory"))
+        );
+        assert!(memory.charge(100_000).is_ok(), "something is still charged");
+    }
+}
+
+#[test]
+fn the_same_again() {
+    let seen = blind(1_000, 10);
+    for level in levels() {
+        assert_eq!(
+            decide(&seen, level, &Unlimited),
+            decide(&seen, level, &Unlimited)
+        );
+    }
 }
