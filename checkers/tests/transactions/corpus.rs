@@ -143,6 +143,9 @@ fn the_lattice_is_elle_s() {
                     | Anomaly::LostAppend
                     | Anomaly::UnseenOwnWrite
                     | Anomaly::View(..)
+                    | Anomaly::NoSerialOrder(_)
+                    | Anomaly::NoSnapshots(_)
+                    | Anomaly::NoPrefixes
             );
             if single || ours {
                 continue;

@@ -131,7 +131,17 @@ fn every_anomaly_is_explained() {
         text += &format!("== {anomaly}\n\n{}\n\n", explain(&result, anomaly));
     }
     insta::assert_snapshot!(text);
-    for anomaly in Anomaly::all() {
+    let of_lists = |anomaly: &Anomaly| {
+        !matches!(
+            anomaly,
+            Anomaly::UnseenOwnWrite
+                | Anomaly::View(..)
+                | Anomaly::NoSerialOrder(_)
+                | Anomaly::NoSnapshots(_)
+                | Anomaly::NoPrefixes
+        )
+    };
+    for anomaly in Anomaly::all().filter(of_lists) {
         let known = EXAMPLES.iter().any(|(name, _)| *name == anomaly.name());
         assert!(known, "{anomaly}");
     }

@@ -63,17 +63,23 @@ fn prove(evidence: &Evidence, events: &[Event]) {
     match evidence {
         Evidence::Cycle(cycle) => {
             verify_cycle(cycle).unwrap();
-            verify_in(&cycle.transactions, events, None).unwrap();
+            verify_in(&cycle.transactions, events, None, &[]).unwrap();
         }
         Evidence::Anomaly(anomaly) => {
             verify_anomaly(anomaly).unwrap();
             let garbage =
                 (anomaly.anomaly == "garbage-read").then(|| (&anomaly.key, &anomaly.elements[0]));
-            verify_in(&anomaly.transactions, events, garbage).unwrap();
+            verify_in(&anomaly.transactions, events, garbage, &[]).unwrap();
         }
         Evidence::Impossible(impossible) => {
             verify_impossible(impossible).unwrap();
-            verify_in(&impossible.transactions, events, None).unwrap();
+            verify_in(
+                &impossible.transactions,
+                events,
+                None,
+                &impossible.passed_over,
+            )
+            .unwrap();
         }
         other => panic!("{other:?}"),
     }

@@ -65,9 +65,9 @@ impl Chains {
         self.place[transaction as usize] * self.scale
     }
 
-    /// The time of its begin.
+    /// The time of its begin. Means nothing, like that of its commit, where it is in no chain.
     pub(super) fn begin(&self, transaction: u32) -> u32 {
-        self.commit(transaction) + 1 - self.scale
+        (self.commit(transaction) + 1).saturating_sub(self.scale)
     }
 }
 

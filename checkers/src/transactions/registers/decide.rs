@@ -96,6 +96,11 @@ pub(super) fn deciding(level: &Level) -> Option<&'static Decidable> {
     })
 }
 
+/// All of them, stronger ones first: what holds of one need not be asked of weaker ones.
+pub(super) fn strongest_first() -> impl Iterator<Item = &'static Decidable> {
+    ALL.iter().rev()
+}
+
 /// What comes of a decision.
 pub(super) enum Decided {
     Holds,

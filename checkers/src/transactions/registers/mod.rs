@@ -44,7 +44,7 @@ use super::models::{Boundary, Level, Standing};
 use super::verify::{verify_anomaly, verify_cycle};
 use crate::budget::{Budget, Exhausted, Scope};
 use crate::{CheckResult, Checker, Evidence, Feed};
-use decide::{Decided, deciding};
+use decide::{Decided, deciding, strongest_first};
 use edges::Edges;
 use order::Order;
 use prove::Prover;
@@ -88,6 +88,9 @@ const DECIDED: &[&str] = &[
     "strong-session-read-committed",
     "strong-session-read-uncommitted",
 ];
+
+/// The most transactions of a history of which all levels are decided that can be, and not only the one that is asked for.
+const SMALL: usize = 20_000;
 
 /// Checks the isolation of transactions that read and write registers.
 ///
@@ -170,20 +173,34 @@ fn judge(
     // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
     let mut odd = seen.sightings.by_anomaly.keys();
     let odd = odd.any(|one| !matches!(one, Anomaly::LostUpdate | Anomaly::CyclicVersions));
-    let may_decide = !odd && !ways.is_empty() && boundary.standing(level) == Standing::Open;
-    if let Some(what) = deciding(level).filter(|_| may_decide) {
+    let may_decide = !odd && !ways.is_empty();
+    let asked = deciding(level).into_iter();
+    let others = strongest_first().filter(|_| all.len() <= SMALL);
+    for (what, is_asked) in asked
+        .map(|one| (one, true))
+        .chain(others.map(|one| (one, false)))
+    {
+        // What is asked for may be a weaker level than what decides it.
+        let of = if is_asked { Some(level) } else { what.level() };
+        let is_open = of.is_some_and(|of| boundary.standing(of) == Standing::Open);
+        if !may_decide || !is_open {
+            continue;
+        }
         match decide::decide(all, &versions, &prover, what, budget) {
             Decided::Holds => what.level().into_iter().for_each(|one| boundary.hold(one)),
             Decided::Violated(evidence) => {
                 let made = std::iter::once(Ok(Evidence::Impossible(evidence)));
                 proved.keep(what.anomaly(), 1, made);
+                let held = boundary.all(Standing::Holds);
                 anomalies.insert(what.anomaly());
                 ways.iter_mut().for_each(|way| {
                     way.insert(what.anomaly());
                 });
                 boundary = Boundary::of(&anomalies, &ways, &decided);
+                held.into_iter().for_each(|one| boundary.hold(one));
             }
-            Decided::Unknown(why) => undecided_because = Some(why),
+            Decided::Unknown(why) if is_asked => undecided_because = Some(why),
+            Decided::Unknown(_) => {}
         }
     }
     let open = || {
