@@ -90,7 +90,7 @@ const DECIDED: &[&str] = &[
 ];
 
 /// The most transactions of a history of which all levels are decided that can be, and not only the one that is asked for.
-const SMALL: usize = 20_000;
+const SMALL: usize = 5_000;
 
 /// Checks the isolation of transactions that read and write registers.
 ///
