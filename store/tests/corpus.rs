@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use store::import::edn::Reader;
-use store::import::{events_of, write_edn};
+use store::import::{events_of, read_each, write_edn};
 use store::{
     EventType, Format, History, ImportOptions, OpError, Outcome, Value, detect, load_any,
     load_bytes,
@@ -77,7 +77,12 @@ fn every_history_loads() {
         return;
     };
     let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
-    for folder in ["porcupine", "knossos", "elle-cli/histories"] {
+    for folder in [
+        "porcupine",
+        "knossos",
+        "elle-cli/histories",
+        "txn/real-bugs",
+    ] {
         for path in files(
             &corpus.join(folder),
             &[".edn", ".log", ".txt", ".jsonl", ".json"],
@@ -92,6 +97,16 @@ fn every_history_loads() {
             // One of the logs is an empty file.
             assert_eq!(empty, bytes.is_empty(), "{}", path.display());
         }
+    }
+    // These tell only how transactions ended.
+    for path in files(&corpus.join("txn/real-bugs"), &[".plume"]) {
+        let bytes = std::fs::read(&path).unwrap();
+        let format = detect(&bytes).map_or("none", Format::name);
+        *formats.entry(format).or_default() += 1;
+        let mut events = 0;
+        let torn = read_each(&path, None, PLAIN, &mut |some| events += some.len());
+        assert_eq!(torn.unwrap(), None, "{}", path.display());
+        assert!(events > 0, "{}", path.display());
     }
     for name in ["huge-scc.edn", "large-90.edn", "paper-example.edn"] {
         let history = load(&corpus.join("elle").join(name));
