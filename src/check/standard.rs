@@ -22,7 +22,7 @@ use crate::suites::Suites;
 /// The models of `gainsay check` that are of single objects.
 pub(crate) use checkers::linearizability::models::BUILT_IN as MODELS;
 
-/// A model of `gainsay check` that is of transactions.
+/// Transactions of lists, whose reads show the order of versions.
 const LIST_APPEND: ModelInfo = ModelInfo {
     name: "list-append",
     summary: "transactions that read lists and append to them",
@@ -30,7 +30,7 @@ const LIST_APPEND: ModelInfo = ModelInfo {
     initial: "every list is empty",
 };
 
-/// The other one.
+/// Transactions of registers, whose reads do not.
 const RW_REGISTER: ModelInfo = ModelInfo {
     name: "rw-register",
     summary: "transactions that read and write registers",
@@ -38,15 +38,19 @@ const RW_REGISTER: ModelInfo = ModelInfo {
     initial: "every register is null (in plume text 0)",
 };
 
-/// The models that are of transactions.
+/// The models of `gainsay check` that are of transactions.
 pub(crate) const TRANSACTIONAL: [&ModelInfo; 2] = [&LIST_APPEND, &RW_REGISTER];
+
+fn is_transactional(model: &str) -> bool {
+    TRANSACTIONAL.iter().any(|one| one.name == model)
+}
 
 /// The levels of consistency of single objects, the default first.
 pub(crate) const CONSISTENCIES: &[&str] = &["linearizable", SEQUENTIAL];
 
 /// Whether a model can be checked at a level, or the one that is meant where none is named.
 pub(crate) fn consistency_of(model: &str, level: Option<&str>) -> Result<&'static str, String> {
-    let transactional = TRANSACTIONAL.iter().any(|one| one.name == model);
+    let transactional = is_transactional(model);
     let (known, default, all): (Option<&str>, _, Vec<&str>) = match transactional {
         true => (
             level
@@ -167,14 +171,15 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
         Some(name) => Some(format_named(name)?),
         None => None,
     };
-    if TRANSACTIONAL
-        .iter()
-        .any(|model| model.name == request.model)
-    {
+    if is_transactional(&request.model) {
+        let format = match format {
+            Some(format) => format,
+            None => format_of(&request.path)?,
+        };
         return Ok(Loaded {
             checker: transactional(request, format)?,
             // Transactions that overlap in a process, or have no beginning, tell something as they stand.
-            source: Source::File(request.path.clone(), format),
+            source: Source::File(request.path.clone(), Some(format)),
         });
     }
     let loaded = load_any(
@@ -212,11 +217,7 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
 }
 
 /// A checker of transactions.
-fn transactional(request: &FileRequest, format: Option<Format>) -> Result<Box<dyn Checker>> {
-    let format = match format {
-        Some(format) => format,
-        None => format_of(&request.path)?,
-    };
+fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checker>> {
     // To the tools of this format, the order of sessions is part of every level.
     let meaning: fn(&str) -> Option<&'static Level> = match format {
         Format::Plume => transactions::models::academic,
