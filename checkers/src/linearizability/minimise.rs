@@ -22,12 +22,9 @@ pub(super) struct Impossible<M: Machine> {
 
 /// How a single sub-history is tried.
 const TRY: Limits = Limits {
-    crashed: Crashed::Once,
     width: 1 << 12,
-    depth: usize::MAX,
     closure: 1 << 15,
-    ways: usize::MAX,
-    thrifty: false,
+    ..Limits::EXACT
 };
 
 /// How many sub-histories are tried at most, and how many configurations of theirs are looked at.

@@ -32,28 +32,22 @@ pub(super) struct Plan {
 
 pub(super) const PLAN: Plan = Plan {
     calm: Limits {
-        crashed: Crashed::Once,
         width: 1 << 8,
         depth: 0,
         closure: 1 << 13,
-        ways: usize::MAX,
-        thrifty: false,
+        ..Limits::EXACT
     },
     upper: Limits {
         crashed: Crashed::Unlimited,
         width: 1 << 14,
-        depth: usize::MAX,
         closure: 1 << 17,
-        ways: usize::MAX,
-        thrifty: false,
+        ..Limits::EXACT
     },
     window: Limits {
         crashed: Crashed::Unlimited,
         width: 1 << 8,
-        depth: usize::MAX,
         closure: 1 << 17,
-        ways: usize::MAX,
-        thrifty: false,
+        ..Limits::EXACT
     },
     windows: &[8, 32, 128, 512],
     ladder: &[
@@ -79,12 +73,11 @@ pub(super) const PLAN: Plan = Plan {
 pub(super) const fn rung(width: usize, depth: usize, back: usize) -> Rung {
     Rung {
         limits: Limits {
-            crashed: Crashed::Once,
             width,
             depth,
             closure: width * 4 + 32,
             ways: width,
-            thrifty: false,
+            ..Limits::EXACT
         },
         back,
         work: usize::MAX,
@@ -104,12 +97,11 @@ const fn thrifty(rung: Rung) -> Rung {
 pub(super) const fn thorough(width: usize, back: usize) -> Rung {
     Rung {
         limits: Limits {
-            crashed: Crashed::Once,
             width,
             depth: 3,
             closure: width * 32,
             ways: width * 8,
-            thrifty: false,
+            ..Limits::EXACT
         },
         back,
         work: width << 12,

@@ -537,28 +537,22 @@ mod tests {
     /// Bounds so narrow that small histories make use of all of them.
     const NARROW: Plan = Plan {
         calm: Limits {
-            crashed: Crashed::Once,
             width: 2,
             depth: 0,
             closure: 6,
-            ways: usize::MAX,
-            thrifty: false,
+            ..Limits::EXACT
         },
         upper: Limits {
             crashed: Crashed::Unlimited,
             width: 3,
-            depth: usize::MAX,
             closure: 20,
-            ways: usize::MAX,
-            thrifty: false,
+            ..Limits::EXACT
         },
         window: Limits {
             crashed: Crashed::Unlimited,
             width: 8,
-            depth: usize::MAX,
             closure: 40,
-            ways: usize::MAX,
-            thrifty: false,
+            ..Limits::EXACT
         },
         windows: &[2, 5],
         ladder: &[rung(1, 1, 0), rung(2, 1, 3), rung(3, 2, 8)],

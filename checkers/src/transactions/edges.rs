@@ -1,6 +1,6 @@
 //! The dependencies of a list-append history, as a graph.
 
-use super::graph::{DEPENDENCIES, Fan, Graph, RW, Sink, Time, WR, WW, WW_READ};
+use super::graph::{Fan, Graph, RW, Sink, Time, WR, WW, WW_READ};
 use super::history::{Seen, Transactions};
 use super::values::NONE;
 use super::versions::{Versions, Writer};
@@ -71,20 +71,8 @@ impl<'a> Edges<'a> {
 
     /// The graph of them all, and whether any of them comes from a read or a write.
     pub(super) fn graph(&self, budget: &dyn Budget) -> Result<(Graph, bool), Exhausted> {
-        let depends = std::cell::Cell::new(false);
-        let each = |visit: Sink| {
-            let mut watch = |from, to, relation| {
-                if relation & DEPENDENCIES != 0 {
-                    depends.set(true);
-                }
-                visit(from, to, relation);
-            };
-            self.each_dependency(&mut watch);
-            self.time.each_process(&mut watch);
-            self.time.each_moment(&mut watch);
-        };
-        let graph = Graph::build(self.time.end(), self.all.len() as u32, &each, budget)?;
-        Ok((graph, depends.get()))
+        self.time
+            .graph(&|visit| self.each_dependency(visit), budget)
     }
 
     fn ww(&self, from: u32, to: u32) -> u8 {

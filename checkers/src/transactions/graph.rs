@@ -8,6 +8,8 @@
 //! The edges of a vertex are one stretch of an array (compressed sparse rows). They are enumerated twice, to be counted and to be
 //! stored, so that they are never held in any other form.
 
+use std::cell::Cell;
+
 use super::history::{Outcome, Transactions};
 use super::values::NONE;
 use crate::budget::{Budget, Exhausted};
@@ -209,6 +211,27 @@ impl<'a> Time<'a> {
     pub(super) fn end(&self) -> u32 {
         // A moment needs somebody to end.
         self.first_moment + self.by_end.len() as u32
+    }
+
+    /// The graph of dependencies and of what comes before what, and whether there are any dependencies.
+    pub(super) fn graph(
+        &self,
+        each_dependency: &dyn Fn(Sink),
+        budget: &dyn Budget,
+    ) -> Result<(Graph, bool), Exhausted> {
+        let depends = Cell::new(false);
+        let each = |visit: Sink| {
+            each_dependency(&mut |from, to, relation| {
+                if relation & DEPENDENCIES != 0 {
+                    depends.set(true);
+                }
+                visit(from, to, relation);
+            });
+            self.each_process(visit);
+            self.each_moment(visit);
+        };
+        let graph = Graph::build(self.end(), self.all.len() as u32, &each, budget)?;
+        Ok((graph, depends.get()))
     }
 
     /// The order of each process.

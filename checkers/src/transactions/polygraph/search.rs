@@ -194,13 +194,11 @@ impl<'a> Search<'a> {
         origin: Origin,
         budget: &dyn Budget,
     ) -> Result<u32, Exhausted> {
-        budget.charge(CLAUSE_BYTES + literals.len() * 4)?;
-        let number = self.clauses.len() as u32;
-        if literals.len() > 1 {
-            self.watches[literals[0] as usize].push(number);
-            self.watches[literals[1] as usize].push(number);
+        let number = self.reason(literals, origin, budget)?;
+        if let [first, second, ..] = self.clauses[number as usize].literals[..] {
+            self.watches[first as usize].push(number);
+            self.watches[second as usize].push(number);
         }
-        self.clauses.push(Clause { literals, origin });
         Ok(number)
     }
 

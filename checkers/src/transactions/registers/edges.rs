@@ -1,6 +1,6 @@
 //! The dependencies of a register history, as a graph.
 
-use super::super::graph::{DEPENDENCIES, Fan, Graph, Sink, Time, WR, WW, WW_READ};
+use super::super::graph::{Fan, Graph, Sink, Time, WR, WW, WW_READ};
 use super::super::history::Transactions;
 use super::order::{Next, Order, Why};
 use super::versions::{INITIAL, Versions, is_transaction};
@@ -52,23 +52,13 @@ impl<'a> Edges<'a> {
 
     /// The graph of them all, and whether any of them comes from a read or a write.
     pub(super) fn graph(&self, budget: &dyn Budget) -> Result<(Graph, bool), Exhausted> {
-        let depends = std::cell::Cell::new(false);
         let each = |visit: Sink| {
-            let mut watch = |from, to, relation| {
-                if relation & DEPENDENCIES != 0 {
-                    depends.set(true);
-                }
-                visit(from, to, relation);
-            };
-            self.each_write(&mut watch);
+            self.each_write(visit);
             for transaction in 0..self.all.len() as u32 {
-                self.each_read(transaction, &mut watch);
+                self.each_read(transaction, visit);
             }
-            self.time.each_process(&mut watch);
-            self.time.each_moment(&mut watch);
         };
-        let graph = Graph::build(self.time.end(), self.all.len() as u32, &each, budget)?;
-        Ok((graph, depends.get()))
+        self.time.graph(&each, budget)
     }
 
     /// Write dependencies that follow from assumptions.

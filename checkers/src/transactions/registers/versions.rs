@@ -367,10 +367,8 @@ impl Versions {
         all: &'a Transactions,
         transaction: u32,
     ) -> impl Iterator<Item = (u32, u32)> + 'a {
-        all.mops(transaction).filter_map(|(at, _)| {
-            let source = self.source[at as usize];
-            (source != NONE && source != AMBIGUOUS).then_some((at, source))
-        })
+        self.foreign_or_ambiguous(all, transaction)
+            .filter(|(_, source)| *source != AMBIGUOUS)
     }
 
     /// The reads of a transaction that are of others, with whose write it saw, if that is known.
