@@ -9,6 +9,9 @@
 //! tell). The limit is of real time. `--ration` is that of the search, or `none`: then no monitor is asked.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/measure.rs"]
+mod measure;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
@@ -16,7 +19,7 @@ use std::time::{Duration, Instant};
 use checkers::budget::{Budget, Exhausted};
 use checkers::linearizability::{FailedCas, Linearizable, Options};
 use checkers::{Checker, Feed};
-use nix::time::{ClockId, clock_gettime};
+use measure::{forget_peak, peak_mb, processor_ms};
 use store::Event;
 
 struct Deadline(Instant);
@@ -68,8 +71,7 @@ fn main() {
 const EVENTS: usize = 4096;
 
 fn measure(file: &str, model: &str, options: &Options, limit: Duration) {
-    // Lets the kernel forget the peak so far.
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    forget_peak();
     let mut lines = BufReader::new(File::open(file).unwrap()).lines();
     let mut checker = Linearizable::named(model, options).unwrap();
     let budget = Deadline(Instant::now() + limit);
@@ -97,18 +99,4 @@ fn measure(file: &str, model: &str, options: &Options, limit: Duration) {
         peak_mb(),
         result.reason
     );
-}
-
-/// Processor time of this thread, in milliseconds.
-fn processor_ms() -> f64 {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
-    Duration::from(time).as_secs_f64() * 1e3
-}
-
-/// The peak of resident memory of this process, where the kernel tells it.
-fn peak_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kb = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kb.unwrap_or(0) / 1024
 }

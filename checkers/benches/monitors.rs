@@ -9,17 +9,19 @@
 //! failed compare-and-sets are dropped, or with `--failures` taken as observations.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/measure.rs"]
+mod measure;
+
 use std::io::BufRead;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use checkers::budget::{Budget, Exhausted};
+use measure::{forget_peak, peak_mb, processor_ms};
 
 #[path = "../tests/linearizability/monitors/lower.rs"]
 mod lower;
 
 use lower::{Lowered, Lowering};
-use nix::time::{ClockId, clock_gettime};
 
 /// No limits; remembers the most that was held.
 #[derive(Default)]
@@ -60,8 +62,7 @@ fn main() {
     }
     for file in files {
         let lowered = read(file, failures);
-        // Lets the kernel forget the peak so far.
-        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        forget_peak();
         let watch = Watch::default();
         let begin = processor_ms();
         let said = lowered.check(&watch).unwrap();
@@ -80,18 +81,4 @@ fn read(file: &str, failures: bool) -> Lowered {
         lowering.take(&serde_json::from_str(&line.unwrap()).unwrap());
     }
     lowering.finish()
-}
-
-/// Processor time of this thread, in milliseconds.
-fn processor_ms() -> f64 {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
-    Duration::from(time).as_secs_f64() * 1e3
-}
-
-/// The peak of resident memory of this process, where the kernel tells it.
-fn peak_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kb = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kb.unwrap_or(0) / 1024
 }

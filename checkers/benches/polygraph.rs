@@ -9,11 +9,15 @@
 //! included, and the decision.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/measure.rs"]
+mod measure;
+
 #[path = "../tests/common/registers.rs"]
 mod registers;
 
 use checkers::budget::Unlimited;
 use checkers::transactions::polygraph::{Decision, Level, Model, Respects, decide};
+use measure::{forget_peak, peak_mb, processor_ms};
 
 fn main() {
     let mut arguments = std::env::args()
@@ -40,7 +44,7 @@ fn main() {
         },
     };
     for file in arguments {
-        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        forget_peak();
         let seen = match registers::read(file.as_ref()) {
             Ok(seen) => seen,
             Err(why) => {
@@ -64,19 +68,4 @@ fn main() {
             peak_mb(),
         );
     }
-}
-
-/// Processor time of this thread, in milliseconds. This machine's kernel must tell it.
-fn processor_ms() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    let nanoseconds: u64 = stat.split_whitespace().next().unwrap().parse().unwrap();
-    nanoseconds as f64 / 1e6
-}
-
-/// The peak of resident memory of this process, where the kernel tells it.
-fn peak_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kb = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kb.unwrap_or(0) / 1024
 }

@@ -8,10 +8,14 @@
 //! resident memory, both together (what the kernel can tell); and the verdict.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/measure.rs"]
+mod measure;
+
 use checkers::Checker;
 use checkers::budget::Unlimited;
 use checkers::transactions::models::{DEFAULT, find};
 use checkers::transactions::{Assumptions, ListAppend, Options, RwRegister};
+use measure::{forget_peak, peak_mb, processor_ms};
 use store::import::{ImportOptions, read_each};
 
 fn main() {
@@ -30,8 +34,7 @@ fn main() {
         println!("no histories given: see the top of this file");
     }
     for file in arguments {
-        // Lets the kernel forget the peak so far.
-        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        forget_peak();
         let begin = processor_ms();
         let options = Options {
             consistency: find(&level).unwrap(),
@@ -56,19 +59,4 @@ fn main() {
             result.reason
         );
     }
-}
-
-/// Processor time of this thread, in milliseconds. This machine's kernel must tell it.
-fn processor_ms() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    let nanoseconds: u64 = stat.split_whitespace().next().unwrap().parse().unwrap();
-    nanoseconds as f64 / 1e6
-}
-
-/// The peak of resident memory of this process, where the kernel tells it.
-fn peak_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kb = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kb.unwrap_or(0) / 1024
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use checkers::Valid;
 use checkers::transactions::models::find;
 use checkers::transactions::{Anomaly, LEVELS};
+use checkers::{CheckResult, Valid};
+use serde_json::Value;
 use store::Event;
 use store::import::edn::{Edn, Reader};
 use store::import::{Format, ImportOptions, events_of, read_any};
@@ -40,6 +41,24 @@ pub(crate) fn shows(found: &BTreeSet<String>, wanted: &str) -> bool {
         matches!((anomaly, wanted), (Some(anomaly), Some(wanted)) if anomaly.implies(wanted))
     };
     found.contains(wanted) || found.iter().any(implies)
+}
+
+/// All that a generator says of an anomaly that it planted was found, or what implies it.
+pub(crate) fn shows_all(name: &str, found: &BTreeSet<String>, expected: &[Value]) {
+    for wanted in expected {
+        let wanted = wanted.as_str().unwrap().split('(').next().unwrap();
+        assert!(shows(found, wanted), "{name}: {wanted}, not {found:?}");
+    }
+}
+
+/// A level is among those that are violated.
+pub(crate) fn is_violated(name: &str, result: &CheckResult, level: &str) {
+    let violated = listed(result, "violated");
+    assert!(
+        violated.iter().any(|one| one == level),
+        "{name}: {level} holds: {}",
+        result.reason
+    );
 }
 
 /// Recorded cases that are not compared, and why.
@@ -194,11 +213,7 @@ fn histories_shipped_with_elle() {
 }
 
 /// Makes a history, and reads it with what its maker says of it.
-pub(crate) fn generated(
-    corpus: &Path,
-    name: &str,
-    arguments: &str,
-) -> (Vec<Event>, serde_json::Value) {
+pub(crate) fn generated(corpus: &Path, name: &str, arguments: &str) -> (Vec<Event>, Value) {
     let folder = std::env::temp_dir().join(format!(
         "gainsay-transactions-{}-{name}",
         std::process::id()
@@ -255,17 +270,11 @@ fn single_anomalies_are_found_and_named_and_bound_the_models() {
         let found = anomalies(&result);
         assert_eq!(result.valid, Valid::False, "{name}");
         let injected = &manifest["injected"][0];
-        for wanted in injected["expected"].as_array().unwrap() {
-            let wanted = wanted.as_str().unwrap();
-            let wanted = wanted.split('(').next().unwrap();
-            assert!(shows(&found, wanted), "{name}: {wanted}, not {found:?}");
-        }
-        let weakest = injected["weakest-violated"].as_str().unwrap();
-        let violated = listed(&result, "violated");
-        assert!(
-            violated.iter().any(|one| one == weakest),
-            "{name}: {weakest} holds: {}",
-            result.reason
+        shows_all(name, &found, injected["expected"].as_array().unwrap());
+        is_violated(
+            name,
+            &result,
+            injected["weakest-violated"].as_str().unwrap(),
         );
     }
 }

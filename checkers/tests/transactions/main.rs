@@ -4,6 +4,8 @@
 
 mod corpus;
 mod defects;
+#[path = "../common/dice.rs"]
+mod dice;
 #[path = "../common/events.rs"]
 mod events;
 mod explanations;

@@ -5,7 +5,7 @@ use serde_json::json;
 use store::Event;
 use store::EventType::{Info, Invoke, Ok};
 
-use crate::oracle::Dice;
+use crate::dice::Dice;
 use crate::support::{anomalies, event, judge};
 
 /// Keys, each with the element that is appended to it, or to be read.

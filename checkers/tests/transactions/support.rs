@@ -87,6 +87,11 @@ fn prove(evidence: &Evidence, events: &[Event]) {
     assert_eq!(again, *evidence);
 }
 
+/// Whether a verdict is open because no transaction depends on another.
+pub(crate) fn is_without_dependencies(result: &CheckResult) -> bool {
+    result.valid == Valid::Unknown && result.reason.contains("no transaction read")
+}
+
 /// The names of all anomalies that were found.
 pub(crate) fn anomalies(result: &CheckResult) -> BTreeSet<String> {
     result.details["anomalies"]

@@ -7,7 +7,7 @@ use store::Event;
 use store::EventType::{Invoke, Ok};
 
 use super::support::{LINEARIZABLE, SEQUENTIAL, history, judge, judge_with, raw};
-use crate::oracle::Dice;
+use crate::dice::Dice;
 use crate::support::{anomalies, event, listed};
 
 /// It accepts it.

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use store::{Event, EventType};
 
 use super::support::raw;
-use crate::oracle::{Dice, cases};
-use crate::support::{event, proved};
+use crate::dice::Dice;
+use crate::oracle::cases;
+use crate::support::{event, is_without_dependencies, proved};
 use checkers::transactions::Assumptions;
 
 const KEYS: usize = 3;
@@ -488,10 +489,6 @@ const COMPLETE: [(&str, Level, Order); 10] = [
     ),
     ("causal", Level::Causal, Order::Sessions),
 ];
-
-fn is_without_dependencies(result: &CheckResult) -> bool {
-    result.valid == Valid::Unknown && result.reason.contains("no transaction read")
-}
 
 fn standing(result: &CheckResult, level: &str) -> Valid {
     let has = |field: &str| {
