@@ -306,6 +306,15 @@ impl<S: Subject> Track<S> {
         }
     }
 
+    /// Searches without a ration from now on if the monitor will never have an opinion: later that may cost all that was
+    /// searched.
+    fn probe(&mut self, subject: &S, budget: &dyn Budget) -> Result<(), Exhausted> {
+        if subject.opinion(&self.log, self.now, budget)? == Opinion::Unknown {
+            self.ration = None;
+        }
+        Ok(())
+    }
+
     /// Asks the monitor about everything so far, and does as it says.
     fn ask(&mut self, left: Left, subject: &mut S, budget: &dyn Budget) -> Result<(), Exhausted> {
         match subject.opinion(&self.log, self.now, budget)? {
@@ -456,6 +465,9 @@ impl<S: Subject> Track<S> {
         self.now = logged.invoke;
         if let Some(ration) = &mut self.ration {
             ration.replenish(self.log.len());
+            if self.log.len() == PROBE && matches!(self.searching, Searching::Live(_)) {
+                self.probe(subject, budget)?;
+            }
         }
         let returns = logged.returned();
         self.advance(subject, budget, |search, budget| {
@@ -480,3 +492,6 @@ impl<S: Subject> Track<S> {
 
 /// About how many bytes a search takes that has met nothing hard.
 const LIVE: usize = 8 << 10;
+
+/// After so many operations it shows whether a history is one for a monitor: mostly, whether its values are unique.
+const PROBE: usize = 64;
