@@ -78,6 +78,10 @@ pub struct DeadEnd {
     pub sub_history: Vec<u64>,
     /// Whether no operation of the sub-history can be left out.
     pub minimal: bool,
+    /// Of a set, the only elements that are looked at, and of what was read, too: whatever elements are looked at, a set
+    /// that is possible stays so. None: all are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elements: Vec<Value>,
     /// All operations that the other fields mention, in order of invocation.
     pub operations: Vec<OperationView>,
     /// Why it is impossible, in sentences.

@@ -68,6 +68,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
             .collect(),
         sub_history: material.sub_history(end),
         minimal: material.found.minimal,
+        elements: Vec::new(),
         operations: Vec::new(),
         explanation: Vec::new(),
     };

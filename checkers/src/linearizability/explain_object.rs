@@ -26,6 +26,8 @@ const CHARS: usize = 100;
 pub(super) struct Material<'a> {
     pub(super) key: Option<&'a Value>,
     pub(super) subject: &'a Objects,
+    /// The only elements that are looked at, if so.
+    pub(super) elements: &'a [u32],
     /// All operations until the end.
     pub(super) all: &'a [SliceOp<ObjectOp>],
     /// By [`SliceOp::at`].
@@ -64,6 +66,9 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
         sources: Vec::new(),
         sub_history: sub_history(material),
         minimal: found.minimal,
+        elements: (material.elements.iter())
+            .map(|element| values.value(*element).clone())
+            .collect(),
         operations: Vec::new(),
         explanation: Vec::new(),
     };
@@ -106,13 +111,23 @@ pub(super) fn summary(dead_end: &DeadEnd) -> String {
     let Some(operation) = dead_end.get(dead_end.operation) else {
         return String::new();
     };
+    let (of, what) = match dead_end.elements.is_empty() {
+        true => (String::new(), "it"),
+        false => (format!(" of the elements {}", elements(dead_end)), "that"),
+    };
     format!(
-        "{} (events {} to {}), when it can only have been {}",
-        describe(operation),
+        "{}{of} (events {} to {}), when {what} can only have been {}",
+        describe(operation, &dead_end.elements),
         operation.invoke,
         operation.complete.unwrap_or(operation.invoke),
         possible(dead_end)
     )
+}
+
+/// The elements that are looked at.
+fn elements(dead_end: &DeadEnd) -> String {
+    let told: Vec<String> = dead_end.elements.iter().map(short).collect();
+    list(&told, "and")
 }
 
 /// The possible states.
@@ -140,10 +155,16 @@ fn tell(dead_end: &DeadEnd, noun: &str) -> Vec<String> {
         true => "",
         false => "going by the operations below, ",
     };
-    vec![
+    let looked_at = (!dead_end.elements.is_empty()).then(|| {
+        format!(
+            "Only the elements {} are looked at here, also of what was read: if {object} is possible, so is that.",
+            elements(dead_end)
+        )
+    });
+    let sentences = [
         format!(
             "{} ended at {} (events {} to {}).",
-            describe(operation),
+            describe(operation, &dead_end.elements),
             at(operation.complete_time),
             operation.invoke,
             operation.complete.unwrap_or(operation.invoke)
@@ -155,7 +176,8 @@ fn tell(dead_end: &DeadEnd, noun: &str) -> Vec<String> {
         ),
         tell_pending(dead_end),
         tell_sub_history(dead_end),
-    ]
+    ];
+    looked_at.into_iter().chain(sentences).collect()
 }
 
 fn tell_pending(dead_end: &DeadEnd) -> String {
@@ -164,6 +186,7 @@ fn tell_pending(dead_end: &DeadEnd) -> String {
         return "Nothing else was open then.".to_owned();
     }
     let pending = dead_end.pending.iter().filter_map(|at| dead_end.get(*at));
+    let describe = |view| describe(view, &dead_end.elements);
     let told: Vec<String> = pending.take(TOLD).map(describe).collect();
     let more = match open - told.len() as u64 {
         0 => String::new(),
@@ -177,6 +200,7 @@ fn tell_pending(dead_end: &DeadEnd) -> String {
 
 fn tell_sub_history(dead_end: &DeadEnd) -> String {
     let operations: Vec<&OperationView> = dead_end.sub_operations().collect();
+    let describe = |view| describe(view, &dead_end.elements);
     let told = operations.iter().take(TOLD).map(|view| {
         let began = at(Some(view.invoke_time));
         match (view.outcome, view.complete_time) {
@@ -202,8 +226,8 @@ fn tell_sub_history(dead_end: &DeadEnd) -> String {
     )
 }
 
-/// An operation in a few words.
-fn describe(view: &OperationView) -> String {
+/// An operation in a few words, and only some elements of what it saw, if there are any to be looked at.
+fn describe(view: &OperationView, elements: &[Value]) -> String {
     let OperationView {
         process,
         f,
@@ -220,9 +244,17 @@ fn describe(view: &OperationView) -> String {
         EventType::Fail => ", refused".to_owned(),
         EventType::Info | EventType::Invoke => ", outcome unknown".to_owned(),
         EventType::Ok if result == value => String::new(),
-        EventType::Ok => format!(" with the result {}", short(result)),
+        EventType::Ok => format!(" with the result {}", short(&restricted(result, elements))),
     };
     format!("{f}{asked} by process {process}{ended}")
+}
+
+/// What was seen of some elements, if there are any to be looked at.
+fn restricted(result: &Value, elements: &[Value]) -> Value {
+    match result.as_array().filter(|_| !elements.is_empty()) {
+        None => result.clone(),
+        Some(all) => (all.iter().filter(|it| elements.contains(it)).cloned()).collect(),
+    }
 }
 
 /// A value that is not too long.

@@ -12,13 +12,13 @@ use super::explain_object::{Material, explain, summary};
 use super::intake::Key;
 use super::log::{Ending, Log};
 use super::minimise::minimise;
-use super::models::{Call, Outcome, Part, Touches, Values};
+use super::models::{Call, Monitored, Outcome, Part, Touches, Values};
 use super::object::{AnyModel, Object, ObjectOp};
 use super::portfolio::{Opinion, Question};
 use super::reduce::{ObjectWhole, closed};
 use super::slice::slice_ops;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
-use super::track::Track;
+use super::track::{Suspect, Track};
 use super::verify::{Judge, Refutation, prove_object};
 
 /// A model, and how its histories are read.
@@ -71,6 +71,17 @@ impl Objects {
         }
     }
 
+    /// The elements of a set that it is enough to look at, since there is no order at the event `at`; none if all must be.
+    fn elements(&self, track: &Track<Objects>, at: u64, budget: &dyn Budget) -> Vec<u32> {
+        if !track.elements().is_empty() || self.model.monitored() != Some(Monitored::Set) {
+            return track.elements().to_vec();
+        }
+        match self.opinion(&track.log, at, budget) {
+            Ok(Opinion::Violation(named)) => named.elements,
+            _ => Vec::new(),
+        }
+    }
+
     fn function(&mut self, f: &Name) -> u32 {
         let known = self.functions.iter().position(|known| known == f);
         let at = known.unwrap_or_else(|| {
@@ -91,6 +102,11 @@ impl Objects {
         };
         self.model.read(&call, &mut self.values)
     }
+}
+
+/// Operations as they are asked for.
+fn borrowed(some: &[Suspect<Objects>]) -> impl Iterator<Item = (usize, &LoggedOf<Objects>)> {
+    some.iter().map(|(at, op)| (*at, op))
 }
 
 impl Subject for Objects {
@@ -197,6 +213,11 @@ impl Subject for Objects {
         closed(&touches.collect::<Vec<Touches>>(), some)
     }
 
+    fn restrict(&self, logged: &LoggedOf<Objects>, elements: &[u32]) -> Option<LoggedOf<Objects>> {
+        let op = self.model.restrict(logged.op, elements)?;
+        Some(LoggedOf::<Objects> { op, ..*logged })
+    }
+
     fn dead_end(
         &self,
         key: &Key<Objects>,
@@ -208,18 +229,29 @@ impl Subject for Objects {
             return None;
         }
         let log: Vec<&LoggedOf<Objects>> = track.log.iter().collect();
-        let numbered = log.iter().copied().enumerate();
-        let all = slice_ops(numbered, at, ObjectOp::is_observation);
-        let suspects = track.suspects().into_iter();
-        let whole = ObjectWhole::new(self, &self.pristine, suspects, at);
+        let elements = self.elements(track, at, budget);
+        let (all, suspects, states) = match elements.is_empty() {
+            true => {
+                let all = track.log.iter().copied().enumerate().collect();
+                (all, track.suspects(), track.last_states()?)
+            }
+            false => {
+                let some = track.restricted(&elements, self);
+                // What was possible in the whole history was more than these.
+                (some.clone(), some, (track.last_states()?.0, &[][..]))
+            }
+        };
+        let all = slice_ops(borrowed(&all), at, ObjectOp::is_observation);
+        let whole = ObjectWhole::new(self, &self.pristine, borrowed(&suspects), at);
         let found = minimise(&whole, budget)?;
         Some(explain(&Material {
             key: key.key.as_ref(),
             subject: self,
+            elements: &elements,
             all: &all,
             log: &log,
             found: &found,
-            whole_end: (at, track.last_states()?),
+            whole_end: (at, states),
         }))
     }
 

@@ -225,7 +225,8 @@ impl Subject for Registers {
             at,
             RegisterOp::is_observation,
         );
-        let suspects = track.suspects().into_iter();
+        let suspects = track.suspects();
+        let suspects = suspects.iter().map(|(at, op)| (*at, op));
         let whole = RegisterWhole::new(suspects, self.initial, track.log.forgotten(), at);
         if let Some(shortage) = track.live().and_then(Search::shortage) {
             let value = self.values.value(shortage.value);
@@ -273,6 +274,7 @@ impl Registers {
             sources: Vec::new(),
             sub_history: Vec::new(),
             minimal: false,
+            elements: Vec::new(),
             operations: Vec::new(),
             explanation: Vec::new(),
         }

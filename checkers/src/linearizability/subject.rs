@@ -101,6 +101,11 @@ pub(super) trait Subject: Sized + Send {
     /// and they themselves: ascending. All if these cannot be told apart.
     fn closed(&self, log: &Log<LoggedOf<Self>>, some: &[usize]) -> Vec<usize>;
 
+    /// An operation as it is when only some elements are looked at; `None` if it has to do with none of them.
+    fn restrict(&self, _op: &LoggedOf<Self>, _elements: &[u32]) -> Option<LoggedOf<Self>> {
+        None
+    }
+
     /// A proof that there is no order, if one can be found: the search found none at the event `at`.
     fn dead_end(
         &self,

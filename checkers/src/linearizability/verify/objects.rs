@@ -19,6 +19,9 @@ pub trait Judge: Send + Sync {
     /// The same for orders that keep nothing but each process's own, of operations on several objects.
     fn has_program_order(&self, ops: &[(u32, Seen)]) -> Option<bool>;
 
+    /// Operations as they are when only some elements are looked at; `None` if these objects cannot be looked at so.
+    fn restrict(&self, ops: Vec<Seen>, elements: &[Value]) -> Option<Vec<Seen>>;
+
     /// The operation of `kept`, by its invocation, that could need what one that was left out leaves.
     fn needed_by(&self, left_out: &Seen, kept: &[Seen]) -> Option<u64>;
 }
@@ -30,6 +33,16 @@ impl<R: Rules + Send + Sync> Judge for R {
 
     fn has_program_order(&self, ops: &[(u32, Seen)]) -> Option<bool> {
         has_program_order(self, ops)
+    }
+
+    fn restrict(&self, ops: Vec<Seen>, elements: &[Value]) -> Option<Vec<Seen>> {
+        if elements.is_empty() {
+            return Some(ops);
+        }
+        let restricted = ops
+            .iter()
+            .filter_map(|op| Rules::restrict(self, op, elements));
+        self.has_elements().then(|| restricted.collect())
     }
 
     fn needed_by(&self, left_out: &Seen, kept: &[Seen]) -> Option<u64> {
@@ -49,13 +62,19 @@ pub fn prove_object(
     let end = dead_end
         .end()
         .ok_or_else(|| Refutation::Mismatch("the impossible operation is missing".into()))?;
-    let kept: Vec<Seen> = dead_end
-        .sub_operations()
-        .filter_map(|view| Seen::until(view, end))
-        .collect();
+    let looked_at = |ops: Vec<Seen>| {
+        let restricted = judge.restrict(ops, &dead_end.elements);
+        restricted.ok_or_else(|| {
+            Refutation::Mismatch("it has no elements that can be looked at alone".into())
+        })
+    };
+    let kept = dead_end.sub_operations();
+    let kept: Vec<Seen> = kept.filter_map(|view| Seen::until(view, end)).collect();
     let inside: BTreeSet<u64> = kept.iter().map(|op| op.invoke).collect();
     let outside = all.iter().filter(|view| !inside.contains(&view.invoke));
-    for left_out in outside.filter_map(|view| Seen::until(view, end)) {
+    let outside = outside.filter_map(|view| Seen::until(view, end)).collect();
+    let kept = looked_at(kept)?;
+    for left_out in looked_at(outside)? {
         if let Some(observer) = judge.needed_by(&left_out, &kept) {
             return Err(Refutation::Open {
                 left_out: left_out.invoke,

@@ -79,6 +79,16 @@ pub trait Rules {
         true
     }
 
+    /// The operation as it is when only some elements are looked at; `None` if it has to do with none of them.
+    fn restrict(&self, op: &Seen, _elements: &[Value]) -> Option<Seen> {
+        Some(op.clone())
+    }
+
+    /// Whether an object that is possible is so whatever elements are looked at, and has none at first.
+    fn has_elements(&self) -> bool {
+        false
+    }
+
     /// What the operation leaves for others.
     fn leaves(&self, op: &Seen) -> Touch;
 

@@ -124,6 +124,21 @@ impl Rules for Reference {
         self.initial.clone()
     }
 
+    fn has_elements(&self) -> bool {
+        matches!(self.kind, Kind::Set | Kind::Multiset) && elements(&self.initial).is_empty()
+    }
+
+    fn restrict(&self, op: &Seen, elements: &[Value]) -> Option<Seen> {
+        if op.f != "read" {
+            return elements.contains(&op.value).then(|| op.clone());
+        }
+        let mut op = op.clone();
+        if let Outcome::Ok(Value::Array(seen)) = &mut op.outcome {
+            seen.retain(|element| elements.contains(element));
+        }
+        Some(op)
+    }
+
     fn after(&self, state: &Value, op: &Seen) -> Vec<Value> {
         match self.kind {
             Kind::Map => self.after_map(state, op),
