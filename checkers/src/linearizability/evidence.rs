@@ -62,6 +62,9 @@ pub struct DeadEnd {
     pub operation: u64,
     /// The states that the object could have had until that operation ended.
     pub states: Vec<Value>,
+    /// Of a counter, instead of `states`: the least and the most that it could have been, all operations being added up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[Value; 2]>,
     /// Whether `states` is what was possible in the whole history; otherwise it is what was
     /// possible in the sub-history.
     pub states_of_whole: bool,

@@ -56,6 +56,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
         initial: material.value(material.initial),
         operation: dead.invoke,
         states: states.iter().map(|state| material.value(*state)).collect(),
+        range: None,
         states_of_whole,
         pending: pending.iter().map(|op| op.invoke).collect(),
         pending_omitted,

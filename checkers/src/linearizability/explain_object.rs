@@ -12,6 +12,7 @@ use super::object::{Object, ObjectOp};
 use super::objects::Objects;
 use super::slice::SliceOp;
 use super::subject::{LoggedOf, Subject, describe_key};
+use super::verify::Bounds;
 
 /// How many pending operations are shown.
 const SHOWN: usize = 20;
@@ -60,6 +61,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
             .iter()
             .map(|state| object.describe(*state, values))
             .collect(),
+        range: None,
         states_of_whole,
         pending: pending.iter().map(|op| op.invoke).collect(),
         pending_omitted,
@@ -80,6 +82,59 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
         .collect();
     dead_end.explanation = tell(&dead_end, &material.subject.noun());
     dead_end
+}
+
+/// Makes evidence of an operation that showed what a counter cannot have been.
+pub(super) fn explain_bounds(
+    subject: &Objects,
+    key: Option<&Value>,
+    operation: OperationView,
+    bounds: &Bounds,
+) -> DeadEnd {
+    let number = |it: i128| i64::try_from(it).map_or_else(|_| it.to_string().into(), Value::from);
+    let object = describe_key(key, &subject.noun());
+    let (began, ended) = (operation.invoke, operation.complete.unwrap_or(u64::MAX));
+    let open = match (bounds.most - bounds.certain, bounds.certain - bounds.least) {
+        (0, 0) => "nothing that was open until it ended changes it".to_owned(),
+        (up, 0) => format!("what was open until it ended can have added up to {up}"),
+        (0, down) => format!("what was open until it ended can have taken up to {down}"),
+        (up, down) => {
+            format!("what was open until it ended can have added up to {up} or taken up to {down}")
+        }
+    };
+    let explanation = vec![
+        format!(
+            "{} ended at {} (events {began} to {ended}).",
+            describe(&operation, &[]),
+            at(operation.complete_time),
+        ),
+        format!(
+            "All that had ended when it began, at {}, brought {object} to {}; {open}.",
+            at(Some(operation.invoke_time)),
+            bounds.certain
+        ),
+        format!(
+            "Just before it took effect {object} was {}, going by the result, which is not from {} to {}.",
+            bounds.was, bounds.least, bounds.most
+        ),
+    ];
+    DeadEnd {
+        model: subject.name.clone(),
+        key: key.cloned(),
+        initial: subject.initial.clone(),
+        operation: operation.invoke,
+        states: Vec::new(),
+        range: Some([number(bounds.least), number(bounds.most)]),
+        states_of_whole: true,
+        pending: Vec::new(),
+        pending_omitted: 0,
+        sources: Vec::new(),
+        sub_history: vec![began, ended],
+        minimal: true,
+        elements: Vec::new(),
+        operations: vec![operation],
+        explanation,
+    }
 }
 
 /// What was open when the impossible operation ended, the latest first, and how much of it is left out.
@@ -132,6 +187,9 @@ fn elements(dead_end: &DeadEnd) -> String {
 
 /// The possible states.
 fn possible(dead_end: &DeadEnd) -> String {
+    if let Some([least, most]) = &dead_end.range {
+        return format!("from {least} to {most}");
+    }
     let told = dead_end.states.iter().take(STATES);
     let mut states: Vec<String> = told.map(short).collect();
     if let Some(more) = dead_end

@@ -8,7 +8,7 @@ use store::{Event, EventType, Name};
 use crate::budget::{Budget, Exhausted};
 
 use super::evidence::{DeadEnd, OperationView};
-use super::explain_object::{Material, explain, summary};
+use super::explain_object::{Material, explain, explain_bounds, summary};
 use super::intake::Key;
 use super::log::{Ending, Log};
 use super::minimise::minimise;
@@ -19,7 +19,7 @@ use super::reduce::{ObjectWhole, closed};
 use super::slice::slice_ops;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
 use super::track::{Suspect, Track};
-use super::verify::{Judge, Refutation, prove_object};
+use super::verify::{Judge, Refutation, bounds_of, prove_object};
 
 /// A model, and how its histories are read.
 pub(super) struct Objects {
@@ -80,6 +80,23 @@ impl Objects {
             Ok(Opinion::Violation(named)) => named.elements,
             _ => Vec::new(),
         }
+    }
+
+    /// A proof that a counter cannot have been what the operation saw that ended with the event `at`, if that is so.
+    fn out_of_bounds(
+        &self,
+        key: &Key<Objects>,
+        track: &Track<Objects>,
+        at: u64,
+    ) -> Option<DeadEnd> {
+        if self.model.monitored() != Some(Monitored::Counter) {
+            return None;
+        }
+        let all: Vec<OperationView> = track.log.iter().map(|logged| self.view(logged)).collect();
+        let operation = all.iter().find(|view| view.complete == Some(at))?.clone();
+        let bounds = bounds_of(operation.invoke, &all, self.judge.as_ref())?;
+        let key = key.key.as_ref();
+        (!bounds.is_possible()).then(|| explain_bounds(self, key, operation, &bounds))
     }
 
     fn function(&mut self, f: &Name) -> u32 {
@@ -227,6 +244,9 @@ impl Subject for Objects {
     ) -> Option<DeadEnd> {
         if track.log.has_forgotten() {
             return None;
+        }
+        if let Some(found) = self.out_of_bounds(key, track, at) {
+            return Some(found);
         }
         let log: Vec<&LoggedOf<Objects>> = track.log.iter().collect();
         let elements = self.elements(track, at, budget);

@@ -268,6 +268,7 @@ impl Registers {
             initial: self.values.value(self.initial).clone(),
             operation: 0,
             states: Vec::new(),
+            range: None,
             states_of_whole: false,
             pending: Vec::new(),
             pending_omitted: 0,

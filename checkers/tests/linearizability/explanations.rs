@@ -149,6 +149,36 @@ fn an_element_that_was_there_cannot_be_made_to_be_missing() {
     assert!(error.to_string().contains("looked at alone"), "{error}");
 }
 
+/// A counter is everything that ever happened to it, which is added up.
+#[test]
+fn a_counter_that_lost_an_increment() {
+    let events = history(
+        "0 invoke add 5
+        1 invoke add 20
+        0 ok add 5
+        2 invoke decrement null
+        1 ok add 20
+        3 invoke increment null
+        0 invoke read null
+        4 invoke add 100
+        2 info decrement null timeout
+        0 ok read 6
+        3 ok increment 1",
+    );
+    let mut checker = Linearizable::named("counter", &Options::default()).unwrap();
+    let result = check(&mut checker, &events, &Unlimited);
+    insta::assert_snapshot!(tell(&result));
+    verify(dead_end(&result), &events, &Options::default()).unwrap();
+    let mut possible = events.clone();
+    possible[9].value = json!(26);
+    let error = verify(dead_end(&result), &possible, &Options::default()).unwrap_err();
+    assert!(error.to_string().contains("does not fit"), "{error}");
+    let mut changed = dead_end(&result).clone();
+    changed.operations[0].result = json!(26);
+    let error = verify(&changed, &possible, &Options::default()).unwrap_err();
+    assert!(!error.to_string().contains("does not fit"), "{error}");
+}
+
 #[test]
 fn evidence_survives_being_stored() {
     let result = judge(&history(STALE), &Options::default());

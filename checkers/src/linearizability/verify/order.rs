@@ -7,6 +7,7 @@ use serde_json::Value;
 use store::EventType;
 
 use super::NODES;
+use super::bounds::Bounds;
 use crate::linearizability::evidence::OperationView;
 
 /// An operation of a history that is looked at up to some event.
@@ -87,6 +88,11 @@ pub trait Rules {
     /// Whether an object that is possible is so whatever elements are looked at, and has none at first.
     fn has_elements(&self) -> bool {
         false
+    }
+
+    /// What a counter can have been when an operation showed what it was, all operations being given.
+    fn bounds(&self, _op: &Seen, _all: &[Seen]) -> Option<Bounds> {
+        None
     }
 
     /// What the operation leaves for others.
