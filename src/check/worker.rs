@@ -68,6 +68,8 @@ pub(crate) struct FileRequest {
     pub(crate) sequential_keys: bool,
     /// Whether each key of registers is taken to be linearizable.
     pub(crate) linearizable_keys: bool,
+    /// Whether to find an order of what is linearizable.
+    pub(crate) order: bool,
     /// What each object holds first.
     pub(crate) initial: serde_json::Value,
     /// Limits.

@@ -12,7 +12,8 @@ use super::explain_object::{Material, explain, explain_bounds, summary};
 use super::intake::Key;
 use super::log::{Ending, Log};
 use super::minimise::minimise;
-use super::models::{Call, Monitored, Outcome, Part, Touches, Values};
+use super::models::{Call, Monitored, Outcome, Part, Role, Touches, Values};
+use super::monitors::collection::CollectionKind;
 use super::object::{AnyModel, Object, ObjectOp};
 use super::portfolio::{Opinion, Question};
 use super::reduce::{ObjectWhole, closed};
@@ -20,6 +21,7 @@ use super::slice::slice_ops;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
 use super::track::{Suspect, Track};
 use super::verify::{Judge, Refutation, bounds_of, prove_object};
+use super::witness::{self, Hint};
 
 /// A model, and how its histories are read.
 pub(super) struct Objects {
@@ -228,6 +230,28 @@ impl Subject for Objects {
     fn closed(&self, log: &Log<LoggedOf<Objects>>, some: &[usize]) -> Vec<usize> {
         let touches = log.iter().map(|logged| self.model.touches(logged.op));
         closed(&touches.collect::<Vec<Touches>>(), some)
+    }
+
+    fn hints(&self, log: &Log<LoggedOf<Objects>>) -> Vec<Option<Hint>> {
+        let Some(Monitored::Collection(order)) = self.model.monitored() else {
+            return Vec::new();
+        };
+        let role = |op| match self.model.role(op) {
+            Some(Role::Collection(kind, element)) => Some((kind, element)),
+            _ => None,
+        };
+        let ops = log.iter().map(|logged| (logged, role(logged.op)));
+        let elements = ops.filter_map(|(logged, role)| {
+            let (kind, element) = role?;
+            let end = logged.returned().unwrap_or(u64::MAX);
+            Some((kind, element, (logged.invoke, end)))
+        });
+        let ranks = witness::ranks(elements, order);
+        let hint = |(kind, element)| Hint {
+            inserts: kind == CollectionKind::Insert,
+            rank: ranks.get(&element).copied().unwrap_or(u64::MAX),
+        };
+        log.iter().map(|logged| role(logged.op).map(hint)).collect()
     }
 
     fn restrict(&self, logged: &LoggedOf<Objects>, elements: &[u32]) -> Option<LoggedOf<Objects>> {

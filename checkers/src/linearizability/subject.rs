@@ -15,6 +15,7 @@ use super::options::FailedCas;
 use super::portfolio::Opinion;
 use super::track::Track;
 use super::verify::Refutation;
+use super::witness::Hint;
 
 /// Why events are not a history of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -104,6 +105,11 @@ pub(super) trait Subject: Sized + Send {
     /// An operation as it is when only some elements are looked at; `None` if it has to do with none of them.
     fn restrict(&self, _op: &LoggedOf<Self>, _elements: &[u32]) -> Option<LoggedOf<Self>> {
         None
+    }
+
+    /// What helps to find an order, by operation; nothing if nothing does.
+    fn hints(&self, _log: &Log<LoggedOf<Self>>) -> Vec<Option<Hint>> {
+        Vec::new()
     }
 
     /// A proof that there is no order, if one can be found: the search found none at the event `at`.

@@ -279,6 +279,14 @@ fn what_is_too_wide_for_the_search_is_left_to_a_monitor() {
     let valid = judge(&events, ration);
     assert_eq!(valid.valid, Valid::True, "{}", valid.reason);
     assert_eq!(by_monitors(&valid), 1);
+    // An order can be had all the same.
+    let asked = Options {
+        witness: true,
+        ..options(ration)
+    };
+    let mut checker = Linearizable::named("queue", &asked).unwrap();
+    let ordered = check(&mut checker, &events, &Unlimited);
+    replay_orders("queue", &events, &ordered, &Value::Null);
     // The first of two rounds comes out once more.
     let last = events.len() - 1;
     events[last].value = json!(3);
