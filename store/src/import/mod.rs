@@ -216,12 +216,7 @@ pub fn read_each(
     let mut batch = Vec::with_capacity(BATCH);
     let torn = match format {
         Format::JsonLines if !opened.beginning.starts_with(BYTE_ORDER_MARK) => {
-            let mut tail = jsonl::Tail::open(path, Limits::default())?;
-            while tail.read(&mut batch)? {
-                take(&batch);
-                batch.clear();
-            }
-            tail.finish(&mut batch)?
+            return jsonl::read_each(path, Limits::default(), take);
         }
         Format::Edn | Format::Plume => {
             let bytes = opened.all(path)?;
