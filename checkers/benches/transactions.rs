@@ -4,12 +4,14 @@
 //! cargo bench -p gainsay-checkers --bench transactions -- [--model rw-register] [--consistency LEVEL] FILE...
 //! ```
 //!
-//! Prints a line a file: milliseconds of processor time to read and take in the history, and to judge it; the peak of
-//! resident memory, both together (what the kernel can tell); and the verdict.
+//! Prints a line a file: milliseconds of processor time to read and take in the history, and to judge it, with how long each
+//! took; the peak of resident memory, both together (what the kernel can tell); and the verdict.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/measure.rs"]
 mod measure;
+
+use std::time::Instant;
 
 use checkers::Checker;
 use checkers::budget::Unlimited;
@@ -35,7 +37,7 @@ fn main() {
     }
     for file in arguments {
         forget_peak();
-        let begin = processor_ms();
+        let (begin, started) = (processor_ms(), Instant::now());
         let options = Options {
             consistency: find(&level).unwrap(),
         };
@@ -48,12 +50,14 @@ fn main() {
             checker.feed(events, &Unlimited);
         })
         .unwrap();
-        let read = processor_ms();
+        let (read, taken_in) = (processor_ms(), Instant::now());
         let result = checker.finish(&Unlimited);
         println!(
-            "{file}: {:.0} ms read, {:.0} ms judged, {} MB peak: {}: {}",
+            "{file}: {:.0} ms read (in {:.0}), {:.0} ms judged (in {:.0}), {} MB peak: {}: {}",
             read - begin,
+            (taken_in - started).as_secs_f64() * 1e3,
             processor_ms() - read,
+            taken_in.elapsed().as_secs_f64() * 1e3,
             peak_mb(),
             result.valid,
             result.reason

@@ -15,11 +15,12 @@ use super::{Limits, Tail, Torn};
 use crate::event::Event;
 use crate::load::LoadError;
 
-/// Bytes read at once. So few that the events of a block, which take several times as much, stay in the processor's caches.
-const BLOCK: usize = 64 << 10;
+/// Bytes read at once. So few that the events of all blocks, which take several times as much, stay in the processor's caches:
+/// with large ones, handing them to another thread costs more than parsing them.
+const BLOCK: usize = 16 << 10;
 
-/// Blocks that each thread has: one that it parses, one that waits for that, and one that is taken in.
-const BLOCKS_EACH: usize = 3;
+/// Blocks that each thread has: one that it parses, and one that is taken in or waits.
+const BLOCKS_EACH: usize = 2;
 
 /// Hands on the events of a file in order, some hundred at a time. Says what was cut off at the end.
 ///
