@@ -1,7 +1,7 @@
 //! Times the checkers of transactions on histories in any format:
 //!
 //! ```text
-//! cargo bench -p gainsay-checkers --bench transactions -- [--model rw-register] [--consistency LEVEL] FILE...
+//! cargo bench -p gainsay-checkers --bench transactions -- [--model rw-register] [--consistency LEVEL] [--online] FILE...
 //! ```
 //!
 //! Prints a line a file: milliseconds of processor time to read and take in the history, and to judge it, with how long each
@@ -13,10 +13,10 @@ mod measure;
 
 use std::time::Instant;
 
-use checkers::Checker;
 use checkers::budget::Unlimited;
 use checkers::transactions::models::{DEFAULT, find};
 use checkers::transactions::{Assumptions, ListAppend, Options, RwRegister};
+use checkers::{Checker, Feed};
 use measure::{forget_peak, peak_mb, processor_ms};
 use store::import::{ImportOptions, read_each};
 
@@ -32,6 +32,7 @@ fn main() {
     };
     let model = take("--model").unwrap_or("list-append".to_owned());
     let level = take("--consistency").unwrap_or(DEFAULT.to_owned());
+    let online = arguments.next_if(|one| one == "--online").is_some();
     if arguments.peek().is_none() {
         println!("no histories given: see the top of this file");
     }
@@ -45,11 +46,22 @@ fn main() {
             "rw-register" => Box::new(RwRegister::new(options, Assumptions::default())),
             _ => Box::new(ListAppend::new(options)),
         };
+        if online {
+            checker.hurry();
+        }
         let path = file.as_ref();
+        let (mut fed, mut noticed) = (0, None);
         read_each(path, None, ImportOptions::default(), &mut |events| {
-            checker.feed(events, &Unlimited);
+            let fed_before = fed;
+            fed += events.len();
+            if checker.feed(events, &Unlimited) == Feed::Violation {
+                noticed.get_or_insert((fed_before, fed));
+            }
         })
         .unwrap();
+        if let Some((from, to)) = noticed {
+            println!("{file}: a violation after {from} to {to} of {fed} events");
+        }
         let (read, taken_in) = (processor_ms(), Instant::now());
         let result = checker.finish(&Unlimited);
         println!(

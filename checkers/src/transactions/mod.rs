@@ -52,6 +52,7 @@ mod graph;
 mod history;
 mod intake;
 pub mod models;
+mod online;
 pub mod polygraph;
 mod prove;
 mod registers;
@@ -60,6 +61,7 @@ mod search;
 mod values;
 pub mod verify;
 mod versions;
+mod watch;
 
 pub use anomaly::{Anomaly, Base, Class, View};
 pub use checker::{ListAppend, Options};

@@ -50,6 +50,8 @@ mod trace;
 mod verify;
 mod witness;
 
+pub(in crate::transactions) use graph::{EDGE_BYTES, Graph, Order, Why};
+
 pub use explain::{Names, sentences};
 pub use level::{Level, Model, Respects};
 pub use observations::{INITIAL, Observations, Observed};

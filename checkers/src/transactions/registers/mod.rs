@@ -116,8 +116,15 @@ impl RwRegister {
 }
 
 impl Checker for RwRegister {
+    fn hurry(&mut self) {
+        self.feeding.hurry(self.options.consistency);
+    }
+
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        self.feeding.feed(events, budget)
+        let (level, assume) = (self.options.consistency, self.assume);
+        self.feeding.feed(events, budget, |intake| {
+            judge(intake, level, assume, budget)
+        })
     }
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {
