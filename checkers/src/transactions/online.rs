@@ -26,11 +26,14 @@ const KEPT: usize = 1 << 17;
 /// How many appends of a key that later lists do not show are followed.
 const UNREAD_MAX: usize = 64;
 
+/// The position of a committed append that no list shows: behind all that there are.
+const BEHIND: u32 = NONE - 1;
+
 /// An append, by its element.
 struct Append {
     code: u32,
     transaction: u32,
-    /// Where the key's longest list shows it.
+    /// Where the key's longest list shows it; or [`BEHIND`] it, or `NONE`.
     position: u32,
 }
 
@@ -43,7 +46,7 @@ struct Key {
     writers: Vec<u32>,
     /// By length of a list: who first read so much and then appended, or `NONE`.
     updates: Vec<u32>,
-    /// Committed appends that no list shows, with their elements.
+    /// Who appended what no list shows, with the element. Since the last longer list, it may have been shown.
     unread: Vec<(u32, u32)>,
     /// A relay that leads to all of these, plus one.
     to_unread: u32,
@@ -59,6 +62,11 @@ impl Key {
     fn find(&self, code: u32) -> Result<usize, usize> {
         self.appends
             .binary_search_by_key(&code, |append| append.code)
+    }
+
+    /// The position of an append.
+    fn place(&self, code: u32) -> u32 {
+        self.find(code).map_or(NONE, |at| self.appends[at].position)
     }
 }
 
@@ -79,6 +87,8 @@ pub(super) struct Online {
     moment: u32,
     /// The transactions from here on have their dependencies kept.
     kept: usize,
+    /// How many are kept at least.
+    kept_min: usize,
     /// Bytes of what keys have.
     key_bytes: usize,
     suspects: bool,
@@ -86,7 +96,12 @@ pub(super) struct Online {
 
 impl Online {
     pub(super) fn of(level: &'static Level) -> Online {
+        Online::keeping(KEPT, level)
+    }
+
+    fn keeping(kept_min: usize, level: &'static Level) -> Online {
         Online {
+            kept_min,
             level,
             watch: Watch::of(level),
             keys: Vec::new(),
@@ -118,8 +133,8 @@ impl Online {
         if let Taken::Ended(transaction) = taken {
             self.end(all, transaction, budget)?;
         }
-        if self.vertex.len() - self.kept >= 2 * KEPT {
-            self.kept = self.vertex.len() - KEPT;
+        if self.vertex.len() - self.kept >= 2 * self.kept_min {
+            self.kept = self.vertex.len() - self.kept_min;
             self.watch.forget(self.vertex[self.kept]);
         }
         Ok(self.suspects)
@@ -158,30 +173,6 @@ impl Online {
                 budget,
             ),
         }
-    }
-
-    /// A new relay with an edge from or to it, which stands for what an older one did as well. Relays are numbered from one.
-    fn relay(
-        &mut self,
-        older: u32,
-        (from, to): (Option<u32>, Option<u32>),
-        relation: u8,
-        budget: &dyn Budget,
-    ) -> Result<u32, Exhausted> {
-        let relay = self.watch.vertex();
-        if let Some(to) = to {
-            self.edge(relay, to, relation, budget)?;
-            if older != 0 {
-                self.edge(relay, older - 1, HOP, budget)?;
-            }
-        }
-        if let Some(from) = from {
-            self.edge(from, relay, relation, budget)?;
-            if older != 0 {
-                self.edge(older - 1, relay, HOP, budget)?;
-            }
-        }
-        Ok(relay + 1)
     }
 
     fn begin(
@@ -248,7 +239,7 @@ impl Online {
         match all.outcome[transaction as usize] {
             Outcome::Ok => self.ok(all, transaction, budget),
             Outcome::Fail => {
-                let seen = |(_, key, code): (u32, u32, u32)| self.position(key, code) != NONE;
+                let seen = |(_, key, code): (u32, u32, u32)| self.position(key, code).is_some();
                 if all.writes(transaction).any(seen) {
                     self.suspect(Anomaly::G1a);
                 }
@@ -258,10 +249,10 @@ impl Online {
         }
     }
 
-    /// Where an append stands in its key's longest list.
-    fn position(&self, key: u32, code: u32) -> u32 {
-        let key = &self.keys[key as usize];
-        key.find(code).map_or(NONE, |at| key.appends[at].position)
+    /// Where an append stands in its key's longest list, if that shows it.
+    fn position(&self, key: u32, code: u32) -> Option<u32> {
+        let place = self.keys[key as usize].place(code);
+        (place < BEHIND).then_some(place)
     }
 
     fn is_committed(&self, all: &Transactions, writer: u32) -> bool {
@@ -349,12 +340,8 @@ impl Online {
             let writer = key.appends[at].transaction;
             key.writers.push(writer);
             let before = std::mem::replace(&mut key.appends[at].position, position);
-            let unread = key.unread.iter().position(|one| *one == (writer, *code));
             let of_readers = key.of_readers;
-            if let Some(unread) = unread {
-                key.unread.remove(unread);
-            }
-            if before != NONE {
+            if before < BEHIND {
                 self.suspect(Anomaly::DuplicateElements);
             }
             if all.outcome[writer as usize] == Outcome::Fail {
@@ -366,7 +353,7 @@ impl Online {
                 self.before(last, writer, WW, budget)?;
             }
             // All others who read the list before this append come before it. Of one that was known they do already.
-            if !is_longer && unread.is_none() && of_readers != 0 {
+            if !is_longer && before == NONE && of_readers != 0 {
                 self.edge(of_readers - 1, self.vertex[writer as usize], HOP, budget)?;
             }
             is_longer = true;
@@ -408,8 +395,10 @@ impl Online {
     ) -> Result<(), Exhausted> {
         let key = &mut self.keys[number as usize];
         (key.to_unread, key.of_readers, key.reader) = (0, 0, 0);
-        let many = key.unread.len().saturating_sub(UNREAD_MAX);
-        key.unread.drain(..many);
+        let mut unread = std::mem::take(&mut key.unread);
+        unread.retain(|(_, code)| key.place(*code) == BEHIND);
+        unread.drain(..unread.len().saturating_sub(UNREAD_MAX));
+        key.unread = unread;
         for at in 0..key.unread.len() {
             let (writer, _) = self.keys[number as usize].unread[at];
             if all.is_ok(writer) && all.complete[writer as usize] < latest {
@@ -425,15 +414,15 @@ impl Online {
 
     /// Whoever reads all of a key's list from now on comes before an append.
     fn relay_to(&mut self, number: u32, writer: u32, budget: &dyn Budget) -> Result<(), Exhausted> {
-        if self.watch.heeds(RW) {
-            let (older, to) = (
-                self.keys[number as usize].to_unread,
-                self.vertex[writer as usize],
-            );
-            let relay = self.relay(older, (None, Some(to)), HOP, budget)?;
-            self.keys[number as usize].to_unread = relay;
+        if !self.watch.heeds(RW) {
+            return Ok(());
         }
-        Ok(())
+        let relay = self.watch.vertex();
+        let older = std::mem::replace(&mut self.keys[number as usize].to_unread, relay + 1);
+        if older != 0 {
+            self.edge(relay, older - 1, HOP, budget)?;
+        }
+        self.edge(relay, self.vertex[writer as usize], HOP, budget)
     }
 
     /// The last committed writer of the first so many versions.
@@ -454,7 +443,7 @@ impl Online {
     ) -> impl Iterator<Item = (u32, u32)> + 'a {
         let appends = all.writes(transaction).map(|(_, key, code)| (key, code));
         appends.filter(|(key, code)| {
-            self.position(*key, *code) == NONE && !self.keys[*key as usize].is_ambiguous
+            self.position(*key, *code).is_none() && !self.keys[*key as usize].is_ambiguous
         })
     }
 
@@ -490,7 +479,12 @@ impl Online {
     ) -> Result<(), Exhausted> {
         let unread: Vec<(u32, u32)> = self.unread(all, transaction).collect();
         for (key, code) in unread {
-            self.keys[key as usize].unread.push((transaction, code));
+            let of_key = &mut self.keys[key as usize];
+            of_key.unread.push((transaction, code));
+            if let Ok(at) = of_key.find(code) {
+                of_key.appends[at].position = BEHIND;
+            }
+            self.key_bytes += 12;
             self.relay_to(key, transaction, budget)?;
         }
         Ok(())
@@ -511,10 +505,12 @@ impl Online {
             return Ok(());
         }
         key.reader = transaction + 1;
-        let (older, from) = (key.of_readers, self.vertex[transaction as usize]);
-        let relay = self.relay(older, (Some(from), None), RW, budget)?;
-        self.keys[number as usize].of_readers = relay;
-        Ok(())
+        let relay = self.watch.vertex();
+        let older = std::mem::replace(&mut key.of_readers, relay + 1);
+        if older != 0 {
+            self.edge(older - 1, relay, HOP, budget)?;
+        }
+        self.edge(self.vertex[transaction as usize], relay, RW, budget)
     }
 
     /// What a read depends on, and what depends on it.
@@ -543,8 +539,8 @@ impl Online {
         }
         let to_unread = self.keys[number as usize].to_unread;
         let vertex = self.vertex[reader as usize];
-        let is_among = |(writer, _): &(u32, u32)| *writer == reader;
-        let is_among = self.keys[number as usize].unread.iter().any(is_among);
+        let mut own = all.writes(reader).filter(|(_, of, _)| *of == number);
+        let is_among = own.any(|(_, _, code)| self.keys[number as usize].place(code) == BEHIND);
         if to_unread != 0 && self.watch.keeps(to_unread - 1) && !is_among {
             return self.edge(vertex, to_unread - 1, RW, budget);
         }
@@ -578,7 +574,10 @@ impl Online {
     fn scan(&mut self, all: &Transactions, reader: u32, read: u32, key: u32, length: u32) {
         let is_torn = all.torn.contains(&read);
         for (append, _, code) in all.writes(reader).filter(|(_, of, _)| *of == key) {
-            if self.position(key, code) >= length {
+            if self
+                .position(key, code)
+                .is_none_or(|position| position >= length)
+            {
                 continue;
             }
             if append > read {
@@ -622,5 +621,95 @@ impl Online {
     pub(super) fn bytes(&self) -> usize {
         let columns = self.vertex.capacity() * 5 + self.last.len() * 4;
         columns + self.keys.len() * size_of::<Key>() + self.key_bytes + self.watch.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+    use store::{Event, EventType, Process};
+
+    use super::super::evidence::Objects;
+    use super::super::intake::Intake;
+    use super::super::models::find;
+    use super::*;
+    use crate::budget::Unlimited;
+
+    struct Followed {
+        intake: Intake,
+        online: Online,
+        events: u64,
+    }
+
+    impl Followed {
+        fn new(kept: usize, level: &str) -> Followed {
+            Followed {
+                intake: Intake::of(Objects::Lists),
+                online: Online::keeping(kept, find(level).unwrap()),
+                events: 0,
+            }
+        }
+
+        fn event(&mut self, process: u64, kind: EventType, value: Value) -> bool {
+            let event = Event {
+                index: self.events,
+                time: 0,
+                process: Process::Client(process),
+                kind,
+                f: "txn".into(),
+                key: None,
+                value,
+                error: None,
+                node: None,
+            };
+            self.events += 1;
+            let taken = self.intake.take(&event, process).unwrap();
+            let all = &self.intake.transactions;
+            self.online.follow(all, taken, &Unlimited).unwrap()
+        }
+
+        fn transaction(&mut self, process: u64, asked: Value, told: Value) -> bool {
+            let begun = self.event(process, EventType::Invoke, asked);
+            begun | self.event(process, EventType::Ok, told)
+        }
+
+        /// Transactions one after another that append to a key and read it; keys retire after ten.
+        fn serial(&mut self, count: u64) {
+            for at in 0..count {
+                let key = at / 10;
+                let list: Vec<u64> = (key * 10..at).collect();
+                let asked = json!([["r", key, null], ["append", key, at], ["append", "odd", at]]);
+                let told = json!([["r", key, list], ["append", key, at], ["append", "odd", at]]);
+                assert!(!self.transaction(at % 3, asked, told), "{at}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_does_not_grow_with_the_history() {
+        for level in ["strict-serializable", "snapshot-isolation"] {
+            let mut most = [0; 2];
+            for (most, count) in most.iter_mut().zip([300, 3000]) {
+                let mut followed = Followed::new(50, level);
+                followed.serial(count);
+                *most = followed.online.watch.bytes();
+            }
+            assert!(most[1] < 2 * most[0], "{most:?}");
+        }
+    }
+
+    #[test]
+    fn real_time_still_knows_what_was_forgotten() {
+        for (level, expected) in [("strict-serializable", true), ("serializable", false)] {
+            let mut followed = Followed::new(50, level);
+            followed.serial(500);
+            let first = followed.online.vertex[20];
+            assert!(!followed.online.watch.keeps(first));
+            // A list of which the second half was appended long ago.
+            let (asked, told) = (json!([["r", 2, null]]), json!([["r", 2, [20, 21, 22]]]));
+            assert_eq!(followed.transaction(1, asked, told), expected, "{level}");
+        }
     }
 }

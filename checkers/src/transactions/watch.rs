@@ -11,12 +11,9 @@
 use super::anomaly::{Anomaly, Base, Class};
 use super::graph::{DEPENDENCIES, HOP, RW, WR, WW, WW_READ};
 use super::models::Level;
-use super::polygraph::{EDGE_BYTES, Graph, Order, Why};
+use super::polygraph::{EDGE_BYTES, Graph, Order, POINT_BYTES, Why};
 use super::search::also;
 use crate::budget::{Budget, Exhausted};
-
-/// Bytes that a point takes in the order, its searches included.
-const POINT_BYTES: usize = 8 * 4;
 
 /// The graph of a level.
 pub(super) struct Watch {

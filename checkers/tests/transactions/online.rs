@@ -128,7 +128,7 @@ fn what_nobody_wrote_might_still_be_written() {
 }
 
 /// Transactions of two processes in turn, each of which writes a key and reads another; one reads what is long gone.
-fn registers(count: u64, late: u64) -> Vec<Event> {
+pub(crate) fn registers(count: u64, late: u64) -> Vec<Event> {
     let mut held = [serde_json::Value::Null, serde_json::Value::Null];
     let mut events = Vec::new();
     for at in 0..count {

@@ -36,6 +36,9 @@ pub(in crate::transactions) struct Graph {
 /// Bytes that an edge takes.
 pub(in crate::transactions) const EDGE_BYTES: usize = 4 * 4 + size_of::<Why>();
 
+/// Bytes that a point takes in an [`Order`]: its edges, its place, and two searches.
+pub(in crate::transactions) const POINT_BYTES: usize = 8 * 4;
+
 impl Graph {
     pub(in crate::transactions) fn new(points: u32) -> Graph {
         Graph {
