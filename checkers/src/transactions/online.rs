@@ -7,7 +7,7 @@
 //!
 //! What is noticed is a *suspicion*. Then all that was taken in is judged as after a run, and only a verdict that was proved
 //! so is one ([`Feeding`](super::feeding::Feeding)). What could be missed is found after the run: cycles through transactions that were
-//! forgotten ([`KEPT`]), and appends that were lost long ago ([`UNREAD_MAX`]).
+//! forgotten ([`KEPT`], [`STEPS`]), and appends that were lost long ago ([`UNREAD_MAX`]).
 //!
 //! An element that nobody appended is no suspicion: its append might still be recorded.
 
@@ -22,6 +22,11 @@ use crate::budget::{Budget, Exhausted};
 
 /// How many of the last transactions have their dependencies kept, at least. Twice as many are kept at most.
 const KEPT: usize = 1 << 17;
+
+/// How many steps it may take to keep the dependencies in order: so many, and for each transaction so many. Where they often point
+/// far back (a replica that stays behind), what is kept is little then, rather than each event dear.
+const STEPS: u64 = 1 << 20;
+const STEPS_EACH: u64 = 1 << 6;
 
 /// How many appends of a key that later lists do not show are followed.
 const UNREAD_MAX: usize = 64;
@@ -133,11 +138,19 @@ impl Online {
         if let Taken::Ended(transaction) = taken {
             self.end(all, transaction, budget)?;
         }
-        if self.vertex.len() - self.kept >= 2 * self.kept_min {
-            self.kept = self.vertex.len() - self.kept_min;
-            self.watch.forget(self.vertex[self.kept]);
+        let count = self.vertex.len();
+        if count - self.kept >= 2 * self.kept_min {
+            self.forget(count - self.kept_min);
+        } else if self.watch.steps() > STEPS + STEPS_EACH * (count - self.kept) as u64 {
+            self.forget(count - 1);
         }
         Ok(self.suspects)
+    }
+
+    /// Forgets the dependencies of transactions before one.
+    fn forget(&mut self, before: usize) {
+        self.kept = before;
+        self.watch.forget(self.vertex[before]);
     }
 
     fn suspect(&mut self, anomaly: Anomaly) {
@@ -698,6 +711,19 @@ mod tests {
             }
             assert!(most[1] < 2 * most[0], "{most:?}");
         }
+    }
+
+    #[test]
+    fn a_reader_that_stays_behind_is_not_dear() {
+        let mut followed = Followed::new(KEPT, "serializable");
+        for at in 0..4000 {
+            let append = json!([["append", "x", at]]);
+            assert!(!followed.transaction(0, append.clone(), append));
+            let read = json!([["r", "x", []], ["append", "y", at]]);
+            assert!(!followed.transaction(1, json!([["r", "x", null], ["append", "y", at]]), read));
+        }
+        assert!(followed.online.kept > 1000);
+        assert!(followed.online.watch.steps() < 2 * STEPS);
     }
 
     #[test]

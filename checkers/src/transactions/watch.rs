@@ -125,6 +125,11 @@ impl Watch {
         self.first = older_than;
     }
 
+    /// How many steps it took to keep the order since something was forgotten.
+    pub(super) fn steps(&self) -> u64 {
+        self.order.steps
+    }
+
     /// How many bytes it takes, about.
     pub(super) fn bytes(&self) -> usize {
         self.order.points().len() * POINT_BYTES + self.order.graph.edges() as usize * EDGE_BYTES

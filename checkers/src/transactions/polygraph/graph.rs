@@ -223,7 +223,7 @@ pub(in crate::transactions) struct Order {
     /// Points that have been moved since someone asked.
     pub(in crate::transactions) moved: Vec<u32>,
     /// Steps taken.
-    pub(super) steps: u64,
+    pub(in crate::transactions) steps: u64,
 }
 
 impl Order {
