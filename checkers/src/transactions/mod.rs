@@ -29,6 +29,9 @@
 //!                               └── models: which hold, which are violated
 //! ```
 //!
+//! While the history is still being made, each event moreover goes through `online`, which knows without judging all again when
+//! something is to be suspected (`watch`: the dependencies closed a cycle). What is suspected is then judged in this way (`feeding`).
+//!
 //! # What is taken for true
 //!
 //! - A transaction that is `ok` happened, one that failed did not. One of unknown outcome happened if a transaction that
