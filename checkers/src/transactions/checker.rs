@@ -55,8 +55,14 @@ impl ListAppend {
 }
 
 impl Checker for ListAppend {
+    fn hurry(&mut self) {
+        self.feeding.hurry(self.options.consistency);
+    }
+
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        self.feeding.feed(events, budget)
+        let level = self.options.consistency;
+        self.feeding
+            .feed(events, budget, |intake| judge(intake, level, budget))
     }
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {

@@ -29,6 +29,9 @@
 //!                               └── models: which hold, which are violated
 //! ```
 //!
+//! While the history is still being made, each event moreover goes through `online`, which knows without judging all again when
+//! something is to be suspected (`watch`: the dependencies closed a cycle). What is suspected is then judged in this way (`feeding`).
+//!
 //! # What is taken for true
 //!
 //! - A transaction that is `ok` happened, one that failed did not. One of unknown outcome happened if a transaction that
@@ -52,6 +55,7 @@ mod graph;
 mod history;
 mod intake;
 pub mod models;
+mod online;
 pub mod polygraph;
 mod prove;
 mod registers;
@@ -60,6 +64,7 @@ mod search;
 mod values;
 pub mod verify;
 mod versions;
+mod watch;
 
 pub use anomaly::{Anomaly, Base, Class, View};
 pub use checker::{ListAppend, Options};

@@ -202,7 +202,7 @@ pub(super) fn rank(
 }
 
 /// The relations of a base.
-fn also(base: Base) -> u8 {
+pub(super) fn also(base: Base) -> u8 {
     match base {
         Base::Plain => 0,
         Base::Process => PROCESS,

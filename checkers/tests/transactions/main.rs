@@ -10,6 +10,7 @@ mod dice;
 mod events;
 mod explanations;
 mod limits;
+mod online;
 mod oracle;
 mod registers;
 mod stores;

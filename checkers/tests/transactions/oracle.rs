@@ -16,7 +16,7 @@ enum Mop {
 }
 
 #[derive(Clone, Debug)]
-struct Txn {
+pub(crate) struct Txn {
     process: u64,
     invoke: u64,
     complete: Option<u64>,
@@ -28,7 +28,7 @@ const KEYS: usize = 2;
 const PROCESSES: usize = 3;
 
 /// A history of a store that mostly shows the present, and mostly keeps what it is given.
-fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
+pub(crate) fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
     let mut txns: Vec<Txn> = Vec::new();
     let mut lists: Vec<Vec<i64>> = vec![Vec::new(); KEYS];
     let mut state: Vec<Option<(usize, bool)>> = vec![None; PROCESSES];
@@ -138,7 +138,7 @@ fn value(txn: &Txn, results: bool) -> Value {
         .collect()
 }
 
-fn events(txns: &[Txn]) -> Vec<Event> {
+pub(crate) fn events(txns: &[Txn]) -> Vec<Event> {
     let mut events = Vec::new();
     for txn in txns {
         events.push(event(

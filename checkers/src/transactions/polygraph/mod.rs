@@ -50,6 +50,8 @@ mod trace;
 mod verify;
 mod witness;
 
+pub(in crate::transactions) use graph::{EDGE_BYTES, Graph, Order, POINT_BYTES, Why};
+
 pub use explain::{Names, sentences};
 pub use level::{Level, Model, Respects};
 pub use observations::{INITIAL, Observations, Observed};
@@ -168,6 +170,7 @@ enum Outcome {
 }
 
 fn attempt(seen: &Observations, level: Level, budget: &dyn Budget) -> Result<Outcome, Exhausted> {
+    budget.charge(Problem::bytes(seen))?;
     let problem = Problem::new(seen, level);
     let points = u64::from(problem.points());
     for (limits, effort) in STAGES {
@@ -187,6 +190,7 @@ fn find(
     budget: &dyn Budget,
 ) -> Result<Option<Outcome>, Exhausted> {
     let budget = &Scope::of(budget);
+    budget.charge(problem.points() as usize * POINT_BYTES)?;
     let mut facts = saturate::saturate(problem, limits, budget)?;
     if facts.contradict() {
         return trace::of_facts(problem, &facts, budget)
@@ -194,7 +198,7 @@ fn find(
             .map(Some);
     }
     let order = guess::guess(problem, &facts, budget)?;
-    let order = graph::Order::new(std::mem::take(&mut facts.graph), order);
+    let order = Order::new(std::mem::take(&mut facts.graph), order);
     let mut search = Search::new(problem, &facts.source, &facts.open, order);
     let end = search.run(effort, budget)?;
     Ok(match end {

@@ -96,6 +96,13 @@ impl<'a> Problem<'a> {
         }
     }
 
+    /// How many bytes one of these observations takes, about.
+    pub(super) fn bytes(seen: &Observations) -> usize {
+        let writes: usize = (0..seen.len()).map(|one| seen.writes(one).len()).sum();
+        let lists = 2 * seen.keys() as usize + writes + seen.read_count();
+        (lists + seen.read_count() + 2 * seen.len() as usize) * 4
+    }
+
     /// Whether begin and commit are two.
     pub(super) fn split(&self) -> bool {
         self.level.model != Model::Serializable

@@ -127,6 +127,7 @@ pub(super) fn saturate(
     let bytes = Clocks::bytes(&chains, problem.points());
     budget.charge(bytes)?;
     let (entries, start) = entries(problem, &chains);
+    budget.charge(entries.len() * size_of::<Entry>() + start.len() * 4)?;
     let mut saturation = Saturation {
         problem,
         clocks: Clocks::new(&chains, problem.points()),

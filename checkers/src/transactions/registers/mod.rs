@@ -32,7 +32,7 @@ use std::collections::BTreeSet;
 use store::Event;
 
 use super::Options;
-use super::anomaly::{Anomaly, Base, Class};
+use super::anomaly::{Anomaly, Base, Class, View};
 use super::components::{components, groups};
 use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
 use super::evidence::Objects;
@@ -92,6 +92,19 @@ const DECIDED: &[&str] = &[
 /// The most transactions of a history of which all levels are decided that can be, and not only the one that is asked for.
 const SMALL: usize = 5_000;
 
+/// The fewest transactions of a history of which, of the levels up to causal, only those are decided that the one that is asked for
+/// needs: to decide causal takes as long as all else.
+const LARGE: usize = 100_000;
+
+/// The strongest view that a level asks for.
+fn view_of(level: &Level) -> Option<View> {
+    let ruled_out = |view: &View| {
+        let mut bases = [Base::Plain, Base::Process].into_iter();
+        bases.any(|base| level.rules_out(Anomaly::View(*view, base)))
+    };
+    View::ALL.into_iter().rfind(ruled_out)
+}
+
 /// Checks the isolation of transactions that read and write registers.
 ///
 /// Values are `[["w", key, value], ["r", key, value]]`. Each key holds `null` at first.
@@ -116,8 +129,15 @@ impl RwRegister {
 }
 
 impl Checker for RwRegister {
+    fn hurry(&mut self) {
+        self.feeding.hurry(self.options.consistency);
+    }
+
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        self.feeding.feed(events, budget)
+        let (level, assume) = (self.options.consistency, self.assume);
+        self.feeding.feed(events, budget, |intake| {
+            judge(intake, level, assume, budget)
+        })
     }
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {
@@ -151,7 +171,11 @@ fn judge(
         sources: versions.sources(),
         committed: &versions.committed,
     };
-    let against = weak.all(budget)?;
+    let view = match all.len() {
+        ..LARGE => Some(View::Causal),
+        _ => view_of(level),
+    };
+    let against = weak.up_to(view, budget)?;
 
     let mut prover = Prover::new(all, &versions, &order);
     if !against.is_empty() {
@@ -164,10 +188,13 @@ fn judge(
     if depends && proved.unproved.is_empty() && seen.doubtful.is_none() {
         ways.push(anomalies.clone());
         if versions.ambiguous.is_some() {
-            ways[0].extend(chosen(all, &versions, &edges, budget)?);
+            ways[0].extend(chosen(all, &versions, &edges, view, budget)?);
         }
     }
-    let decided = |level: &Level| DECIDED.contains(&level.name) || order.total && level.decided;
+    let decided = |level: &Level| {
+        let whatever = DECIDED.contains(&level.name) && view_of(level) <= view;
+        whatever || order.total && level.decided
+    };
     let mut boundary = Boundary::of(&anomalies, &ways, &decided);
     let mut undecided_because = None;
     // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
@@ -275,6 +302,7 @@ fn chosen(
     all: &Transactions,
     versions: &Versions,
     edges: &Edges,
+    view: Option<View>,
     budget: &dyn Budget,
 ) -> Result<BTreeSet<Anomaly>, Exhausted> {
     budget.charge(all.mops.len() * 4 + all.len())?;
@@ -322,7 +350,7 @@ fn chosen(
             anomalies.insert(Anomaly::Cycle(Class::G1c, base));
         }
     }
-    let against = weak.all(budget)?;
+    let against = weak.up_to(view, budget)?;
     anomalies.extend(against.into_iter().map(|(anomaly, _)| anomaly));
     Ok(anomalies)
 }
