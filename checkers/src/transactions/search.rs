@@ -192,7 +192,7 @@ pub(super) fn rank(
     is_apart: bool,
     budget: &dyn Budget,
 ) -> Result<Vec<u32>, Exhausted> {
-    let walk = DEPENDENCIES | also(base);
+    let walk = relations(base);
     if !is_apart {
         return components(graph, walk, budget);
     }
@@ -201,7 +201,12 @@ pub(super) fn rank(
     Ok(component.into_iter().step_by(2).collect())
 }
 
-/// The relations of a base.
+/// All relations that count with a base.
+pub(super) fn relations(base: Base) -> u8 {
+    DEPENDENCIES | also(base)
+}
+
+/// The relations of a base, besides dependencies.
 fn also(base: Base) -> u8 {
     match base {
         Base::Plain => 0,

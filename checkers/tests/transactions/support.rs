@@ -106,3 +106,17 @@ pub(crate) fn anomalies(result: &CheckResult) -> BTreeSet<String> {
 pub(crate) fn listed(result: &CheckResult, field: &str) -> Vec<String> {
     serde_json::from_value(result.details[field].clone()).unwrap()
 }
+
+/// What is said of a level.
+pub(crate) fn standing(result: &CheckResult, level: &str) -> Valid {
+    let has = |field: &str| {
+        let names = result.details[field].as_array().unwrap();
+        names.iter().any(|name| name == level)
+    };
+    match (has("holds"), has("violated")) {
+        (true, false) => Valid::True,
+        (false, true) => Valid::False,
+        (false, false) => Valid::Unknown,
+        (true, true) => panic!("{level} both holds and is violated"),
+    }
+}
