@@ -17,7 +17,7 @@ use super::intake::Intake;
 use super::models::{Boundary, DEFAULT, Level, find};
 use super::prove::Prover;
 use super::scan::{Sightings, scan};
-use super::search::rank;
+use super::search::{Anti, rank};
 use super::unread::{Standings, Unread};
 use super::verify::{verify_anomaly, verify_cycle};
 use super::versions::Versions;
@@ -105,12 +105,12 @@ fn guess(
     budget: &dyn Budget,
 ) -> Result<Vec<BTreeSet<Anomaly>>, Exhausted> {
     let mut ways = Vec::new();
-    for (apart, base) in [false, true]
+    for (anti, base) in [Anti::Any, Anti::Apart, Anti::No]
         .into_iter()
-        .flat_map(|apart| Base::ALL.map(|base| (apart, base)))
+        .flat_map(|anti| Base::ALL.map(|base| (anti, base)))
     {
         let budget = &Scope::of(budget);
-        edges.guess(rank(graph, base, apart, budget)?);
+        edges.guess(rank(graph, base, anti, budget)?);
         let (guessed, _) = edges.graph(budget)?;
         let component = components(&guessed, !0, budget)?;
         let mut way = certain.clone();
@@ -194,7 +194,8 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
             "the order of some keys' versions is not known, because their lists contradict each other".to_owned()
         } else if let Some(why) = why {
             format!(
-                "it depends on the order of appends that nobody read, and no order was found that explains the history, and no argument that there is none: {why}"
+                "it depends on the order of appends that nobody read, and neither an order was found that explains the history, nor an \
+                 argument that there is none: {why}"
             )
         } else if level.decided {
             "it depends on the order of appends that nobody read".to_owned()

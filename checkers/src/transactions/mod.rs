@@ -26,7 +26,8 @@
 //!                   ├── scan: anomalies of single reads and of pairs
 //!                   └── graph, components, search: shortest cycles of each class
 //!                         └── prove: evidence, explain: sentences, verify: proves it again
-//!                               └── models: which hold, which are violated
+//!                               └── models: which hold, which are violated; unread: what hangs on the order of appends that nobody read
+//!                                     └── fewest: evidence without what it does not need
 //! ```
 //!
 //! # What is taken for true

@@ -2,8 +2,8 @@
 //!
 //! Points are taken when all that leads to them has been taken, those first that are first in real time (or, where that is not
 //! known, in the depth of the graph and then as handed in). But a writer waits as long as somebody who saw what it
-//! overwrites is still to come, and a reader waits until what it saw is there. Where writers of a key exclude each other, one does not begin
-//! while another is under way. When all wait, the first goes on, and some
+//! overwrites is still to come, and a reader waits until what it saw is there. Where writers of a key exclude each other, one does
+//! not begin while another is under way. When all wait, the first goes on, and some
 //! read is wrong: the search will see to it. What real systems did is mostly explained by this alone.
 
 use std::cmp::Reverse;

@@ -398,7 +398,8 @@ impl Teller<'_> {
         });
         let writers: Vec<String> = writers.collect();
         format!(
-            "{} each read {what} and then wrote that key, so each overwrote another version. But these are {} transactions, and there were only {} such versions ({}): a contradiction.",
+            "{} each read {what} and then wrote that key, so each overwrote another version. But these are {} transactions, and \
+             there were only {} such versions ({}): a contradiction.",
             listing(&readers),
             reads.len(),
             versions.len(),
