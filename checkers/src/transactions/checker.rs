@@ -10,12 +10,15 @@ use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
 use super::edges::Edges;
 use super::evidence::Objects;
 use super::feeding::Feeding;
+use super::fewest::fewest;
 use super::graph::Graph;
+use super::history::Transactions;
 use super::intake::Intake;
 use super::models::{Boundary, DEFAULT, Level, find};
 use super::prove::Prover;
 use super::scan::{Sightings, scan};
-use super::search::rank;
+use super::search::{Anti, rank};
+use super::unread::{Standings, Unread};
 use super::verify::{verify_anomaly, verify_cycle};
 use super::versions::Versions;
 use crate::budget::{Budget, Exhausted, Scope};
@@ -72,44 +75,32 @@ impl Checker for ListAppend {
     }
 }
 
-/// All that was found in a history.
+/// What is found in a history, whatever the order of the appends that nobody read.
 struct Findings {
     sightings: Sightings,
     cycles: Cycles,
     /// Whether transactions depend on each other at all.
     depends: bool,
-    /// Orders of the appends that nobody read, where their order matters: each as the cycles that there are then.
-    guesses: Vec<BTreeSet<Anomaly>>,
+    /// All dependencies, and the components that they form, where there are cycles.
+    tangled: Option<(Graph, Vec<u32>)>,
 }
 
-impl Findings {
-    /// The anomalies that were found.
-    fn anomalies(&self) -> BTreeSet<Anomaly> {
-        self.sightings
-            .by_anomaly
-            .keys()
-            .chain(self.cycles.keys())
-            .copied()
-            .collect()
-    }
-}
-
-fn look(intake: &Intake, versions: &Versions, budget: &dyn Budget) -> Result<Findings, Exhausted> {
-    let all = &intake.transactions;
+fn look(
+    all: &Transactions,
+    versions: &Versions,
+    edges: &Edges,
+    budget: &dyn Budget,
+) -> Result<Findings, Exhausted> {
     let sightings = scan(all, versions, budget)?;
-    let mut edges = Edges::new(all, versions, budget)?;
     let (graph, depends) = edges.graph(budget)?;
     let component = components(&graph, !0, budget)?;
-    let mut findings = Findings {
+    let cycles = cycles(&graph, &component, budget)?;
+    Ok(Findings {
         sightings,
-        cycles: cycles(&graph, &component, budget)?,
         depends,
-        guesses: Vec::new(),
-    };
-    if !findings.cycles.is_empty() && edges.is_contested(&component) {
-        findings.guesses = guess(&mut edges, &graph, &findings.anomalies(), budget)?;
-    }
-    Ok(findings)
+        tangled: (!cycles.is_empty()).then_some((graph, component)),
+        cycles,
+    })
 }
 
 /// Orders of the appends that nobody read, until all models hold in one of them that may.
@@ -120,12 +111,12 @@ fn guess(
     budget: &dyn Budget,
 ) -> Result<Vec<BTreeSet<Anomaly>>, Exhausted> {
     let mut ways = Vec::new();
-    for (apart, base) in [false, true]
+    for (anti, base) in [Anti::Any, Anti::Apart, Anti::No]
         .into_iter()
-        .flat_map(|apart| Base::ALL.map(|base| (apart, base)))
+        .flat_map(|anti| Base::ALL.map(|base| (anti, base)))
     {
         let budget = &Scope::of(budget);
-        edges.guess(rank(graph, base, apart, budget)?);
+        edges.guess(rank(graph, base, anti, budget)?);
         let (guessed, _) = edges.graph(budget)?;
         let component = components(&guessed, !0, budget)?;
         let mut way = certain.clone();
@@ -163,22 +154,34 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
     let budget = &Scope::of(budget);
     let all = &intake.transactions;
     let versions = Versions::infer(all, budget)?;
-    let findings = look(intake, &versions, budget)?;
+    let mut edges = Edges::new(all, &versions, budget)?;
+    let findings = look(all, &versions, &edges, budget)?;
     let prover = Prover {
         all,
         versions: &versions,
     };
-    let proved = prove(&findings, &prover);
+    let mut proved = prove(&findings, &prover);
     let keys = 0..all.keys.len() as u32;
     let whole = keys.into_iter().all(|key| versions.is_whole(all, key));
     let complete = whole && findings.depends && proved.unproved.is_empty();
     let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
-    let ways = match complete {
-        false => &[][..],
-        true if findings.guesses.is_empty() => std::slice::from_ref(&anomalies),
-        true => &findings.guesses,
-    };
-    let boundary = Boundary::of(&anomalies, ways, &|level| level.decided);
+    let mut ways = Vec::from_iter(complete.then(|| anomalies.clone()));
+    let tangled = findings.tangled.as_ref().filter(|_| complete);
+    if let Some((graph, component)) = tangled
+        && !edges.contested(component).is_empty()
+    {
+        ways = guess(&mut edges, graph, &anomalies, budget)?;
+    }
+    let mut standings = Standings::of(anomalies, ways);
+    if let Some((graph, _)) = tangled {
+        let unread = Unread {
+            edges: &edges,
+            graph,
+            prover: &prover,
+        };
+        unread.settle(level, &mut standings, &mut proved, budget)?;
+    }
+    let Standings { boundary, why, .. } = standings;
     let open = || {
         if let Some(twice) = versions.ambiguous.first() {
             let event = |transaction: u32| {
@@ -195,11 +198,30 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
             NOT_ENOUGH.to_owned()
         } else if !whole {
             "the order of some keys' versions is not known, because their lists contradict each other".to_owned()
+        } else if let Some(why) = why {
+            format!(
+                "it depends on the order of appends that nobody read, and neither an order was found that explains the history, nor an \
+                 argument that there is none: {why}"
+            )
         } else if level.decided {
             "it depends on the order of appends that nobody read".to_owned()
         } else {
             undecided(level, &boundary)
         }
     };
-    Ok(conclude(level, intake, &proved, &boundary, open))
+    let mut result = conclude(level, intake, &proved, &boundary, open);
+    let evidence = result.evidence.into_iter();
+    result.evidence = evidence
+        .map(|one| fewest(one, &|few| find_in(few, budget)))
+        .collect::<Result<_, _>>()?;
+    Ok(result)
+}
+
+/// What is found in a few transactions.
+fn find_in(few: &Intake, budget: &dyn Budget) -> Result<Proved, Exhausted> {
+    let budget = &Scope::of(budget);
+    let all = &few.transactions;
+    let versions = &Versions::infer(all, budget)?;
+    let findings = look(all, versions, &Edges::new(all, versions, budget)?, budget)?;
+    Ok(prove(&findings, &Prover { all, versions }))
 }

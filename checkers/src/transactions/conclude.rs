@@ -25,7 +25,10 @@ pub(super) const NOT_ENOUGH: &str =
 /// Cycles of one name, and how many components have one.
 pub(super) type Cycles = BTreeMap<Anomaly, (u64, Vec<Found>)>;
 
-/// The shortest cycles of all components.
+/// The most members that a component may have to be searched again without the cycles that were found.
+const AGAIN_MAX: usize = 2_000;
+
+/// The shortest cycles of all components. Of a small component also others, as far as they have no transaction in common.
 pub(super) fn cycles(
     graph: &Graph,
     component: &[u32],
@@ -34,13 +37,31 @@ pub(super) fn cycles(
     let mut local = vec![NONE; graph.vertices() as usize];
     let mut cycles = Cycles::new();
     for members in groups(component) {
-        for found in search(graph, &members, &mut local, budget)? {
-            let (count, kept) = cycles.entry(found.anomaly).or_default();
-            *count += 1;
-            kept.push(found);
-            // The shortest are the easiest to read.
-            kept.sort_by_key(|found| found.links.len());
-            kept.truncate(KEPT);
+        let mut members = members;
+        let mut first: Option<Vec<Anomaly>> = None;
+        for _ in 0..KEPT {
+            let all = search(graph, &members, &mut local, budget)?;
+            let passed = all.iter().flat_map(|found| &found.links);
+            let passed: Vec<u32> = passed.map(|link| link.from).collect();
+            let names = all.iter().map(|found| found.anomaly).collect();
+            for mut found in all {
+                let (count, kept) = match &first {
+                    // What only shows in the rest is implied by what was found before.
+                    Some(names) if !names.contains(&found.anomaly) => continue,
+                    _ => cycles.entry(found.anomaly).or_default(),
+                };
+                *count += u64::from(first.is_none());
+                found.shortest &= first.is_none();
+                kept.push(found);
+                // The shortest are the easiest to read.
+                kept.sort_by_key(|found| found.links.len());
+                kept.truncate(KEPT);
+            }
+            first.get_or_insert(names);
+            if passed.is_empty() || members.len() > AGAIN_MAX {
+                break;
+            }
+            members.retain(|one| !passed.contains(one));
         }
     }
     Ok(cycles)
@@ -155,15 +176,15 @@ fn list_of(proved: &Proved, which: impl Fn(Anomaly) -> bool) -> String {
 
 fn violated(level: &Level, proved: &Proved, boundary: &Boundary) -> String {
     let found = list_of(proved, |anomaly| level.rules_out(anomaly));
-    let weakest = names(&boundary.weakest_violated()).join(" and ");
+    let weakest = match &names(&boundary.weakest_violated())[..] {
+        [one] => format!("the weakest model violated is {one}"),
+        several => format!("the weakest models violated are {}", several.join(" and ")),
+    };
     let left = match names(&boundary.strongest_holding()) {
         none if none.is_empty() => "no weaker model is known to hold".to_owned(),
         some => format!("what holds is {}", some.join(" and ")),
     };
-    format!(
-        "not {}: {found}; the weakest model violated is {weakest}, {left}",
-        level.name
-    )
+    format!("not {}: {found}; {weakest}, {left}", level.name)
 }
 
 fn holds(level: &Level, proved: &Proved, boundary: &Boundary) -> String {

@@ -55,18 +55,23 @@ impl<'a> Edges<'a> {
         self.guess = Some(rank);
     }
 
-    /// Whether a key has several appends that nobody read, by transactions of one component. Elsewhere any order that fits the
-    /// other dependencies will do.
-    pub(super) fn is_contested(&self, component: &[u32]) -> bool {
-        (0..self.all.keys.len() as u32).any(|key| {
+    /// The components of which several transactions have appends to one key that nobody read, ascending. Elsewhere any order that fits
+    /// the other dependencies will do.
+    pub(super) fn contested(&self, component: &[u32]) -> Vec<u32> {
+        let mut contested = Vec::new();
+        for key in 0..self.all.keys.len() as u32 {
             let unread = self.versions.unread(key).iter();
             let mut places: Vec<(u32, u32)> = unread
                 .map(|writer| (component[writer.transaction as usize], writer.transaction))
                 .collect();
             places.sort_unstable();
             places.dedup();
-            places.windows(2).any(|pair| pair[0].0 == pair[1].0)
-        })
+            let pairs = places.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+            contested.extend(pairs.map(|pair| pair[0].0));
+        }
+        contested.sort_unstable();
+        contested.dedup();
+        contested
     }
 
     /// The graph of them all, and whether any of them comes from a read or a write.

@@ -26,7 +26,8 @@
 //!                   ├── scan: anomalies of single reads and of pairs
 //!                   └── graph, components, search: shortest cycles of each class
 //!                         └── prove: evidence, explain: sentences, verify: proves it again
-//!                               └── models: which hold, which are violated
+//!                               └── models: which hold, which are violated; unread: what hangs on the order of appends that nobody read
+//!                                     └── fewest: evidence without what it does not need
 //! ```
 //!
 //! While the history is still being made, each event moreover goes through `online`, which knows without judging all again when
@@ -51,6 +52,7 @@ mod edges;
 mod evidence;
 mod explain;
 mod feeding;
+mod fewest;
 mod graph;
 mod history;
 mod intake;
@@ -61,6 +63,7 @@ mod prove;
 mod registers;
 mod scan;
 mod search;
+mod unread;
 mod values;
 pub mod verify;
 mod versions;

@@ -63,7 +63,7 @@ fn lists<'a>(view: &'a TransactionView, key: &'a Value) -> impl Iterator<Item = 
 }
 
 /// Whether a transaction took effect, as the others show.
-fn took_effect(view: &TransactionView, all: &[TransactionView]) -> bool {
+pub(super) fn took_effect(view: &TransactionView, all: &[TransactionView]) -> bool {
     let observed = || {
         micro(view)
             .filter(|(f, ..)| *f == "append")
@@ -325,7 +325,7 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
 }
 
 /// The lists of a key without what the transaction itself had appended to it.
-fn foreign_lists(view: &TransactionView, key: &Value) -> Vec<Vec<Value>> {
+pub(super) fn foreign_lists(view: &TransactionView, key: &Value) -> Vec<Vec<Value>> {
     let mut own: Vec<&Value> = Vec::new();
     let mut lists = Vec::new();
     for (f, of, what) in micro(view).filter(|(_, of, _)| *of == key) {

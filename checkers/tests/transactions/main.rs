@@ -2,6 +2,7 @@
 //! against simulated stores.
 #![allow(clippy::unwrap_used)]
 
+mod adya;
 mod corpus;
 mod defects;
 #[path = "../common/dice.rs"]
@@ -15,3 +16,4 @@ mod oracle;
 mod registers;
 mod stores;
 mod support;
+mod tampering;

@@ -49,6 +49,16 @@ impl Writer<'_> {
                 );
                 self.line(depth, &line);
             }
+            Conclusion::TooFew { reads } | Conclusion::NoBeginning { reads } => {
+                let readers: Vec<String> =
+                    reads.iter().map(|read| self.name(read.reader)).collect();
+                let what = match argument.end {
+                    Conclusion::TooFew { .. } => "have fewer versions to overwrite than they are",
+                    _ => "read from each other alone",
+                };
+                let line = format!("{} {what}.", readers.join(", "));
+                self.line(depth, &line);
+            }
             Conclusion::Cases { choice, cases } => {
                 let line = format!("{}.", self.choice(choice));
                 self.line(depth, &line);
@@ -245,6 +255,13 @@ impl Writer<'_> {
                     format!("{} read its {}", self.name(read.reader), self.key(read.key))
                 }
                 Reason::Initial { read } => format!("read the initial {}", self.key(read.key)),
+                Reason::Shows { key } => format!(
+                    "{}'s {} has its append",
+                    self.moment(link.to),
+                    self.key(*key)
+                ),
+                Reason::Lacks { key } => format!("read {} without it", self.key(*key)),
+                Reason::Ordered { key } => format!("in the order of {}", self.key(*key)),
                 Reason::Shown => "shown above".to_owned(),
             };
             format!(

@@ -8,10 +8,11 @@
 //!
 //! Besides the moments of transactions there are *relays*, which keep the number of edges linear: one for each end in real time
 //! (each end leads to its relay, each relay to the next, and the last before a begin to the begin), and one for each key (those
-//! that read its initial value lead to it, and it leads to all that write the key).
+//! that read its initial value lead to it, and it leads to all that write the key; of lists: `lists.rs`).
 
 use super::graph::{Graph, Why};
 use super::level::{Level, Model, Respects};
+use super::lists;
 use super::observations::{INITIAL, Observations};
 use super::{Moment, NONE};
 
@@ -172,6 +173,12 @@ impl<'a> Problem<'a> {
         writers.filter(move |one| *one != reader && !seen.candidates(read as usize).contains(one))
     }
 
+    /// Whether who made a read also wrote its key.
+    pub(super) fn writes_too(&self, read: u32) -> bool {
+        let key = self.seen.key(read as usize);
+        self.seen.writes(self.reader[read as usize]).contains(&key)
+    }
+
     /// The only one whom a read can have seen, if it is one.
     pub(super) fn source(&self, read: u32) -> Option<u32> {
         match self.seen.candidates(read as usize) {
@@ -190,11 +197,13 @@ impl<'a> Problem<'a> {
                 add(self.begin(one), self.commit(one));
             }
             let session = self.seen.session[one as usize];
-            if self.level.respects != Respects::Nothing
-                && session != NONE
-                && let Some(before) = last.insert(session, one)
-            {
-                add(self.commit(before), self.begin(one));
+            if self.level.respects != Respects::Nothing && session != NONE {
+                if let Some(before) = last.get(&session) {
+                    add(self.commit(*before), self.begin(one));
+                }
+                if !self.seen.open[one as usize] {
+                    last.insert(session, one);
+                }
             }
         }
         for read in 0..self.reader.len() as u32 {
@@ -218,6 +227,9 @@ impl<'a> Problem<'a> {
         }
         for key in 0..self.keys {
             self.initial(key, relays + self.ends.len() as u32 + key, &mut add);
+        }
+        if self.seen.has_places() {
+            lists::each_edge(self, relays + self.ends.len() as u32, &mut add);
         }
         graph
     }

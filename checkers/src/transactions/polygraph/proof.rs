@@ -36,6 +36,21 @@ pub enum Reason {
         /// The read that shows it.
         read: Read,
     },
+    /// The second read a list of the key that has what the first appended.
+    Shows {
+        /// The key.
+        key: u32,
+    },
+    /// The first read a list of the key without what the second appended.
+    Lacks {
+        /// The key.
+        key: u32,
+    },
+    /// Both appended to the key, and the lists that were read show in which order.
+    Ordered {
+        /// The key.
+        key: u32,
+    },
     /// It was shown by an earlier step, or is taken for granted in this case.
     Shown,
 }
@@ -134,6 +149,17 @@ pub enum Conclusion {
     NoSource {
         /// The read.
         read: Read,
+    },
+    /// Each of these reads is by another transaction, which then overwrote the very version of the key that it had read; and they
+    /// can have seen fewer versions, between them, than they are.
+    TooFew {
+        /// The reads.
+        reads: Vec<Read>,
+    },
+    /// Whomever these reads saw made one of them: none of these transactions can have begun first.
+    NoBeginning {
+        /// The reads.
+        reads: Vec<Read>,
     },
     /// Each possibility is contradictory.
     Cases {

@@ -1,25 +1,56 @@
-//! Arguments that some transactions are impossible: from evidence alone, proved again and put into sentences.
+//! Arguments that some transactions are impossible: made from what their evidence shows, and proved again from that alone.
 
 use serde_json::Value;
 use store::EventType;
 
-use super::super::evidence::{Impossible, PassedOver, TransactionView};
-use super::super::explain::lines;
-use super::super::polygraph::{
-    Argument, Choice, Conclusion, Fact, INITIAL, Link, Model, Moment, Observations, Observed, Read,
-    Reason, Step, proves,
+use super::super::anomaly::Anomaly;
+use super::super::evidence::{
+    self, Follows, Impossible, Objects, PassedOver, Relation, TransactionView,
 };
-use super::super::verify::micro;
+use super::super::polygraph::{
+    Argument, Conclusion, INITIAL, Link, Model, Moment, Observations, Observed, Proof, Reason,
+    Respects, Step, proves,
+};
+use super::super::verify::{foreign_lists, micro, took_effect};
+use super::decide::Decided;
+use super::telling::explain;
+
+/// Evidence with an argument, if that holds of what the evidence shows.
+pub(in super::super) fn conclude(
+    anomaly: Anomaly,
+    objects: Objects,
+    transactions: Vec<TransactionView>,
+    passed_over: Vec<PassedOver>,
+    proof: Proof,
+) -> Decided {
+    let mut made = Impossible {
+        anomaly: anomaly.name().to_owned(),
+        objects,
+        steps: steps(&transactions, &proof.argument),
+        transactions,
+        passed_over,
+        proof,
+        explanation: Vec::new(),
+    };
+    made.explanation = explain(&made);
+    match verify(&made) {
+        true => Decided::Violated(Box::new(made)),
+        false => Decided::Unknown("what was found could not be proved again".to_owned()),
+    }
+}
 
 /// Whether an argument holds, of what its evidence shows.
 pub(in super::super) fn verify(evidence: &Impossible) -> bool {
-    let seen = observations(&evidence.transactions, &evidence.passed_over);
+    let seen = observations(
+        evidence.objects,
+        &evidence.transactions,
+        &evidence.passed_over,
+    );
     proves(&seen, &evidence.proof) && name(evidence) == evidence.anomaly
 }
 
 /// What it is called, by its level.
 fn name(evidence: &Impossible) -> String {
-    use super::super::polygraph::Respects;
     let what = match evidence.proof.level.model {
         Model::Serializable => "no-serial-order",
         Model::SnapshotIsolation => "no-snapshots",
@@ -34,7 +65,7 @@ fn name(evidence: &Impossible) -> String {
 }
 
 /// All keys, in order of their first appearance.
-fn keys(views: &[TransactionView]) -> Vec<&Value> {
+pub(super) fn keys(views: &[TransactionView]) -> Vec<&Value> {
     let mut keys: Vec<&Value> = Vec::new();
     for (_, key, _) in views.iter().flat_map(micro) {
         if !keys.contains(&key) {
@@ -44,14 +75,14 @@ fn keys(views: &[TransactionView]) -> Vec<&Value> {
     keys
 }
 
-/// What a transaction leaves, by key.
-fn left<'a>(view: &'a TransactionView, key: &Value) -> Option<&'a Value> {
+/// What a transaction leaves of a register.
+pub(super) fn left<'a>(view: &'a TransactionView, key: &Value) -> Option<&'a Value> {
     let mut writes = micro(view).filter(|(f, of, _)| *f == "w" && *of == key);
     writes.next_back().map(|(_, _, what)| what)
 }
 
-/// What a transaction read of others, each once.
-fn foreign(view: &TransactionView) -> Vec<(&Value, &Value)> {
+/// What a transaction read of others' registers, each once.
+pub(super) fn foreign(view: &TransactionView) -> Vec<(&Value, &Value)> {
     let mut own: Vec<&Value> = Vec::new();
     let mut reads: Vec<(&Value, &Value)> = Vec::new();
     for (f, key, what) in micro(view).filter(|_| view.outcome == EventType::Ok) {
@@ -64,13 +95,37 @@ fn foreign(view: &TransactionView) -> Vec<(&Value, &Value)> {
     reads
 }
 
-/// The transactions of some evidence as a history, each with the number of its place. Reads that others may have been seen by
-/// are passed over.
-pub(super) fn observations(views: &[TransactionView], passed_over: &[PassedOver]) -> Observations {
+/// The transactions of some evidence as a history, each with the number of its place.
+pub(in super::super) fn observations(
+    objects: Objects,
+    views: &[TransactionView],
+    passed_over: &[PassedOver],
+) -> Observations {
+    match objects {
+        Objects::Registers => registers(views, passed_over),
+        Objects::Lists => lists(views),
+    }
+}
+
+/// Where and when a transaction took place.
+fn when(view: &TransactionView) -> Observed<'static> {
+    let ok = view.outcome == EventType::Ok;
+    let event = |event: Option<u64>| event.and_then(|event| u32::try_from(event).ok());
+    Observed {
+        session: Some(view.process as u32),
+        open: !ok,
+        begin: event(view.invoke),
+        end: event(view.complete.filter(|_| ok)),
+        ..Observed::default()
+    }
+}
+
+/// Reads that others may have been seen by are passed over.
+fn registers(views: &[TransactionView], passed_over: &[PassedOver]) -> Observations {
     let keys = keys(views);
     let number = |key: &Value| keys.iter().position(|one| *one == key).unwrap_or_default() as u32;
     let mut seen = Observations::new();
-    for (at, view) in views.iter().enumerate() {
+    for view in views {
         let written = keys.iter().filter(|key| left(view, key).is_some());
         let writes: Vec<u32> = written.map(|key| number(key)).collect();
         let mut reads: Vec<(u32, Vec<u32>)> = Vec::new();
@@ -92,194 +147,135 @@ pub(super) fn observations(views: &[TransactionView], passed_over: &[PassedOver]
             }
         }
         let borrowed: Vec<(u32, &[u32])> = reads.iter().map(|(key, of)| (*key, &of[..])).collect();
-        let ok = view.outcome == EventType::Ok;
-        let last = !views[at + 1..]
-            .iter()
-            .any(|other| other.process == view.process);
-        let event = |event: Option<u64>| event.and_then(|event| u32::try_from(event).ok());
         seen.push(&Observed {
-            session: (ok || last).then_some(view.process as u32),
-            begin: event(view.invoke),
-            end: event(view.complete.filter(|_| ok)),
             writes: &writes,
             reads: &borrowed,
+            ..when(view)
         });
     }
     seen
 }
 
-struct Teller<'a> {
-    evidence: &'a Impossible,
-    keys: Vec<&'a Value>,
-    sentences: Vec<String>,
+/// The last element that a transaction appended to a key.
+pub(super) fn last_append<'a>(view: &'a TransactionView, key: &Value) -> Option<&'a Value> {
+    let mut appends = micro(view).filter(|(f, of, _)| *f == "append" && *of == key);
+    appends.next_back().map(|(_, _, what)| what)
 }
 
-/// Why the transactions are impossible, in sentences.
-pub(super) fn explain(evidence: &Impossible) -> Vec<String> {
-    let mut teller = Teller {
-        evidence,
-        keys: keys(&evidence.transactions),
-        sentences: lines(&evidence.transactions),
-    };
-    teller.argument(&evidence.proof.argument, "");
-    teller.sentences
+/// Of lists, what they show by themselves: an append has a place if one of these transactions read it.
+fn lists(views: &[TransactionView]) -> Observations {
+    let keys = keys(views);
+    let ok = |view: &&TransactionView| view.outcome == EventType::Ok;
+    let orders = keys.iter().map(|key| {
+        let lists = views.iter().filter(ok);
+        let lists = lists.flat_map(|view| foreign_lists(view, key));
+        lists.max_by_key(Vec::len).unwrap_or_default()
+    });
+    let orders: Vec<Vec<Value>> = orders.collect();
+    let mut seen = Observations::new();
+    for view in views {
+        // What may not have happened shows nothing.
+        if !took_effect(view, views) {
+            seen.push(&Observed::default());
+            continue;
+        }
+        let (mut writes, mut placed, mut shown) = (Vec::new(), Vec::new(), Vec::new());
+        for ((number, key), order) in (0u32..).zip(&keys).zip(&orders) {
+            if let Some(element) = last_append(view, key) {
+                writes.push(number);
+                let place = order.iter().position(|one| one == element);
+                placed.extend(place.map(|place| (number, place as u32 + 1)));
+            }
+            let lists = Some(view).filter(ok).into_iter();
+            let mut lists = lists.flat_map(|view| foreign_lists(view, key));
+            if let Some(list) = lists.next().filter(|list| order.starts_with(list)) {
+                shown.push((number, list.len() as u32));
+            }
+        }
+        seen.push(&Observed {
+            writes: &writes,
+            placed: &placed,
+            shown: &shown,
+            ..when(view)
+        });
+    }
+    seen
 }
 
-impl Teller<'_> {
-    fn name(&self, one: u32) -> String {
-        let view = self.evidence.transactions.get(one as usize);
-        view.map_or_else(|| "the initial state".to_owned(), |view| view.name.clone())
-    }
-
-    fn key(&self, key: u32) -> String {
-        self.keys
-            .get(key as usize)
-            .map_or_else(String::new, |key| key.to_string())
-    }
-
-    fn moment(&self, moment: Moment) -> String {
-        let serial = self.evidence.proof.level.model == Model::Serializable;
-        match moment {
-            Moment::Begin(one) | Moment::Commit(one) if serial => self.name(one),
-            Moment::Begin(one) => format!("{}'s begin", self.name(one)),
-            Moment::Commit(one) => format!("{}'s commit", self.name(one)),
-        }
-    }
-
-    fn fact(&self, fact: Fact) -> String {
-        match fact {
-            Fact::Before(first, second) => {
-                format!("{} < {}", self.moment(first), self.moment(second))
-            }
-            Fact::Saw(read, writer) => format!(
-                "{} read {} from {}",
-                self.name(read.reader),
-                self.key(read.key),
-                self.name(writer)
-            ),
-            Fact::NotSaw(read, writer) => {
-                format!(
-                    "{} did not read {} from {}",
-                    self.name(read.reader),
-                    self.key(read.key),
-                    self.name(writer)
-                )
-            }
-        }
-    }
-
-    fn link(&self, link: &Link) -> String {
-        let because = match link.why {
-            Reason::Inside => "it begins before it commits".to_owned(),
-            Reason::Session => "in the order of their process".to_owned(),
-            Reason::RealTime => "one ended before the other began".to_owned(),
-            Reason::Saw { read } => format!("which read its write of key {}", self.key(read.key)),
-            Reason::Initial { read } => {
-                format!(
-                    "the one read the initial state of key {}, the other wrote it",
-                    self.key(read.key)
-                )
-            }
-            Reason::Shown => "as was shown".to_owned(),
-        };
-        format!(
-            "{} < {} ({because})",
-            self.moment(link.from),
-            self.moment(link.to)
-        )
-    }
-
-    fn path(&self, links: &[Link]) -> String {
-        let links: Vec<String> = links.iter().map(|link| self.link(link)).collect();
-        links.join(", ")
-    }
-
-    fn choice(&self, choice: &Choice) -> String {
-        let of = |read: Read| format!("{} read key {}", self.name(read.reader), self.key(read.key));
-        match *choice {
-            Choice::Between {
-                read,
-                writer,
-                other,
-            } => {
-                let other = self.name(other);
-                format!(
-                    "{} as {} left it, and {other} wrote it too",
-                    of(read),
-                    self.name(writer)
-                )
-            }
-            Choice::Exclusive { key, one, other } => format!(
-                "{} and {} both wrote key {}, so one committed before the other began",
-                self.name(one),
-                self.name(other),
-                self.key(key)
-            ),
-            Choice::Source { read } => format!("{} as somebody left it", of(read)),
-        }
-    }
-
-    fn argument(&mut self, argument: &Argument, indent: &str) {
+/// Shows all links of an argument.
+fn each_link(argument: &Argument, visit: &mut dyn FnMut(&Link)) {
+    let mut open = vec![argument];
+    while let Some(argument) = open.pop() {
         for step in &argument.steps {
-            let sentence = match step {
-                Step::Forced {
-                    choice,
-                    fact,
-                    refuted,
-                } => {
-                    let paths = refuted.iter().filter(|path| !path.is_empty());
-                    let paths: Vec<String> = paths.map(|path| self.path(path)).collect();
-                    let but = match paths.is_empty() {
-                        true => String::new(),
-                        false => format!(
-                            ", and the other way round it cannot be, as {}",
-                            paths.join("; ")
-                        ),
-                    };
-                    format!(
-                        "{}, because {}{but}.",
-                        self.fact(*fact),
-                        self.choice(choice)
-                    )
+            match step {
+                Step::Forced { refuted: paths, .. } | Step::Excluded { paths, .. } => {
+                    paths.iter().flatten().for_each(&mut *visit);
                 }
-                Step::Excluded {
-                    read,
-                    candidate,
-                    by,
-                    paths,
-                } => {
-                    let paths: Vec<String> = paths.iter().map(|path| self.path(path)).collect();
-                    let why = match by {
-                        Some(other) => format!("{} had overwritten it by then", self.name(*other)),
-                        None => "the read came first".to_owned(),
-                    };
-                    let fact = self.fact(Fact::NotSaw(*read, *candidate));
-                    format!("{fact}, because {why}: {}.", paths.join("; "))
-                }
-            };
-            self.sentences.push(format!("{indent}{sentence}"));
+            }
         }
         match &argument.end {
-            Conclusion::Cycle { links } => {
-                let path = self.path(links);
-                self.sentences
-                    .push(format!("{indent}But {path}: a contradiction."));
-            }
-            Conclusion::NoSource { read } => self.sentences.push(format!(
-                "{indent}So there is nobody from whom {} could have read key {}: a contradiction.",
-                self.name(read.reader),
-                self.key(read.key)
-            )),
-            Conclusion::Cases { choice, cases } => {
-                let why = self.choice(choice);
-                self.sentences.push(format!(
-                    "{indent}{why}; whichever it was, there is a contradiction:"
-                ));
-                for (case, number) in cases.iter().zip(1..) {
-                    self.sentences.push(format!("{indent}Case {number}:"));
-                    self.argument(case, &format!("{indent}  "));
-                }
-            }
+            Conclusion::Cycle { links } => links.iter().for_each(&mut *visit),
+            Conclusion::Cases { cases, .. } => open.extend(cases),
+            Conclusion::NoSource { .. }
+            | Conclusion::TooFew { .. }
+            | Conclusion::NoBeginning { .. } => {}
         }
     }
+}
+
+/// The keys whose order an argument takes from lists that somebody read.
+pub(in super::super) fn orders(argument: &Argument) -> Vec<u32> {
+    let mut keys: Vec<u32> = Vec::new();
+    each_link(argument, &mut |link| {
+        if let Reason::Ordered { key } = link.why {
+            keys.push(key);
+        }
+    });
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// What an argument takes from the history, each once.
+fn steps(views: &[TransactionView], argument: &Argument) -> Vec<evidence::Step> {
+    let keys = keys(views);
+    let mut steps: Vec<evidence::Step> = Vec::new();
+    each_link(argument, &mut |link| {
+        let (Moment::Begin(from) | Moment::Commit(from)) = link.from;
+        let (Moment::Begin(to) | Moment::Commit(to)) = link.to;
+        let (Some(first), Some(second)) = (views.get(from as usize), views.get(to as usize)) else {
+            return;
+        };
+        let written = |view, key: u32| {
+            let key = keys.get(key as usize)?;
+            left(view, key).or_else(|| last_append(view, key)).cloned()
+        };
+        let (relation, key) = match link.why {
+            Reason::Session => (Relation::Process, None),
+            Reason::RealTime => (Relation::Realtime, None),
+            Reason::Saw { read } => (Relation::Wr, Some(read.key)),
+            Reason::Shows { key } => (Relation::Wr, Some(key)),
+            Reason::Initial { read } => (Relation::Rw, Some(read.key)),
+            Reason::Lacks { key } => (Relation::Rw, Some(key)),
+            Reason::Ordered { key } => (Relation::Ww, Some(key)),
+            Reason::Inside | Reason::Shown => return,
+        };
+        let mut step = evidence::Step::new(first.name.clone(), second.name.clone(), relation);
+        if let Some(key) = key {
+            step.key = keys.get(key as usize).map(|key| (*key).clone());
+            if relation != Relation::Rw {
+                step.value = written(first, key);
+            }
+            if relation != Relation::Wr {
+                step.next = written(second, key);
+            }
+            if let Reason::Initial { .. } = link.why {
+                (step.value, step.follows) = (Some(Value::Null), Some(Follows::Initial));
+            }
+        }
+        if !steps.contains(&step) {
+            steps.push(step);
+        }
+    });
+    steps
 }

@@ -1,10 +1,8 @@
 //! Levels that depend on the order of versions, decided by trying what it may be ([`polygraph`](super::super::polygraph)).
 
-use rustc_hash::FxHashMap;
-
 use super::super::anomaly::{Anomaly, Base};
 use super::super::cast::Cast;
-use super::super::evidence::{Impossible, PassedOver};
+use super::super::evidence::{Impossible, Objects, PassedOver};
 use super::super::history::{Outcome, Transactions};
 use super::super::models::{Level, find};
 use super::super::polygraph::{self, Decision, Model, Observations, Observed, Respects};
@@ -14,8 +12,11 @@ use super::prove::Prover;
 use super::versions::{AMBIGUOUS, INITIAL, Versions};
 use crate::budget::Budget;
 
+/// The most transactions of which all levels are decided that can be, and not only the one that is asked for.
+pub(super) const SMALL: usize = 5_000;
+
 /// A level that can be decided, and what disproves it.
-pub(super) struct Decidable {
+pub(in super::super) struct Decidable {
     name: &'static str,
     model: Model,
     respects: Respects,
@@ -31,12 +32,12 @@ impl Decidable {
     }
 
     /// What it is.
-    pub(super) fn level(&self) -> Option<&'static Level> {
+    pub(in super::super) fn level(&self) -> Option<&'static Level> {
         find(self.name)
     }
 
     /// What disproves it.
-    pub(super) fn anomaly(&self) -> Anomaly {
+    pub(in super::super) fn anomaly(&self) -> Anomaly {
         let base = match self.respects {
             Respects::Nothing => Base::Plain,
             Respects::Sessions => Base::Process,
@@ -49,7 +50,8 @@ impl Decidable {
         }
     }
 
-    fn asked(&self) -> polygraph::Level {
+    /// The same, as it is asked for.
+    pub(in super::super) fn asked(&self) -> polygraph::Level {
         polygraph::Level {
             model: self.model,
             respects: self.respects,
@@ -89,7 +91,7 @@ const ALL: [Decidable; 7] = [
 ];
 
 /// The weakest of them that implies a level.
-pub(super) fn deciding(level: &Level) -> Option<&'static Decidable> {
+pub(in super::super) fn deciding(level: &Level) -> Option<&'static Decidable> {
     ALL.iter().find(|one| {
         one.level()
             .is_some_and(|decided| decided.reaches(level.name))
@@ -97,12 +99,12 @@ pub(super) fn deciding(level: &Level) -> Option<&'static Decidable> {
 }
 
 /// All of them, stronger ones first: what holds of one need not be asked of weaker ones.
-pub(super) fn strongest_first() -> impl Iterator<Item = &'static Decidable> {
+pub(in super::super) fn strongest_first() -> impl Iterator<Item = &'static Decidable> {
     ALL.iter().rev()
 }
 
 /// What comes of a decision.
-pub(super) enum Decided {
+pub(in super::super) enum Decided {
     Holds,
     Violated(Box<Impossible>),
     Unknown(String),
@@ -156,22 +158,15 @@ fn argue(
         }
     }
     let views = prover.views(&cast);
-    let seen = argument::observations(&views, &passed_over);
+    let seen = argument::observations(Objects::Registers, &views, &passed_over);
     match polygraph::decide(&seen, what.asked(), budget) {
-        Decision::Violated(proof) => {
-            let mut evidence = Impossible {
-                anomaly: what.anomaly().name().to_owned(),
-                transactions: views,
-                passed_over,
-                proof: *proof,
-                explanation: Vec::new(),
-            };
-            evidence.explanation = argument::explain(&evidence);
-            match argument::verify(&evidence) {
-                true => Decided::Violated(Box::new(evidence)),
-                false => Decided::Unknown("what was found could not be proved again".to_owned()),
-            }
-        }
+        Decision::Violated(proof) => argument::conclude(
+            what.anomaly(),
+            Objects::Registers,
+            views,
+            passed_over,
+            *proof,
+        ),
         _ => Decided::Unknown(
             "it was found to be impossible, but not for a few transactions".to_owned(),
         ),
@@ -211,22 +206,13 @@ fn observations(all: &Transactions, versions: &Versions) -> (Observations, Vec<u
     let mut numbers: Vec<u32> = (0..all.len() as u32)
         .filter(|one| wanted[*one as usize])
         .collect();
-    let end = |one: u32| match all.is_ok(one) {
-        true => all.complete[one as usize],
-        false => NONE,
-    };
-    numbers.sort_by_key(|one| (end(*one), *one));
+    in_order(all, &mut numbers);
     let mut number = vec![NONE; all.len()];
-    // By process, the last transaction.
-    let mut last: FxHashMap<u32, u32> = FxHashMap::default();
     for (one, at) in numbers.iter().zip(0..) {
         number[*one as usize] = at;
-        let last = last.entry(all.process[*one as usize]).or_default();
-        *last = (*last).max(*one);
     }
     let mut seen = Observations::new();
     for one in &numbers {
-        let process = all.process[*one as usize];
         let writes: Vec<u32> = versions.finals(*one).iter().map(|one| one.key).collect();
         let mut mine: Vec<(u32, u32, Vec<u32>)> = Vec::new();
         for (at, _) in versions.foreign_or_ambiguous(all, *one) {
@@ -249,16 +235,37 @@ fn observations(all: &Transactions, versions: &Versions) -> (Observations, Vec<u
             .filter(|(_, _, candidates)| !candidates.is_empty())
             .map(|(key, _, candidates)| (*key, &candidates[..]))
             .collect();
-        let known = |event: u32| (event != NONE).then_some(event);
-        // What comes after one of unknown outcome in a session may have begun before it took effect.
-        let in_session = all.is_ok(*one) || last.get(&process) == Some(one);
         seen.push(&Observed {
-            session: in_session.then_some(process),
-            begin: known(all.invoke[*one as usize]),
-            end: known(end(*one)),
             writes: &writes,
             reads: &borrowed,
+            ..when(all, *one)
         });
     }
     (seen, numbers)
+}
+
+/// Sorts transactions by their ends, as a decision likes them best. Those that nobody saw end stand where they began.
+pub(in super::super) fn in_order(all: &Transactions, numbers: &mut [u32]) {
+    numbers.sort_by_key(|one| {
+        let at = *one as usize;
+        let end = match all.is_ok(*one) {
+            true => all.complete[at],
+            false => all.invoke[at].min(all.complete[at]),
+        };
+        (end, *one)
+    });
+}
+
+/// Where and when a transaction took place.
+pub(in super::super) fn when(all: &Transactions, one: u32) -> Observed<'static> {
+    let at = one as usize;
+    let known = |event: u32| (event != NONE).then_some(event);
+    let ok = all.is_ok(one);
+    Observed {
+        session: Some(all.process[at]),
+        open: !ok,
+        begin: known(all.invoke[at]),
+        end: known(all.complete[at]).filter(|_| ok),
+        ..Observed::default()
+    }
 }

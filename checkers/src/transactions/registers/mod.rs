@@ -17,12 +17,13 @@
 //! it does with one choice of writers that suggests itself.
 
 pub(super) mod argument;
-mod decide;
+pub(super) mod decide;
 mod edges;
 pub(super) mod explain;
 mod order;
 mod prove;
 mod scan;
+mod telling;
 pub(super) mod verify;
 mod versions;
 mod weak;
@@ -37,6 +38,7 @@ use super::components::{components, groups};
 use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
 use super::evidence::Objects;
 use super::feeding::Feeding;
+use super::fewest::fewest;
 use super::graph::{DEPENDENCIES, Graph, PROCESS, REALTIME, RW, Sink, Time};
 use super::history::{Outcome, Transactions};
 use super::intake::Intake;
@@ -44,7 +46,7 @@ use super::models::{Boundary, Level, Standing};
 use super::verify::{verify_anomaly, verify_cycle};
 use crate::budget::{Budget, Exhausted, Scope};
 use crate::{CheckResult, Checker, Evidence, Feed};
-use decide::{Decided, deciding, strongest_first};
+use decide::{Decided, SMALL, deciding, strongest_first};
 use edges::Edges;
 use order::Order;
 use prove::Prover;
@@ -88,9 +90,6 @@ const DECIDED: &[&str] = &[
     "strong-session-read-committed",
     "strong-session-read-uncommitted",
 ];
-
-/// The most transactions of a history of which all levels are decided that can be, and not only the one that is asked for.
-const SMALL: usize = 5_000;
 
 /// The fewest transactions of a history of which, of the levels up to causal, only those are decided that the one that is asked for
 /// needs: to decide causal takes as long as all else.
@@ -159,29 +158,12 @@ fn judge(
     let order = Order::infer(all, &versions, assume, budget)?;
     let seen = scan::scan(all, &versions, &order, budget)?;
     let edges = Edges::new(all, &versions, &order, budget)?;
-    let (graph, depends) = edges.graph(budget)?;
-    let component = components(&graph, !0, budget)?;
-    let found = cycles(&graph, &component, budget)?;
-    drop((graph, component));
-    let weak = Weak {
-        all,
-        versions: &versions,
-        edges: &edges,
-        time: edges.time(),
-        sources: versions.sources(),
-        committed: &versions.committed,
-    };
     let view = match all.len() {
         ..LARGE => Some(View::Causal),
         _ => view_of(level),
     };
-    let against = weak.up_to(view, budget)?;
-
     let mut prover = Prover::new(all, &versions, &order);
-    if !against.is_empty() {
-        prover.see(&edges, budget)?;
-    }
-    let mut proved = prove(&seen, &found, &against, &prover);
+    let (mut proved, depends) = look(&seen, &edges, view, &mut prover, budget)?;
     let mut anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
     let depends = depends || versions.ambiguous.is_some();
     let mut ways = Vec::new();
@@ -248,7 +230,52 @@ fn judge(
             undecided(level, &boundary)
         }
     };
-    Ok(conclude(level, intake, &proved, &boundary, open))
+    let mut result = conclude(level, intake, &proved, &boundary, open);
+    let evidence = result.evidence.into_iter();
+    let few = evidence.map(|one| fewest(one, &|few| find_in(few, assume, budget)));
+    result.evidence = few.collect::<Result<_, _>>()?;
+    Ok(result)
+}
+
+/// What is found in a few transactions.
+fn find_in(few: &Intake, assume: Assumptions, budget: &dyn Budget) -> Result<Proved, Exhausted> {
+    let budget = &Scope::of(budget);
+    let all = &few.transactions;
+    let versions = Versions::infer(all, budget)?;
+    let order = Order::infer(all, &versions, assume, budget)?;
+    let seen = scan::scan(all, &versions, &order, budget)?;
+    let edges = Edges::new(all, &versions, &order, budget)?;
+    let mut prover = Prover::new(all, &versions, &order);
+    let (proved, _) = look(&seen, &edges, Some(View::Causal), &mut prover, budget)?;
+    Ok(proved)
+}
+
+/// All anomalies but those that depend on what the order of versions may be, and whether transactions depend on each other. Of the
+/// levels up to causal those are decided that ask for no more than a view.
+fn look(
+    seen: &scan::Seen,
+    edges: &Edges,
+    view: Option<View>,
+    prover: &mut Prover,
+    budget: &dyn Budget,
+) -> Result<(Proved, bool), Exhausted> {
+    let (graph, depends) = edges.graph(budget)?;
+    let component = components(&graph, !0, budget)?;
+    let found = cycles(&graph, &component, budget)?;
+    drop((graph, component));
+    let weak = Weak {
+        all: prover.all,
+        versions: prover.versions,
+        edges,
+        time: edges.time(),
+        sources: prover.versions.sources(),
+        committed: &prover.versions.committed,
+    };
+    let against = weak.up_to(view, budget)?;
+    if !against.is_empty() {
+        prover.see(edges, budget)?;
+    }
+    Ok((prove(seen, &found, &against, prover), depends))
 }
 
 fn prove(
