@@ -26,7 +26,7 @@ pub(super) const NOT_ENOUGH: &str =
 pub(super) type Cycles = BTreeMap<Anomaly, (u64, Vec<Found>)>;
 
 /// The most members that a component may have to be searched again without the cycles that were found.
-const AGAIN_MAX: usize = 2_000;
+const AGAIN_MAX: usize = 200;
 
 /// The shortest cycles of all components. Of a small component also others, as far as they have no transaction in common.
 pub(super) fn cycles(
@@ -57,8 +57,10 @@ pub(super) fn cycles(
                 kept.sort_by_key(|found| found.links.len());
                 kept.truncate(KEPT);
             }
-            first.get_or_insert(names);
-            if passed.is_empty() || members.len() > AGAIN_MAX {
+            let names = first.get_or_insert(names);
+            let enough =
+                |name: &Anomaly| cycles.get(name).is_none_or(|(_, kept)| kept.len() >= KEPT);
+            if passed.is_empty() || members.len() > AGAIN_MAX || names.iter().all(enough) {
                 break;
             }
             members.retain(|one| !passed.contains(one));

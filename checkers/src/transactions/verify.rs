@@ -316,7 +316,7 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
             let written = appends(one, key, lost) && appends(later, key, after);
             later.invoke.is_some()
                 && before(one, later)
-                && later.outcome != EventType::Fail
+                && later.outcome == EventType::Ok
                 && written
                 && seen
         }

@@ -319,6 +319,15 @@ fn what_is_called_minimal_is() {
     }
 }
 
+/// Whether something is counted in an argument.
+fn counts(argument: &Argument) -> bool {
+    match &argument.end {
+        Conclusion::TooFew { .. } | Conclusion::NoBeginning { .. } => true,
+        Conclusion::Cases { cases, .. } => cases.iter().any(counts),
+        Conclusion::Cycle { .. } | Conclusion::NoSource { .. } => false,
+    }
+}
+
 /// An argument of which a part is taken away or turned round is none.
 #[test]
 fn the_verifier_believes_nothing() {
@@ -338,7 +347,8 @@ fn the_verifier_believes_nothing() {
                 !proves(&seen, &less),
                 "seed {seed}: a transaction that is not named"
             );
-            if !proof.argument.steps.is_empty() {
+            // Where something is counted, there may be too little of it even if less is excluded.
+            if !proof.argument.steps.is_empty() && !counts(&proof.argument) {
                 let mut less = proof.clone();
                 let at = dice.below(proof.argument.steps.len());
                 less.argument.steps.remove(at);
