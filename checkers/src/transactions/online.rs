@@ -7,7 +7,8 @@
 //!
 //! What is noticed is a *suspicion*. Then all that was taken in is judged as after a run, and only a verdict that was proved
 //! so is one ([`Feeding`](super::feeding::Feeding)). What could be missed is found after the run: cycles through transactions that were
-//! forgotten ([`KEPT`], [`STEPS`]), and appends that were lost long ago ([`UNREAD_MAX`]).
+//! forgotten ([`KEPT`], [`STEPS`]), appends that were lost long ago ([`UNREAD_MAX`]), and, of snapshot isolation, what no order of
+//! appends that nobody read can explain.
 //!
 //! An element that nobody appended is no suspicion: its append might still be recorded.
 
