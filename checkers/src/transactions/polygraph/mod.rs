@@ -35,7 +35,6 @@
 mod chains;
 mod clauses;
 mod derive;
-mod explain;
 mod graph;
 mod guess;
 mod level;
@@ -55,7 +54,6 @@ mod witness;
 
 pub(in crate::transactions) use graph::{EDGE_BYTES, Graph, Order, POINT_BYTES, Why};
 
-pub use explain::{Names, sentences};
 pub use level::{Level, Model, Respects};
 pub use observations::{INITIAL, Observations, Observed};
 pub use proof::{Argument, Choice, Conclusion, Fact, Link, Proof, Read, Reason, Step};
