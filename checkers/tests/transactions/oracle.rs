@@ -339,21 +339,24 @@ fn serializability_is_that_some_serial_order_explains_everything() {
     );
 }
 
+/// Levels that some snapshots must explain: what order they keep, and whether of two that write a key one commits before the
+/// other begins.
+pub(crate) const ON_SNAPSHOTS: [(&str, Order, bool); 4] = [
+    ("prefix", Order::Free, false),
+    ("snapshot-isolation", Order::Free, true),
+    ("strong-session-snapshot-isolation", Order::Sessions, true),
+    ("strong-snapshot-isolation", Order::Realtime, true),
+];
+
 #[test]
 fn snapshot_isolation_is_that_some_snapshots_explain_everything() {
-    let levels = [
-        ("prefix", Order::Free, false),
-        ("snapshot-isolation", Order::Free, true),
-        ("strong-session-snapshot-isolation", Order::Sessions, true),
-        ("strong-snapshot-isolation", Order::Realtime, true),
-    ];
     let mut counts = [[0_u64; 2]; 4];
     for seed in 1..=cases(1500) {
         let txns = sloppy(&mut Dice::new(seed), 4);
         let effective = effective(&txns);
         let events = events(&txns);
         let all = judge(&events, "strict-serializable");
-        for ((level, order, exclusive), counts) in levels.into_iter().zip(&mut counts) {
+        for ((level, order, exclusive), counts) in ON_SNAPSHOTS.into_iter().zip(&mut counts) {
             let expected = snapshots(
                 &effective,
                 &mut vec![None; effective.len()],

@@ -8,7 +8,7 @@ use store::{Event, EventType};
 
 use super::support::raw;
 use crate::dice::Dice;
-use crate::oracle::cases;
+use crate::oracle::{ON_SNAPSHOTS, Order, cases};
 use crate::support::{event, is_without_dependencies, proved, standing};
 use checkers::transactions::Assumptions;
 
@@ -220,13 +220,6 @@ fn events(txns: &[Txn]) -> Vec<Event> {
     events
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    Free,
-    Sessions,
-    Realtime,
-}
-
 fn before(one: &Txn, other: &Txn, order: Order) -> bool {
     let ended = one.is_ok() && one.complete.is_some_and(|end| end < other.invoke);
     match order {
@@ -402,8 +395,8 @@ fn any_order(earlier: &[u32], all: u32, done: u32) -> bool {
         })
 }
 
-/// Whether each read is of what was there, in some order of a choice of transactions.
-fn serializable(txns: &[Txn], order: Order) -> bool {
+/// Whether something is so of those that are `ok` and some of those whose outcome is unknown.
+fn any_choice(txns: &[Txn], is_so: impl Fn(&[&Txn]) -> bool) -> bool {
     let info: Vec<usize> = (0..txns.len())
         .filter(|at| txns[*at].outcome == EventType::Info)
         .collect();
@@ -415,8 +408,13 @@ fn serializable(txns: &[Txn], order: Order) -> bool {
             })
             .map(|at| &txns[at])
             .collect();
-        serial(&effective, 0, [None; KEYS], order)
+        is_so(&effective)
     })
+}
+
+/// Whether each read is of what was there, in some order of a choice of transactions.
+fn serializable(txns: &[Txn], order: Order) -> bool {
+    any_choice(txns, |effective| serial(effective, 0, [None; KEYS], order))
 }
 
 fn serial(txns: &[&Txn], done: u32, state: [Option<i64>; KEYS], order: Order) -> bool {
@@ -612,19 +610,7 @@ fn serializability_is_that_some_serial_order_explains_everything() {
 /// Whether each read is of what was there when its transaction began, in some order of begins and commits of a choice of
 /// transactions; if `exclusive`, such that of two that write a key one commits before the other begins.
 fn on_snapshots(txns: &[Txn], order: Order, exclusive: bool) -> bool {
-    let info: Vec<usize> = (0..txns.len())
-        .filter(|at| txns[*at].outcome == EventType::Info)
-        .collect();
-    (0..1u32 << info.len()).any(|chosen| {
-        let effective: Vec<&Txn> = (0..txns.len())
-            .filter(|at| match info.iter().position(|one| one == at) {
-                Some(bit) => chosen >> bit & 1 == 1,
-                None => txns[*at].is_ok(),
-            })
-            .map(|at| &txns[at])
-            .collect();
-        has_run(&effective, order, exclusive)
-    })
+    any_choice(txns, |effective| has_run(effective, order, exclusive))
 }
 
 /// Who has begun, who has committed, and what keys hold.
@@ -677,12 +663,6 @@ fn has_run(txns: &[&Txn], order: Order, exclusive: bool) -> bool {
 
 #[test]
 fn snapshot_isolation_is_that_some_snapshots_explain_everything() {
-    let levels = [
-        ("prefix", Order::Free, false),
-        ("snapshot-isolation", Order::Free, true),
-        ("strong-session-snapshot-isolation", Order::Sessions, true),
-        ("strong-snapshot-isolation", Order::Realtime, true),
-    ];
     let mut counts = [[0u64; 2]; 4];
     for seed in 1..=cases(600) {
         let of = &MANNERS[seed as usize % MANNERS.len()];
@@ -693,7 +673,7 @@ fn snapshot_isolation_is_that_some_snapshots_explain_everything() {
         if repeat == 0 {
             proved(&all, &events);
         }
-        for ((name, order, exclusive), counts) in levels.into_iter().zip(&mut counts) {
+        for ((name, order, exclusive), counts) in ON_SNAPSHOTS.into_iter().zip(&mut counts) {
             let expected = on_snapshots(&txns, order, exclusive);
             counts[usize::from(expected)] += 1;
             let right = if expected { Valid::True } else { Valid::False };
