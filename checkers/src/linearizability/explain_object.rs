@@ -103,11 +103,7 @@ pub(super) fn explain_bounds(
         }
     };
     let explanation = vec![
-        format!(
-            "{} ended at {} (events {began} to {ended}).",
-            describe(&operation, &[]),
-            at(operation.complete_time),
-        ),
+        tell_end(&operation, &[]),
         format!(
             "All that had ended when it began, at {}, brought {object} to {}; {open}.",
             at(Some(operation.invoke_time)),
@@ -220,13 +216,7 @@ fn tell(dead_end: &DeadEnd, noun: &str) -> Vec<String> {
         )
     });
     let sentences = [
-        format!(
-            "{} ended at {} (events {} to {}).",
-            describe(operation, &dead_end.elements),
-            at(operation.complete_time),
-            operation.invoke,
-            operation.complete.unwrap_or(operation.invoke)
-        ),
+        tell_end(operation, &dead_end.elements),
         format!(
             "From {}, when it began, until then, {going_by}{object} can only have been {}.",
             at(Some(operation.invoke_time)),
@@ -236,6 +226,17 @@ fn tell(dead_end: &DeadEnd, noun: &str) -> Vec<String> {
         tell_sub_history(dead_end),
     ];
     looked_at.into_iter().chain(sentences).collect()
+}
+
+/// When the impossible operation ended.
+fn tell_end(operation: &OperationView, elements: &[Value]) -> String {
+    format!(
+        "{} ended at {} (events {} to {}).",
+        describe(operation, elements),
+        at(operation.complete_time),
+        operation.invoke,
+        operation.complete.unwrap_or(operation.invoke)
+    )
 }
 
 fn tell_pending(dead_end: &DeadEnd) -> String {
