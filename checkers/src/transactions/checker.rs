@@ -7,6 +7,7 @@ use store::Event;
 use super::anomaly::{Anomaly, Base};
 use super::components::components;
 use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
+use super::deciding::Standings;
 use super::edges::Edges;
 use super::evidence::Objects;
 use super::feeding::Feeding;
@@ -18,11 +19,10 @@ use super::models::{Boundary, DEFAULT, Level, find};
 use super::prove::Prover;
 use super::scan::{Sightings, scan};
 use super::search::{Anti, rank};
-use super::unread::{Standings, Unread};
-use super::verify::{verify_anomaly, verify_cycle};
+use super::unread::Unread;
 use super::versions::Versions;
 use crate::budget::{Budget, Exhausted, Scope};
-use crate::{CheckResult, Checker, Evidence, Feed};
+use crate::{CheckResult, Checker, Feed};
 
 /// What to check.
 #[derive(Clone, Copy, Debug)]
@@ -130,24 +130,12 @@ fn guess(
 }
 
 fn prove(findings: &Findings, prover: &Prover) -> Proved {
-    let mut proved = Proved::default();
-    for (anomaly, (count, kept)) in &findings.sightings.by_anomaly {
-        let made = kept.iter().map(|sighting| {
-            let one = prover.sighting(sighting);
-            verify_anomaly(&one).map_err(|why| why.to_string())?;
-            Ok(Evidence::Anomaly(Box::new(one)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
-    for (anomaly, (count, kept)) in &findings.cycles {
-        let made = kept.iter().map(|found| {
-            let cycle = prover.cycle(found).ok_or("a step has no reason")?;
-            verify_cycle(&cycle).map_err(|why| why.to_string())?;
-            Ok(Evidence::Cycle(Box::new(cycle)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
-    proved
+    Proved::of(
+        &findings.sightings,
+        &findings.cycles,
+        |sighting| prover.sighting(sighting),
+        |found| prover.cycle(found),
+    )
 }
 
 fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckResult, Exhausted> {
@@ -172,7 +160,7 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
     {
         ways = guess(&mut edges, graph, &anomalies, budget)?;
     }
-    let mut standings = Standings::of(anomalies, ways);
+    let mut standings = Standings::of(anomalies, ways, &|level| level.decided);
     if let Some((graph, _)) = tangled {
         let unread = Unread {
             edges: &edges,

@@ -6,12 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::anomaly::Anomaly;
 use super::components::groups;
+use super::evidence::{AnomalyEvidence, Cycle};
 use super::graph::Graph;
 use super::intake::Intake;
 use super::models::{Boundary, Level, Standing};
-use super::scan::KEPT;
+use super::scan::{KEPT, Sighting, Sightings};
 use super::search::{Found, search};
 use super::values::NONE;
+use super::verify::{verify_anomaly, verify_cycle};
 use crate::budget::{Budget, Exhausted};
 use crate::{CheckResult, Evidence, Valid};
 
@@ -78,6 +80,33 @@ pub(super) struct Proved {
 }
 
 impl Proved {
+    /// What was found, each as evidence: of a sighting, and of a cycle, unless a step of it has no reason.
+    pub(super) fn of(
+        sightings: &Sightings,
+        cycles: &Cycles,
+        sighting: impl Fn(&Sighting) -> AnomalyEvidence,
+        cycle: impl Fn(&Found) -> Option<Cycle>,
+    ) -> Proved {
+        let mut proved = Proved::default();
+        for (anomaly, (count, kept)) in &sightings.by_anomaly {
+            let made = kept.iter().map(|one| {
+                let one = sighting(one);
+                verify_anomaly(&one).map_err(|why| why.to_string())?;
+                Ok(Evidence::Anomaly(Box::new(one)))
+            });
+            proved.keep(*anomaly, *count, made);
+        }
+        for (anomaly, (count, kept)) in cycles {
+            let made = kept.iter().map(|found| {
+                let cycle = cycle(found).ok_or("a step has no reason")?;
+                verify_cycle(&cycle).map_err(|why| why.to_string())?;
+                Ok(Evidence::Cycle(Box::new(cycle)))
+            });
+            proved.keep(*anomaly, *count, made);
+        }
+        proved
+    }
+
     /// Takes evidence of an anomaly that was found so often, or why it proves nothing.
     pub(super) fn keep(
         &mut self,

@@ -44,10 +44,12 @@
 //!   twice, the key tells nothing, and the verdict is at best `unknown`.
 
 mod anomaly;
+mod argument;
 mod cast;
 mod checker;
 mod components;
 mod conclude;
+mod deciding;
 mod edges;
 mod evidence;
 mod explain;
@@ -63,6 +65,7 @@ mod prove;
 mod registers;
 mod scan;
 mod search;
+mod telling;
 mod unread;
 mod values;
 pub mod verify;

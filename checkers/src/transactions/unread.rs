@@ -8,24 +8,21 @@
 //!
 //! Prefix consistency is decided in the same way, as its cycles have no names.
 
-use std::collections::BTreeSet;
-
 use super::anomaly::{Anomaly, Base};
+use super::argument;
 use super::cast::Cast;
 use super::components::{components, groups};
 use super::conclude::Proved;
+use super::deciding::{Decidable, Decided, Standings, in_order, when};
 use super::edges::Edges;
 use super::evidence::Objects;
 use super::graph::Graph;
 use super::history::{Seen, Transactions};
-use super::models::{Boundary, Level, Standing};
+use super::models::Level;
 use super::polygraph::{self, Decision, Model, Observations, Observed, Proof};
 use super::prove::Prover;
-use super::registers::argument;
-use super::registers::decide::{Decidable, Decided, deciding, in_order, strongest_first, when};
 use super::search::relations;
 use super::versions::Versions;
-use crate::Evidence;
 use crate::budget::{Budget, Exhausted};
 
 /// The most transactions in tangles of which all levels are decided, and not only the one that is asked for.
@@ -39,38 +36,6 @@ pub(super) struct Unread<'a> {
     pub(super) prover: &'a Prover<'a>,
 }
 
-/// What is known of the levels.
-pub(super) struct Standings {
-    pub(super) anomalies: BTreeSet<Anomaly>,
-    pub(super) ways: Vec<BTreeSet<Anomaly>>,
-    pub(super) boundary: Boundary,
-    /// Why what was asked for is not decided.
-    pub(super) why: Option<String>,
-}
-
-impl Standings {
-    /// Of a history that shows `anomalies`, and can be understood in some ways.
-    pub(super) fn of(anomalies: BTreeSet<Anomaly>, ways: Vec<BTreeSet<Anomaly>>) -> Standings {
-        let boundary = Boundary::of(&anomalies, &ways, &|level| level.decided);
-        Standings {
-            anomalies,
-            ways,
-            boundary,
-            why: None,
-        }
-    }
-
-    fn add(&mut self, anomaly: Anomaly) {
-        let held = self.boundary.all(Standing::Holds);
-        self.anomalies.insert(anomaly);
-        self.ways.iter_mut().for_each(|way| {
-            way.insert(anomaly);
-        });
-        self.boundary = Boundary::of(&self.anomalies, &self.ways, &|level| level.decided);
-        held.into_iter().for_each(|one| self.boundary.hold(one));
-    }
-}
-
 impl Unread<'_> {
     /// Decides what is open of the level that is asked for, and of the others where that is quick.
     pub(super) fn settle(
@@ -80,41 +45,22 @@ impl Unread<'_> {
         proved: &mut Proved,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
-        let first = deciding(asked).into_iter().map(|one| (one, true));
-        for (what, is_asked) in first.chain(strongest_first().map(|one| (one, false))) {
-            // What is asked for may be a weaker level than what decides it.
-            let of = if is_asked { Some(asked) } else { what.level() };
-            let open = |of: &Level| standings.boundary.standing(of) == Standing::Open;
-            let is_open = of.is_some_and(open) && what.level().is_some_and(open);
-            if !is_open {
-                continue;
+        standings.settle(asked, proved, |standings, what, is_asked| {
+            if !what.level().is_some_and(|level| standings.is_open(level)) {
+                return Ok(None);
             }
             let tangles = self.tangles(what, budget)?;
             if !is_asked && tangles.iter().map(Vec::len).sum::<usize>() > TANGLED {
-                continue;
+                return Ok(None);
             }
-            let mut decided = Decided::Holds;
             for members in &tangles {
-                decided = self.decide(members, what, budget);
+                let decided = self.decide(members, what, budget);
                 if !matches!(decided, Decided::Holds) {
-                    break;
+                    return Ok(Some(decided));
                 }
             }
-            match decided {
-                Decided::Holds => {
-                    let level = what.level().into_iter();
-                    level.for_each(|level| standings.boundary.hold(level));
-                }
-                Decided::Violated(evidence) => {
-                    let made = std::iter::once(Ok(Evidence::Impossible(evidence)));
-                    proved.keep(what.anomaly(), 1, made);
-                    standings.add(what.anomaly());
-                }
-                Decided::Unknown(why) if is_asked => standings.why = Some(why),
-                Decided::Unknown(_) => {}
-            }
-        }
-        Ok(())
+            Ok(Some(Decided::Holds))
+        })
     }
 
     /// The components that must be decided: those with two appends that nobody read; of prefix consistency, all.

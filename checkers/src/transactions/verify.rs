@@ -194,7 +194,7 @@ fn name_of(cycle: &Cycle) -> Option<String> {
 /// # Errors
 /// That it does not follow.
 pub fn verify_impossible(evidence: &Impossible) -> Result<(), NotProved> {
-    match super::registers::argument::verify(evidence) {
+    match super::argument::verify(evidence) {
         true => Ok(()),
         false => Err(NotProved::Misnamed(evidence.anomaly.clone())),
     }

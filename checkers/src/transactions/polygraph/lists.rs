@@ -14,7 +14,7 @@
 
 use super::NONE;
 use super::derive::Names;
-use super::problem::Problem;
+use super::problem::{BeforeAll, Problem};
 use super::proof::Reason;
 
 /// The writers of a key whose places are known, by place.
@@ -55,7 +55,7 @@ pub(super) fn each_edge(problem: &Problem<'_>, first_relay: u32, add: &mut impl 
             last.iter()
                 .for_each(|one| add(problem.commit(*before), problem.enter(*one)));
         }
-        let (relay, mut relayed, mut updates) = (first_relay + key, false, 0);
+        let mut before_last = BeforeAll::of(&last, first_relay + key);
         for (_, length, reader) in mine {
             let reader = *reader;
             let known = placed.partition_point(|(place, _)| place <= length);
@@ -66,19 +66,12 @@ pub(super) fn each_edge(problem: &Problem<'_>, first_relay: u32, add: &mut impl 
             let mut after = placed[known..].iter();
             if let Some((_, writer)) = after.find(|(_, one)| *one != reader) {
                 add(problem.begin(reader), problem.commit(*writer));
-            } else if problem.split() || !last.contains(&reader) {
-                relayed = true;
-                add(problem.begin(reader), relay);
-            } else if updates < 2 {
-                // Where two were shown everything and appended, there is a cycle already.
-                updates += 1;
-                let others = last.iter().filter(|one| **one != reader);
-                others.for_each(|one| add(problem.begin(reader), problem.commit(*one)));
+            } else {
+                let is_among = !problem.split() && last.contains(&reader);
+                before_last.reader(problem, reader, is_among, add);
             }
         }
-        if relayed {
-            last.iter().for_each(|one| add(relay, problem.commit(*one)));
-        }
+        before_last.end(problem, add);
     }
 }
 

@@ -239,22 +239,56 @@ impl<'a> Problem<'a> {
         let writers = self.writers.of_list(key);
         let reads = self.reads.of_list(key).iter();
         let initial = reads.filter(|read| self.source(**read) == Some(INITIAL));
-        let mut updates = 0;
-        let mut any = false;
+        let mut before = BeforeAll::of(writers, relay);
         for reader in initial.map(|read| self.reader[*read as usize]) {
             let writes = self.seen.writes(reader).contains(&key);
-            if !writes {
-                any = true;
-                add(self.begin(reader), relay);
-            } else if updates < 2 {
-                // Where two saw it and wrote, there is a cycle already.
-                updates += 1;
-                let others = writers.iter().filter(|one| **one != reader);
-                others.for_each(|one| add(self.begin(reader), self.commit(*one)));
-            }
+            before.reader(self, reader, writes, add);
         }
-        if any {
-            writers.iter().for_each(|one| add(relay, self.commit(*one)));
+        before.end(self, add);
+    }
+}
+
+/// That readers come before all of some writers, in as many edges as there are of both.
+pub(super) struct BeforeAll<'a> {
+    writers: &'a [u32],
+    /// A point that leads to all of them, and whether anything leads there.
+    relay: u32,
+    relayed: bool,
+    /// How many readers were among them.
+    updates: u32,
+}
+
+impl<'a> BeforeAll<'a> {
+    pub(super) fn of(writers: &'a [u32], relay: u32) -> BeforeAll<'a> {
+        BeforeAll {
+            writers,
+            relay,
+            relayed: false,
+            updates: 0,
         }
+    }
+
+    /// A reader; `is_among` if it must not come before itself.
+    pub(super) fn reader(
+        &mut self,
+        problem: &Problem<'_>,
+        reader: u32,
+        is_among: bool,
+        add: &mut impl FnMut(u32, u32),
+    ) {
+        if !is_among {
+            self.relayed = true;
+            add(problem.begin(reader), self.relay);
+        } else if self.updates < 2 {
+            // Where two saw nothing of them and wrote, there is a cycle already.
+            self.updates += 1;
+            let others = self.writers.iter().filter(|one| **one != reader);
+            others.for_each(|one| add(problem.begin(reader), problem.commit(*one)));
+        }
+    }
+
+    pub(super) fn end(self, problem: &Problem<'_>, add: &mut impl FnMut(u32, u32)) {
+        let writers = self.writers.iter().filter(|_| self.relayed);
+        writers.for_each(|one| add(self.relay, problem.commit(*one)));
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Level, Moment};
+use super::observations::INITIAL;
+use super::{Level, Model, Moment};
 
 /// A read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,6 +107,46 @@ pub enum Choice {
         /// The read.
         read: Read,
     },
+}
+
+impl Choice {
+    /// Of which one must be, in the order in which arguments take them, whomever a read may have seen being known.
+    pub(in crate::transactions) fn possibilities(
+        self,
+        model: Model,
+        candidates: impl FnOnce(Read) -> Vec<u32>,
+    ) -> Vec<Fact> {
+        match self {
+            Choice::Between {
+                read,
+                writer,
+                other,
+            } => {
+                let commit = Moment::Commit(other);
+                let begin = match model {
+                    Model::Serializable => Moment::Commit(read.reader),
+                    Model::SnapshotIsolation | Model::Prefix => Moment::Begin(read.reader),
+                };
+                let enter = match model {
+                    Model::SnapshotIsolation => Moment::Begin(writer),
+                    Model::Serializable | Model::Prefix => Moment::Commit(writer),
+                };
+                let earlier = (writer != INITIAL).then_some(Fact::Before(commit, enter));
+                earlier
+                    .into_iter()
+                    .chain([Fact::Before(begin, commit)])
+                    .collect()
+            }
+            Choice::Exclusive { one, other, .. } => vec![
+                Fact::Before(Moment::Commit(one), Moment::Begin(other)),
+                Fact::Before(Moment::Commit(other), Moment::Begin(one)),
+            ],
+            Choice::Source { read } => {
+                let all = candidates(read).into_iter();
+                all.map(|one| Fact::Saw(read, one)).collect()
+            }
+        }
+    }
 }
 
 /// A step of an argument.

@@ -155,36 +155,24 @@ impl Verifier<'_> {
 
     /// The possibilities of a choice, if it is one.
     fn possibilities(&self, choice: &Choice) -> Option<Vec<Fact>> {
-        match *choice {
+        let is_one = match *choice {
             Choice::Between {
                 read,
                 writer,
                 other,
             } => {
-                if !self.saw(read, writer) || !self.overwrites(read, other) {
-                    return None;
-                }
-                let commit = self.commit(other)?;
-                let mut facts = Vec::new();
-                if writer != INITIAL {
-                    facts.push(Fact::Before(commit, self.enter(writer)?));
-                }
-                facts.push(Fact::Before(self.begin(read.reader)?, commit));
-                Some(facts)
+                let named = [read.reader, other].iter().all(|one| self.is_named(*one));
+                let writer_named = writer == INITIAL || self.is_named(writer);
+                named && writer_named && self.saw(read, writer) && self.overwrites(read, other)
             }
             Choice::Exclusive { key, one, other } => {
                 let both = self.wrote(one, key) && self.wrote(other, key) && one != other;
-                let exclusive = both && self.level.model == Model::SnapshotIsolation;
-                exclusive.then_some(vec![
-                    Fact::Before(Moment::Commit(one), Moment::Begin(other)),
-                    Fact::Before(Moment::Commit(other), Moment::Begin(one)),
-                ])
+                both && self.level.model == Model::SnapshotIsolation
             }
-            Choice::Source { read } => {
-                let candidates = self.candidates(read)?.iter();
-                Some(candidates.map(|one| Fact::Saw(read, *one)).collect())
-            }
-        }
+            Choice::Source { read } => self.candidates(read).is_some(),
+        };
+        let candidates = |read| self.candidates(read).unwrap_or_default().to_vec();
+        is_one.then(|| choice.possibilities(self.level.model, candidates))
     }
 
     /// Whom a read may have seen as far as has been shown.

@@ -1,114 +1,18 @@
 //! Levels that depend on the order of versions, decided by trying what it may be ([`polygraph`](super::super::polygraph)).
 
-use super::super::anomaly::{Anomaly, Base};
+use super::super::argument;
 use super::super::cast::Cast;
-use super::super::evidence::{Impossible, Objects, PassedOver};
+use super::super::deciding::{Decidable, Decided, in_order, when};
+use super::super::evidence::{Objects, PassedOver};
 use super::super::history::{Outcome, Transactions};
-use super::super::models::{Level, find};
-use super::super::polygraph::{self, Decision, Model, Observations, Observed, Respects};
+use super::super::polygraph::{self, Decision, Observations, Observed};
 use super::super::values::NONE;
-use super::argument;
 use super::prove::Prover;
 use super::versions::{AMBIGUOUS, INITIAL, Versions};
 use crate::budget::Budget;
 
 /// The most transactions of which all levels are decided that can be, and not only the one that is asked for.
 pub(super) const SMALL: usize = 5_000;
-
-/// A level that can be decided, and what disproves it.
-pub(in super::super) struct Decidable {
-    name: &'static str,
-    model: Model,
-    respects: Respects,
-}
-
-impl Decidable {
-    const fn new(name: &'static str, model: Model, respects: Respects) -> Decidable {
-        Decidable {
-            name,
-            model,
-            respects,
-        }
-    }
-
-    /// What it is.
-    pub(in super::super) fn level(&self) -> Option<&'static Level> {
-        find(self.name)
-    }
-
-    /// What disproves it.
-    pub(in super::super) fn anomaly(&self) -> Anomaly {
-        let base = match self.respects {
-            Respects::Nothing => Base::Plain,
-            Respects::Sessions => Base::Process,
-            Respects::RealTime => Base::Realtime,
-        };
-        match self.model {
-            Model::Serializable => Anomaly::NoSerialOrder(base),
-            Model::SnapshotIsolation => Anomaly::NoSnapshots(base),
-            Model::Prefix => Anomaly::NoPrefixes,
-        }
-    }
-
-    /// The same, as it is asked for.
-    pub(in super::super) fn asked(&self) -> polygraph::Level {
-        polygraph::Level {
-            model: self.model,
-            respects: self.respects,
-        }
-    }
-}
-
-/// All of them, weaker ones first.
-const ALL: [Decidable; 7] = [
-    Decidable::new("prefix", Model::Prefix, Respects::Nothing),
-    Decidable::new(
-        "snapshot-isolation",
-        Model::SnapshotIsolation,
-        Respects::Nothing,
-    ),
-    Decidable::new(
-        "strong-session-snapshot-isolation",
-        Model::SnapshotIsolation,
-        Respects::Sessions,
-    ),
-    Decidable::new(
-        "strong-snapshot-isolation",
-        Model::SnapshotIsolation,
-        Respects::RealTime,
-    ),
-    Decidable::new("serializable", Model::Serializable, Respects::Nothing),
-    Decidable::new(
-        "strong-session-serializable",
-        Model::Serializable,
-        Respects::Sessions,
-    ),
-    Decidable::new(
-        "strict-serializable",
-        Model::Serializable,
-        Respects::RealTime,
-    ),
-];
-
-/// The weakest of them that implies a level.
-pub(in super::super) fn deciding(level: &Level) -> Option<&'static Decidable> {
-    ALL.iter().find(|one| {
-        one.level()
-            .is_some_and(|decided| decided.reaches(level.name))
-    })
-}
-
-/// All of them, stronger ones first: what holds of one need not be asked of weaker ones.
-pub(in super::super) fn strongest_first() -> impl Iterator<Item = &'static Decidable> {
-    ALL.iter().rev()
-}
-
-/// What comes of a decision.
-pub(in super::super) enum Decided {
-    Holds,
-    Violated(Box<Impossible>),
-    Unknown(String),
-}
 
 /// Decides a level of a history each of whose reads is of what somebody left there.
 pub(super) fn decide(
@@ -242,30 +146,4 @@ fn observations(all: &Transactions, versions: &Versions) -> (Observations, Vec<u
         });
     }
     (seen, numbers)
-}
-
-/// Sorts transactions by their ends, as a decision likes them best. Those that nobody saw end stand where they began.
-pub(in super::super) fn in_order(all: &Transactions, numbers: &mut [u32]) {
-    numbers.sort_by_key(|one| {
-        let at = *one as usize;
-        let end = match all.is_ok(*one) {
-            true => all.complete[at],
-            false => all.invoke[at].min(all.complete[at]),
-        };
-        (end, *one)
-    });
-}
-
-/// Where and when a transaction took place.
-pub(in super::super) fn when(all: &Transactions, one: u32) -> Observed<'static> {
-    let at = one as usize;
-    let known = |event: u32| (event != NONE).then_some(event);
-    let ok = all.is_ok(one);
-    Observed {
-        session: Some(all.process[at]),
-        open: !ok,
-        begin: known(all.invoke[at]),
-        end: known(all.complete[at]).filter(|_| ok),
-        ..Observed::default()
-    }
 }

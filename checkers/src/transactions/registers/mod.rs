@@ -16,14 +16,12 @@
 //! Where several transactions wrote the same value, a read of it is ambiguous: nothing is concluded from it. A level then holds if
 //! it does with one choice of writers that suggests itself.
 
-pub(super) mod argument;
-pub(super) mod decide;
+mod decide;
 mod edges;
 pub(super) mod explain;
 mod order;
 mod prove;
 mod scan;
-mod telling;
 pub(super) mod verify;
 mod versions;
 mod weak;
@@ -36,17 +34,18 @@ use super::Options;
 use super::anomaly::{Anomaly, Base, Class, View};
 use super::components::{components, groups};
 use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
+use super::deciding::Standings;
 use super::evidence::Objects;
 use super::feeding::Feeding;
 use super::fewest::fewest;
 use super::graph::{DEPENDENCIES, Graph, PROCESS, REALTIME, RW, Sink, Time};
 use super::history::{Outcome, Transactions};
 use super::intake::Intake;
-use super::models::{Boundary, Level, Standing};
-use super::verify::{verify_anomaly, verify_cycle};
+use super::models::Level;
+use super::verify::verify_cycle;
 use crate::budget::{Budget, Exhausted, Scope};
 use crate::{CheckResult, Checker, Evidence, Feed};
-use decide::{Decided, SMALL, deciding, strongest_first};
+use decide::SMALL;
 use edges::Edges;
 use order::Order;
 use prove::Prover;
@@ -164,7 +163,7 @@ fn judge(
     };
     let mut prover = Prover::new(all, &versions, &order);
     let (mut proved, depends) = look(&seen, &edges, view, &mut prover, budget)?;
-    let mut anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
+    let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
     let depends = depends || versions.ambiguous.is_some();
     let mut ways = Vec::new();
     if depends && proved.unproved.is_empty() && seen.doubtful.is_none() {
@@ -177,41 +176,16 @@ fn judge(
         let whatever = DECIDED.contains(&level.name) && view_of(level) <= view;
         whatever || order.total && level.decided
     };
-    let mut boundary = Boundary::of(&anomalies, &ways, &decided);
-    let mut undecided_because = None;
     // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
     let mut odd = seen.sightings.by_anomaly.keys();
     let odd = odd.any(|one| !matches!(one, Anomaly::LostUpdate | Anomaly::CyclicVersions));
     let may_decide = !odd && !ways.is_empty();
-    let asked = deciding(level).into_iter();
-    let others = strongest_first().filter(|_| all.len() <= SMALL);
-    for (what, is_asked) in asked
-        .map(|one| (one, true))
-        .chain(others.map(|one| (one, false)))
-    {
-        // What is asked for may be a weaker level than what decides it.
-        let of = if is_asked { Some(level) } else { what.level() };
-        let is_open = of.is_some_and(|of| boundary.standing(of) == Standing::Open);
-        if !may_decide || !is_open {
-            continue;
-        }
-        match decide::decide(all, &versions, &prover, what, budget) {
-            Decided::Holds => what.level().into_iter().for_each(|one| boundary.hold(one)),
-            Decided::Violated(evidence) => {
-                let made = std::iter::once(Ok(Evidence::Impossible(evidence)));
-                proved.keep(what.anomaly(), 1, made);
-                let held = boundary.all(Standing::Holds);
-                anomalies.insert(what.anomaly());
-                ways.iter_mut().for_each(|way| {
-                    way.insert(what.anomaly());
-                });
-                boundary = Boundary::of(&anomalies, &ways, &decided);
-                held.into_iter().for_each(|one| boundary.hold(one));
-            }
-            Decided::Unknown(why) if is_asked => undecided_because = Some(why),
-            Decided::Unknown(_) => {}
-        }
-    }
+    let mut standings = Standings::of(anomalies, ways, &decided);
+    standings.settle(level, &mut proved, |_, what, is_asked| {
+        let may_decide = may_decide && (is_asked || all.len() <= SMALL);
+        Ok(may_decide.then(|| decide::decide(all, &versions, &prover, what, budget)))
+    })?;
+    let Standings { boundary, why, .. } = standings;
     let open = || {
         if let Some(reader) = seen.doubtful {
             let event = all.complete[reader as usize];
@@ -222,7 +196,7 @@ fn judge(
             NOT_ENOUGH.to_owned()
         } else if let (Some(_), true) = (versions.ambiguous, DECIDED.contains(&level.name)) {
             "several transactions wrote the same value, and it depends on whose was read".to_owned()
-        } else if let Some(why) = &undecided_because {
+        } else if let Some(why) = &why {
             format!(
                 "no order of versions was found that explains the history, and no argument that there is none: {why}"
             )
@@ -284,23 +258,12 @@ fn prove(
     against: &[(Anomaly, Against)],
     prover: &Prover,
 ) -> Proved {
-    let mut proved = Proved::default();
-    for (anomaly, (count, kept)) in &seen.sightings.by_anomaly {
-        let made = kept.iter().map(|sighting| {
-            let one = prover.sighting(sighting);
-            verify_anomaly(&one).map_err(|why| why.to_string())?;
-            Ok(Evidence::Anomaly(Box::new(one)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
-    for (anomaly, (count, kept)) in found {
-        let made = kept.iter().map(|found| {
-            let cycle = prover.cycle(found).ok_or("a step has no reason")?;
-            verify_cycle(&cycle).map_err(|why| why.to_string())?;
-            Ok(Evidence::Cycle(Box::new(cycle)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
+    let mut proved = Proved::of(
+        &seen.sightings,
+        found,
+        |sighting| prover.sighting(sighting),
+        |found| prover.cycle(found),
+    );
     for (anomaly, against) in against {
         let base = match anomaly {
             Anomaly::View(_, base) => *base,

@@ -3,20 +3,18 @@
 use serde_json::Value;
 use store::EventType;
 
-use super::super::anomaly::Anomaly;
-use super::super::evidence::{
-    self, Follows, Impossible, Objects, PassedOver, Relation, TransactionView,
-};
-use super::super::polygraph::{
+use super::anomaly::Anomaly;
+use super::deciding::Decided;
+use super::evidence::{self, Follows, Impossible, Objects, PassedOver, Relation, TransactionView};
+use super::polygraph::{
     Argument, Conclusion, INITIAL, Link, Model, Moment, Observations, Observed, Proof, Reason,
     Respects, Step, proves,
 };
-use super::super::verify::{foreign_lists, micro, took_effect};
-use super::decide::Decided;
 use super::telling::explain;
+use super::verify::{foreign_lists, micro, took_effect};
 
 /// Evidence with an argument, if that holds of what the evidence shows.
-pub(in super::super) fn conclude(
+pub(super) fn conclude(
     anomaly: Anomaly,
     objects: Objects,
     transactions: Vec<TransactionView>,
@@ -40,7 +38,7 @@ pub(in super::super) fn conclude(
 }
 
 /// Whether an argument holds, of what its evidence shows.
-pub(in super::super) fn verify(evidence: &Impossible) -> bool {
+pub(super) fn verify(evidence: &Impossible) -> bool {
     let seen = observations(
         evidence.objects,
         &evidence.transactions,
@@ -96,7 +94,7 @@ pub(super) fn foreign(view: &TransactionView) -> Vec<(&Value, &Value)> {
 }
 
 /// The transactions of some evidence as a history, each with the number of its place.
-pub(in super::super) fn observations(
+pub(super) fn observations(
     objects: Objects,
     views: &[TransactionView],
     passed_over: &[PassedOver],
@@ -224,7 +222,7 @@ fn each_link(argument: &Argument, visit: &mut dyn FnMut(&Link)) {
 }
 
 /// The keys whose order an argument takes from lists that somebody read.
-pub(in super::super) fn orders(argument: &Argument) -> Vec<u32> {
+pub(super) fn orders(argument: &Argument) -> Vec<u32> {
     let mut keys: Vec<u32> = Vec::new();
     each_link(argument, &mut |link| {
         if let Reason::Ordered { key } = link.why {

@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
-use super::super::evidence::{Impossible, Objects, TransactionView};
-use super::super::explain::{events_of, lines, none_too_many, read_without};
-use super::super::polygraph::{
-    Argument, Choice, Conclusion, Fact, INITIAL, Link, Model, Moment, Read, Reason, Respects, Step,
+use super::argument::{foreign, keys, last_append, left, observations};
+use super::evidence::{Impossible, Objects, TransactionView};
+use super::explain::{events_of, lines, none_too_many, read_without};
+use super::polygraph::{
+    Argument, Choice, Conclusion, Fact, INITIAL, Link, Model, Moment, Observations, Read, Reason,
+    Respects, Step,
 };
-use super::super::verify::micro;
-use super::argument::{foreign, keys, last_append, left};
+use super::verify::micro;
 
 struct Teller<'a> {
     evidence: &'a Impossible,
@@ -53,6 +54,15 @@ impl Teller<'_> {
                 "Suppose that each read what was there when it began, and that its writes were there once it committed{order}."
             ),
         }
+    }
+
+    /// What the evidence shows.
+    fn seen(&self) -> Observations {
+        observations(
+            self.evidence.objects,
+            &self.evidence.transactions,
+            &self.evidence.passed_over,
+        )
     }
 
     fn wrote(&self) -> &'static str {
@@ -276,43 +286,8 @@ impl Teller<'_> {
 
     /// The possibilities of a choice, as far as they can be told.
     fn possibility(&self, choice: &Choice, number: usize) -> Option<String> {
-        let begin = |one| match self.is_serial() {
-            true => Moment::Commit(one),
-            false => Moment::Begin(one),
-        };
-        let facts = match *choice {
-            Choice::Between {
-                read,
-                writer,
-                other,
-            } => {
-                let enter = match self.evidence.proof.level.model {
-                    Model::SnapshotIsolation => Moment::Begin(writer),
-                    Model::Serializable | Model::Prefix => Moment::Commit(writer),
-                };
-                let after = Fact::Before(begin(read.reader), Moment::Commit(other));
-                match writer {
-                    INITIAL => vec![after],
-                    _ => vec![Fact::Before(Moment::Commit(other), enter), after],
-                }
-            }
-            Choice::Exclusive { one, other, .. } => vec![
-                Fact::Before(Moment::Commit(one), Moment::Begin(other)),
-                Fact::Before(Moment::Commit(other), Moment::Begin(one)),
-            ],
-            Choice::Source { read } => {
-                let seen = super::argument::observations(
-                    self.evidence.objects,
-                    &self.evidence.transactions,
-                    &self.evidence.passed_over,
-                );
-                let candidates = seen.candidates_of(read).to_vec();
-                candidates
-                    .into_iter()
-                    .map(|one| Fact::Saw(read, one))
-                    .collect()
-            }
-        };
+        let model = self.evidence.proof.level.model;
+        let facts = choice.possibilities(model, |read| self.seen().candidates_of(read).to_vec());
         facts.get(number).map(|fact| self.fact(*fact))
     }
 
@@ -380,11 +355,7 @@ impl Teller<'_> {
         let what = reads
             .first()
             .map_or_else(String::new, |read| self.read(*read));
-        let seen = super::argument::observations(
-            self.evidence.objects,
-            &self.evidence.transactions,
-            &self.evidence.passed_over,
-        );
+        let seen = self.seen();
         let mut versions: Vec<u32> = reads
             .iter()
             .flat_map(|read| seen.candidates_of(*read))
