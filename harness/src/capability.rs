@@ -51,6 +51,24 @@ pub enum Signal {
     Cont,
 }
 
+impl Signal {
+    /// Its name, as in `signal(7)`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Kill => "SIGKILL",
+            Signal::Term => "SIGTERM",
+            Signal::Int => "SIGINT",
+            Signal::Hup => "SIGHUP",
+            Signal::Quit => "SIGQUIT",
+            Signal::Abrt => "SIGABRT",
+            Signal::Usr1 => "SIGUSR1",
+            Signal::Usr2 => "SIGUSR2",
+            Signal::Stop => "SIGSTOP",
+            Signal::Cont => "SIGCONT",
+        }
+    }
+}
+
 /// What is known of an action on the world.
 #[derive(Debug, Error)]
 pub enum CapabilityError {
@@ -98,6 +116,11 @@ pub enum ProcessState {
 /// Acting on the system's processes.
 #[async_trait]
 pub trait Processes: Send + Sync {
+    /// Whether processes can be acted on here, asked before the run. The error says why not and what would
+    /// help.
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
     /// Sends a signal to the system's processes on a node, and says what is seen of them afterwards.
     async fn signal(&self, node: &Name, signal: Signal) -> Result<ProcessState, CapabilityError>;
 

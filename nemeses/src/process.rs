@@ -431,9 +431,10 @@ impl Fault for ProcessFault {
     }
 
     async fn probe(&mut self, env: &Environment) -> Result<(), String> {
-        if env.processes.is_none() {
+        let Some(processes) = &env.processes else {
             return Err("processes cannot be acted on here".to_owned());
-        }
+        };
+        processes.probe().await?;
         if self.needs_primaries && env.primaries.is_none() {
             return Err("this system has no primaries to target".to_owned());
         }

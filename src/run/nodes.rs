@@ -13,6 +13,7 @@ use harness::node::undo::{self, Healing};
 use harness::remote::{Node, RemoteError};
 use harness::seed::Seed;
 use harness::time::{Clock, RealClock};
+use nemeses::ssh::Journaled;
 use store::RunFolder;
 use store::recorder::{self, Recorder};
 use workloads::{BuildRequest, World};
@@ -65,6 +66,7 @@ async fn on_nodes(
         request,
         folder,
         db,
+        journaled: nemeses::ssh::journaled(&nodes, &run_id),
         nodes,
     };
     let driven = site.run(world).await;
@@ -174,6 +176,8 @@ struct Site<'a> {
     folder: &'a RunFolder,
     db: Arc<dyn Db>,
     nodes: Vec<Node>,
+    /// The same, with what the run keeps on them.
+    journaled: Vec<Journaled>,
 }
 
 impl Site<'_> {
@@ -196,8 +200,7 @@ impl Site<'_> {
         }
         found::record(self.folder, spec, &found)?;
         let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
-        let environment =
-            nemeses::ssh::ssh_environment(&self.nodes, self.db.clone(), &self.folder.name());
+        let environment = nemeses::ssh::ssh_environment(&self.journaled, self.db.clone());
         let election_timeout = self.db.election_timeout();
         let mut nemeses =
             Nemeses::new(self.request, &environment, election_timeout, clock.clone())?;
@@ -319,6 +322,7 @@ impl Site<'_> {
     async fn leave(&self) -> Left {
         let mut left = Left::default();
         let mut present = Vec::new();
+        nemeses::ssh::leave(&self.journaled).await;
         let healed = join_all(self.nodes.iter().map(|node| undo::heal_node(&*node.remote))).await;
         for (node, healed) in self.nodes.iter().zip(healed) {
             match healed {

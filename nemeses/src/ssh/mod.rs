@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use harness::capability::Environment;
 use harness::db::Db;
 use harness::remote::Node;
 
 mod addresses;
+mod agent;
 mod journaled;
 mod network;
 mod nft;
@@ -15,19 +17,27 @@ mod processes;
 #[cfg(test)]
 mod testing;
 
+pub use agent::Agent;
 pub use journaled::Journaled;
 pub use network::NftNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
 
-/// What faults can act on: the links between these nodes, and the system's processes on them. `run` names
-/// the run in the nodes' undo journals.
-pub fn ssh_environment(nodes: &[Node], db: Arc<dyn Db>, run: &str) -> Environment {
-    let journaled = nodes.iter().map(|node| Journaled::new(node, run));
-    let journaled: Vec<Journaled> = journaled.collect();
+/// Nodes with what a run keeps on them. `run` names it in their undo journals.
+pub fn journaled(nodes: &[Node], run: &str) -> Vec<Journaled> {
+    nodes.iter().map(|node| Journaled::new(node, run)).collect()
+}
+
+/// What faults can act on: the links between these nodes, and the system's processes on them.
+pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
     Environment {
-        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
-        network: Some(Arc::new(NftNetwork::new(&journaled))),
-        processes: Some(Arc::new(DbProcesses::new(&journaled, db.clone()))),
-        primaries: Some(Arc::new(DbPrimaries::new(&journaled, db))),
+        nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
+        network: Some(Arc::new(NftNetwork::new(nodes))),
+        processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
+        primaries: Some(Arc::new(DbPrimaries::new(nodes, db))),
     }
+}
+
+/// Ends all that is resident on the nodes, and waits until it is gone. What still stands is taken back.
+pub async fn leave(nodes: &[Journaled]) {
+    join_all(nodes.iter().map(|at| at.agent.leave())).await;
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::Name;
-use harness::node::undo::Journal;
 use harness::remote::Node;
 use nemeses::ssh::Journaled;
 use nix::sched::{CloneFlags, setns};
@@ -81,15 +80,12 @@ impl Cluster {
         let name = Name::from(format!("n{i}"));
         let words = ["ip", "netns", "exec", &self.namespace(i)].map(str::to_owned);
         let remote = Arc::new(Shell::new(name.clone(), &words));
-        let folder = self.journal(i);
-        Journaled {
-            journal: Arc::new(Journal::new_in(remote.clone(), "test", &folder)),
-            node: Node {
-                name,
-                address: self.address(i).to_string(),
-                remote,
-            },
-        }
+        let node = Node {
+            name,
+            address: self.address(i).to_string(),
+            remote,
+        };
+        Journaled::new_in(&node, "test", &self.journal(i))
     }
 
     /// The folder of a node's journal.
