@@ -16,7 +16,9 @@ use crate::lines::{Heard, Lines};
 use crate::modules::{self, Failure};
 use crate::protocol::{ALIVE, Hello, Outcome, Reply, Request};
 
-const USAGE: &str = "usage: gainsay-agent serve FOLDER LEASE_SECONDS";
+const USAGE: &str = "usage: gainsay-agent serve FOLDER LEASE_SECONDS
+       gainsay-agent disk serve FOLDER SOCKET
+       gainsay-agent disk calm SOCKET";
 
 /// Runs the agent as its arguments say.
 pub fn main() -> ExitCode {
@@ -27,6 +29,7 @@ pub fn main() -> ExitCode {
             Ok(seconds) => serve(PathBuf::from(folder), Duration::from_secs(seconds)),
             Err(_) => usage(),
         },
+        ["disk", ref words @ ..] => crate::disk::command(words).unwrap_or_else(usage),
         _ => usage(),
     }
 }
