@@ -37,6 +37,8 @@
 
 mod build;
 mod catalogue;
+mod composition;
+mod down;
 pub mod grudge;
 mod leaders;
 mod outcome;
@@ -49,5 +51,8 @@ pub mod target;
 
 pub use build::{BuildContext, BuildError, Package, build};
 pub use catalogue::{FaultInfo, VariantInfo, catalogue, find};
+pub use composition::{Composition, Order, parse_max_down};
+pub use down::Down;
 pub use leaders::{LEADERS, WATCH, leader_watch};
+pub use schedule::{Entry, Quiet, Script, replay};
 pub use spec::{FaultSpec, NONE, SpecError, parse};

@@ -20,11 +20,12 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::build::BuildContext;
-use crate::catalogue::{FaultInfo, Made, with_times};
+use crate::build::MakeContext;
+use crate::catalogue::{FaultInfo, Made, with_common};
+use crate::down::Down;
 use crate::grudge::{in_order, to_front};
 use crate::outcome::{
-    message, not_in_force, patience, refused, still_in_force, unavailable, unknown_op,
+    message, not_in_force, over_budget, patience, refused, still_in_force, unavailable, unknown_op,
 };
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
@@ -73,7 +74,7 @@ pub(crate) fn kill_info() -> FaultInfo {
         name: Kind::Kill.name(),
         summary: "Kills the system's processes; starts them again at the end.",
         variants: Vec::new(),
-        options: with_times(vec![target_option(), signal]),
+        options: with_common(vec![target_option(), signal]),
         evidence: "The process was there and is seen to be gone (for HUP, USR1 and USR2, which need not \
                    end a process: it was there and was signalled).",
         undo: "The system is started again, with the data it has.",
@@ -89,7 +90,7 @@ pub(crate) fn pause_info() -> FaultInfo {
         summary: "Stops the system's processes (SIGSTOP): they keep memory and sockets, and answer \
                   nobody; lets them go on at the end.",
         variants: Vec::new(),
-        options: with_times(vec![target_option()]),
+        options: with_common(vec![target_option()]),
         evidence: "The process was running and is seen stopped.",
         undo: "SIGCONT; the process is seen running.",
         synthetic: false,
@@ -152,14 +153,15 @@ impl Choice {
     }
 }
 
-fn make(kind: Kind, spec: &FaultSpec, ctx: &BuildContext) -> Result<Made, String> {
+fn make(kind: Kind, spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let choice = Choice::of(spec, &ctx.nodes)?;
     let fault = ProcessFault {
         kind,
         clock: ctx.clock.clone(),
         patience: patience(ctx.election_timeout),
         needs_primaries: choice.target.as_ref().is_some_and(Target::needs_primaries),
-        owes_primary: choice.target.is_none(),
+        owes_primary: choice.target.is_none() && !ctx.exact,
+        down: ctx.down.clone(),
         standing: BTreeSet::new(),
     };
     Ok(Made {
@@ -223,6 +225,7 @@ struct ProcessFault {
     owes_primary: bool,
     /// Nodes where it is in force, or may be.
     standing: BTreeSet<Name>,
+    down: Down,
 }
 
 impl ProcessFault {
@@ -263,7 +266,11 @@ impl ProcessFault {
         let known = primaries.as_deref().unwrap_or_default();
         let owed = if self.owes_primary { known } else { &[] };
         let order = to_front(&in_order(&start.order, owed), &start.order);
-        let targets = start.target.resolve(&order, known);
+        let wanted = start.target.resolve(&order, known);
+        let targets = self.down.claim(self.kind.name(), &wanted);
+        if targets.is_empty() {
+            return over_budget(self.down.refusal());
+        }
         let signal = self.kind.signal(start.signal);
 
         // Before acting: if this future is dropped half-way, `heal` still knows.
@@ -278,6 +285,7 @@ impl ProcessFault {
                 self.standing.remove(node);
             }
         }
+        self.down.keep(self.kind.name(), &self.standing);
         let leads = |node: &Name| primaries.as_ref().map(|known| known.contains(node));
         summary(&targets, results, leads)
     }
@@ -306,6 +314,7 @@ impl ProcessFault {
                 Err(error) => errors.push(format!("{node}: {error}")),
             }
         }
+        self.down.keep(self.kind.name(), &self.standing);
         match errors.is_empty() {
             true => {
                 let targets: Vec<&Name> = states.keys().collect();

@@ -23,8 +23,10 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// A fault, as the user asked for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaultSpec {
-    /// Its name in the catalogue, and in the history: the process `nemesis/<name>`.
+    /// Its name in the catalogue.
     pub name: String,
+    /// Its name in the history: the process `nemesis/<label>`.
+    pub label: String,
     /// The variant, if one was chosen.
     pub variant: Option<String>,
     /// The options, defaults filled in.
@@ -48,6 +50,13 @@ pub struct SpecError {
     place: Range<usize>,
 }
 
+impl SpecError {
+    /// What is wrong with all of a text.
+    pub(crate) fn of(text: &str, message: &str) -> SpecError {
+        Part::whole(text).error(message)
+    }
+}
+
 impl fmt::Display for SpecError {
     /// What is wrong, then the text, then a mark under the place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,8 +76,8 @@ pub fn parse(text: &str) -> Result<Vec<FaultSpec>, SpecError> {
     for part in Part::whole(text).split(',') {
         let spec = fault(&part)?;
         // Two of a kind would share one capability, and undo each other.
-        if specs.iter().any(|other| other.name == spec.name) {
-            return Err(part.error(format!("`{}` is given twice", spec.name)));
+        if specs.iter().any(|other| other.label == spec.label) {
+            return Err(part.error(format!("`{}` is given twice", spec.label)));
         }
         specs.push(spec);
     }
@@ -95,6 +104,7 @@ fn fault(part: &Part<'_>) -> Result<FaultSpec, SpecError> {
     }
     let spec = FaultSpec {
         name: info.name.to_owned(),
+        label: info.name.to_owned(),
         variant,
         options: options(info, &given)?,
         text: part.str().to_owned(),
@@ -272,7 +282,7 @@ mod tests {
         assert_eq!(
             error("kill:targets=all"),
             "`kill`: no option `targets` (did you mean `target`?); there are: target, signal, \
-             interval, duration
+             interval, duration, alone, weight
   kill:targets=all
        ^^^^^^^"
         );

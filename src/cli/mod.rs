@@ -9,6 +9,7 @@ mod check;
 mod config;
 mod demo;
 mod doctor;
+mod faults;
 mod heal;
 mod list;
 mod nodes;
