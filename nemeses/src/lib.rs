@@ -41,6 +41,7 @@ mod composition;
 mod down;
 pub mod grudge;
 mod leaders;
+mod node_fault;
 mod outcome;
 mod partition;
 mod process;

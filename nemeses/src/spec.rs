@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(
             error("kill:targets=all"),
             "`kill`: no option `targets` (did you mean `target`?); there are: target, signal, \
-             interval, duration, alone, weight
+             restart, interval, duration, alone, weight
   kill:targets=all
        ^^^^^^^"
         );
