@@ -46,6 +46,7 @@ mod outcome;
 mod partition;
 mod process;
 pub mod schedule;
+mod script;
 mod spec;
 pub mod ssh;
 pub mod target;

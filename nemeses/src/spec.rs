@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::catalogue::{self, DURATION, FaultInfo, INTERVAL};
+use crate::script;
 
 /// The word for no faults at all.
 pub const NONE: &str = "none";
@@ -102,11 +103,12 @@ fn fault(part: &Part<'_>) -> Result<FaultSpec, SpecError> {
             }
         }
     }
+    let options = options(info, &given)?;
     let spec = FaultSpec {
         name: info.name.to_owned(),
-        label: info.name.to_owned(),
+        label: script::label(&options).unwrap_or_else(|| info.name.to_owned()),
         variant,
-        options: options(info, &given)?,
+        options,
         text: part.str().to_owned(),
     };
     if let Some(message) = wrong_times(&spec.options) {
