@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::catalogue::{self, DURATION, FaultInfo, INTERVAL};
+use crate::presets::{self, presets};
 use crate::script;
 
 /// The word for no faults at all.
@@ -75,14 +76,30 @@ pub fn parse(text: &str) -> Result<Vec<FaultSpec>, SpecError> {
     }
     let mut specs: Vec<FaultSpec> = Vec::new();
     for part in Part::whole(text).split(',') {
-        let spec = fault(&part)?;
-        // Two of a kind would share one capability, and undo each other.
-        if specs.iter().any(|other| other.label == spec.label) {
-            return Err(part.error(format!("`{}` is given twice", spec.label)));
+        for spec in faults(&part)? {
+            // Two of a kind would share one capability, and undo each other.
+            if specs.iter().any(|other| other.label == spec.label) {
+                return Err(part.error(format!("`{}` is given twice", spec.label)));
+            }
+            specs.push(spec);
         }
-        specs.push(spec);
     }
     Ok(specs)
+}
+
+/// A fault, or those of a preset, each with the options given to it.
+fn faults(part: &Part<'_>) -> Result<Vec<FaultSpec>, SpecError> {
+    let name = part.split(':').swap_remove(0);
+    let Some(preset) = presets::find(name.str()) else {
+        return Ok(vec![fault(part)?]);
+    };
+    let given = &part.text[name.place.end..part.place.end];
+    let named = preset.nemesis.split(',').map(|known| {
+        // What is wrong can only be with what was given.
+        parse(&format!("{known}{given}")).map_err(|error| part.error(error.message))
+    });
+    let named: Result<Vec<Vec<FaultSpec>>, SpecError> = named.collect();
+    Ok(named?.into_iter().flatten().collect())
 }
 
 fn fault(part: &Part<'_>) -> Result<FaultSpec, SpecError> {
@@ -128,7 +145,9 @@ fn info(name: &Part<'_>) -> Result<&'static FaultInfo, SpecError> {
         return Err(name.error(message));
     }
     catalogue::find(word).ok_or_else(|| {
+        let presets = presets().iter().map(|preset| preset.name);
         let names = catalogue::catalogue().iter().map(|info| info.name);
+        let names = names.chain(presets);
         name.error(format!("no fault `{word}`{}", unknown(word, names)))
     })
 }
