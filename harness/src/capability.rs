@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 use store::{Name, Value};
 use thiserror::Error;
 
+mod disks;
+
+pub use disks::{
+    Corruption, Damage, DiskEffect, DiskRule, DiskStatus, Disks, Lost, Survival,
+};
+
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
 ///
 /// One-way cuts are grudges without their mirror image. Clients' own links are never in it.
@@ -172,4 +178,6 @@ pub struct Environment {
     pub primaries: Option<Arc<dyn Primaries>>,
     /// Programs of the user's own, if they can be run.
     pub scripts: Option<Arc<dyn Scripts>>,
+    /// The disks under the system's data, if they can be acted on.
+    pub disks: Option<Arc<dyn Disks>>,
 }

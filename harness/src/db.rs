@@ -62,6 +62,13 @@ pub trait Db: Send + Sync {
         None
     }
 
+    /// The folders that hold the system's data on every node, as absolute paths. Faults of disks strike what is in them. A file system may
+    /// be put over each before the system starts, and while it stands they can be emptied, but not removed; it is gone
+    /// before `teardown` and `wipe`. Those that are not there are made, and belong to root.
+    fn data_folders(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Stops the system and removes its data and ours (never the package).
     async fn teardown(&self, node: &Node) -> Result<(), DbError>;
 

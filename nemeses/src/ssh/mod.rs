@@ -9,6 +9,7 @@ use harness::remote::Node;
 
 mod addresses;
 mod agent;
+mod disks;
 mod journaled;
 mod network;
 mod nft;
@@ -19,6 +20,7 @@ mod scripts;
 mod testing;
 
 pub use agent::Agent;
+pub use disks::DbDisks;
 pub use journaled::Journaled;
 pub use network::NftNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
@@ -35,8 +37,9 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
         nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
         network: Some(Arc::new(NftNetwork::new(nodes))),
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
-        primaries: Some(Arc::new(DbPrimaries::new(nodes, db))),
+        primaries: Some(Arc::new(DbPrimaries::new(nodes, db.clone()))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),
+        disks: Some(Arc::new(DbDisks::new(nodes, db))),
     }
 }
 

@@ -42,3 +42,5 @@ mod store;
 mod tests;
 
 pub(crate) use daemon::{command, detach, start};
+pub(crate) use dice::Dice;
+pub(crate) use rules::matches;

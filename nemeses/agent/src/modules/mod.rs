@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub mod confine;
+pub mod corrupt;
 pub mod disk;
 pub mod processes;
 
@@ -31,6 +32,7 @@ pub(crate) trait Module {
 pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
     match name {
         confine::NAME => Some(Box::new(confine::Confine(folder.to_owned()))),
+        corrupt::NAME => Some(Box::new(Typed(corrupt::handle))),
         disk::NAME => Some(Box::new(Typed(disk::handle))),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,

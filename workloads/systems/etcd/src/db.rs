@@ -70,6 +70,11 @@ async fn leads(node: &Node) -> bool {
     member.is_some() && status.get("leader") == member
 }
 
+/// What etcd keeps.
+fn data() -> String {
+    format!("{HOME}/data")
+}
+
 /// The arguments of a member of a cluster of these nodes.
 fn arguments(node: &Node, nodes: &[Node]) -> Vec<String> {
     let peer = |node: &Node| format!("http://{}:{PEER_PORT}", node.address);
@@ -79,7 +84,7 @@ fn arguments(node: &Node, nodes: &[Node]) -> Vec<String> {
         .collect();
     let flags = [
         ("name", node.name.to_string()),
-        ("data-dir", format!("{HOME}/data")),
+        ("data-dir", data()),
         // Listening takes addresses, not names.
         ("listen-peer-urls", format!("http://0.0.0.0:{PEER_PORT}")),
         (
@@ -205,6 +210,10 @@ impl Db for EtcdDb {
 
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
         Ok(process().state(&*node.remote).await?)
+    }
+
+    fn data_folders(&self) -> Vec<String> {
+        vec![data()]
     }
 
     async fn teardown(&self, node: &Node) -> Result<(), DbError> {
