@@ -17,6 +17,7 @@ use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, with_common};
 use crate::node_fault::{Action, Struck, make, target_option};
 use crate::outcome::message;
+use crate::process::{Restart, restart_option};
 use crate::spec::FaultSpec;
 
 pub(crate) const NAME: &str = "power";
@@ -40,7 +41,7 @@ pub(crate) fn info() -> FaultInfo {
         summary: "Cuts the power: kills the system's processes, and loses what they did not sync, entries of directories \
                   included; starts them again at the end.",
         variants: Vec::new(),
-        options: with_common(vec![target_option(), lose]),
+        options: with_common(vec![target_option(), lose, restart_option()]),
         evidence: "The processes were there and are seen to be gone; how many bytes, files and operations on entries were lost \
                    is counted.",
         undo: "The system is started again, with the data it has.",
@@ -55,6 +56,9 @@ pub(crate) fn info() -> FaultInfo {
 struct What {
     /// What remains of what was not synced.
     survives: Survival,
+    /// When the system is started again.
+    #[serde(default, skip_serializing_if = "Restart::is_end")]
+    restart: Restart,
     /// Of the chance in it.
     seed: u64,
 }
@@ -63,9 +67,10 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let word = spec.options.text(LOSE);
     let survives = LOSSES.iter().find(|(name, _)| *name == word);
     let survives = survives.map_or(Survival::Nothing, |(_, survives)| *survives);
+    let restart = Restart::of(spec);
     let what = move |_, rng: &mut harness::seed::Rng| {
         let seed = rng.next_u64() >> 12;
-        match json!(What { survives, seed }) {
+        match json!(What { survives, restart, seed }) {
             Value::Object(what) => what,
             _ => Map::new(),
         }
@@ -127,6 +132,10 @@ impl Action for PowerCut {
         let lost = disks
             .cut_power(node, what.survives, seed_of(what.seed, node))
             .await?;
+        if what.restart == Restart::Once {
+            // That it does not come up again is told when it is to be undone.
+            let _ = processes.start(node).await;
+        }
         Ok(Struck {
             seen: json!(lost),
             effective: true,

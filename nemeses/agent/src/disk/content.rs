@@ -39,14 +39,21 @@ impl Unsynced {
     }
 
     /// Bytes that are kept.
-    pub(crate) fn kept(&self) -> u64 {
+    fn kept(&self) -> u64 {
         self.pages.len() as u64 * PAGE
     }
 
-    /// How many bytes would be kept if a range were about to change.
-    pub(crate) fn would_keep(&self, length: u64, from: u64, to: u64) -> u64 {
-        let to = to.min(self.durable.unwrap_or(length));
-        self.kept() + to.saturating_sub(from)
+    /// Whether no more than so many bytes would be kept if a range were about to change.
+    pub(crate) fn would_fit(&self, file: &File, from: u64, to: u64, most: u64) -> io::Result<bool> {
+        let left = most.saturating_sub(self.kept());
+        if to.saturating_sub(from) <= left {
+            return Ok(true);
+        }
+        let durable = match self.durable {
+            Some(durable) => durable,
+            None => file.metadata()?.len(),
+        };
+        Ok(to.min(durable).saturating_sub(from) <= left)
     }
 
     /// A range is about to be written.

@@ -129,6 +129,8 @@ pub enum Order {
     },
     /// Say what is known.
     Status,
+    /// Do not do what waits for its time: whoever asked for it is being killed.
+    GiveUp,
     /// Lose what is not synced.
     Cut {
         /// What remains of it.

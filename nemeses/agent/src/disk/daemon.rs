@@ -239,6 +239,10 @@ fn carry_out(disk: &Disk, notifier: &Notifier, order: Order) -> Answer {
             Answer::Status(status)
         }
         Order::Status => Answer::Status(status(disk)),
+        Order::GiveUp => {
+            disk.rules.give_up();
+            Answer::Status(status(disk))
+        }
         Order::Cut { survival, seed } => Answer::Lost(disk.store.cut(survival, seed)),
     }
 }

@@ -4,8 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control::{Effect, Kind, Rule};
 use super::dice::Dice;
@@ -29,11 +28,13 @@ pub(crate) enum Fate {
 
 /// What an operation waits for.
 #[derive(Clone, Debug)]
-pub(crate) enum Wait {
-    /// Some time.
-    Time(Duration),
-    /// Other rules than those of this number.
-    Change(u64),
+pub(crate) struct Wait {
+    /// So long; without end if there is none.
+    time: Option<Duration>,
+    /// Where it has no end, for other rules than those of this number.
+    rules: u64,
+    /// How often waiting was given up when it began.
+    given_up: u64,
 }
 
 /// The rules in force.
@@ -51,6 +52,8 @@ struct Inner {
     dice: Dice,
     /// How often they were changed.
     number: u64,
+    /// How often all that waited was given up.
+    given_up: u64,
 }
 
 impl Default for Inner {
@@ -59,6 +62,7 @@ impl Default for Inner {
             rules: Vec::new(),
             dice: Dice::new(0),
             number: 0,
+            given_up: 0,
         }
     }
 }
@@ -83,6 +87,7 @@ impl Rules {
             rules,
             dice: Dice::new(seed),
             number: inner.number + 1,
+            given_up: inner.given_up,
         };
         self.changed.notify_all();
     }
@@ -122,6 +127,7 @@ impl Rules {
             rules,
             dice,
             number,
+            given_up,
         } = &mut *inner;
         let strikes = rules.iter().find(|rule| {
             rule.kinds.contains(&kind)
@@ -140,14 +146,19 @@ impl Rules {
         if rule.effect != Effect::Full {
             self.strike();
         }
+        let wait = |time| Wait {
+            time,
+            rules: *number,
+            given_up: *given_up,
+        };
         match rule.effect {
             Effect::Fail { errno } => (None, Fate::Fail(errno)),
             Effect::Delay { ms, jitter_ms } => {
                 let jitter = dice.below(jitter_ms.saturating_mul(1000).saturating_add(1));
-                let wait = Duration::from_millis(ms) + Duration::from_micros(jitter);
-                (Some(Wait::Time(wait)), Fate::Pass)
+                let time = Duration::from_millis(ms) + Duration::from_micros(jitter);
+                (Some(wait(Some(time))), Fate::Pass)
             }
-            Effect::Stall => (Some(Wait::Change(*number)), Fate::Pass),
+            Effect::Stall => (Some(wait(None)), Fate::Pass),
             Effect::Short => (None, Fate::Short),
             Effect::Lie => (None, Fate::Lie),
             Effect::LoseSync => (None, Fate::LoseSync),
@@ -160,17 +171,33 @@ impl Rules {
         self.struck.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn wait(&self, wait: &Wait) {
-        match wait {
-            Wait::Time(time) => thread::sleep(*time),
-            Wait::Change(number) => {
-                let mut inner = self.inner();
-                while inner.number == *number {
-                    let woken = self.changed.wait(inner);
-                    inner = woken.unwrap_or_else(PoisonError::into_inner);
-                }
+    /// Waits. What becomes of the operation then: as it was to be, or, if waiting was given up, that it fails.
+    pub(crate) fn wait(&self, wait: &Wait, fate: Fate) -> Fate {
+        let deadline = wait.time.map(|time| Instant::now() + time);
+        let mut inner = self.inner();
+        loop {
+            if inner.given_up != wait.given_up {
+                return Fate::Fail(libc::EIO);
             }
+            let left = match deadline {
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None if inner.number == wait.rules => Duration::MAX,
+                None => Duration::ZERO,
+            };
+            if left.is_zero() {
+                return fate;
+            }
+            // Not longer than a clock can count.
+            let left = left.min(Duration::from_secs(3600));
+            let woken = self.changed.wait_timeout(inner, left);
+            inner = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// What waits is not done: whoever asked for it is gone, or is about to be.
+    pub(crate) fn give_up(&self) {
+        self.inner().given_up += 1;
+        self.changed.notify_all();
     }
 }
 
@@ -208,6 +235,8 @@ fn like(glob: &[u8], text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -265,10 +294,14 @@ mod tests {
             panic!("it stands still");
         };
         let other = Arc::clone(&rules);
-        let waiter = thread::spawn(move || other.wait(&wait));
+        let again = wait.clone();
+        let waiter = thread::spawn(move || other.wait(&wait, Fate::Pass));
         thread::sleep(Duration::from_millis(20));
         assert!(!waiter.is_finished());
         rules.set(Vec::new(), 1);
-        waiter.join().expect("no panic");
+        assert_eq!(waiter.join().expect("no panic"), Fate::Pass);
+        // One that is given up is not done.
+        rules.give_up();
+        assert_eq!(rules.wait(&again, Fate::Pass), Fate::Fail(libc::EIO));
     }
 }

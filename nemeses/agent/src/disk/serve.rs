@@ -64,7 +64,7 @@ impl Disk {
             (Some(wait), fate) => {
                 let disk = self.clone();
                 thread::spawn(move || {
-                    disk.rules.wait(&wait);
+                    let fate = disk.rules.wait(&wait, fate);
                     job(&disk, fate);
                 });
             }
@@ -242,7 +242,8 @@ impl Filesystem for Disk {
         };
         let kind = if size.is_some() { Kind::Truncate } else { Kind::Attributes };
         self.act(kind, || self.path(id.0), move |disk, fate| {
-            let grows = size.is_some_and(|size| disk.store.grows(id.0, size));
+            let full = fate == Fate::Full;
+            let grows = full && size.is_some_and(|size| disk.store.grows(id.0, size));
             match disk.judged(fate, grows, || disk.store.change(id.0, wanted)) {
                 Ok(stat) => reply.attr(&NOW, &attributes(id.0, &stat)),
                 Err(error) => reply.error(error.into()),
@@ -424,7 +425,7 @@ impl Filesystem for Disk {
                 Fate::Short => bytes.len().div_ceil(2),
                 _ => bytes.len(),
             };
-            let grows = disk.store.grows(id.0, at + length as u64);
+            let grows = fate == Fate::Full && disk.store.grows(id.0, at + length as u64);
             let deed = || disk.store.write(id.0, at, &bytes[..length]);
             match disk.judged(fate, grows, deed) {
                 Ok(()) => reply.written(length as u32),
@@ -436,7 +437,7 @@ impl Filesystem for Disk {
             (Some(wait), fate) => {
                 let (disk, bytes) = (self.clone(), bytes.to_vec());
                 thread::spawn(move || {
-                    disk.rules.wait(&wait);
+                    let fate = disk.rules.wait(&wait, fate);
                     write(&disk, fate, &bytes);
                 });
             }

@@ -235,32 +235,36 @@ impl Store {
     }
 
     fn truncate(&self, node: &Arc<Node>, size: u64) -> io::Result<()> {
-        let file = node.file()?;
-        let _kept = self.keeping(node, file, size, u64::MAX, |unsynced| unsynced.before_length(file, size))?;
-        file.set_len(size)
+        let keep = |unsynced: &mut Unsynced, file: &File| unsynced.before_length(file, size);
+        self.changing(node, (size, u64::MAX), keep, |file| file.set_len(size))
     }
 
-    /// Keeps what a file is before a range of it changes; one of which too much would be kept is written back first.
-    /// Until what is returned is dropped, the file is not synced.
-    fn keeping<'a>(
+    /// Changes a range of a file, having kept what it was. Where that would be too much, what is not synced is written back first;
+    /// and where it still is, the change is durable at once.
+    fn changing(
         &self,
-        node: &'a Arc<Node>,
-        file: &File,
-        from: u64,
-        to: u64,
-        keep: impl FnOnce(&mut Unsynced) -> io::Result<()>,
-    ) -> io::Result<MutexGuard<'a, Unsynced>> {
+        node: &Arc<Node>,
+        (from, to): (u64, u64),
+        keep: impl FnOnce(&mut Unsynced, &File) -> io::Result<()>,
+        change: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let file = node.file()?;
+        // Held until it is changed, so that no sync comes in between.
         let mut unsynced = node.unsynced();
-        if unsynced.would_keep(file.metadata()?.len(), from, to) > KEPT_MOST {
+        if !unsynced.would_fit(file, from, to, KEPT_MOST)? {
             file.sync_data()?;
             unsynced.synced(file)?;
+            if !unsynced.would_fit(file, from, to, KEPT_MOST)? {
+                change(file)?;
+                return file.sync_data();
+            }
         }
         let was_clean = unsynced.is_clean();
-        keep(&mut unsynced)?;
+        keep(&mut unsynced, file)?;
         if was_clean {
             locked(&self.unsynced).insert(node.id, Arc::clone(node));
         }
-        Ok(unsynced)
+        change(file)
     }
 
     /// Opens a file. Whether the pages of it that the kernel may have are right.
@@ -289,25 +293,28 @@ impl Store {
     pub(crate) fn write(&self, id: u64, at: u64, bytes: &[u8]) -> io::Result<()> {
         let _in = self.enter();
         let node = self.node(id)?;
-        let file = node.file()?;
         let end = at + bytes.len() as u64;
-        let _kept = self.keeping(&node, file, at, end, |unsynced| unsynced.before_write(file, at, end))?;
-        file.write_all_at(bytes, at)
+        let keep = |unsynced: &mut Unsynced, file: &File| unsynced.before_write(file, at, end);
+        self.changing(&node, (at, end), keep, |file| file.write_all_at(bytes, at))
     }
 
     pub(crate) fn allocate(&self, id: u64, mode: i32, at: u64, length: u64) -> io::Result<()> {
         let _in = self.enter();
         let node = self.node(id)?;
-        let file = node.file()?;
-        let known = libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE;
+        let known =
+            libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE;
         if mode & !known != 0 {
             return error(libc::EOPNOTSUPP);
         }
-        // Without a mode the content stays; what is longer afterwards is not yet durably so.
+        // Only holes and zeros change what is there; what is longer afterwards is not durably so yet.
         let end = at.saturating_add(length);
-        let from = if mode & !libc::FALLOC_FL_KEEP_SIZE == 0 { end } else { at };
-        let _kept = self.keeping(&node, file, from, end, |unsynced| unsynced.before_write(file, from, end))?;
-        node::allocate(file, mode, at, length)
+        let from = match mode & !libc::FALLOC_FL_KEEP_SIZE {
+            0 => end,
+            _ => at,
+        };
+        let keep = |unsynced: &mut Unsynced, file: &File| unsynced.before_write(file, from, end);
+        let allocate = |file: &File| node::allocate(file, mode, at, length);
+        self.changing(&node, (from, end), keep, allocate)
     }
 
     pub(crate) fn seek(&self, id: u64, at: i64, whence: i32) -> io::Result<i64> {

@@ -407,8 +407,9 @@ mod tests {
         let (_, before, after) = damaged(Damage::Bitflip { probability: 1e-2 }, (1, 3));
         let after = after.unwrap();
         let chunks = differences(&before, &after).map(|(at, _)| at / 4096 % 3);
-        assert!(chunks.clone().count() > 3);
-        assert!(chunks.into_iter().all(|rest| rest == 1));
+        let chunks: Vec<usize> = chunks.collect();
+        assert!(chunks.len() > 3);
+        assert!(chunks.iter().all(|rest| *rest == 1));
     }
 
     #[test]

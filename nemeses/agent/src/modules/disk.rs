@@ -86,7 +86,14 @@ pub(crate) fn handle(request: Request) -> Result<Report, Failure> {
             survival,
             seed,
         } => {
-            // Killed first: what a process does after the cut would be seen by nobody, but found later.
+            // Killed first: what a process does after the cut would be seen by nobody, but found later. One that waits for the
+            // disk ends when it is answered.
+            let at_once = processes::Request {
+                patience_ms: 0,
+                ..kill.clone()
+            };
+            let _ = processes::handle(at_once);
+            all(&places, &Order::GiveUp)?;
             match processes::handle(kill)?.state {
                 State::Absent => {}
                 seen => {
