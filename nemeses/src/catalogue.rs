@@ -10,7 +10,7 @@ use harness::options::{OptionKind, OptionSpec};
 use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
-use crate::{confine, partition, process, script};
+use crate::{confine, membership, partition, process, script};
 
 /// The option of every fault that sets the time from one start to the next.
 pub(crate) const INTERVAL: &str = "interval";
@@ -67,6 +67,7 @@ pub fn catalogue() -> &'static [FaultInfo] {
             process::pause_info(),
             confine::freeze_info(),
             confine::stress_info(),
+            membership::info(),
             script::info(),
         ]
     });

@@ -11,6 +11,7 @@ mod addresses;
 mod agent;
 mod confinement;
 mod journaled;
+mod membership;
 mod network;
 mod nft;
 mod pause;
@@ -22,6 +23,7 @@ mod testing;
 pub use agent::Agent;
 pub use confinement::NodeConfinement;
 pub use journaled::Journaled;
+pub use membership::DbMembership;
 pub use network::NftNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
 pub use scripts::NodeScripts;
@@ -38,6 +40,7 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
         network: Some(Arc::new(NftNetwork::new(nodes))),
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
         confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
+        membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),
     }
