@@ -150,7 +150,7 @@ impl Changing {
         }
     }
 
-    /// Whether another member can be spared: more than enough belong to the system, as more than half of the nodes say, and all of them answer.
+    /// Whether a member can be spared: enough are left without it, and answer.
     async fn spare(
         &self,
         env: &Environment,
@@ -158,7 +158,10 @@ impl Changing {
         node: &Name,
     ) -> Result<(), String> {
         let views = membership.views().await;
-        let belongs = |name: &&Name| votes(&views, name).0 > env.nodes.len() / 2;
+        let belongs = |name: &&Name| {
+            let (yes, no) = votes(&views, name);
+            yes > no
+        };
         let members: Vec<&Name> = env.nodes.iter().filter(belongs).collect();
         if !members.contains(&node) {
             return Err(format!("{node} does not belong to the system now"));
