@@ -10,7 +10,7 @@ use harness::options::{OptionKind, OptionSpec};
 use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
-use crate::{corrupt, disk, partition, power, process, script};
+use crate::{confine, corrupt, disk, membership, partition, power, process, script};
 
 /// The option of every fault that sets the time from one start to the next.
 pub(crate) const INTERVAL: &str = "interval";
@@ -66,8 +66,11 @@ pub fn catalogue() -> &'static [FaultInfo] {
             process::kill_info(),
             process::pause_info(),
             power::info(),
+            confine::freeze_info(),
+            confine::stress_info(),
             disk::info(),
             corrupt::info(),
+            membership::info(),
             script::info(),
         ]
     });

@@ -18,7 +18,7 @@ use serde_json::{Map, json};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
 use crate::grudge::minority;
-use crate::node_fault::{Action, Struck, make};
+use crate::node_fault::{Action, Struck, Undone, make};
 use crate::power::seed_of;
 use crate::schedule::weighted;
 use crate::spec::FaultSpec;
@@ -38,15 +38,27 @@ const HELIX: &str = "helix";
 
 /// Variants with their weights, where they are drawn.
 const VARIANTS: [(&str, u32, &str); 6] = [
-    ("bitflip", 3, "Bits are turned over, each with `probability`, one at least."),
+    (
+        "bitflip",
+        3,
+        "Bits are turned over, each with `probability`, one at least.",
+    ),
     ("zero", 2, "A chunk is zeros."),
-    ("copy", 2, "A chunk is also where another should be: a misdirected write."),
+    (
+        "copy",
+        2,
+        "A chunk is also where another should be: a misdirected write.",
+    ),
     (
         "rollback",
         2,
         "Chunks are again what they were two seconds before: lost writes.",
     ),
-    ("truncate", 1, "Files lose up to `bytes` bytes at their ends."),
+    (
+        "truncate",
+        1,
+        "Files lose up to `bytes` bytes at their ends.",
+    ),
     ("delete", 1, "Files are gone."),
 ];
 
@@ -57,22 +69,62 @@ const ROLLBACK_MS: u64 = 2000;
 pub(crate) fn info() -> FaultInfo {
     let target = "Which nodes: `one`, `minority`, `minority-third`, `majority`, `all`, `primary`, `primaries`, or names joined by \
                   `+`; at most as many as `nodes` says.";
-    let path = "Only files whose path in the data folder, or whose name, matches this pattern (`*`, `?`).";
+    let path =
+        "Only files whose path in the data folder, or whose name, matches this pattern (`*`, `?`).";
     let whole = |max| OptionKind::Integer { min: 0, max };
-    let most = "How many nodes may be damaged in the whole run. By default a minority, or all in a helix.";
+    let most =
+        "How many nodes may be damaged in the whole run. By default a minority, or all in a helix.";
     let helix = "Whether all nodes may be damaged, but each chunk of a file on one of them only.";
     let probability = OptionKind::Number { min: 0.0, max: 1.0 };
     let all = 1 << 40;
     let own = vec![
         OptionSpec::new(TARGET, OptionKind::Text, Some("one"), target),
         OptionSpec::new(PATH, OptionKind::Text, Some("*"), path),
-        OptionSpec::new(FILES, whole(1000), Some("1"), "How many files are damaged at most, each time."),
-        OptionSpec::new(FROM, whole(all), Some("0"), "The byte from which on files are damaged."),
-        OptionSpec::new(TO, whole(all), None, "The byte up to which files are damaged; their ends if not given."),
-        OptionSpec::new(CHUNK, OptionKind::Integer { min: 1, max: 1 << 30 }, Some("4096"), "The size of chunks, in bytes."),
-        OptionSpec::new(AGE, OptionKind::Duration, Some("0s"), "Only files that nobody wrote to for so long."),
-        OptionSpec::new(PROBABILITY, probability, Some("0.00001"), "How probably each bit is turned over."),
-        OptionSpec::new(BYTES, whole(all), Some("4096"), "How many bytes files lose at their ends, at most."),
+        OptionSpec::new(
+            FILES,
+            whole(1000),
+            Some("1"),
+            "How many files are damaged at most, each time.",
+        ),
+        OptionSpec::new(
+            FROM,
+            whole(all),
+            Some("0"),
+            "The byte from which on files are damaged.",
+        ),
+        OptionSpec::new(
+            TO,
+            whole(all),
+            None,
+            "The byte up to which files are damaged; their ends if not given.",
+        ),
+        OptionSpec::new(
+            CHUNK,
+            OptionKind::Integer {
+                min: 1,
+                max: 1 << 30,
+            },
+            Some("4096"),
+            "The size of chunks, in bytes.",
+        ),
+        OptionSpec::new(
+            AGE,
+            OptionKind::Duration,
+            Some("0s"),
+            "Only files that nobody wrote to for so long.",
+        ),
+        OptionSpec::new(
+            PROBABILITY,
+            probability,
+            Some("0.00001"),
+            "How probably each bit is turned over.",
+        ),
+        OptionSpec::new(
+            BYTES,
+            whole(all),
+            Some("4096"),
+            "How many bytes files lose at their ends, at most.",
+        ),
         OptionSpec::new(MOST, OptionKind::Integer { min: 0, max: 1000 }, None, most),
         OptionSpec::flag(HELIX, helix),
     ];
@@ -211,13 +263,16 @@ impl Action for Corrupting {
         corruption.seed = seed_of(corruption.seed, node);
         let different = disks.corrupt(node, &corruption).await?;
         Ok(Struck {
-            effective: different["bytes"].as_u64().is_some_and(|bytes| bytes > 0),
+            effective: different["bytes"]
+                .as_u64()
+                .is_some_and(|bytes| bytes > 0)
+                .into(),
             seen: different,
         })
     }
 
-    async fn undo(&self, _: &Environment, _: &Name) -> Result<Value, String> {
-        Ok(json!("stays"))
+    async fn undo(&self, _: &Environment, _: &Name) -> Result<Undone, String> {
+        Ok(json!("stays").into())
     }
 
     fn takes_down(&self) -> bool {

@@ -18,7 +18,7 @@ use serde_json::{Map, json};
 
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
-use crate::node_fault::{Action, Struck, make, target_option};
+use crate::node_fault::{Action, Proof, Struck, Undone, make, target_option};
 use crate::outcome::message;
 use crate::power::seed_of;
 use crate::schedule::weighted;
@@ -32,8 +32,8 @@ const ERRNO: &str = "errno";
 const DELAY: &str = "delay";
 const JITTER: &str = "jitter";
 
-/// How long to wait for an operation to be struck.
-const EFFECT_LIMIT: Duration = Duration::from_secs(2);
+/// How long to wait for an operation to be struck. Where none is, the end tells.
+const EFFECT_LIMIT: Duration = Duration::from_millis(300);
 /// The first pause between two looks; each further one is twice as long.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 
@@ -96,7 +96,13 @@ const VARIANTS: [Variant; 7] = [
         name: "full",
         summary: "The disk is full: what needs more room fails with ENOSPC; what is there can be overwritten.",
         on: &[
-            "write", "truncate", "allocate", "create", "mkdir", "link", "attributes",
+            "write",
+            "truncate",
+            "allocate",
+            "create",
+            "mkdir",
+            "link",
+            "attributes",
         ],
         probability: 1.0,
         weight: 1,
@@ -159,7 +165,12 @@ pub(crate) fn info() -> FaultInfo {
             OptionSpec::new(ON, OptionKind::Text, None, &on),
             OptionSpec::new(PATH, OptionKind::Text, None, path),
             OptionSpec::new(PROBABILITY, range, None, probability),
-            OptionSpec::new(ERRNO, OptionKind::OneOf(errors), Some("EIO"), "The error that operations fail with."),
+            OptionSpec::new(
+                ERRNO,
+                OptionKind::OneOf(errors),
+                Some("EIO"),
+                "The error that operations fail with.",
+            ),
             OptionSpec::new(DELAY, OptionKind::Duration, Some("20ms"), delay),
             OptionSpec::new(JITTER, OptionKind::Duration, Some("30ms"), jitter),
         ]),
@@ -279,12 +290,15 @@ impl Action for BadDisk {
                 .map_err(|error| CapabilityError::Indeterminate(message(error)))?;
         }
         Ok(Struck {
-            effective: status.struck > 0,
+            effective: match status.struck {
+                0 => Proof::AtEnd,
+                _ => Proof::Seen,
+            },
             seen: json!({"struck": status.struck}),
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Value, String> {
+    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
         let status = disks(env)?.calm(node).await.map_err(message)?;
         let mut seen = json!({"struck": status.struck});
         if let Some(processes) = env.processes.as_deref()
@@ -296,7 +310,10 @@ impl Action for BadDisk {
                 return Err(format!("the process is seen {state:?}").to_lowercase());
             }
         }
-        Ok(seen)
+        Ok(Undone {
+            seen,
+            effective: Some(status.struck > 0),
+        })
     }
 
     fn takes_down(&self) -> bool {

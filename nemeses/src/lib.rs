@@ -38,11 +38,13 @@
 mod build;
 mod catalogue;
 mod composition;
+mod confine;
 mod corrupt;
 mod disk;
 mod down;
 pub mod grudge;
 mod leaders;
+mod membership;
 mod node_fault;
 mod outcome;
 mod partition;

@@ -63,7 +63,7 @@ pub(crate) trait Action: Send + Sync + 'static {
     ) -> Result<Struck, CapabilityError>;
 
     /// Undoes it on a node: what is seen then. The error says what still stands.
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Value, String>;
+    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String>;
 
     /// Whether a node is down while it is in force.
     fn takes_down(&self) -> bool;
@@ -77,7 +77,41 @@ pub(crate) struct Struck {
     /// What was seen there at the end.
     pub(crate) seen: Value,
     /// Whether it is proved that this fault did that.
-    pub(crate) effective: bool,
+    pub(crate) effective: Proof,
+}
+
+/// Whether it is proved that a fault took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// It is.
+    Seen,
+    /// It is not.
+    Missing,
+    /// Only its end can tell.
+    AtEnd,
+}
+
+impl From<bool> for Proof {
+    fn from(seen: bool) -> Proof {
+        if seen { Proof::Seen } else { Proof::Missing }
+    }
+}
+
+/// What was seen of a node when it was let go.
+pub(crate) struct Undone {
+    /// What was seen there.
+    pub(crate) seen: Value,
+    /// Whether it is proved now that the fault took effect, where only its end can tell.
+    pub(crate) effective: Option<bool>,
+}
+
+impl From<Value> for Undone {
+    fn from(seen: Value) -> Undone {
+        Undone {
+            seen,
+            effective: None,
+        }
+    }
 }
 
 /// Draws what an activity does besides whom it strikes, from its number.
@@ -117,6 +151,7 @@ pub(crate) fn make(
         needs_primaries: target.as_ref().is_some_and(Target::needs_primaries),
         owes_primary: target.is_none() && !ctx.exact,
         standing: BTreeSet::new(),
+        leaders: None,
         down: ctx.down.clone(),
     };
     let nodes = ctx.nodes.clone();
@@ -151,6 +186,8 @@ struct NodeFault {
     owes_primary: bool,
     /// Nodes where it is in force, or may be.
     standing: BTreeSet<Name>,
+    /// Who believed to be primary when it was last begun, where there are primaries.
+    leaders: Option<Vec<Name>>,
     down: Down,
 }
 
@@ -164,18 +201,19 @@ impl NodeFault {
         // primary in the midst of an election, it then waits a while for something to strike.
         let deadline = self.clock.now().saturating_add(nanos(self.patience));
         loop {
-            let outcome = self.strike_once(env, &start).await;
+            let (outcome, settled) = self.strike_once(env, &start).await;
             if let FaultOutcome::Installed(value) = &outcome {
                 self.owes_primary &= !struck_primary(value);
             }
-            if took_effect(&outcome) || self.clock.now() >= deadline {
+            if settled || self.clock.now() >= deadline {
                 return outcome;
             }
             sleep(&*self.clock, RETRY_PAUSE).await;
         }
     }
 
-    async fn strike_once(&mut self, env: &Environment, start: &Start) -> FaultOutcome {
+    /// What came of it, and whether there is nothing to be gained by striking again.
+    async fn strike_once(&mut self, env: &Environment, start: &Start) -> (FaultOutcome, bool) {
         let patience = match start.target.needs_primaries() || self.owes_primary {
             true => self.patience,
             false => Duration::ZERO,
@@ -188,10 +226,11 @@ impl NodeFault {
         if self.action.takes_down() {
             targets = self.down.claim(self.action.name(), &targets);
             if targets.is_empty() {
-                return over_budget(self.down.refusal());
+                return (over_budget(self.down.refusal()), false);
             }
         }
         // Before acting: if this future is dropped half-way, `heal` still knows.
+        let before = self.standing.clone();
         self.standing.extend(targets.iter().cloned());
         let action = &self.action;
         let strikes = targets
@@ -199,13 +238,21 @@ impl NodeFault {
             .map(|node| action.strike(env, node, &start.what));
         let results: Vec<Result<Struck, CapabilityError>> = join_all(strikes).await;
         for (node, result) in targets.iter().zip(&results) {
-            if matches!(result, Err(CapabilityError::NotDone(_))) {
+            if matches!(result, Err(CapabilityError::NotDone(_))) && !before.contains(node) {
                 self.standing.remove(node);
             }
         }
         self.down.keep(self.action.name(), &self.standing);
-        let leads = |node: &Name| primaries.as_ref().map(|known| known.contains(node));
-        summary(&targets, results, leads, self.action.evidence())
+        self.leaders = primaries;
+        let leads = |node: &Name| self.leaders.as_ref().map(|known| known.contains(node));
+        let told = |result: &Result<Struck, _>| match result {
+            Ok(struck) => struck.effective != Proof::Missing,
+            // Nobody knows.
+            Err(error) => matches!(error, CapabilityError::Indeterminate(_)),
+        };
+        let settled = results.iter().any(told);
+        let outcome = summary(&targets, results, leads, self.action.evidence());
+        (outcome, settled)
     }
 
     async fn stop(&mut self, env: &Environment) -> FaultOutcome {
@@ -220,11 +267,18 @@ impl NodeFault {
         let results = join_all(self.standing.iter().cloned().map(undo)).await;
         let mut errors = Vec::new();
         let mut seen = BTreeMap::new();
+        let mut effective: Option<bool> = None;
+        let mut leader = self.leaders.as_ref().map(|_| false);
         for (node, result) in results {
             match result {
-                Ok(state) => {
+                Ok(undone) => {
+                    if let Some(proved) = undone.effective {
+                        effective = Some(proved || effective == Some(true));
+                        let led = self.leaders.as_ref().is_some_and(|it| it.contains(&node));
+                        leader = leader.map(|before| before || (proved && led));
+                    }
                     self.standing.remove(&node);
-                    seen.insert(node, state);
+                    seen.insert(node, undone.seen);
                 }
                 Err(error) => errors.push(format!("{node}: {error}")),
             }
@@ -233,19 +287,17 @@ impl NodeFault {
         match errors.is_empty() {
             true => {
                 let targets: Vec<&Name> = seen.keys().collect();
-                FaultOutcome::Installed(json!({"targets": targets, self.action.evidence(): seen}))
+                let mut value = json!({"targets": targets, self.action.evidence(): seen});
+                if let Some(effective) = effective {
+                    value["effective"] = effective.into();
+                    if let Some(leader) = leader {
+                        value["leader"] = leader.into();
+                    }
+                }
+                FaultOutcome::Installed(value)
             }
             false => still_in_force(errors.join("; ")),
         }
-    }
-}
-
-/// Whether there is nothing to be gained by striking again: it took effect, or nobody knows.
-fn took_effect(outcome: &FaultOutcome) -> bool {
-    match outcome {
-        FaultOutcome::Installed(value) => value["effective"] == true,
-        FaultOutcome::Indeterminate(_) => true,
-        FaultOutcome::Skipped(_) => false,
     }
 }
 
@@ -261,8 +313,9 @@ fn summary(
     for (node, result) in targets.iter().zip(results) {
         match result {
             Ok(struck) => {
-                effective |= struck.effective;
-                if struck.effective && leads(node) == Some(true) {
+                let is_seen = struck.effective == Proof::Seen;
+                effective |= is_seen;
+                if is_seen && leads(node) == Some(true) {
                     leader = Some(true);
                 }
                 seen.insert(node, struck.seen);

@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, with_common};
-use crate::node_fault::{Action, Struck, make, target_option};
+use crate::node_fault::{Action, Proof, Struck, Undone, make, target_option};
 use crate::outcome::message;
 use crate::process::{Restart, restart_option};
 use crate::spec::FaultSpec;
@@ -70,7 +70,11 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let restart = Restart::of(spec);
     let what = move |_, rng: &mut harness::seed::Rng| {
         let seed = rng.next_u64() >> 12;
-        match json!(What { survives, restart, seed }) {
+        match json!(What {
+            survives,
+            restart,
+            seed
+        }) {
             Value::Object(what) => what,
             _ => Map::new(),
         }
@@ -138,13 +142,13 @@ impl Action for PowerCut {
         }
         Ok(Struck {
             seen: json!(lost),
-            effective: true,
+            effective: Proof::Seen,
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Value, String> {
+    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
         match processes(env)?.start(node).await {
-            Ok(ProcessState::Running) => Ok(json!(ProcessState::Running)),
+            Ok(ProcessState::Running) => Ok(json!(ProcessState::Running).into()),
             Ok(state) => Err(format!("the process is seen {state:?}").to_lowercase()),
             Err(error) => Err(message(error)),
         }

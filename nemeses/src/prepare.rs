@@ -14,11 +14,20 @@ pub async fn prepare(specs: &[FaultSpec], env: &Environment) -> Result<(), Strin
         return Ok(());
     };
     let Some(disks) = &env.disks else {
-        return Err(format!("the fault {} needs disks of the system's own", spec.name));
+        return Err(format!(
+            "the fault {} needs disks of the system's own",
+            spec.name
+        ));
     };
     disks.probe().await?;
     let interposed = disks.interpose().await;
-    interposed.map_err(|error| format!("the fault {} cannot act here: {}", spec.name, message(error)))
+    interposed.map_err(|error| {
+        format!(
+            "the fault {} cannot act here: {}",
+            spec.name,
+            message(error)
+        )
+    })
 }
 
 /// Takes away what was set up. The system may still run: what it has open, it keeps.

@@ -221,11 +221,16 @@ fn number(result: std::io::Result<impl Sized>) -> Option<i32> {
 
 #[tokio::test]
 async fn a_power_cut_takes_what_is_not_synced_and_nothing_else() {
-    let Some(stage) = Stage::new("power cut") else { return };
+    let Some(stage) = Stage::new("power cut") else {
+        return;
+    };
     let before = stage.mounts();
     stage.disks.interpose().await.unwrap();
     assert_ne!(stage.mounts(), before);
-    assert_eq!(fs::read_to_string(stage.seen("old/kept")).unwrap(), "from before");
+    assert_eq!(
+        fs::read_to_string(stage.seen("old/kept")).unwrap(),
+        "from before"
+    );
 
     let file = synced(&stage.seen("wal"), b"acknowledged");
     file.write_all_at(b"only written", 0).unwrap();
@@ -235,11 +240,18 @@ async fn a_power_cut_takes_what_is_not_synced_and_nothing_else() {
     fs::create_dir(stage.seen("folder")).unwrap();
     fs::remove_dir(stage.seen("old")).unwrap();
     drop(file);
-    assert_eq!(fs::read_to_string(stage.seen("wal")).unwrap(), "only written and appended");
+    assert_eq!(
+        fs::read_to_string(stage.seen("wal")).unwrap(),
+        "only written and appended"
+    );
     let mut victim = Process::new("sleep").arg("600").spawn().unwrap();
     fs::write(stage.folder.path().join("pid"), victim.id().to_string()).unwrap();
 
-    let lost = stage.disks.cut_power(&"n1".into(), Survival::Nothing, 1).await.unwrap();
+    let lost = stage
+        .disks
+        .cut_power(&"n1".into(), Survival::Nothing, 1)
+        .await
+        .unwrap();
     assert!(!victim.wait().unwrap().success());
     assert_eq!((lost.entries, lost.files), (4, 2));
     for see in [Stage::seen, Stage::beneath] {
@@ -255,13 +267,20 @@ async fn a_power_cut_takes_what_is_not_synced_and_nothing_else() {
     // With a sync of the folder, names stay.
     fs::rename(stage.seen("wal"), stage.seen("wal-2")).unwrap();
     File::open(stage.seen("")).unwrap().sync_all().unwrap();
-    let lost = stage.disks.cut_power(&"n1".into(), Survival::Nothing, 1).await.unwrap();
+    let lost = stage
+        .disks
+        .cut_power(&"n1".into(), Survival::Nothing, 1)
+        .await
+        .unwrap();
     assert_eq!(lost.entries, 0);
     assert!(stage.seen("wal-2").exists());
 
     stage.disks.withdraw().await.unwrap();
     assert_eq!(stage.mounts(), before);
-    assert_eq!(fs::read_to_string(stage.seen("wal-2")).unwrap(), "acknowledged");
+    assert_eq!(
+        fs::read_to_string(stage.seen("wal-2")).unwrap(),
+        "acknowledged"
+    );
     stage.gone().await;
     assert_eq!(stage.at.journal.list().await.unwrap(), []);
     stage.at.agent.leave().await;
@@ -270,17 +289,26 @@ async fn a_power_cut_takes_what_is_not_synced_and_nothing_else() {
 
 #[tokio::test]
 async fn programs_meet_the_errors_of_the_disk() {
-    let Some(stage) = Stage::new("errors") else { return };
+    let Some(stage) = Stage::new("errors") else {
+        return;
+    };
     stage.disks.interpose().await.unwrap();
-    let (log, other) = (synced(&stage.seen("a.log"), b"log"), synced(&stage.seen("b"), b"other"));
+    let (log, other) = (
+        synced(&stage.seen("a.log"), b"log"),
+        synced(&stage.seen("b"), b"other"),
+    );
     for errno in [5, 28, 30, 122] {
-        stage.rule(&["write"], Some("*.log"), DiskEffect::Fail { errno }).await;
+        stage
+            .rule(&["write"], Some("*.log"), DiskEffect::Fail { errno })
+            .await;
         assert_eq!(number(log.write_at(b"x", 0)), Some(errno));
         other.write_all_at(b"x", 0).unwrap();
         assert_eq!(stage.calm().await, 1);
         log.write_all_at(b"y", 0).unwrap();
     }
-    stage.rule(&["write", "create", "mkdir"], None, DiskEffect::Full).await;
+    stage
+        .rule(&["write", "create", "mkdir"], None, DiskEffect::Full)
+        .await;
     log.write_all_at(b"zzz", 0).unwrap();
     assert_eq!(number(log.write_at(b"more", 3)), Some(28));
     assert_eq!(number(File::create(stage.seen("c"))), Some(28));
@@ -291,7 +319,9 @@ async fn programs_meet_the_errors_of_the_disk() {
     stage.calm().await;
     // What the page cache has is read from the disk again, and fails.
     fs::read(stage.seen("b")).unwrap();
-    stage.rule(&["read"], None, DiskEffect::Fail { errno: 5 }).await;
+    stage
+        .rule(&["read"], None, DiskEffect::Fail { errno: 5 })
+        .await;
     assert_eq!(number(fs::read(stage.seen("b"))), Some(5));
     stage.calm().await;
     assert_eq!(fs::read(stage.seen("b")).unwrap(), b"xther");
@@ -302,10 +332,18 @@ async fn programs_meet_the_errors_of_the_disk() {
 
 #[tokio::test]
 async fn a_sync_that_lies_or_fails_makes_nothing_durable() {
-    let Some(stage) = Stage::new("syncs") else { return };
+    let Some(stage) = Stage::new("syncs") else {
+        return;
+    };
     stage.disks.interpose().await.unwrap();
     let name = Name::from("n1");
-    let cut = async || stage.disks.cut_power(&name, Survival::Nothing, 1).await.unwrap();
+    let cut = async || {
+        stage
+            .disks
+            .cut_power(&name, Survival::Nothing, 1)
+            .await
+            .unwrap()
+    };
     let read = || fs::read_to_string(stage.seen("wal")).unwrap();
 
     synced(&stage.seen("wal"), b"one");
@@ -315,7 +353,10 @@ async fn a_sync_that_lies_or_fails_makes_nothing_durable() {
     cut().await;
     assert_eq!(read(), "one");
 
-    let file = OpenOptions::new().write(true).open(stage.seen("wal")).unwrap();
+    let file = OpenOptions::new()
+        .write(true)
+        .open(stage.seen("wal"))
+        .unwrap();
     file.write_all_at(b"two", 0).unwrap();
     stage.rule(&["sync"], None, DiskEffect::LoseSync).await;
     assert_eq!(number(file.sync_all()), Some(5));
@@ -342,10 +383,15 @@ async fn a_sync_that_lies_or_fails_makes_nothing_durable() {
 
 #[tokio::test]
 async fn what_is_slow_or_stands_still_is_done_in_the_end() {
-    let Some(stage) = Stage::new("stall") else { return };
+    let Some(stage) = Stage::new("stall") else {
+        return;
+    };
     stage.disks.interpose().await.unwrap();
     let file = synced(&stage.seen("wal"), b"one");
-    let slow = DiskEffect::Delay { ms: 300, jitter_ms: 0 };
+    let slow = DiskEffect::Delay {
+        ms: 300,
+        jitter_ms: 0,
+    };
     stage.rule(&["sync"], None, slow).await;
     let started = std::time::Instant::now();
     file.sync_all().unwrap();
@@ -368,7 +414,9 @@ async fn what_is_slow_or_stands_still_is_done_in_the_end() {
 
 #[tokio::test]
 async fn what_stands_still_when_the_power_is_cut_is_never_done() {
-    let Some(stage) = Stage::new("stalled cut") else { return };
+    let Some(stage) = Stage::new("stalled cut") else {
+        return;
+    };
     stage.disks.interpose().await.unwrap();
     synced(&stage.seen("wal"), b"one");
     stage.rule(&["write"], None, DiskEffect::Stall).await;
@@ -383,7 +431,11 @@ async fn what_stands_still_when_the_power_is_cut_is_never_done() {
     while stage.disks.status(&"n1".into()).await.unwrap().struck == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    stage.disks.cut_power(&"n1".into(), Survival::Nothing, 1).await.unwrap();
+    stage
+        .disks
+        .cut_power(&"n1".into(), Survival::Nothing, 1)
+        .await
+        .unwrap();
     assert!(!writer.wait().unwrap().success());
     stage.calm().await;
     assert_eq!(fs::read(stage.seen("wal")).unwrap(), b"one");
@@ -393,14 +445,27 @@ async fn what_stands_still_when_the_power_is_cut_is_never_done() {
 
 #[tokio::test]
 async fn memory_that_is_mapped_is_the_file() {
-    let Some(stage) = Stage::new("mmap") else { return };
+    let Some(stage) = Stage::new("mmap") else {
+        return;
+    };
     stage.disks.interpose().await.unwrap();
     synced(&stage.seen("db"), &[1; 8192]);
-    let file = OpenOptions::new().read(true).write(true).open(stage.seen("db")).unwrap();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(stage.seen("db"))
+        .unwrap();
     // SAFETY: two pages of a file that stays as long as they are used.
     unsafe {
         let (length, both) = (8192, libc::PROT_READ | libc::PROT_WRITE);
-        let mapped = libc::mmap(std::ptr::null_mut(), length, both, libc::MAP_SHARED, file.as_raw_fd(), 0);
+        let mapped = libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            both,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        );
         assert_ne!(mapped, libc::MAP_FAILED);
         let bytes = std::slice::from_raw_parts_mut(mapped.cast::<u8>(), length);
         file.write_all_at(&[2; 4096], 0).unwrap();
@@ -411,7 +476,11 @@ async fn memory_that_is_mapped_is_the_file() {
         libc::munmap(mapped, length);
     }
     drop(file);
-    stage.disks.cut_power(&"n1".into(), Survival::Nothing, 1).await.unwrap();
+    stage
+        .disks
+        .cut_power(&"n1".into(), Survival::Nothing, 1)
+        .await
+        .unwrap();
     let after = fs::read(stage.seen("db")).unwrap();
     assert_eq!((after[0], after[4096]), (2, 3));
     stage.disks.withdraw().await.unwrap();
@@ -420,17 +489,24 @@ async fn memory_that_is_mapped_is_the_file() {
 
 #[tokio::test]
 async fn a_dead_controller_leaves_plain_files() {
-    let Some(stage) = Stage::new("heal") else { return };
+    let Some(stage) = Stage::new("heal") else {
+        return;
+    };
     let before = stage.mounts();
     stage.disks.interpose().await.unwrap();
     let open = synced(&stage.seen("wal"), b"one");
-    stage.rule(&["write"], None, DiskEffect::Fail { errno: 5 }).await;
+    stage
+        .rule(&["write"], None, DiskEffect::Fail { errno: 5 })
+        .await;
     assert_eq!(number(open.write_at(b"x", 0)), Some(5));
     assert_eq!(stage.at.journal.list().await.unwrap().len(), 2);
     let remote: &dyn Remote = &*stage.at.node.remote;
     let state = stage.folder.path().join("state").display().to_string();
     let healed = heal_node_in(remote, &state).await.unwrap();
-    assert!(healed.iter().all(|it| it.healing == Healing::Undone), "{healed:?}");
+    assert!(
+        healed.iter().all(|it| it.healing == Healing::Undone),
+        "{healed:?}"
+    );
     assert_eq!(healed.len(), 2);
     assert_eq!(stage.mounts(), before);
     // What a system has open it keeps, without faults; and it is the plain file.
@@ -443,7 +519,9 @@ async fn a_dead_controller_leaves_plain_files() {
 
 #[tokio::test]
 async fn no_mount_is_left_without_its_process() {
-    let Some(stage) = Stage::new("killed") else { return };
+    let Some(stage) = Stage::new("killed") else {
+        return;
+    };
     let before = stage.mounts();
     stage.disks.interpose().await.unwrap();
     synced(&stage.seen("wal"), b"one");
@@ -454,8 +532,13 @@ async fn no_mount_is_left_without_its_process() {
         let after = stat.rsplit(") ").next().unwrap();
         after.split(' ').nth(1).unwrap().parse().unwrap()
     };
-    let serving = servers.iter().find(|pid| servers.contains(&parent(**pid))).unwrap();
-    let killed = Process::new("kill").args(["-KILL", &serving.to_string()]).status();
+    let serving = servers
+        .iter()
+        .find(|pid| servers.contains(&parent(**pid)))
+        .unwrap();
+    let killed = Process::new("kill")
+        .args(["-KILL", &serving.to_string()])
+        .status();
     assert!(killed.unwrap().success());
     stage.gone().await;
     assert_eq!(stage.mounts(), before);
@@ -465,10 +548,14 @@ async fn no_mount_is_left_without_its_process() {
     assert_eq!(fs::read(stage.seen("wal")).unwrap(), b"one");
     // Both are gone: a mount that answers nobody, which heals all the same.
     for pid in stage.servers() {
-        let _ = Process::new("kill").args(["-STOP", &pid.to_string()]).status();
+        let _ = Process::new("kill")
+            .args(["-STOP", &pid.to_string()])
+            .status();
     }
     for pid in stage.servers() {
-        let _ = Process::new("kill").args(["-KILL", &pid.to_string()]).status();
+        let _ = Process::new("kill")
+            .args(["-KILL", &pid.to_string()])
+            .status();
     }
     stage.gone().await;
     let error = fs::read(stage.seen("wal")).unwrap_err();
@@ -482,7 +569,9 @@ async fn no_mount_is_left_without_its_process() {
 
 #[tokio::test]
 async fn damage_is_read_back_and_is_where_it_is_said_to_be() {
-    let Some(stage) = Stage::new("corrupt") else { return };
+    let Some(stage) = Stage::new("corrupt") else {
+        return;
+    };
     let before = vec![7; 40_000];
     fs::write(stage.seen("x.db"), &before).unwrap();
     fs::write(stage.seen("y"), &before).unwrap();

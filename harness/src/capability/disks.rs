@@ -151,8 +151,12 @@ pub trait Disks: Send + Sync {
     async fn withdraw(&self) -> Result<(), CapabilityError>;
 
     /// Puts rules in force on a node, and no others.
-    async fn rule(&self, node: &Name, rules: &[DiskRule], seed: u64)
-    -> Result<DiskStatus, CapabilityError>;
+    async fn rule(
+        &self,
+        node: &Name,
+        rules: &[DiskRule],
+        seed: u64,
+    ) -> Result<DiskStatus, CapabilityError>;
 
     /// Takes them away, and says how often they struck.
     async fn calm(&self, node: &Name) -> Result<DiskStatus, CapabilityError>;
@@ -169,5 +173,6 @@ pub trait Disks: Send + Sync {
     ) -> Result<Lost, CapabilityError>;
 
     /// Damages files of a node where they lie. Returns what is different, read back: evidence. It cannot be taken back.
-    async fn corrupt(&self, node: &Name, corruption: &Corruption) -> Result<Value, CapabilityError>;
+    async fn corrupt(&self, node: &Name, corruption: &Corruption)
+    -> Result<Value, CapabilityError>;
 }

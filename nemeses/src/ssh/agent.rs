@@ -89,7 +89,7 @@ impl Agent {
         }
     }
 
-    /// Where its program is on the node, for as long as something stands there.
+    /// Where the program is on the node, as long as it runs or something stands.
     pub(super) fn program(&self) -> String {
         format!("{}/agent-{HASH}", self.folder)
     }

@@ -129,7 +129,12 @@ fn detach_script(folders: &[String]) -> String {
 }
 
 fn gone_script(folders: &[String]) -> String {
-    let gone = |folder: &String| format!("! grep -qF {} /proc/self/mounts || exit 1\n", mount_of(folder));
+    let gone = |folder: &String| {
+        format!(
+            "! grep -qF {} /proc/self/mounts || exit 1\n",
+            mount_of(folder)
+        )
+    };
     folders.iter().map(gone).collect()
 }
 
@@ -241,7 +246,11 @@ impl Disks for DbDisks {
         })
     }
 
-    async fn corrupt(&self, node: &Name, corruption: &Corruption) -> Result<Value, CapabilityError> {
+    async fn corrupt(
+        &self,
+        node: &Name,
+        corruption: &Corruption,
+    ) -> Result<Value, CapabilityError> {
         let at = self.at(node)?;
         let mut request = json!(corruption);
         request["folders"] = json!(self.db.data_folders());

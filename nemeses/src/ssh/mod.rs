@@ -9,8 +9,10 @@ use harness::remote::Node;
 
 mod addresses;
 mod agent;
+mod confinement;
 mod disks;
 mod journaled;
+mod membership;
 mod network;
 mod nft;
 mod pause;
@@ -20,8 +22,10 @@ mod scripts;
 mod testing;
 
 pub use agent::Agent;
+pub use confinement::NodeConfinement;
 pub use disks::DbDisks;
 pub use journaled::Journaled;
+pub use membership::DbMembership;
 pub use network::NftNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
 pub use scripts::NodeScripts;
@@ -37,6 +41,8 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
         nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
         network: Some(Arc::new(NftNetwork::new(nodes))),
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
+        confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
+        membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db.clone()))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),
         disks: Some(Arc::new(DbDisks::new(nodes, db))),

@@ -130,7 +130,9 @@ impl Unsynced {
                 given_up: false,
             });
         }
-        self.pages.values_mut().for_each(|page| page.given_up = true);
+        self.pages
+            .values_mut()
+            .for_each(|page| page.given_up = true);
         Ok(())
     }
 

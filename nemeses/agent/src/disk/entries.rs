@@ -129,10 +129,7 @@ impl Change {
             Change::Added((folder, name), node) => node::remove(folder, name, node.is_folder()),
             Change::Removed((folder, name), node) => node.revive(folder, name),
             Change::Renamed {
-                from,
-                to,
-                replaced,
-                ..
+                from, to, replaced, ..
             } => {
                 let (from, to) = ((&*from.0, &*from.1), (&*to.0, &*to.1));
                 node::rename(to, from, RenameFlags::RENAME_NOREPLACE)?;

@@ -29,8 +29,8 @@
 //!
 //! LazyFS (Azevedo et al., VLDB 2024) is the like of it; it keeps unsynced data in memory and entries eagerly durable.
 
-pub mod control;
 mod content;
+pub mod control;
 mod daemon;
 mod dice;
 mod entries;

@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat2};
-use nix::sys::stat::{
-    FileStat, Mode, SFlag, UtimensatFlags, fstat, mkdirat, mknodat, utimensat,
-};
+use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, linkat, symlinkat, unlinkat};
 
@@ -112,7 +110,10 @@ impl Node {
     fn become_(&self, new: &OwnedFd) -> io::Result<()> {
         replace(self.fd(), new.as_fd())?;
         if let Some(file) = self.file.get() {
-            let again = File::options().read(true).write(true).open(self.proc_path())?;
+            let again = File::options()
+                .read(true)
+                .write(true)
+                .open(self.proc_path())?;
             replace(file.as_fd(), again.as_fd())?;
         }
         Ok(())
@@ -184,7 +185,8 @@ pub(crate) fn open_in(folder: &Node, name: &OsStr) -> io::Result<OwnedFd> {
 }
 
 pub(crate) fn make_file(folder: &Node, name: &OsStr, mode: Mode) -> io::Result<File> {
-    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let flags =
+        OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     Ok(File::from(openat(folder.fd(), name, flags, mode)?))
 }
 
@@ -326,7 +328,12 @@ pub(crate) fn name_of(entry: &nix::dir::Entry) -> OsString {
 pub(crate) fn open_root(path: &std::path::Path) -> io::Result<OwnedFd> {
     let path = c_string(path.as_os_str())?;
     // SAFETY: a string that ends with 0.
-    let fd = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) };
+    let fd = unsafe {
+        libc::open(
+            path.as_ptr(),
+            libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC,
+        )
+    };
     match fd {
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: it was just opened, and nobody else has it.

@@ -72,7 +72,12 @@ impl Disk {
     }
 
     /// What becomes of an operation that has no more to do with its fate than that it fails.
-    fn judged<T>(&self, fate: Fate, needs_room: bool, deed: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    fn judged<T>(
+        &self,
+        fate: Fate,
+        needs_room: bool,
+        deed: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
         match fate {
             Fate::Fail(errno) => Err(io::Error::from_raw_os_error(errno)),
             Fate::Full if needs_room => {
@@ -197,7 +202,10 @@ impl Filesystem for Disk {
         let own = name.to_owned();
         let path = || self.path_of(parent.0, name);
         self.act(Kind::Stat, path, move |disk, fate| {
-            entry(reply, disk.judged(fate, false, || disk.store.lookup(parent.0, &own)));
+            entry(
+                reply,
+                disk.judged(fate, false, || disk.store.lookup(parent.0, &own)),
+            );
         });
     }
 
@@ -206,12 +214,14 @@ impl Filesystem for Disk {
     }
 
     fn getattr(&self, _: &Request, id: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.act(Kind::Stat, || self.path(id.0), move |disk, fate| {
-            match disk.judged(fate, false, || disk.store.stat(id.0)) {
+        self.act(
+            Kind::Stat,
+            || self.path(id.0),
+            move |disk, fate| match disk.judged(fate, false, || disk.store.stat(id.0)) {
                 Ok(stat) => reply.attr(&NOW, &attributes(id.0, &stat)),
                 Err(error) => reply.error(error.into()),
-            }
-        });
+            },
+        );
     }
 
     fn setattr(
@@ -240,15 +250,23 @@ impl Filesystem for Disk {
             accessed: accessed.map(time),
             modified: modified.map(time),
         };
-        let kind = if size.is_some() { Kind::Truncate } else { Kind::Attributes };
-        self.act(kind, || self.path(id.0), move |disk, fate| {
-            let full = fate == Fate::Full;
-            let grows = full && size.is_some_and(|size| disk.store.grows(id.0, size));
-            match disk.judged(fate, grows, || disk.store.change(id.0, wanted)) {
-                Ok(stat) => reply.attr(&NOW, &attributes(id.0, &stat)),
-                Err(error) => reply.error(error.into()),
-            }
-        });
+        let kind = if size.is_some() {
+            Kind::Truncate
+        } else {
+            Kind::Attributes
+        };
+        self.act(
+            kind,
+            || self.path(id.0),
+            move |disk, fate| {
+                let full = fate == Fate::Full;
+                let grows = full && size.is_some_and(|size| disk.store.grows(id.0, size));
+                match disk.judged(fate, grows, || disk.store.change(id.0, wanted)) {
+                    Ok(stat) => reply.attr(&NOW, &attributes(id.0, &stat)),
+                    Err(error) => reply.error(error.into()),
+                }
+            },
+        );
     }
 
     fn readlink(&self, _: &Request, id: INodeNo, reply: ReplyData) {
@@ -276,7 +294,10 @@ impl Filesystem for Disk {
                 SFlag::S_IFREG => Made::File(mode(bits)),
                 kind => Made::Special(kind, mode(bits), device.into()),
             };
-            entry(reply, disk.judged(fate, true, || disk.store.make(parent.0, &own, made, maker)));
+            entry(
+                reply,
+                disk.judged(fate, true, || disk.store.make(parent.0, &own, made, maker)),
+            );
         });
     }
 
@@ -293,7 +314,10 @@ impl Filesystem for Disk {
         let path = || self.path_of(parent.0, name);
         self.act(Kind::Mkdir, path, move |disk, fate| {
             let made = Made::Folder(mode(bits));
-            entry(reply, disk.judged(fate, true, || disk.store.make(parent.0, &own, made, maker)));
+            entry(
+                reply,
+                disk.judged(fate, true, || disk.store.make(parent.0, &own, made, maker)),
+            );
         });
     }
 
@@ -301,7 +325,10 @@ impl Filesystem for Disk {
         let own = name.to_owned();
         let path = || self.path_of(parent.0, name);
         self.act(Kind::Unlink, path, move |disk, fate| {
-            empty(reply, disk.judged(fate, false, || disk.store.remove(parent.0, &own)));
+            empty(
+                reply,
+                disk.judged(fate, false, || disk.store.remove(parent.0, &own)),
+            );
         });
     }
 
@@ -321,7 +348,10 @@ impl Filesystem for Disk {
         let path = || self.path_of(parent.0, name);
         self.act(Kind::Create, path, move |disk, fate| {
             let made = Made::Symlink(target.as_os_str());
-            entry(reply, disk.judged(fate, true, || disk.store.make(parent.0, &own, made, maker)));
+            entry(
+                reply,
+                disk.judged(fate, true, || disk.store.make(parent.0, &own, made, maker)),
+            );
         });
     }
 
@@ -348,18 +378,23 @@ impl Filesystem for Disk {
         let own = name.to_owned();
         let path = || self.path_of(to.0, name);
         self.act(Kind::Link, path, move |disk, fate| {
-            entry(reply, disk.judged(fate, true, || disk.store.link(id.0, to.0, &own)));
+            entry(
+                reply,
+                disk.judged(fate, true, || disk.store.link(id.0, to.0, &own)),
+            );
         });
     }
 
     fn open(&self, _: &Request, id: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        self.act(Kind::Open, || self.path(id.0), move |disk, fate| {
-            match disk.judged(fate, false, || disk.store.open_file(id.0)) {
+        self.act(
+            Kind::Open,
+            || self.path(id.0),
+            move |disk, fate| match disk.judged(fate, false, || disk.store.open_file(id.0)) {
                 Ok(true) => reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE),
                 Ok(false) => reply.opened(FileHandle(0), FopenFlags::empty()),
                 Err(error) => reply.error(error.into()),
-            }
-        });
+            },
+        );
     }
 
     fn create(
@@ -400,12 +435,16 @@ impl Filesystem for Disk {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.act(Kind::Read, || self.path(id.0), move |disk, fate| {
-            match disk.judged(fate, false, || disk.store.read(id.0, at, size as usize)) {
+        self.act(
+            Kind::Read,
+            || self.path(id.0),
+            move |disk, fate| match disk
+                .judged(fate, false, || disk.store.read(id.0, at, size as usize))
+            {
                 Ok(bytes) => reply.data(&bytes),
                 Err(error) => reply.error(error.into()),
-            }
-        });
+            },
+        );
     }
 
     fn write(
@@ -450,41 +489,57 @@ impl Filesystem for Disk {
     }
 
     fn fsync(&self, _: &Request, id: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
-        self.act(Kind::Sync, || self.path(id.0), move |disk, fate| {
-            empty(reply, disk.synced(id.0, data_only, fate));
-        });
+        self.act(
+            Kind::Sync,
+            || self.path(id.0),
+            move |disk, fate| {
+                empty(reply, disk.synced(id.0, data_only, fate));
+            },
+        );
     }
 
     fn fsyncdir(&self, _: &Request, id: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.act(Kind::Sync, || self.path(id.0), move |disk, fate| {
-            empty(reply, disk.synced(id.0, false, fate));
-        });
+        self.act(
+            Kind::Sync,
+            || self.path(id.0),
+            move |disk, fate| {
+                empty(reply, disk.synced(id.0, false, fate));
+            },
+        );
     }
 
     fn opendir(&self, _: &Request, id: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        self.act(Kind::Open, || self.path(id.0), move |disk, fate| {
-            match disk.judged(fate, false, || disk.store.node(id.0)) {
+        self.act(
+            Kind::Open,
+            || self.path(id.0),
+            move |disk, fate| match disk.judged(fate, false, || disk.store.node(id.0)) {
                 Ok(_) => reply.opened(FileHandle(0), FopenFlags::empty()),
                 Err(error) => reply.error(error.into()),
-            }
-        });
+            },
+        );
     }
 
     fn readdir(&self, _: &Request, id: INodeNo, _: FileHandle, from: u64, reply: ReplyDirectory) {
-        self.act(Kind::Readdir, || self.path(id.0), move |disk, fate| {
-            let mut reply = reply;
-            match disk.judged(fate, false, || disk.store.list(id.0)) {
-                Ok(entries) => {
-                    for (at, (ino, kind, name)) in entries.iter().enumerate().skip(from as usize) {
-                        if reply.add(INodeNo(*ino), at as u64 + 1, file_type(*kind), name) {
-                            break;
+        self.act(
+            Kind::Readdir,
+            || self.path(id.0),
+            move |disk, fate| {
+                let mut reply = reply;
+                match disk.judged(fate, false, || disk.store.list(id.0)) {
+                    Ok(entries) => {
+                        for (at, (ino, kind, name)) in
+                            entries.iter().enumerate().skip(from as usize)
+                        {
+                            if reply.add(INodeNo(*ino), at as u64 + 1, file_type(*kind), name) {
+                                break;
+                            }
                         }
+                        reply.ok();
                     }
-                    reply.ok();
+                    Err(error) => reply.error(error.into()),
                 }
-                Err(error) => reply.error(error.into()),
-            }
-        });
+            },
+        );
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
@@ -518,23 +573,32 @@ impl Filesystem for Disk {
         reply: ReplyEmpty,
     ) {
         let (name, value) = (name.to_owned(), value.to_vec());
-        self.act(Kind::Attributes, || self.path(id.0), move |disk, fate| {
-            let set = || disk.store.set_attribute(id.0, &name, Some(&value), flags);
-            empty(reply, disk.judged(fate, true, set));
-        });
+        self.act(
+            Kind::Attributes,
+            || self.path(id.0),
+            move |disk, fate| {
+                let set = || disk.store.set_attribute(id.0, &name, Some(&value), flags);
+                empty(reply, disk.judged(fate, true, set));
+            },
+        );
     }
 
     fn removexattr(&self, _: &Request, id: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = name.to_owned();
-        self.act(Kind::Attributes, || self.path(id.0), move |disk, fate| {
-            let remove = || disk.store.set_attribute(id.0, &name, None, 0);
-            empty(reply, disk.judged(fate, false, remove));
-        });
+        self.act(
+            Kind::Attributes,
+            || self.path(id.0),
+            move |disk, fate| {
+                let remove = || disk.store.set_attribute(id.0, &name, None, 0);
+                empty(reply, disk.judged(fate, false, remove));
+            },
+        );
     }
 
     fn getxattr(&self, _: &Request, id: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let value = self.store.attribute(id.0, name);
-        let value = value.and_then(|value| value.ok_or(io::Error::from_raw_os_error(libc::ENODATA)));
+        let value =
+            value.and_then(|value| value.ok_or(io::Error::from_raw_os_error(libc::ENODATA)));
         attribute(reply, size, value);
     }
 
@@ -552,10 +616,14 @@ impl Filesystem for Disk {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.act(Kind::Allocate, || self.path(id.0), move |disk, fate| {
-            let deed = || disk.store.allocate(id.0, mode, at, length);
-            empty(reply, disk.judged(fate, true, deed));
-        });
+        self.act(
+            Kind::Allocate,
+            || self.path(id.0),
+            move |disk, fate| {
+                let deed = || disk.store.allocate(id.0, mode, at, length);
+                empty(reply, disk.judged(fate, true, deed));
+            },
+        );
     }
 
     fn lseek(

@@ -436,7 +436,10 @@ impl Store {
         node::rename((&from.0, &from.1), (&to.0, &to.1), flags)?;
         if flags.contains(RenameFlags::RENAME_EXCHANGE) {
             entries.push(Change::Exchanged(from, to));
-        } else if replaced.as_ref().is_none_or(|replaced| replaced.id != node.id) {
+        } else if replaced
+            .as_ref()
+            .is_none_or(|replaced| replaced.id != node.id)
+        {
             entries.push(Change::Renamed {
                 from,
                 to,
@@ -520,9 +523,10 @@ impl Store {
         let (mut dice, mut lost) = (Dice::new(seed), Lost::default());
         let unsynced = std::mem::take(&mut *locked(&self.unsynced));
         for node in unsynced.into_values() {
-            let restored = node
-                .file()
-                .and_then(|file| node.unsynced().restore(file, survival, &mut dice, &mut lost));
+            let restored = node.file().and_then(|file| {
+                node.unsynced()
+                    .restore(file, survival, &mut dice, &mut lost)
+            });
             if let Err(error) = restored {
                 let path = node.path().unwrap_or_default();
                 lost.errors.push(format!("{}: {error}", path.display()));
@@ -532,7 +536,8 @@ impl Store {
         // What was made anew is another thing beneath.
         let mut table = self.table();
         let known = table.known.values();
-        let held = known.filter_map(|(node, _)| Some((key(&node.stat().ok()?), Arc::downgrade(node))));
+        let held =
+            known.filter_map(|(node, _)| Some((key(&node.stat().ok()?), Arc::downgrade(node))));
         table.held = held.collect();
         lost
     }

@@ -157,7 +157,9 @@ impl Oracle {
     /// The names after so many operations.
     fn names_after(&self, count: usize) -> Names {
         let mut names = Names::new();
-        self.row[..count].iter().for_each(|naming| naming.perform(&mut names));
+        self.row[..count]
+            .iter()
+            .for_each(|naming| naming.perform(&mut names));
         names
     }
 
@@ -240,7 +242,9 @@ impl Both {
     /// A file, which may have lost its names.
     fn file(&self, which: u8) -> Option<Thing> {
         let all = 0..self.oracle.things.len();
-        let files: Vec<Thing> = all.filter(|thing| !self.oracle.things[*thing].is_folder).collect();
+        let files: Vec<Thing> = all
+            .filter(|thing| !self.oracle.things[*thing].is_folder)
+            .collect();
         Self::pick(&files, which)
     }
 
@@ -254,7 +258,9 @@ impl Both {
             user: nix::unistd::geteuid().as_raw(),
             group: nix::unistd::getegid().as_raw(),
         };
-        let made = self.store.make(self.ids[folder], OsStr::new(&name), made, maker);
+        let made = self
+            .store
+            .make(self.ids[folder], OsStr::new(&name), made, maker);
         if self.oracle.names.contains_key(&(folder, name.clone())) {
             assert!(made.is_err());
             return;
@@ -265,7 +271,8 @@ impl Both {
             is_folder,
             ..Content::default()
         });
-        self.oracle.name(Naming::Add(folder, name, thing), &[folder, thing]);
+        self.oracle
+            .name(Naming::Add(folder, name, thing), &[folder, thing]);
         self.oracle.things[thing].born = self.oracle.row.len();
     }
 
@@ -274,31 +281,43 @@ impl Both {
             Step::File(which) => self.make(which, false),
             Step::Folder(which) => self.make(which, true),
             Step::Link(which, to) => {
-                let Some((_, thing)) = self.taken(which) else { return };
+                let Some((_, thing)) = self.taken(which) else {
+                    return;
+                };
                 let (folder, name) = self.place(to);
                 let free = !self.oracle.names.contains_key(&(folder, name.clone()));
-                let linked = self.store.link(self.ids[thing], self.ids[folder], OsStr::new(&name));
+                let linked = self
+                    .store
+                    .link(self.ids[thing], self.ids[folder], OsStr::new(&name));
                 let may = free && !self.oracle.things[thing].is_folder;
                 assert_eq!(linked.is_ok(), may);
                 if may {
-                    self.oracle.name(Naming::Add(folder, name, thing), &[folder, thing]);
+                    self.oracle
+                        .name(Naming::Add(folder, name, thing), &[folder, thing]);
                 }
             }
             Step::Remove(which) => {
-                let Some(((folder, name), thing)) = self.taken(which) else { return };
+                let Some(((folder, name), thing)) = self.taken(which) else {
+                    return;
+                };
                 let empty = !self.oracle.names.keys().any(|(inside, _)| *inside == thing);
                 let removed = self.store.remove(self.ids[folder], OsStr::new(&name));
                 assert_eq!(removed.is_ok(), empty);
                 if empty {
-                    self.oracle.name(Naming::Remove(folder, name), &[folder, thing]);
+                    self.oracle
+                        .name(Naming::Remove(folder, name), &[folder, thing]);
                 }
             }
             Step::Rename(which, to) => self.rename(which, to),
             Step::Exchange(one, other) => self.exchange(one, other),
             Step::Write(which, at, length, byte) => {
-                let Some(thing) = self.file(which) else { return };
+                let Some(thing) = self.file(which) else {
+                    return;
+                };
                 let (at, bytes) = (usize::from(at), vec![byte; length.into()]);
-                self.store.write(self.ids[thing], at as u64, &bytes).unwrap();
+                self.store
+                    .write(self.ids[thing], at as u64, &bytes)
+                    .unwrap();
                 let content = &mut self.oracle.things[thing];
                 if bytes.is_empty() {
                     return;
@@ -309,22 +328,32 @@ impl Both {
                 content.dirty.extend(at / PAGE..end.div_ceil(PAGE));
             }
             Step::Truncate(which, to) => {
-                let Some(thing) = self.file(which) else { return };
+                let Some(thing) = self.file(which) else {
+                    return;
+                };
                 let wanted = super::store::Wanted {
                     size: Some(to.into()),
                     ..Default::default()
                 };
                 self.store.change(self.ids[thing], wanted).unwrap();
                 let (content, to) = (&mut self.oracle.things[thing], usize::from(to));
-                content.dirty.extend(to / PAGE..content.now.len().div_ceil(PAGE));
+                content
+                    .dirty
+                    .extend(to / PAGE..content.now.len().div_ceil(PAGE));
                 content.now.resize(to, 0);
             }
             Step::Sync(which, data_only) => {
-                let Some(thing) = self.file(which) else { return };
+                let Some(thing) = self.file(which) else {
+                    return;
+                };
                 self.store.sync(self.ids[thing], data_only).unwrap();
                 let content = &mut self.oracle.things[thing];
                 content.sync();
-                let until = if data_only { content.born } else { content.touched };
+                let until = if data_only {
+                    content.born
+                } else {
+                    content.touched
+                };
                 self.oracle.durable = self.oracle.durable.max(until);
             }
             Step::SyncFolder(which) => {
@@ -334,7 +363,9 @@ impl Both {
                 self.oracle.durable = self.oracle.durable.max(until);
             }
             Step::FailSync(which) => {
-                let Some(thing) = self.file(which) else { return };
+                let Some(thing) = self.file(which) else {
+                    return;
+                };
                 self.store.give_up(self.ids[thing]).unwrap();
                 self.oracle.things[thing].dirty.clear();
             }
@@ -342,7 +373,9 @@ impl Both {
     }
 
     fn rename(&mut self, which: u8, to: u8) {
-        let Some((from, thing)) = self.taken(which) else { return };
+        let Some((from, thing)) = self.taken(which) else {
+            return;
+        };
         let to = self.place(to);
         let replaced = self.oracle.names.get(&to).copied();
         let renamed = self.store.rename(
@@ -353,7 +386,11 @@ impl Both {
         let things = &self.oracle.things;
         let fits = replaced.is_none_or(|replaced| {
             things[replaced].is_folder == things[thing].is_folder
-                && !self.oracle.names.keys().any(|(inside, _)| *inside == replaced)
+                && !self
+                    .oracle
+                    .names
+                    .keys()
+                    .any(|(inside, _)| *inside == replaced)
         });
         if replaced == Some(thing) {
             // Nothing is done, whatever is said.
@@ -388,7 +425,9 @@ impl Both {
     }
 
     fn present_agrees(&self) {
-        let now = self.oracle.tree(&self.oracle.names, |content| content.now.clone());
+        let now = self
+            .oracle
+            .tree(&self.oracle.names, |content| content.now.clone());
         assert_eq!(real(self.folder.path()), now);
     }
 }
@@ -400,7 +439,9 @@ fn possible(found: &[u8], content: &Content, unit: usize) -> bool {
         false => (content.now.len(), content.durable.len()),
     };
     let part = |bytes: &[u8], start: usize, end: usize| -> Vec<u8> {
-        (start..end).map(|at| bytes.get(at).copied().unwrap_or(0)).collect()
+        (start..end)
+            .map(|at| bytes.get(at).copied().unwrap_or(0))
+            .collect()
     };
     (low..=high).contains(&found.len())
         && (0..found.len()).step_by(unit).all(|start| {
@@ -417,13 +458,16 @@ fn allowed(oracle: &Oracle, found: &Tree, unit: usize) -> bool {
         let shape = oracle.tree(&names, |_| Vec::new());
         let things = named(&names);
         shape.len() == found.len()
-            && shape.iter().zip(found).all(|((path, kind), (other, bytes))| {
-                path == other
-                    && kind.is_some() == bytes.is_some()
-                    && bytes.as_ref().is_none_or(|bytes| {
-                        possible(bytes, &oracle.things[things[path]], unit)
-                    })
-            })
+            && shape
+                .iter()
+                .zip(found)
+                .all(|((path, kind), (other, bytes))| {
+                    path == other
+                        && kind.is_some() == bytes.is_some()
+                        && bytes
+                            .as_ref()
+                            .is_none_or(|bytes| possible(bytes, &oracle.things[things[path]], unit))
+                })
     })
 }
 

@@ -153,7 +153,9 @@ fn files(request: &Request) -> Vec<PathBuf> {
             // What went away meanwhile is not meant.
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let path = entry.path();
-                let Ok(kind) = entry.file_type() else { continue };
+                let Ok(kind) = entry.file_type() else {
+                    continue;
+                };
                 if kind.is_dir() {
                     folders.push(path);
                 } else if kind.is_file() {
@@ -202,7 +204,11 @@ impl Region {
         let end = self.start + self.bytes.len() as u64;
         // A region without a whole chunk is one.
         if first >= end && divisor == 1 {
-            return if self.bytes.is_empty() { Vec::new() } else { vec![0] };
+            return if self.bytes.is_empty() {
+                Vec::new()
+            } else {
+                vec![0]
+            };
         }
         (first..end)
             .step_by(chunk as usize)
@@ -273,7 +279,8 @@ fn damage(
     }
     file.sync_all()?;
     let after = Region::read(path, request)?;
-    let changed = differences(&before.bytes, &wanted).filter(|(at, _)| after.bytes.get(*at) == wanted.get(*at));
+    let changed = differences(&before.bytes, &wanted)
+        .filter(|(at, _)| after.bytes.get(*at) == wanted.get(*at));
     let changed = changed.count() as u64;
     if changed > 0 {
         answer.tell(path, changed, &before, Some(&after));
@@ -283,7 +290,9 @@ fn damage(
 
 fn differences<'a>(a: &'a [u8], b: &'a [u8]) -> impl Iterator<Item = (usize, u8)> + 'a {
     let pairs = a.iter().zip(b).enumerate();
-    pairs.filter(|(_, (a, b))| a != b).map(|(at, (_, b))| (at, *b))
+    pairs
+        .filter(|(_, (a, b))| a != b)
+        .map(|(at, (_, b))| (at, *b))
 }
 
 /// Turns bits over, with gaps between them as chance has them.
@@ -359,7 +368,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("inner");
         fs::create_dir(&inner).unwrap();
-        let before: Vec<u8> = (0..65_536u32).map(|at| (at / 256 + at % 251) as u8 | 1).collect();
+        let before: Vec<u8> = (0..65_536u32)
+            .map(|at| (at / 256 + at % 251) as u8 | 1)
+            .collect();
         fs::write(inner.join("x.db"), &before).unwrap();
         fs::write(inner.join("y.log"), b"not meant").unwrap();
         let request = Request {

@@ -97,7 +97,8 @@ pub(crate) fn handle(request: Request) -> Result<Report, Failure> {
             match processes::handle(kill)?.state {
                 State::Absent => {}
                 seen => {
-                    let message = format!("killed, the processes are still {seen:?}").to_lowercase();
+                    let message =
+                        format!("killed, the processes are still {seen:?}").to_lowercase();
                     return Err(Failure::Indeterminate(message));
                 }
             }
