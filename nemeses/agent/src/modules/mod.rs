@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub mod network;
 pub mod processes;
 
 /// Why a request was not done, or perhaps not.
@@ -26,6 +27,7 @@ pub(crate) trait Module {
 /// The module of a name.
 pub(crate) fn make(name: &str) -> Option<Box<dyn Module>> {
     match name {
+        network::NAME => Some(Box::<network::Network>::default()),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,
     }
