@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::catalogue::{self, DURATION, INTERVAL};
 use crate::schedule::{Activity, STOP, Schedule, Timing};
 use crate::spec::FaultSpec;
+use crate::zones::Zones;
 
 /// What faults are built for.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct BuildContext {
     pub leaders: bool,
     /// All nodes, in the order given by the user.
     pub nodes: Vec<Name>,
+    /// Where they are, as far as the user said.
+    pub zones: Zones,
     /// The clock of the run.
     pub clock: SharedClock,
 }

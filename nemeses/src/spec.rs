@@ -252,14 +252,15 @@ mod tests {
     fn unknown_names() {
         assert_eq!(
             error("kill,partion:halves"),
-            "no fault `partion` (did you mean `partition`?); there are: partition, kill, pause
+            "no fault `partion` (did you mean `partition`?); there are: partition, packet, kill, pause
   kill,partion:halves
        ^^^^^^^"
         );
         assert_eq!(
             error("partition:halfs"),
             "`partition` has no variant `halfs` (did you mean `halves`?); there are: halves, \
-             random-halves, one, majority, minority-third, majorities-ring, bridge, primaries
+             random-halves, one, majority, minority-third, majorities-ring, bridge, primaries, groups, zone, region, \
+             zones, clients
   partition:halfs
             ^^^^^"
         );

@@ -40,6 +40,7 @@ impl Stage {
             election_timeout: Duration::from_secs(1),
             leaders: false,
             nodes,
+            zones: nemeses::Zones::default(),
             clock: Arc::new(runtime.clock()),
         };
         let mut packages = build(&parse(fault).unwrap(), &ctx).unwrap();
@@ -310,6 +311,7 @@ fn what_makes_no_sense_is_refused_when_built() {
             election_timeout: Duration::from_secs(1),
             leaders: false,
             nodes: names(nodes),
+            zones: nemeses::Zones::default(),
             clock: Arc::new(runtime.clock()),
         };
         let built = build(&parse(fault).unwrap(), &ctx);

@@ -47,6 +47,7 @@ fn run(faults: &str, seed: u64) -> Vec<Event> {
         election_timeout: Duration::from_secs(1),
         leaders: true,
         nodes: nodes.clone(),
+        zones: nemeses::Zones::default(),
         clock: Arc::new(runtime.clock()),
     };
     let mut packages = build(&parse(faults).unwrap(), &ctx).unwrap();

@@ -193,6 +193,7 @@ impl Nemeses {
             election_timeout,
             leaders: request.suite.has_leaders() && environment.primaries.is_some(),
             nodes: environment.nodes.clone(),
+            zones: spec.zones.clone(),
             clock,
         };
         Ok(Nemeses {

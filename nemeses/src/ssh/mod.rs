@@ -19,7 +19,7 @@ mod testing;
 
 pub use agent::Agent;
 pub use journaled::Journaled;
-pub use network::NftNetwork;
+pub use network::AgentNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
 
 /// Nodes with what a run keeps on them. `run` names it in their undo journals.
@@ -31,7 +31,7 @@ pub fn journaled(nodes: &[Node], run: &str) -> Vec<Journaled> {
 pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
     Environment {
         nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
-        network: Some(Arc::new(NftNetwork::new(nodes))),
+        network: Some(Arc::new(AgentNetwork::new(nodes))),
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db))),
     }

@@ -179,10 +179,7 @@ mod tests {
 
     #[test]
     fn who_is_meant() {
-        assert_eq!(
-            destination(&packet(0)),
-            Some("10.0.0.2".parse().unwrap())
-        );
+        assert_eq!(destination(&packet(0)), Some("10.0.0.2".parse().unwrap()));
         assert_eq!(destination(&[0x60; 39]), None);
     }
 }

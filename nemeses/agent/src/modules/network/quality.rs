@@ -349,10 +349,7 @@ mod tests {
             ..Quality::default()
         };
         let lost: Vec<bool> = fates(&quality, 8).iter().map(|(_, it)| it.lost).collect();
-        assert_eq!(
-            lost,
-            [false, false, false, true, false, false, false, true]
-        );
+        assert_eq!(lost, [false, false, false, true, false, false, false, true]);
     }
 
     #[test]

@@ -570,6 +570,7 @@ impl<'a> Batch<'a> {
         let (place, number) = self.last;
         self.writer.set_flags(place, ACK);
         self.edge(BATCH_END);
-        self.kernel.ask(self.writer.bytes(), (self.first, number), |_| {})
+        self.kernel
+            .ask(self.writer.bytes(), (self.first, number), |_| {})
     }
 }
