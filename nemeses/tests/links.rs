@@ -522,7 +522,7 @@ async fn faults_do_not_disturb_each_other() {
         return;
     };
     line.make(Quality {
-        delay: Some(delay(50)),
+        delay: Some(delay(500)),
         ..Quality::default()
     })
     .await;
@@ -532,7 +532,10 @@ async fn faults_do_not_disturb_each_other() {
     assert_eq!(line.hears(NEVER_COMES), None);
     let counts = line.network.heal("partition").await.unwrap();
     assert_eq!(counts[0].counts.matched, 4);
+    // Packets that are held by one fault survive the beginning and the end of another.
     line.send(2);
+    line.network.set("partition", &cut).await.unwrap();
+    line.network.heal("partition").await.unwrap();
     assert_eq!(line.all(), [0, 1]);
     assert_eq!(line.heal().await.delayed, 2);
 }
@@ -598,7 +601,8 @@ async fn what_a_controller_leaves_behind_the_agent_takes_back() {
     let deadline = Instant::now() + COMES;
     while setup(&cluster, 1) != before {
         assert!(Instant::now() < deadline, "the rules stand");
-        std::thread::sleep(Duration::from_millis(20));
+        // Lets the channel close.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     for number in 0..3 {
         assert_eq!(receiver.hears(COMES), Some(number.to_string()));

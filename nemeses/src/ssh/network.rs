@@ -115,7 +115,7 @@ impl AgentNetwork {
 
     async fn check(&self, at: &Journaled, needs: &LinkNeeds) -> Result<(), String> {
         // By the way that undoing takes, if it has to do without the agent.
-        let check = Command::new(nft::check()).idempotent().quick();
+        let check = Command::new(nft::CHECK).idempotent().quick();
         let output = at.node.remote.run(check).await;
         if output.map_err(|error| error.to_string())?.status != 0 {
             return Err(format!(
@@ -302,8 +302,8 @@ impl Network for AgentNetwork {
 fn undo(layer: &str) -> Undo {
     Undo {
         fault: layer.to_owned(),
-        undo: nft::undo(layer),
-        verify: nft::verify(layer),
+        undo: nft::UNDO.to_owned(),
+        verify: nft::VERIFY.to_owned(),
         survives_reboot: false,
         process: None,
     }

@@ -1,10 +1,10 @@
 //! What happens to packets on the links of a node: dropped, rejected, held back, or treated badly.
 //!
-//! Rules come in layers, one for each fault, so that faults do not disturb each other. A layer is a table of its own in the node's
-//! firewall, `inet gainsay_LAYER`, which is made whole in one transaction, replaced whole and deleted whole; nobody else's
+//! Rules come in layers, one for each fault, so that faults do not disturb each other. All are in a table of our own in the node's
+//! firewall, `inet gainsay`, of which each change is one transaction, and which is there only while a layer is; nobody else's
 //! tables are read or touched. Rules drop and reject in the kernel. What has to be held back comes to this program through a
 //! queue (`nfnetlink_queue`), a queue for each rule, and is let go when its time has come. The queues let
-//! packets pass when nobody listens any more: a link is whole again when this program has ended, however it did.
+//! packets pass when nobody listens any more: no link stays slow when this program has ended, however it did.
 
 mod copies;
 mod flap;
@@ -16,13 +16,14 @@ mod types;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
 use super::{Failure, Module, answer, understand};
 use flap::Flapper;
 use shaper::{Queue, Shaper};
-use table::{Queueing, Table};
+use table::{Firewall, Layer, Queueing};
 
 pub use types::{
     Answer, Chance, Counts, Delay, Distribution, Loss, NAME, Protocol, Quality, Reorder, Request,
@@ -35,16 +36,27 @@ const MARK: u32 = 0x6761_696e;
 /// The module.
 #[derive(Default)]
 pub(crate) struct Network {
-    kernel: Option<netlink::Socket>,
+    firewall: Option<Shared>,
     /// How packets can be had here. Known once somebody asked.
     queueing: Option<Queueing>,
     shaper: Option<Shaper>,
-    layers: BTreeMap<String, Layer>,
+    /// What layers have beside their rules.
+    layers: BTreeMap<String, Besides>,
 }
 
-/// Rules in force.
-struct Layer {
-    table: Table,
+/// The firewall, for the module and for what changes rules by itself.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Firewall>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Firewall> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a layer has beside its rules.
+#[derive(Default)]
+struct Besides {
     queues: Vec<Queue>,
     flapper: Option<Flapper>,
 }
@@ -53,10 +65,21 @@ impl Module for Network {
     fn handle(&mut self, request: Value) -> Result<Value, Failure> {
         answer(match understand(request)? {
             Request::Probe { shaping } => self.probe(shaping)?,
-            Request::Set(rules) => self.set(rules)?,
+            Request::Set(rules) => self.set(&rules)?,
             Request::Count { layer } => self.count(&layer)?,
             Request::Heal { layer } => self.heal(&layer)?,
         })
+    }
+}
+
+/// Nobody will ask any more. What is held is let go, and no rule outlives it.
+impl Drop for Network {
+    fn drop(&mut self) {
+        let names: Vec<String> = self.layers.keys().cloned().collect();
+        for name in names {
+            // What fails here, the undo journal does.
+            let _ = self.heal(&name);
+        }
     }
 }
 
@@ -69,20 +92,19 @@ fn indeterminate(what: &str) -> impl Fn(io::Error) -> Failure {
 }
 
 impl Network {
-    fn kernel(&mut self) -> Result<&mut netlink::Socket, Failure> {
-        match &mut self.kernel {
-            Some(kernel) => Ok(kernel),
-            none => {
-                let socket = netlink::Socket::new().map_err(not_done("no way to the firewall"))?;
-                Ok(none.insert(socket))
-            }
+    fn firewall(&mut self) -> Result<Shared, Failure> {
+        if let Some(firewall) = &self.firewall {
+            return Ok(firewall.clone());
         }
+        let firewall = Firewall::new().map_err(not_done("no way to the firewall"))?;
+        let firewall = Shared(Arc::new(Mutex::new(firewall)));
+        Ok(self.firewall.insert(firewall).clone())
     }
 
     /// Whether rules can be made here, by making some that match nothing, and taking them back.
     fn probe(&mut self, shaping: bool) -> Result<Answer, Failure> {
-        let kernel = self.kernel()?;
-        table::try_out(kernel, None).map_err(|error| {
+        let tried = self.firewall()?.lock().try_out(None);
+        tried.map_err(|error| {
             Failure::NotDone(format!(
                 "the firewall cannot be told anything: {error}\n  hint: the login user must be root or have sudo, and the \
                  kernel must have nf_tables"
@@ -99,10 +121,10 @@ impl Network {
         if let Some(queueing) = self.queueing {
             return Ok(queueing);
         }
-        let kernel = self.kernel()?;
+        let firewall = self.firewall()?;
         let mut errors = Vec::new();
         for queueing in [Queueing::Native, Queueing::Target] {
-            match table::try_out(kernel, Some(queueing)) {
+            match firewall.lock().try_out(Some(queueing)) {
                 Ok(()) => {
                     self.queueing = Some(queueing);
                     return Ok(queueing);
@@ -138,46 +160,41 @@ impl Network {
         shaper.open(rules).map_err(not_done("no queue for packets"))
     }
 
-    fn set(&mut self, rules: RuleSet) -> Result<Answer, Failure> {
-        let queues = self.open(&rules)?;
+    fn set(&mut self, rules: &RuleSet) -> Result<Answer, Failure> {
+        let queues = self.open(rules)?;
         let queueing = match queues.is_empty() {
             true => Queueing::Native,
             false => self.queueing()?,
         };
-        let table = Table::new(&rules, &queues, queueing);
-        // It must not put the old rules into the new table.
-        if let Some(before) = self.layers.get_mut(&rules.layer) {
-            before.flapper.take();
-        }
-        let kernel = self.kernel()?;
-        if let Err(error) = table.install(kernel) {
-            self.close(queues)?;
+        let firewall = self.firewall()?;
+        // What was there before must not change the rules any more; what it holds goes before it.
+        self.rest(&rules.layer);
+        let layer = Layer::new(rules, &queues, queueing);
+        if let Err(error) = firewall.lock().set(layer) {
+            self.close(&queues)?;
             return Err(not_done("the firewall refuses the rules")(error));
         }
-        let told = table
-            .installed(kernel)
+        let (expected, told) = firewall
+            .lock()
+            .rules()
             .map_err(indeterminate("the rules that are installed are not told"))?;
-        let expected = table.rules();
         let flapper = rules.flap_ms.map(|period| {
-            let numbers = queues.clone();
+            let (name, queues) = (rules.layer.clone(), queues.clone());
             let shaper = self.shaper.as_ref().map(Shaper::handle);
-            Flapper::start(&table, period, move |on| {
+            Flapper::start(period, move |on| {
                 if let Some(shaper) = &shaper {
-                    shaper.hold(&numbers, on);
+                    shaper.hold(&queues, on);
                 }
+                firewall.lock().switch(&name, on).is_ok()
             })
         });
-        let layer = Layer {
-            table,
-            queues,
-            flapper,
-        };
-        if let Some(before) = self.layers.insert(rules.layer.clone(), layer) {
-            self.close(before.queues)?;
+        let besides = Besides { queues, flapper };
+        if let Some(before) = self.layers.insert(rules.layer.clone(), besides) {
+            self.close(&before.queues)?;
         }
         if told != expected {
             return Err(Failure::Indeterminate(format!(
-                "told to install {expected} rules, but the kernel has {told}"
+                "there should be {expected} rules, but the kernel has {told}"
             )));
         }
         Ok(Answer {
@@ -186,28 +203,34 @@ impl Network {
         })
     }
 
+    /// Lets a layer change nothing any more by itself, and hold nothing.
+    fn rest(&mut self, name: &str) {
+        if let Some(layer) = self.layers.get_mut(name) {
+            layer.flapper.take();
+            if let (Some(shaper), false) = (&self.shaper, layer.queues.is_empty()) {
+                shaper.handle().hold(&layer.queues, false);
+            }
+        }
+    }
+
     /// Lets go what is held in some queues, and does without them.
-    fn close(&mut self, queues: Vec<Queue>) -> Result<(), Failure> {
+    fn close(&mut self, queues: &[Queue]) -> Result<(), Failure> {
         match (&self.shaper, queues.is_empty()) {
             (Some(shaper), false) => shaper
-                .close(&queues)
+                .close(queues)
                 .map_err(indeterminate("held packets are not let go")),
             _ => Ok(()),
         }
     }
 
     fn counts(&mut self, name: &str) -> Result<Option<Vec<Counts>>, Failure> {
-        let Some(layer) = self.layers.get(name) else {
-            return Ok(None);
-        };
-        let shaped = match (&self.shaper, layer.queues.is_empty()) {
-            (Some(shaper), false) => shaper.counts(&layer.queues),
+        let queues = self.layers.get(name).map(|layer| &layer.queues[..]);
+        let shaped = match (&self.shaper, queues) {
+            (Some(shaper), Some(queues)) if !queues.is_empty() => shaper.counts(queues),
             _ => Vec::new(),
         };
-        let table = layer.table.clone();
-        let counted = table
-            .counts(self.kernel()?)
-            .map_err(indeterminate("the counters are not told"))?;
+        let counted = self.firewall()?.lock().counts(name);
+        let counted = counted.map_err(indeterminate("the counters are not told"))?;
         Ok(counted.map(|mut counts| {
             for (rule, shaped) in shaped {
                 counts[rule] = Counts {
@@ -228,18 +251,12 @@ impl Network {
     }
 
     fn heal(&mut self, name: &str) -> Result<Answer, Failure> {
-        if let Some(layer) = self.layers.get_mut(name) {
-            layer.flapper.take();
-            if let Some(shaper) = &self.shaper {
-                shaper.handle().hold(&layer.queues, false);
-            }
-        }
+        self.rest(name);
         let counts = self.counts(name)?;
-        let table = table::name(name);
-        let kernel = self.kernel()?;
-        table::delete(kernel, &table).map_err(indeterminate("the rules are not deleted"))?;
+        let deleted = self.firewall()?.lock().delete(name);
+        deleted.map_err(indeterminate("the rules are not deleted"))?;
         if let Some(layer) = self.layers.remove(name) {
-            self.close(layer.queues)?;
+            self.close(&layer.queues)?;
         }
         Ok(Answer {
             counts,

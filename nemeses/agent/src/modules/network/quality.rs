@@ -321,7 +321,7 @@ mod tests {
             };
             let all = fates(&quality, MANY);
             let values = all.iter().map(|(_, it)| f64::from(u8::from(it.lost)));
-            super::tests::correlation(&values.collect::<Vec<_>>())
+            tests::correlation(&values.collect::<Vec<_>>())
         };
         near(run(0.0), 0.0, 0.02);
         assert!(run(0.75) > 0.3);

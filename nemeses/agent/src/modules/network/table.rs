@@ -1,16 +1,19 @@
-//! A layer's table in the firewall: made, counted and deleted through nf_tables' own messages.
+//! Our table in the firewall: made, changed, counted and deleted through nf_tables' own messages.
 //!
 //! ```text
-//! table inet gainsay_partition {
-//!     counter r0 { }
-//!     chain r0 { counter name "r0" drop }
-//!     chain input { type filter hook input priority -10; meta mark 0x… accept; ip saddr 10.0.0.2 jump r0 }
+//! table inet gainsay {
+//!     counter partition_0 { }
+//!     chain partition_0 { counter name "partition_0" drop }
+//!     chain input { type filter hook input priority -10; meta mark 0x… accept; ip saddr 10.0.0.2 jump partition_0 }
 //! }
 //! ```
 //!
 //! Packets are met as they come in (those to clients as they go out), before other filters see them, so that connections that are
-//! open already are struck too. The format of the messages is that of the kernel's `linux/netfilter/nf_tables.h`.
+//! open already are struck too. Each change is one transaction. The chains that packets come to stay as long as any layer is
+//! there: the kernel drops all packets that are held in queues when such a chain goes away, whoever's it is. The format of the
+//! messages is that of the kernel's `linux/netfilter/nf_tables.h`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -25,11 +28,13 @@ const NEW_TABLE: u16 = SUBSYSTEM;
 const GET_TABLE: u16 = SUBSYSTEM | 1;
 const DELETE_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
+const DELETE_CHAIN: u16 = SUBSYSTEM | 5;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
 const GET_RULE: u16 = SUBSYSTEM | 7;
 const DELETE_RULE: u16 = SUBSYSTEM | 8;
 const NEW_OBJECT: u16 = SUBSYSTEM | 18;
 const GET_OBJECT: u16 = SUBSYSTEM | 19;
+const DELETE_OBJECT: u16 = SUBSYSTEM | 20;
 
 const CREATE: u16 = libc::NLM_F_CREATE as u16;
 const APPEND: u16 = libc::NLM_F_APPEND as u16;
@@ -38,6 +43,11 @@ const DUMP: u16 = libc::NLM_F_DUMP as u16;
 
 /// The attribute that has the table's name, in messages of all kinds.
 const TABLE: u16 = 1;
+/// Our table, and another for trying things out.
+const NAME: &str = "gainsay";
+const PROBE: &str = "gainsay_probe";
+/// Where its chains come in the order of those that packets come to: before filters.
+const PRIORITY: i32 = -10;
 const INET: u8 = libc::NFPROTO_INET as u8;
 
 const TCP: u8 = libc::IPPROTO_TCP as u8;
@@ -54,103 +64,262 @@ pub(super) enum Queueing {
     Target,
 }
 
-/// The table of a layer.
-pub(super) fn name(layer: &str) -> String {
-    format!("gainsay_{layer}")
+/// The way to our table, and what is in it.
+pub(super) struct Firewall {
+    kernel: Socket,
+    layers: BTreeMap<String, Layer>,
 }
 
-/// A layer's table, as it shall be.
-#[derive(Clone)]
-pub(super) struct Table {
+/// The rules of a layer.
+pub(super) struct Layer {
     name: String,
     rules: Vec<Rule>,
     /// By rule, the queue that it has.
     queues: Vec<Option<u16>>,
     queueing: Queueing,
-    priority: i32,
+    /// Whether they are in force just now.
+    on: bool,
 }
 
-impl Table {
-    pub(super) fn new(set: &RuleSet, queues: &[Queue], queueing: Queueing) -> Table {
-        let queue = |rule| queues.iter().find(|it| it.rule == rule);
-        let numbers = (0..set.rules.len()).map(|rule| queue(rule).map(|it| it.number));
-        // What drops comes before what holds: no packet is held that is to be dropped.
-        let shapes = !queues.is_empty();
-        Table {
-            name: name(&set.layer),
-            queues: numbers.collect(),
-            rules: set.rules.clone(),
-            queueing,
-            priority: if shapes { -9 } else { -10 },
-        }
+impl Firewall {
+    pub(super) fn new() -> io::Result<Firewall> {
+        Ok(Firewall {
+            kernel: Socket::new()?,
+            layers: BTreeMap::new(),
+        })
     }
 
-    /// Makes it, or replaces the one that there is, in one transaction.
-    pub(super) fn install(&self, kernel: &mut Socket) -> io::Result<()> {
-        let mut batch = Batch::new(kernel, &self.name);
+    /// Puts a layer there, instead of the one of its name.
+    pub(super) fn set(&mut self, layer: Layer) -> io::Result<()> {
+        let name = layer.name.clone();
+        let before = self.layers.insert(name.clone(), layer);
+        let mut done = self.change(&name, before.as_ref());
+        if missing(&done) {
+            // Somebody else deleted the table. All that belongs there is put there.
+            done = self.renew();
+        }
+        if done.is_err() {
+            match before {
+                Some(before) => self.layers.insert(name, before),
+                None => self.layers.remove(&name),
+            };
+        }
+        done
+    }
+
+    /// Replaces what was there under a name by what is now.
+    fn change(&mut self, name: &str, before: Option<&Layer>) -> io::Result<()> {
+        if self.layers.len() == 1 && before.is_none() {
+            return self.renew();
+        }
+        let mut batch = Batch::new(&mut self.kernel, NAME);
+        hooks(&self.layers, &mut batch);
+        if let Some(before) = before {
+            before.delete(&mut batch);
+        }
+        if let Some(layer) = self.layers.get(name) {
+            layer.make(&mut batch);
+        }
+        jumps(&self.layers, &mut batch);
+        batch.commit()
+    }
+
+    /// Makes the table anew, with all layers.
+    fn renew(&mut self) -> io::Result<()> {
+        let mut batch = Batch::new(&mut self.kernel, NAME);
         batch.table(NEW_TABLE);
         batch.table(DELETE_TABLE);
         batch.table(NEW_TABLE);
-        for rule in 0..self.rules.len() {
-            batch.counter(&chain(rule));
-            batch.chain(&chain(rule), None);
-            self.decisions(rule, &mut batch);
+        hooks(&self.layers, &mut batch);
+        self.layers
+            .values()
+            .for_each(|layer| layer.make(&mut batch));
+        jumps(&self.layers, &mut batch);
+        batch.commit()
+    }
+
+    /// Puts a layer's rules into force or out of it, and leaves the counters.
+    pub(super) fn switch(&mut self, name: &str, on: bool) -> io::Result<()> {
+        if let Some(layer) = self.layers.get_mut(name) {
+            layer.on = on;
         }
-        for way in [Way::In, Way::Out] {
-            if self.goes(way) {
-                batch.chain(hook(way).0, Some((hook(way).1, self.priority)));
+        let mut batch = Batch::new(&mut self.kernel, NAME);
+        hooks(&self.layers, &mut batch);
+        jumps(&self.layers, &mut batch);
+        batch.commit()
+    }
+
+    /// Deletes a layer, if it is there, and with the last one the table, and sees that it is gone.
+    pub(super) fn delete(&mut self, name: &str) -> io::Result<()> {
+        let before = self.layers.remove(name);
+        if self.layers.is_empty() {
+            return delete(&mut self.kernel);
+        }
+        let done = self.change(name, before.as_ref());
+        match missing(&done) {
+            true => delete(&mut self.kernel),
+            false => done,
+        }
+    }
+
+    /// How many rules the table should have, and how many the kernel says that it has.
+    pub(super) fn rules(&mut self) -> io::Result<(usize, usize)> {
+        let mut told = 0;
+        // The kernel may tell of other tables too.
+        ask(&mut self.kernel, (GET_RULE, DUMP), NAME, |message| {
+            let ours = message.attributes.text(TABLE) == Some(NAME);
+            told += usize::from(message.kind == NEW_RULE && ours);
+        })?;
+        let expected = self.layers.values().map(Layer::count).sum::<usize>();
+        Ok((expected + WAYS.len(), told))
+    }
+
+    /// What the rules of a layer counted; none if they are gone.
+    pub(super) fn counts(&mut self, name: &str) -> io::Result<Option<Vec<Counts>>> {
+        let Some(layer) = self.layers.get(name) else {
+            return Ok(None);
+        };
+        let mut counts = vec![Counts::default(); layer.rules.len()];
+        let mut found = layer.rules.is_empty();
+        ask(&mut self.kernel, (GET_OBJECT, DUMP), NAME, |message| {
+            let told = message.attributes;
+            let (Some(counter), Some(data)) = (told.text(2), told.nested(4)) else {
+                return;
+            };
+            let number = counter.rsplit_once('_').filter(|(layer, _)| *layer == name);
+            let number = number.and_then(|(_, number)| number.parse().ok());
+            let rule = number.and_then(|number: usize| counts.get_mut(number));
+            if let (Some(counts), true) = (rule, told.text(TABLE) == Some(NAME)) {
+                counts.matched = data.number(2).unwrap_or_default();
+                found = true;
+            }
+        })?;
+        Ok(found.then_some(counts))
+    }
+
+    /// Makes a table that does nothing, with all words that are needed, and deletes it again in the same transaction.
+    pub(super) fn try_out(&mut self, queueing: Option<Queueing>) -> io::Result<()> {
+        let mut batch = Batch::new(&mut self.kernel, PROBE);
+        batch.table(NEW_TABLE);
+        batch.counter(PROBE);
+        batch.chain(PROBE, None);
+        for way in WAYS {
+            let (chain, hook) = hook(way);
+            batch.chain(chain, Some(hook));
+        }
+        let mut words = vec![Word::Protocol(TCP), Word::Counter(PROBE.to_owned())];
+        words.push(match queueing {
+            // No packet comes here.
+            Some(queueing) => Word::Queue(queueing, u16::MAX),
+            None => Word::Reject(TCP_RESET),
+        });
+        batch.rule(PROBE, &words);
+        batch.table(DELETE_TABLE);
+        batch.commit()
+    }
+}
+
+const WAYS: [Way; 2] = [Way::In, Way::Out];
+
+/// Whether something was not done because what it is about is not there.
+fn missing(done: &io::Result<()>) -> bool {
+    let error = done.as_ref().err().and_then(io::Error::raw_os_error);
+    error == Some(libc::ENOENT)
+}
+
+/// The chains that packets come to, emptied.
+fn hooks(layers: &BTreeMap<String, Layer>, batch: &mut Batch<'_>) {
+    if layers.is_empty() {
+        return;
+    }
+    for way in WAYS {
+        let (chain, hook) = hook(way);
+        batch.chain(chain, Some(hook));
+        batch.flush(chain);
+        batch.rule(chain, &[Word::Mark, Word::Verdict(ACCEPT)]);
+    }
+}
+
+/// From there to what is decided of each peer. What drops comes before what holds: no packet is held that is to be dropped.
+fn jumps(layers: &BTreeMap<String, Layer>, batch: &mut Batch<'_>) {
+    let holds = |layer: &&Layer| layer.queues.iter().any(Option::is_some);
+    let (held, dropped): (Vec<&Layer>, Vec<&Layer>) = layers.values().partition(holds);
+    for layer in dropped.into_iter().chain(held).filter(|layer| layer.on) {
+        layer.jumps(batch);
+    }
+}
+
+/// Deletes the table, if it is there, and sees that it is gone.
+fn delete(kernel: &mut Socket) -> io::Result<()> {
+    let mut batch = Batch::new(kernel, NAME);
+    batch.table(DELETE_TABLE);
+    let deleted = batch.commit();
+    if !missing(&deleted) {
+        deleted?;
+    }
+    let seen = ask(kernel, (GET_TABLE, ACK), NAME, |_| {});
+    match missing(&seen) {
+        true => Ok(()),
+        false => seen.and(Err(io::Error::other(format!(
+            "table {NAME} is still there"
+        )))),
+    }
+}
+
+impl Layer {
+    pub(super) fn new(set: &RuleSet, queues: &[Queue], queueing: Queueing) -> Layer {
+        let queue = |rule| queues.iter().find(|it| it.rule == rule);
+        let numbers = (0..set.rules.len()).map(|rule| queue(rule).map(|it| it.number));
+        Layer {
+            name: set.layer.clone(),
+            queues: numbers.collect(),
+            rules: set.rules.clone(),
+            queueing,
+            on: true,
+        }
+    }
+
+    /// The chain and the counter of a rule.
+    fn chain(&self, rule: usize) -> String {
+        format!("{}_{rule}", self.name)
+    }
+
+    fn make(&self, batch: &mut Batch<'_>) {
+        for rule in 0..self.rules.len() {
+            let chain = self.chain(rule);
+            batch.counter(&chain);
+            batch.chain(&chain, None);
+            for words in self.decided(rule) {
+                batch.rule(&chain, &words);
             }
         }
-        self.jumps(&mut batch);
-        batch.commit()
+    }
+
+    fn delete(&self, batch: &mut Batch<'_>) {
+        for rule in 0..self.rules.len() {
+            let chain = self.chain(rule);
+            batch.flush(&chain);
+            batch.message(DELETE_CHAIN, 0, |it| it.text(3, &chain));
+            batch.message(DELETE_OBJECT, 0, |it| {
+                it.text(2, &chain);
+                it.u32(3, 1);
+            });
+        }
     }
 
     /// How many rules it has.
-    pub(super) fn rules(&self) -> usize {
-        let ways = [Way::In, Way::Out];
-        let marks = ways.into_iter().filter(|way| self.goes(*way)).count();
-        let jumps = self.rules.iter().map(|rule| rule.peer.len()).sum::<usize>();
-        let decisions = (0..self.rules.len()).map(|rule| self.decided(rule).len());
-        marks + jumps + decisions.sum::<usize>()
+    fn count(&self) -> usize {
+        let peers = self.rules.iter().map(|rule| rule.peer.len()).sum::<usize>();
+        let decided = (0..self.rules.len()).map(|rule| self.decided(rule).len());
+        decided.sum::<usize>() + if self.on { peers } else { 0 }
     }
 
-    /// Puts the rules into force or out of it, and leaves the counters.
-    pub(super) fn switch(&self, kernel: &mut Socket, on: bool) -> io::Result<()> {
-        let mut batch = Batch::new(kernel, &self.name);
-        for way in [Way::In, Way::Out] {
-            if self.goes(way) {
-                batch.flush(hook(way).0);
-            }
-        }
-        if on {
-            self.jumps(&mut batch);
-        }
-        batch.commit()
-    }
-
-    fn goes(&self, way: Way) -> bool {
-        self.rules.iter().any(|rule| rule.way == way)
-    }
-
-    /// From the hooks to what is decided of each peer.
     fn jumps(&self, batch: &mut Batch<'_>) {
-        for way in [Way::In, Way::Out] {
-            if !self.goes(way) {
-                continue;
+        for (number, rule) in self.rules.iter().enumerate() {
+            for peer in &rule.peer {
+                let jump = Word::Jump(self.chain(number));
+                batch.rule(hook(rule.way).0, &[Word::Peer(rule.way, *peer), jump]);
             }
-            batch.rule(hook(way).0, &[Word::Mark, Word::Verdict(ACCEPT)]);
-            for (number, rule) in self.rules.iter().enumerate() {
-                for peer in rule.peer.iter().filter(|_| rule.way == way) {
-                    let jump = Word::Jump(chain(number));
-                    batch.rule(hook(way).0, &[Word::Peer(way, *peer), jump]);
-                }
-            }
-        }
-    }
-
-    fn decisions(&self, rule: usize, batch: &mut Batch<'_>) {
-        for words in self.decided(rule) {
-            batch.rule(&chain(rule), &words);
         }
     }
 
@@ -175,7 +344,7 @@ impl Table {
                 rules.push(vec![Word::Protocol(protocol), kind, word.clone()]);
             }
         }
-        let counter = Word::Counter(chain(number));
+        let counter = Word::Counter(self.chain(number));
         for traffic in alternatives(rule) {
             match (&rule.treatment, self.queues[number]) {
                 (Treatment::Drop, _) => {
@@ -206,84 +375,13 @@ impl Table {
         }
         rules
     }
-
-    /// How many rules of it the kernel has.
-    pub(super) fn installed(&self, kernel: &mut Socket) -> io::Result<usize> {
-        let mut count = 0;
-        // The kernel may tell of other tables too.
-        ask(kernel, (GET_RULE, DUMP), &self.name, |message| {
-            let ours = message.attributes.text(TABLE) == Some(&self.name);
-            count += usize::from(message.kind == NEW_RULE && ours);
-        })?;
-        Ok(count)
-    }
-
-    /// What its rules counted; none if the table is gone.
-    pub(super) fn counts(&self, kernel: &mut Socket) -> io::Result<Option<Vec<Counts>>> {
-        let mut counts = vec![Counts::default(); self.rules.len()];
-        let mut found = self.rules.is_empty();
-        ask(kernel, (GET_OBJECT, DUMP), &self.name, |message| {
-            let told = message.attributes;
-            let (Some(name), Some(data)) = (told.text(2), told.nested(4)) else {
-                return;
-            };
-            let number = name.strip_prefix('r').and_then(|it| it.parse().ok());
-            let rule = number.and_then(|number: usize| counts.get_mut(number));
-            if let (Some(counts), true) = (rule, told.text(TABLE) == Some(&self.name)) {
-                counts.matched = data.number(2).unwrap_or_default();
-                found = true;
-            }
-        })?;
-        Ok(found.then_some(counts))
-    }
 }
 
-/// Deletes a table, if it is there, and sees that it is gone.
-pub(super) fn delete(kernel: &mut Socket, name: &str) -> io::Result<()> {
-    let mut batch = Batch::new(kernel, name);
-    batch.table(DELETE_TABLE);
-    match batch.commit() {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-        Err(error) => return Err(error),
-    }
-    match ask(kernel, (GET_TABLE, ACK), name, |_| {}) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => Err(io::Error::other(format!("table {name} is still there"))),
-    }
-}
-
-/// Makes a table that does nothing, with all words that are needed, and deletes it again in the same transaction.
-pub(super) fn try_out(kernel: &mut Socket, queueing: Option<Queueing>) -> io::Result<()> {
-    let mut batch = Batch::new(kernel, "gainsay_probe");
-    batch.table(NEW_TABLE);
-    batch.counter("r0");
-    batch.chain("r0", None);
-    for way in [Way::In, Way::Out] {
-        batch.chain(hook(way).0, Some((hook(way).1, 0)));
-    }
-    let mut words = vec![Word::Protocol(TCP), Word::Counter("r0".to_owned())];
-    words.push(match queueing {
-        // Not made for a queue that anybody may have: no packet comes here.
-        Some(queueing) => Word::Queue(queueing, u16::MAX),
-        None => Word::Reject(TCP_RESET),
-    });
-    batch.rule("r0", &words);
-    batch.table(DELETE_TABLE);
-    batch.commit()
-}
-
-/// The chain and the counter of a rule.
-fn chain(rule: usize) -> String {
-    format!("r{rule}")
-}
-
-/// The chain of a hook, and the hook's number.
-fn hook(way: Way) -> (&'static str, u32) {
+/// The chain of a hook, the hook's number, and the chain's place there.
+fn hook(way: Way) -> (&'static str, (u32, i32)) {
     match way {
-        Way::In => ("input", 1),
-        Way::Out => ("output", 3),
+        Way::In => ("input", (1, PRIORITY)),
+        Way::Out => ("output", (3, PRIORITY)),
     }
 }
 
