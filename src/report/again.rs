@@ -39,6 +39,9 @@ pub(crate) fn again(spec: &TestSpec) -> String {
         flag("password-file", file);
     }
     flag("nemesis", &spec.nemesis);
+    if !spec.zones.is_empty() {
+        flag("zone", &spec.zones.labels().collect::<Vec<_>>().join(","));
+    }
     flag("concurrency", &spec.workers.to_string());
     flag("time-limit", &duration(spec.time_limit));
     flag("op-timeout", &duration(spec.op_timeout));

@@ -203,6 +203,16 @@ impl Nemeses {
     }
 }
 
+/// Refuses what a fault cannot do here.
+async fn probe(faults: &mut [Package], environment: &Environment) -> Result<()> {
+    for package in faults {
+        if let Err(why) = package.fault.probe(environment).await {
+            bail!("the fault {} cannot act here: {why}", package.name);
+        }
+    }
+    Ok(())
+}
+
 /// Tells what the faults will do: to the log, and to whoever wants to know more.
 fn show_schedule(packages: &[Package], output: &Output) {
     for package in packages {

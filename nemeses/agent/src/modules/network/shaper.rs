@@ -39,9 +39,11 @@ const ALL_BYTES: (u32, u8) = (0xffff, 2);
 const FIRST_QUEUE: u16 = 0x6761;
 const QUEUES: u16 = 4096;
 /// How many packets a queue holds; more are lost, as on any full link.
-const ROOM: u32 = 50_000;
+const ROOM: u32 = 20_000;
 /// The same where the rate is limited: netem's default.
 const ROOM_AT_RATE: u32 = 1000;
+/// How long the queues are read before one is given up.
+const DRAINING: Duration = Duration::from_millis(20);
 /// How many packets are taken before those that are due are looked at again.
 const AT_ONCE: usize = 64;
 
@@ -500,10 +502,12 @@ impl Worker {
 
     fn close(&mut self, queues: &[Queue]) -> io::Result<()> {
         self.hold(queues, false);
-        // What came before the rules were gone.
-        while self.take(AT_ONCE)? > 0 {
+        // What came before the rules were gone. Other queues may be so busy that there is always more.
+        let began = Instant::now();
+        while self.take(AT_ONCE)? > 0 && began.elapsed() < DRAINING {
             self.flush();
         }
+        self.flush();
         let mut result = Ok(());
         for Queue { number, .. } in queues {
             let unbound = self.ask(*number, |it| it.attribute(1, &[UNBIND, 0, 0, 0]));
