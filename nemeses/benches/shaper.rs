@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 #[path = "../tests/common/cluster.rs"]
+#[allow(dead_code)]
 mod cluster;
 #[path = "../tests/common/shell.rs"]
 mod shell;

@@ -23,8 +23,8 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::build::BuildContext;
-use crate::catalogue::{FaultInfo, Made, VariantInfo, with_times};
+use crate::build::MakeContext;
+use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
 use crate::grudge::Direction;
 use crate::links::{self, NO_NETWORK, OF_QUALITY, Struck, between, is_all, look, traffic_options};
 use crate::outcome::{
@@ -161,7 +161,7 @@ pub(crate) fn info() -> FaultInfo {
         name: NAME,
         summary: "Makes links bad: packets come late, are lost, damaged, come twice, out of order, or slowly.",
         variants: variants.collect(),
-        options: with_times(options()),
+        options: with_common(options()),
         evidence: "Packets counted as delayed (by how much, as measured), lost, corrupted, duplicated and reordered, node by \
                    node and link by link.",
         undo: "Its own firewall table is deleted, and seen to be gone; packets that are still held are delivered.",
@@ -538,7 +538,7 @@ fn rate(text: &str) -> Result<u64, String> {
     })
 }
 
-fn make(spec: &FaultSpec, ctx: &BuildContext) -> Result<Made, String> {
+fn make(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let choice = Choice::of(spec, &ctx.nodes)?;
     let fault = Packet {
         clock: ctx.clock.clone(),
@@ -550,7 +550,7 @@ fn make(spec: &FaultSpec, ctx: &BuildContext) -> Result<Made, String> {
             ..LinkNeeds::default()
         },
         needs_primaries: choice.target.as_ref().is_some_and(Target::needs_primaries),
-        owes_primary: choice.target.is_none(),
+        owes_primary: choice.target.is_none() && !ctx.exact,
         standing: None,
     };
     Ok(Made {

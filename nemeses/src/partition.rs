@@ -17,12 +17,14 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::build::BuildContext;
-use crate::catalogue::{FaultInfo, Made, VariantInfo, with_times};
+use crate::build::MakeContext;
+use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
+use crate::down::Down;
 use crate::grudge::{Direction, Shape, apart, divided, struck, to_front};
 use crate::links::{self, Kind, NO_NETWORK, Struck, between, is_all, look, traffic_options};
 use crate::outcome::{
-    failed, message, not_in_force, patience, refused, still_in_force, unavailable, unknown_op,
+    failed, message, not_in_force, over_budget, patience, refused, still_in_force, unavailable,
+    unknown_op,
 };
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
@@ -230,7 +232,7 @@ pub(crate) fn info() -> FaultInfo {
         name: NAME,
         summary: "Cuts links between nodes: packets from chosen peers are dropped, rejected or held.",
         variants: variants.collect(),
-        options: with_times(options),
+        options: with_common(options),
         evidence: "Packets counted as dropped (rejected, held) by its rules, node by node and link by link.",
         undo: "Its own firewall table is deleted, and seen to be gone; what was held is delivered.",
         synthetic: false,
@@ -249,6 +251,9 @@ struct Start {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<Target>,
     order: Vec<Name>,
+    /// The very links, as in a run that is repeated; all else is then for the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grudge: Option<Grudge>,
     /// How many groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     groups: Option<usize>,
@@ -280,7 +285,7 @@ struct Choice {
 }
 
 impl Choice {
-    fn of(spec: &FaultSpec, ctx: &BuildContext) -> Result<Choice, String> {
+    fn of(spec: &FaultSpec, ctx: &MakeContext) -> Result<Choice, String> {
         let nodes = ctx.nodes.clone();
         let variant = spec.variant.as_deref().and_then(Variant::named);
         let groups = spec.options.integer(GROUPS) as usize;
@@ -364,6 +369,7 @@ impl Choice {
             } else {
                 order
             },
+            grudge: None,
             groups: (variant == Variant::Groups).then_some(self.groups),
             zones,
             action: self.action,
@@ -387,7 +393,7 @@ impl Choice {
 fn zones(
     variant: Option<Variant>,
     chosen: Option<&str>,
-    ctx: &BuildContext,
+    ctx: &MakeContext,
 ) -> Result<Vec<Zone>, String> {
     let zones = match variant {
         Some(Variant::Zone | Variant::Zones) => ctx.zones.zones(&ctx.nodes),
@@ -418,7 +424,7 @@ fn zones(
     }
 }
 
-fn make(spec: &FaultSpec, ctx: &BuildContext) -> Result<Made, String> {
+fn make(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let choice = Choice::of(spec, ctx)?;
     let chosen_target = choice.target.iter().flatten().any(Target::needs_primaries);
     let isolates = choice.variant == Some(Variant::Shape(Shape::Primaries));
@@ -427,7 +433,8 @@ fn make(spec: &FaultSpec, ctx: &BuildContext) -> Result<Made, String> {
         patience: patience(ctx.election_timeout),
         needs: choice.needs(),
         needs_primaries: chosen_target || isolates,
-        owes_primary: choice.target.is_none() && choice.zone.is_none(),
+        owes_primary: choice.target.is_none() && choice.zone.is_none() && !ctx.exact,
+        down: ctx.down.clone(),
         standing: None,
     };
     Ok(Made {
@@ -448,11 +455,14 @@ struct Partition {
     owes_primary: bool,
     /// What is in force, or may be.
     standing: Option<Standing>,
+    down: Down,
 }
 
 #[derive(Clone)]
 struct Standing {
     struck: Struck,
+    /// Which of those are as good as down.
+    down: Vec<Name>,
     action: Action,
 }
 
@@ -495,12 +505,23 @@ impl Partition {
         if rules.rules.is_empty() {
             return refused(format!("no link to cut: {}", op.value));
         }
-        let struck = Struck {
-            targets: cut.targets,
-            leader,
+        // Who is cut off from clients alone is as good a member as before.
+        let down: &[Name] = if cut.clients.is_empty() {
+            &cut.targets
+        } else {
+            &[]
         };
-        let (struck, action) = (struck, start.action);
-        let standing = Standing { struck, action };
+        if let Err(why) = self.down.claim_all(NAME, down) {
+            return over_budget(why);
+        }
+        let standing = Standing {
+            down: down.to_vec(),
+            struck: Struck {
+                targets: cut.targets,
+                leader,
+            },
+            action: start.action,
+        };
         // Before acting: if this future is dropped half-way, `heal` still knows.
         let before = self.standing.replace(standing.clone());
         match network.set(NAME, &rules).await {
@@ -519,6 +540,8 @@ impl Partition {
             Err(error) => {
                 if matches!(error, CapabilityError::NotDone(_)) {
                     self.standing = before;
+                    let held = self.standing.iter().flat_map(|it| &it.down);
+                    self.down.keep(NAME, held);
                 }
                 failed(error)
             }
@@ -554,7 +577,8 @@ impl Partition {
             }
             variant => {
                 let severed = severed(variant, start, &first, &order, known);
-                let grudge = start.direction.grudge(&severed);
+                let drawn = || start.direction.grudge(&severed);
+                let grudge = start.grudge.clone().unwrap_or_else(drawn);
                 Cut {
                     targets: struck(&grudge, &env.nodes),
                     grudge,
@@ -573,6 +597,7 @@ impl Partition {
         match network.heal(NAME).await {
             Ok(counts) => {
                 self.standing = None;
+                self.down.keep(NAME, &[]);
                 let kinds = [standing.action.kind()];
                 FaultOutcome::Installed(standing.struck.evidence(&kinds, &counts))
             }

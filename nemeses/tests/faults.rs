@@ -14,7 +14,7 @@ use harness::seed::Seed;
 use harness::time::VirtualRuntime;
 use harness::{Name, Value};
 use nemeses::grudge::majority;
-use nemeses::{BuildContext, Package, Zones, build, parse};
+use nemeses::{BuildContext, Composition, Package, Zones, build, parse};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -43,9 +43,10 @@ impl Stage {
             time_limit: Duration::from_secs(60),
             election_timeout: Duration::from_secs(1),
             leaders: false,
-            nodes,
             zones: Zones::read(zones.iter().copied(), &nodes).unwrap(),
+            nodes,
             clock: Arc::new(runtime.clock()),
+            composition: Composition::default(),
         };
         let mut packages = build(&parse(fault).unwrap(), &ctx).unwrap();
         Stage {
@@ -425,6 +426,7 @@ fn what_makes_no_sense_is_refused_when_built() {
             nodes: names(nodes),
             zones: Zones::default(),
             clock: Arc::new(runtime.clock()),
+            composition: Composition::default(),
         };
         let built = build(&parse(fault).unwrap(), &ctx);
         built.map(|_| ()).unwrap_err().to_string()

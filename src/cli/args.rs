@@ -11,6 +11,7 @@ use nemeses::Zones;
 use rand::Rng;
 use workloads::{OptionKind, OptionSpec, Options, Suite};
 
+use super::faults::Faults;
 use super::{BadArguments, Output, Verbosity};
 use crate::spec::{
     self, CheckLimits, FORMAT, HostKeyChecking, NodesSpec, SshSpec, TestSpec, parse_concurrency,
@@ -177,6 +178,24 @@ fn test_args() -> Vec<Arg> {
             .action(ArgAction::Append)
             .env("GAINSAY_ZONE")
             .help("Which zone nodes are in, for faults that strike zones: n1=a,n2=b or, with regions, n1=eu/a,n2=us/a"),
+        Arg::new("schedule")
+            .long("schedule")
+            .value_name("overlapping|alternating|FILE|RUN")
+            .env("GAINSAY_SCHEDULE")
+            .help(
+                "When faults act: each on a schedule of its own, one at a time, as a file says, or exactly as in an earlier \
+                 run [default: overlapping]",
+            ),
+        Arg::new("quiet-periods")
+            .long("quiet-periods")
+            .value_name("EVERY/LENGTH")
+            .env("GAINSAY_QUIET_PERIODS")
+            .help("No fault is in force at the end of each period: 30s/5s for the last five seconds of each thirty"),
+        Arg::new("max-down")
+            .long("max-down")
+            .value_name("N|minority")
+            .env("GAINSAY_MAX_DOWN")
+            .help("How many nodes may be killed, paused or cut off from the majority at once [default: no limit]"),
         duration("time-limit", "60s", "How long operations and faults go on")
             .env("GAINSAY_TIME_LIMIT"),
         Arg::new("concurrency")
@@ -381,6 +400,7 @@ pub(super) fn test_args_of(
             .copied()
             .unwrap_or(false)
     };
+    let faults = Faults::read(matches, count)?;
     let spec = TestSpec {
         format: FORMAT,
         gainsay: env!("CARGO_PKG_VERSION").to_owned(),
@@ -390,10 +410,9 @@ pub(super) fn test_args_of(
             .cloned()
             .unwrap_or_default(),
         options: suite_options(suite, matches)?,
-        nemesis: matches
-            .get_one::<String>("nemesis")
-            .cloned()
-            .unwrap_or_default(),
+        nemesis: faults.nemesis,
+        composition: faults.composition,
+        schedule: faults.schedule,
         nodes,
         zones,
         workers,
@@ -568,8 +587,19 @@ mod tests {
         std::fs::write(&key, "").unwrap();
         std::fs::write(&password, "secret").unwrap();
         let (key, password) = (key.to_str().unwrap(), password.to_str().unwrap());
-        let commands: [&[&str]; 3] = [
+        let commands: [&[&str]; 4] = [
             &["sim"],
+            &[
+                "sim",
+                "--nemesis",
+                "kill,pause:alone=true",
+                "--schedule",
+                "alternating",
+                "--quiet-periods",
+                "30s/5s",
+                "--max-down",
+                "minority",
+            ],
             &[
                 "etcd",
                 "--local",

@@ -195,6 +195,7 @@ impl Nemeses {
             nodes: environment.nodes.clone(),
             zones: spec.zones.clone(),
             clock,
+            composition: spec.composition.clone(),
         };
         Ok(Nemeses {
             faults: nemeses::build(&nemeses::parse(&spec.nemesis)?, &context)?,

@@ -8,8 +8,8 @@ use agent::Note;
 use harness::Name;
 use harness::capability::CapabilityError;
 use harness::node::STATE_FOLDER;
-use harness::node::undo::{Journal, Undo};
-use harness::remote::{Node, RemoteError};
+use harness::node::undo::{Journal, JournalError, Undo};
+use harness::remote::{Command, Node, Output, RemoteError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +24,8 @@ pub struct Journaled {
     pub journal: Arc<Journal>,
     /// The agent.
     pub agent: Arc<Agent>,
+    /// Where its records are, on the node.
+    pub(super) folder: String,
 }
 
 impl Journaled {
@@ -38,6 +40,7 @@ impl Journaled {
             node: node.clone(),
             journal: Arc::new(Journal::new_in(node.remote.clone(), run, folder)),
             agent: Arc::new(Agent::new_in(node, folder)),
+            folder: folder.to_owned(),
         }
     }
 }
@@ -57,6 +60,31 @@ impl Standing {
     /// Whether something stands on a node, or may.
     pub(super) fn has(&self, node: &Name) -> bool {
         self.entries().contains_key(node)
+    }
+
+    /// Writes down how to undo something, and does it, in one round trip.
+    pub(super) async fn act(
+        &self,
+        at: &Journaled,
+        undo: &Undo,
+        command: Command,
+    ) -> Result<Output, CapabilityError> {
+        let name = &at.node.name;
+        let before = self.has(name);
+        self.entries().entry(name.clone()).or_default();
+        match at.journal.write_and_run(undo, command).await {
+            Ok((id, output)) => {
+                self.entries().entry(name.clone()).or_default().push(id);
+                Ok(output)
+            }
+            Err(error) => {
+                let error = uncertain(error);
+                if matches!(error, CapabilityError::NotDone(_)) && !before {
+                    self.entries().remove(name);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Has the agent write down how to undo something, and do it.
@@ -107,6 +135,34 @@ impl Standing {
         let answer = at.agent.ask(module, request, errand, patience).await?;
         self.entries().remove(name);
         Ok(answer)
+    }
+
+    /// Undoes with a command what stands on a node, and takes the entries back if it succeeds, in one
+    /// round trip.
+    pub(super) async fn undo(
+        &self,
+        at: &Journaled,
+        command: Command,
+    ) -> Result<Output, CapabilityError> {
+        let name = &at.node.name;
+        let ids = self.entries().get(name).cloned().unwrap_or_default();
+        let output = at
+            .journal
+            .undo_with(&ids, command)
+            .await
+            .map_err(no_answer)?;
+        if output.status == 0 {
+            self.entries().remove(name);
+        }
+        Ok(output)
+    }
+}
+
+fn uncertain(error: JournalError) -> CapabilityError {
+    match error {
+        JournalError::Remote(error) => no_answer(error),
+        JournalError::NotWritten { .. } => CapabilityError::NotDone(error.to_string()),
+        JournalError::Stands { .. } => CapabilityError::Indeterminate(error.to_string()),
     }
 }
 

@@ -9,31 +9,40 @@ use harness::remote::Node;
 
 mod addresses;
 mod agent;
+mod confinement;
 mod journaled;
+mod membership;
 mod network;
 mod nft;
 mod pause;
 mod processes;
+mod scripts;
 #[cfg(test)]
 mod testing;
 
 pub use agent::Agent;
+pub use confinement::NodeConfinement;
 pub use journaled::Journaled;
+pub use membership::DbMembership;
 pub use network::AgentNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
+pub use scripts::NodeScripts;
 
 /// Nodes with what a run keeps on them. `run` names it in their undo journals.
 pub fn journaled(nodes: &[Node], run: &str) -> Vec<Journaled> {
     nodes.iter().map(|node| Journaled::new(node, run)).collect()
 }
 
-/// What faults can act on: the links between these nodes, and the system's processes on them.
+/// What faults can act on: the links between these nodes, the system's processes on them, and programs of the user's own.
 pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
     Environment {
         nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
         network: Some(Arc::new(AgentNetwork::new(nodes))),
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
+        confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
+        membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db))),
+        scripts: Some(Arc::new(NodeScripts::new(nodes))),
     }
 }
 

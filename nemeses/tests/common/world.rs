@@ -122,6 +122,7 @@ impl Shared {
             network: Some(Arc::new(self.clone())),
             processes: Some(Arc::new(self.clone())),
             primaries: Some(Arc::new(self.clone())),
+            ..Environment::default()
         }
     }
 }

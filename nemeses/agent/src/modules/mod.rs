@@ -2,10 +2,13 @@
 //!
 //! A module's requests and answers are types of its own, which the controller uses too.
 
+use std::path::Path;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub mod confine;
 pub mod network;
 pub mod processes;
 
@@ -24,9 +27,10 @@ pub(crate) trait Module {
     fn handle(&mut self, request: Value) -> Result<Value, Failure>;
 }
 
-/// The module of a name.
-pub(crate) fn make(name: &str) -> Option<Box<dyn Module>> {
+/// The module of a name, with the folder of the node's records.
+pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
     match name {
+        confine::NAME => Some(Box::new(confine::Confine(folder.to_owned()))),
         network::NAME => Some(Box::<network::Network>::default()),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,
