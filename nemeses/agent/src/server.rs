@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use crate::journal::Journal;
 use crate::lines::{Heard, Lines};
+#[cfg(target_arch = "x86_64")]
+use crate::modules::clock;
 use crate::modules::{self, Failure};
 use crate::protocol::{ALIVE, Hello, Outcome, Reply, Request};
 
@@ -27,6 +29,10 @@ pub fn main() -> ExitCode {
             Ok(seconds) => serve(PathBuf::from(folder), Duration::from_secs(seconds)),
             Err(_) => usage(),
         },
+        #[cfg(target_arch = "x86_64")]
+        [clock::RESIDENT, tag] => clock::serve(tag),
+        #[cfg(target_arch = "x86_64")]
+        [clock::UNDO, tag] => clock::undo(tag),
         _ => usage(),
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! A module's requests and answers are types of its own, which the controller uses too.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub mod clock;
 pub mod processes;
 
 /// Why a request was not done, or perhaps not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
     /// It was not done, for certain.
     NotDone(String),
@@ -26,6 +27,7 @@ pub(crate) trait Module {
 /// The module of a name.
 pub(crate) fn make(name: &str) -> Option<Box<dyn Module>> {
     match name {
+        clock::NAME => Some(Box::<clock::Clock>::default()),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,
     }
