@@ -27,6 +27,12 @@ pub(crate) struct TestSpec {
     pub(crate) options: Options,
     /// Faults, as `--nemesis` takes them.
     pub(crate) nemesis: String,
+    /// How they go together.
+    #[serde(default)]
+    pub(crate) composition: nemeses::Composition,
+    /// What `--schedule` was given, unless it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) schedule: Option<String>,
     /// Where the nodes come from.
     pub(crate) nodes: NodesSpec,
     /// How many client workers.

@@ -139,6 +139,26 @@ pub trait Primaries: Send + Sync {
     async fn primaries(&self) -> Vec<Name>;
 }
 
+/// A program of the user's own that does something to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// Its name, which is a file name.
+    pub name: String,
+    /// What is run.
+    pub contents: Arc<[u8]>,
+}
+
+/// Running programs of the user's own on nodes. Each has the verbs `probe`, `start`, `verify` and `undo`.
+#[async_trait]
+pub trait Scripts: Send + Sync {
+    /// Puts a program on all nodes, and asks it there whether it can act. The error says what it says.
+    async fn probe(&self, script: &Script) -> Result<(), String>;
+    /// Starts it on a node. What it says to prove that it is in force, unless it does not prove that.
+    async fn start(&self, script: &Script, node: &Name) -> Result<Option<String>, CapabilityError>;
+    /// Undoes it on a node, and sees that it is not in force any more.
+    async fn undo(&self, script: &Script, node: &Name) -> Result<(), CapabilityError>;
+}
+
 /// The world of a run, as faults see it.
 #[derive(Clone, Default)]
 pub struct Environment {
@@ -150,4 +170,6 @@ pub struct Environment {
     pub processes: Option<Arc<dyn Processes>>,
     /// Leaders, if the system has them.
     pub primaries: Option<Arc<dyn Primaries>>,
+    /// Programs of the user's own, if they can be run.
+    pub scripts: Option<Arc<dyn Scripts>>,
 }

@@ -37,17 +37,26 @@
 
 mod build;
 mod catalogue;
+mod composition;
+mod down;
 pub mod grudge;
 mod leaders;
+mod node_fault;
 mod outcome;
 mod partition;
+mod presets;
 mod process;
 pub mod schedule;
+mod script;
 mod spec;
 pub mod ssh;
 pub mod target;
 
 pub use build::{BuildContext, BuildError, Package, build};
 pub use catalogue::{FaultInfo, VariantInfo, catalogue, find};
+pub use composition::{Composition, Order, parse_max_down};
+pub use down::Down;
 pub use leaders::{LEADERS, WATCH, leader_watch};
+pub use presets::{Preset, presets};
+pub use schedule::{Entry, Quiet, Script, replay};
 pub use spec::{FaultSpec, NONE, SpecError, parse};

@@ -17,11 +17,13 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::build::BuildContext;
-use crate::catalogue::{FaultInfo, Made, VariantInfo, with_times};
+use crate::build::MakeContext;
+use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
+use crate::down::Down;
 use crate::grudge::{Direction, Shape, struck, to_front};
 use crate::outcome::{
-    failed, message, not_in_force, patience, refused, still_in_force, unavailable, unknown_op,
+    failed, message, not_in_force, over_budget, patience, refused, still_in_force, unavailable,
+    unknown_op,
 };
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
@@ -92,7 +94,7 @@ pub(crate) fn info() -> FaultInfo {
         name: NAME,
         summary: "Cuts links between nodes: packets from chosen peers are dropped.",
         variants: Shape::ALL.map(variant).to_vec(),
-        options: with_times(vec![
+        options: with_common(vec![
             OptionSpec::new(DIRECTION, OptionKind::OneOf(directions), None, direction),
             OptionSpec::new(TARGET, OptionKind::Text, Some(MIX), target),
         ]),
@@ -114,6 +116,9 @@ struct Start {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<Target>,
     order: Vec<Name>,
+    /// The very links, as in a run that is repeated; all else is then for the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grudge: Option<Grudge>,
 }
 
 /// What the user left open, and what not.
@@ -185,18 +190,20 @@ impl Choice {
             } else {
                 order
             },
+            grudge: None,
         }
     }
 }
 
-fn make(spec: &FaultSpec, ctx: &BuildContext) -> Result<Made, String> {
+fn make(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let choice = Choice::of(spec, &ctx.nodes)?;
     let chosen_target = choice.target.iter().flatten().any(Target::needs_primaries);
     let fault = Partition {
         clock: ctx.clock.clone(),
         patience: patience(ctx.election_timeout),
         needs_primaries: chosen_target || choice.shape == Some(Shape::Primaries),
-        owes_primary: choice.target.is_none(),
+        owes_primary: choice.target.is_none() && !ctx.exact,
+        down: ctx.down.clone(),
         standing: None,
     };
     Ok(Made {
@@ -216,6 +223,7 @@ struct Partition {
     owes_primary: bool,
     /// What is in force, or may be.
     standing: Option<Standing>,
+    down: Down,
 }
 
 #[derive(Clone)]
@@ -252,6 +260,9 @@ impl Partition {
         if grudge.0.is_empty() {
             return refused(format!("no link to cut: {}", op.value));
         }
+        if let Err(why) = self.down.claim_all(NAME, &standing.targets) {
+            return over_budget(why);
+        }
         // Before acting: if this future is dropped half-way, `heal` still knows.
         let before = self.standing.replace(standing.clone());
         match network.cut(&grudge).await {
@@ -265,6 +276,8 @@ impl Partition {
             Err(error) => {
                 if matches!(error, CapabilityError::NotDone(_)) {
                     self.standing = before;
+                    let held = self.standing.iter().flat_map(|it| &it.targets);
+                    self.down.keep(NAME, held);
                 }
                 failed(error)
             }
@@ -287,9 +300,8 @@ impl Partition {
         let first = target.map_or(Vec::new(), |target| target.resolve(&start.order, known));
         let order = to_front(&first, &start.order);
         let isolated = Target::Primaries.resolve(&order, known);
-        let grudge = start
-            .direction
-            .grudge(&start.variant.severed(&order, &isolated));
+        let drawn = || (start.direction).grudge(&start.variant.severed(&order, &isolated));
+        let grudge = start.grudge.clone().unwrap_or_else(drawn);
         let targets = struck(&grudge, &env.nodes);
         let leader = primaries.map(|known| known.iter().any(|node| targets.contains(node)));
         (grudge, Standing { targets, leader })
@@ -315,6 +327,7 @@ impl Partition {
         match network.heal().await {
             Ok(dropped) => {
                 self.standing = None;
+                self.down.keep(NAME, &[]);
                 FaultOutcome::Installed(standing.evidence(&dropped))
             }
             Err(error) => still_in_force(message(error)),

@@ -14,7 +14,7 @@ use harness::seed::Seed;
 use harness::time::VirtualRuntime;
 use harness::{Name, Value};
 use nemeses::grudge::majority;
-use nemeses::{BuildContext, Package, build, parse};
+use nemeses::{BuildContext, Composition, Package, build, parse};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -41,6 +41,7 @@ impl Stage {
             leaders: false,
             nodes,
             clock: Arc::new(runtime.clock()),
+            composition: Composition::default(),
         };
         let mut packages = build(&parse(fault).unwrap(), &ctx).unwrap();
         Stage {
@@ -311,6 +312,7 @@ fn what_makes_no_sense_is_refused_when_built() {
             leaders: false,
             nodes: names(nodes),
             clock: Arc::new(runtime.clock()),
+            composition: Composition::default(),
         };
         let built = build(&parse(fault).unwrap(), &ctx);
         built.map(|_| ()).unwrap_err().to_string()

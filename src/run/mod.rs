@@ -194,6 +194,7 @@ impl Nemeses {
             leaders: request.suite.has_leaders() && environment.primaries.is_some(),
             nodes: environment.nodes.clone(),
             clock,
+            composition: spec.composition.clone(),
         };
         Ok(Nemeses {
             faults: nemeses::build(&nemeses::parse(&spec.nemesis)?, &context)?,

@@ -15,10 +15,12 @@ use crate::journal::Journal;
 use crate::lines::{Heard, Lines};
 #[cfg(target_arch = "x86_64")]
 use crate::modules::clock;
-use crate::modules::{self, Failure};
+use crate::modules::{self, Failure, confine};
 use crate::protocol::{ALIVE, Hello, Outcome, Reply, Request};
 
-const USAGE: &str = "usage: gainsay-agent serve FOLDER LEASE_SECONDS";
+const USAGE: &str = "usage: gainsay-agent serve FOLDER LEASE_SECONDS
+       gainsay-agent release|released FOLDER NAME
+       gainsay-agent change-clocks|undo-clocks TAG";
 
 /// Runs the agent as its arguments say.
 pub fn main() -> ExitCode {
@@ -33,6 +35,17 @@ pub fn main() -> ExitCode {
         [clock::RESIDENT, tag] => clock::serve(tag),
         #[cfg(target_arch = "x86_64")]
         [clock::UNDO, tag] => clock::undo(tag),
+        ["release", folder, name] => match confine::release(folder.as_ref(), name) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+        ["released", folder, name] => match confine::is_released(folder.as_ref(), name) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        },
         _ => usage(),
     }
 }
@@ -44,6 +57,7 @@ fn usage() -> ExitCode {
 
 /// What the threads share.
 struct Shared {
+    folder: PathBuf,
     journal: Mutex<Journal>,
     /// Whether the controller can still be told something.
     output: Mutex<io::Stdout>,
@@ -69,6 +83,7 @@ fn serve(folder: PathBuf, lease: Duration) -> ExitCode {
     // What it holds must not end because memory is short, a fault of its own included.
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
     let shared = Arc::new(Shared {
+        folder: folder.clone(),
         journal: Mutex::new(Journal::new(&folder)),
         output: Mutex::new(io::stdout()),
     });
@@ -142,7 +157,7 @@ impl Desks {
 fn open(name: String, shared: Arc<Shared>) -> (Sender<Request>, JoinHandle<()>) {
     let (sender, requests) = channel::<Request>();
     let thread = thread::spawn(move || {
-        let mut module = modules::make(&name);
+        let mut module = modules::make(&name, &shared.folder);
         for request in requests {
             let id = request.id;
             let outcome = match &mut module {

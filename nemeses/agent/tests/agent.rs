@@ -1,15 +1,16 @@
 //! The agent as a program: what it leaves behind when it is left alone.
 #![allow(clippy::unwrap_used)]
 
-#[path = "common/program.rs"]
-mod program;
+mod common;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use agent::{Note, Outcome, Request};
-use program::Agent;
 use serde_json::{Value, json};
+
+use common::Agent;
 
 /// A look at a process that there is not, with an entry whose undoing leaves a mark.
 fn request(mark: &Path) -> Request {
@@ -29,14 +30,14 @@ fn request(mark: &Path) -> Request {
 #[test]
 fn when_its_input_ends_it_undoes_all_and_is_gone() {
     let mut agent = Agent::start("600");
-    let mark = agent.folder.path().join("undone");
+    let mark = agent.folder().join("undone");
     let outcome = agent.ask(&request(&mark));
     assert_eq!(
         outcome,
         Outcome::Done(json!({"state": "absent", "pids": []}))
     );
     assert!(agent.state().join("undo/1.json").exists() && !mark.exists());
-    agent.child.stdin.take();
+    agent.hang_up();
     assert!(agent.ended());
     assert!(mark.exists() && !agent.state().exists());
 }
@@ -44,7 +45,7 @@ fn when_its_input_ends_it_undoes_all_and_is_gone() {
 #[test]
 fn when_nobody_speaks_to_it_any_more_it_does_the_same() {
     let mut agent = Agent::start("1");
-    let mark = agent.folder.path().join("undone");
+    let mark = agent.folder().join("undone");
     agent.ask(&request(&mark));
     // A sign of life now and then renews the lease.
     for _ in 0..4 {
@@ -65,7 +66,7 @@ fn when_nobody_speaks_to_it_any_more_it_does_the_same() {
 #[test]
 fn what_was_taken_back_is_not_undone_again() {
     let mut agent = Agent::start("600");
-    let mark = agent.folder.path().join("undone");
+    let mark = agent.folder().join("undone");
     agent.ask(&request(&mark));
     let back = Request {
         notes: Vec::new(),
@@ -74,7 +75,7 @@ fn what_was_taken_back_is_not_undone_again() {
     };
     agent.ask(&back);
     assert!(!agent.state().join("undo/1.json").exists());
-    agent.child.stdin.take();
+    agent.hang_up();
     assert!(agent.ended());
     assert!(!mark.exists());
 }
@@ -82,7 +83,7 @@ fn what_was_taken_back_is_not_undone_again() {
 #[test]
 fn what_cannot_be_written_down_or_is_not_known_is_not_done() {
     let mut agent = Agent::start("600");
-    let mark = agent.folder.path().join("undone");
+    let mark = agent.folder().join("undone");
     let unknown = Request {
         module: "magic".to_owned(),
         ..request(&mark)

@@ -2,8 +2,7 @@
 #![cfg(target_arch = "x86_64")]
 #![allow(clippy::unwrap_used)]
 
-#[path = "common/program.rs"]
-mod program;
+mod common;
 #[path = "common/target.rs"]
 mod target;
 
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use agent::Outcome;
 use agent::modules::clock::{Answer, Follows, NAME, Request, STILL_PPB, Setting, What};
-use program::Agent;
+use common::Agent;
 use target::{Target, Times, now};
 
 const SECOND: i64 = 1_000_000_000;
@@ -276,23 +275,21 @@ fn whoever_is_gone_all_is_made_as_it_was() {
     let mut clocks = Clocks::new("gone");
     clocks.set(&pids, ahead(HOUR));
     assert!(is_about(offset(&mut target), HOUR));
-    clocks.agent.child.stdin.take();
+    clocks.agent.hang_up();
     assert!(clocks.agent.ended());
     gone(&mut target);
     // The agent, by a signal that it does not see.
     let mut clocks = Clocks::new("gone");
     clocks.set(&pids, ahead(HOUR));
     assert!(is_about(offset(&mut target), HOUR));
-    clocks.agent.child.kill().unwrap();
+    clocks.agent.kill();
     gone(&mut target);
     // All of ours at once: what the undo journal has is left.
     let mut clocks = Clocks::new("gone");
     clocks.set(&pids, ahead(HOUR));
-    let children = std::fs::read_to_string(format!(
-        "/proc/{0}/task/{0}/children",
-        clocks.agent.child.id()
-    ));
-    let threads = std::fs::read_dir(format!("/proc/{}/task", clocks.agent.child.id())).unwrap();
+    let children =
+        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", clocks.agent.pid()));
+    let threads = std::fs::read_dir(format!("/proc/{}/task", clocks.agent.pid())).unwrap();
     let mut residents = children.unwrap_or_default();
     for thread in threads.flatten() {
         residents
@@ -302,8 +299,7 @@ fn whoever_is_gone_all_is_made_as_it_was() {
         let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     }
-    clocks.agent.child.kill().unwrap();
-    clocks.agent.child.wait().unwrap();
+    clocks.agent.kill();
     assert!(
         is_about(offset(&mut target), HOUR),
         "nobody was left to undo it"

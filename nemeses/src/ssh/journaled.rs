@@ -24,6 +24,8 @@ pub struct Journaled {
     pub journal: Arc<Journal>,
     /// The agent.
     pub agent: Arc<Agent>,
+    /// Where its records are, on the node.
+    pub(super) folder: String,
 }
 
 impl Journaled {
@@ -38,6 +40,7 @@ impl Journaled {
             node: node.clone(),
             journal: Arc::new(Journal::new_in(node.remote.clone(), run, folder)),
             agent: Arc::new(Agent::new_in(node, folder)),
+            folder: folder.to_owned(),
         }
     }
 }

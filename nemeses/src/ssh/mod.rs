@@ -14,6 +14,7 @@ mod network;
 mod nft;
 mod pause;
 mod processes;
+mod scripts;
 #[cfg(test)]
 mod testing;
 
@@ -21,19 +22,21 @@ pub use agent::Agent;
 pub use journaled::Journaled;
 pub use network::NftNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
+pub use scripts::NodeScripts;
 
 /// Nodes with what a run keeps on them. `run` names it in their undo journals.
 pub fn journaled(nodes: &[Node], run: &str) -> Vec<Journaled> {
     nodes.iter().map(|node| Journaled::new(node, run)).collect()
 }
 
-/// What faults can act on: the links between these nodes, and the system's processes on them.
+/// What faults can act on: the links between these nodes, the system's processes on them, and programs of the user's own.
 pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
     Environment {
         nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
         network: Some(Arc::new(NftNetwork::new(nodes))),
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db))),
+        scripts: Some(Arc::new(NodeScripts::new(nodes))),
     }
 }
 

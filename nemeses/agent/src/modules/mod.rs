@@ -2,11 +2,14 @@
 //!
 //! A module's requests and answers are types of its own, which the controller uses too.
 
+use std::path::Path;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub mod clock;
+pub mod confine;
 pub mod processes;
 
 /// Why a request was not done, or perhaps not.
@@ -24,10 +27,11 @@ pub(crate) trait Module {
     fn handle(&mut self, request: Value) -> Result<Value, Failure>;
 }
 
-/// The module of a name.
-pub(crate) fn make(name: &str) -> Option<Box<dyn Module>> {
+/// The module of a name, with the folder of the node's records.
+pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
     match name {
         clock::NAME => Some(Box::<clock::Clock>::default()),
+        confine::NAME => Some(Box::new(confine::Confine(folder.to_owned()))),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,
     }

@@ -92,8 +92,15 @@ pub(crate) fn handle(request: Request) -> Result<Answer, Failure> {
     }
 }
 
+/// When a process started: field 22 of `/proc/PID/stat`. None for one that is gone.
+pub(super) fn started(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(19)?.parse().ok()
+}
+
 /// The processes that a script prints.
-fn pids(script: &str) -> Result<Vec<i32>, String> {
+pub(super) fn pids(script: &str) -> Result<Vec<i32>, String> {
     let output = Command::new("sh")
         .args(["-c", script])
         .stdin(Stdio::null())

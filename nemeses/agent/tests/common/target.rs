@@ -45,7 +45,10 @@ thread_local! {
     /// The program: each test has one of its own, for programs are what is watched.
     static PROGRAM: TempDir = {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::copy(std::env::current_exe().unwrap(), folder.path().join("target")).unwrap();
+        // By another process: what this one has open for writing, children of other tests have too.
+        let mut copy = Command::new("cp");
+        copy.arg(std::env::current_exe().unwrap()).arg(folder.path().join("target"));
+        assert!(copy.status().unwrap().success());
         folder
     };
 }

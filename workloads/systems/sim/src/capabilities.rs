@@ -21,6 +21,7 @@ pub(crate) fn environment(nodes: &[Name], handle: &Handle) -> Environment {
         network: Some(capabilities.clone()),
         processes: Some(capabilities.clone()),
         primaries: Some(capabilities),
+        ..Environment::default()
     }
 }
 

@@ -4,20 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
-use std::thread::sleep;
-use std::time::Duration;
 
 use super::setting::{Rule, now};
 use super::stub::{self, CODE, Control, PAGE, SCRATCH, SIZE};
-use super::tracee::{Held, read};
+use super::tracee::{Held, lives, read};
 use super::vdso::{JUMP, Maps, Vdso, jump};
 use super::{Look, Reading};
-
-/// How it is said that a signal's handler is in the way.
-const BUSY: &str = "a signal interrupted what is to be changed, in process";
-/// How often, and after which pause, a change is tried again that a handler stands in the way of.
-const TRIES: usize = 200;
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// The flag that string instructions go backwards, which no function expects.
 const DIRECTION: u64 = 1 << 10;
@@ -113,7 +105,7 @@ impl Surgeon {
 
     /// Changes a process: its clocks go by the rule from now on. What they said before, and what they say now.
     pub(super) fn change(&self, pid: i32, rule: &Rule) -> Result<(Pages, Look, Look), String> {
-        self.patiently(|| self.change_held(&Held::all(pid)?, rule))
+        self.change_held(&Held::all(pid)?, rule)
     }
 
     /// Changes a process whose threads are all held.
@@ -135,9 +127,6 @@ impl Surgeon {
             .map(|function| vdso + function + 1..vdso + function + JUMP)
             .collect();
         held.leave(&inside)?;
-        if held.interrupted_in(&inside) {
-            return Err(format!("{BUSY} {}", held.pid()));
-        }
         let mut pages = self.map(held, &places)?;
         let changed = self.replace(held, &places, &mut pages, rule);
         if changed.is_err() {
@@ -313,15 +302,16 @@ impl Surgeon {
 
     /// Makes a process as it was. What its clocks say then; none if it was so, or is gone.
     pub(super) fn restore(&self, pid: i32) -> Result<Option<Look>, String> {
-        self.patiently(|| {
-            let Ok(maps) = Maps::of(pid) else {
-                return Ok(None);
-            };
-            match self.places(pid, &maps)? {
-                Some(places) => self.restore_at(pid, &places).map(Some),
-                None => Ok(None),
-            }
-        })
+        let Ok(maps) = Maps::of(pid) else {
+            return Ok(None);
+        };
+        match self.places(pid, &maps)? {
+            Some(places) => match self.restore_at(pid, &places) {
+                Err(_) if !lives(pid) => Ok(None),
+                look => look.map(Some),
+            },
+            None => Ok(None),
+        }
     }
 
     fn restore_at(&self, pid: i32, places: &Places) -> Result<Look, String> {
@@ -332,9 +322,6 @@ impl Surgeon {
             places.pages..places.pages + SIZE as u64,
         ];
         held.leave(&inside)?;
-        if held.interrupted_in(&inside) {
-            return Err(format!("{BUSY} {pid}"));
-        }
         self.put_back(&held, places)?;
         let look = self.look_held(&held, places)?;
         self.unmap(&held, places)?;
@@ -376,18 +363,6 @@ impl Surgeon {
             vdso: vdso.start,
             pages: first,
         }))
-    }
-
-    /// Tries again while a signal's handler stands in the way.
-    fn patiently<T>(&self, act: impl Fn() -> Result<T, String>) -> Result<T, String> {
-        let mut tries = 0;
-        loop {
-            match act() {
-                Err(why) if why.starts_with(BUSY) && tries < TRIES => sleep(PAUSE),
-                other => return other,
-            }
-            tries += 1;
-        }
     }
 }
 

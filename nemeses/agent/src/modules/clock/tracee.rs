@@ -18,8 +18,8 @@ const STOPPING: Duration = Duration::from_secs(3);
 const RUNNING: Duration = Duration::from_secs(3);
 /// The first pause between two looks; each further one is twice as long, up to a millisecond.
 const LOOK: Duration = Duration::from_micros(5);
-/// The most steps that a thread may take to get out of a place.
-const STEPS: usize = 20_000;
+/// How long threads may take to get out of a place.
+const LEAVING: Duration = Duration::from_secs(3);
 /// All signals but SIGTRAP.
 const ALL_BUT_TRAP: u64 = !(1 << (libc::SIGTRAP - 1));
 /// How much of a thread's stack is searched for interrupted code: more than what a handler uses.
@@ -192,37 +192,40 @@ impl Held {
         self.pid
     }
 
-    /// Whether a thread is in one of these places because a signal interrupted it there: it will return into it, and cannot be
-    /// led out of it before.
-    pub(super) fn interrupted_in(&self, places: &[Range<u64>]) -> bool {
-        self.threads.iter().any(|thread| {
-            let Ok(registers) = registers(*thread) else {
-                return false;
-            };
-            let mut stack = vec![0; DEEP];
-            let read = read(self.pid, registers.rsp, &mut stack).unwrap_or(0);
-            has_frame_in(&stack[..read], places)
-        })
-    }
-
-    /// Lets every thread that is in one of these places go on, step by step, until it is outside.
+    /// Lets every thread that is in one of these places, or returns into one from a signal's handler, go on step by step, until none
+    /// is nor does.
     pub(super) fn leave(&self, places: &[Range<u64>]) -> Result<(), String> {
+        let deadline = Instant::now() + LEAVING;
+        let inside = |rip: u64| places.iter().any(|place| place.contains(&rip));
         for thread in &self.threads {
-            let inside = |rip: u64| places.iter().any(|place| place.contains(&rip));
-            if !inside(registers(*thread)?.rip) {
-                continue;
-            }
-            let _quiet = Quiet::new(*thread)?;
-            let mut steps = 0;
-            while inside(registers(*thread)?.rip) {
-                run(*thread, libc::PTRACE_SINGLESTEP)?;
-                steps += 1;
-                if steps > STEPS {
-                    return Err(format!("thread {thread} does not leave the vDSO"));
+            loop {
+                let now = registers(*thread)?;
+                if inside(now.rip) {
+                    let _quiet = Quiet::new(*thread)?;
+                    step(*thread, |rip| !inside(rip), deadline)?;
+                } else if self.returns_into(*thread, &now, places)? {
+                    // The handler's return also restores which signals are blocked: nothing is changed of that here.
+                    step(*thread, inside, deadline)?;
+                } else {
+                    break;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a thread is in a signal's handler that will return into one of these places.
+    fn returns_into(
+        &self,
+        thread: pid_t,
+        registers: &user_regs_struct,
+        places: &[Range<u64>],
+    ) -> Result<bool, String> {
+        let mut mask = 0;
+        signal_mask(libc::PTRACE_GETSIGMASK, thread, &mut mask)?;
+        let mut stack = vec![0; DEEP];
+        let read = read(self.pid, registers.rsp, &mut stack).unwrap_or(0);
+        Ok(has_frame_in(&stack[..read], places, mask))
     }
 
     /// Does a system call in the process, whose instruction is at `place`. The result may be an error's negative number.
@@ -295,6 +298,17 @@ impl Drop for Quiet {
     }
 }
 
+/// Lets a thread go on step by step, until it is where it is to be.
+fn step(thread: pid_t, there: impl Fn(u64) -> bool, deadline: Instant) -> Result<(), String> {
+    while !there(registers(thread)?.rip) {
+        if Instant::now() > deadline {
+            return Err(format!("thread {thread} does not leave the vDSO"));
+        }
+        run(thread, libc::PTRACE_SINGLESTEP)?;
+    }
+    Ok(())
+}
+
 /// Lets a thread go on until a trap of ours.
 fn run(thread: pid_t, how: u32) -> Result<(), String> {
     let mut signal = 0;
@@ -318,11 +332,15 @@ fn describe(thread: pid_t, error: Errno) -> String {
     format!("thread {thread}: {error}")
 }
 
-/// Whether a stack has a frame of a signal handler that will return into one of these places.
-fn has_frame_in(stack: &[u8], places: &[Range<u64>]) -> bool {
-    /// Where a `ucontext` has the instruction, and the segments.
+/// Whether a stack has a frame of a signal's handler that will return into one of these places.
+///
+/// What is left of frames of handlers that have returned may still lie there. While one runs, some signal is blocked that was not
+/// before.
+fn has_frame_in(stack: &[u8], places: &[Range<u64>], blocked: u64) -> bool {
+    /// Where a `ucontext` has the instruction, the segments and the blocked signals.
     const RIP: usize = 40 + 16 * 8;
     const SEGMENTS: usize = 40 + 18 * 8;
+    const BLOCKED: usize = 40 + 256;
     const USER_CODE: u64 = 0x33;
     let word = |at: usize| {
         let bytes = stack.get(at..at + 8)?;
@@ -333,6 +351,7 @@ fn has_frame_in(stack: &[u8], places: &[Range<u64>]) -> bool {
         places.iter().any(|place| place.contains(&rip))
             && word(at + SEGMENTS).is_some_and(|it| it & 0xffff == USER_CODE)
             && word(at).is_some_and(|flags| flags <= 0xf)
+            && word(at + BLOCKED).is_some_and(|before| before != blocked)
     })
 }
 

@@ -1,8 +1,9 @@
-//! An agent as a program, in a folder of its own.
-#![allow(dead_code)]
+//! An agent for tests, each of which uses a part of this.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use tempfile::TempDir;
 
 /// An agent, with a folder of its own and a copy of the program in it.
 pub(crate) struct Agent {
-    pub(crate) folder: TempDir,
-    pub(crate) child: Child,
+    folder: TempDir,
+    child: Child,
     lines: BufReader<ChildStdout>,
 }
 
@@ -22,7 +23,12 @@ impl Agent {
         let state = folder.path().join("state");
         fs::create_dir(&state).unwrap();
         let program = state.join("agent-test");
-        fs::copy(env!("CARGO_BIN_EXE_gainsay-agent"), &program).unwrap();
+        // By another process: what this one has open for writing, children that tests begin meanwhile have too, and it cannot be run.
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_gainsay-agent"))
+            .arg(&program)
+            .status();
+        assert!(copied.unwrap().success());
         let mut child = Command::new(&program)
             .arg("serve")
             .args([state.as_os_str(), lease.as_ref()])
@@ -47,7 +53,7 @@ impl Agent {
         line
     }
 
-    pub(crate) fn state(&self) -> std::path::PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
@@ -59,6 +65,27 @@ impl Agent {
         let reply: Reply = serde_json::from_str(&self.line()).unwrap();
         assert_eq!(reply.id, request.id);
         reply.outcome
+    }
+
+    /// The folder in which its folder of records is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends its input.
+    pub(crate) fn hang_up(&mut self) {
+        self.child.stdin.take();
+    }
+
+    /// Ends it without a chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Waits until it has ended by itself.
@@ -76,7 +103,6 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
