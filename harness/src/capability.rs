@@ -139,6 +139,46 @@ pub trait Primaries: Send + Sync {
     async fn primaries(&self) -> Vec<Name>;
 }
 
+/// How processes are confined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Bounds {
+    /// They do not run at all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub freeze: bool,
+    /// Together they may use so many hundredths of one CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<u32>,
+    /// Together they may take so many more bytes of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_memory: Option<u64>,
+    /// So many more processes and threads may be begun than there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_processes: Option<u32>,
+    /// So many more files may be open in each process than are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_files: Option<u64>,
+}
+
+/// What the kernel counts or sets, by name.
+pub type Counters = BTreeMap<String, u64>;
+
+/// Confining the system's processes. Several faults may do so at once, each under its name.
+#[async_trait]
+pub trait Confinement: Send + Sync {
+    /// Whether they could be confined so on all nodes. The error says why not.
+    async fn probe(&self, bounds: &Bounds) -> Result<(), String>;
+    /// Confines them on a node. What is then in force.
+    async fn confine(
+        &self,
+        fault: &str,
+        node: &Name,
+        bounds: &Bounds,
+    ) -> Result<Counters, CapabilityError>;
+    /// Lets them go. How often they were held up, or refused something.
+    async fn release(&self, fault: &str, node: &Name) -> Result<Counters, CapabilityError>;
+}
+
 /// A program of the user's own that does something to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
@@ -170,6 +210,8 @@ pub struct Environment {
     pub processes: Option<Arc<dyn Processes>>,
     /// Leaders, if the system has them.
     pub primaries: Option<Arc<dyn Primaries>>,
+    /// Confining the system's processes, if that can be done.
+    pub confinement: Option<Arc<dyn Confinement>>,
     /// Programs of the user's own, if they can be run.
     pub scripts: Option<Arc<dyn Scripts>>,
 }

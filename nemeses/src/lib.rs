@@ -38,6 +38,7 @@
 mod build;
 mod catalogue;
 mod composition;
+mod confine;
 mod down;
 pub mod grudge;
 mod leaders;

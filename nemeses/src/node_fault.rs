@@ -63,7 +63,7 @@ pub(crate) trait Action: Send + Sync + 'static {
     ) -> Result<Struck, CapabilityError>;
 
     /// Undoes it on a node: what is seen then. The error says what still stands.
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Value, String>;
+    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String>;
 
     /// Whether a node is down while it is in force.
     fn takes_down(&self) -> bool;
@@ -78,6 +78,23 @@ pub(crate) struct Struck {
     pub(crate) seen: Value,
     /// Whether it is proved that this fault did that.
     pub(crate) effective: bool,
+}
+
+/// What was seen of a node when it was let go.
+pub(crate) struct Undone {
+    /// What was seen there.
+    pub(crate) seen: Value,
+    /// Whether it is proved now that the fault took effect, where only its end can tell.
+    pub(crate) effective: Option<bool>,
+}
+
+impl From<Value> for Undone {
+    fn from(seen: Value) -> Undone {
+        Undone {
+            seen,
+            effective: None,
+        }
+    }
 }
 
 /// Draws what an activity does besides whom it strikes, from its number.
@@ -117,6 +134,7 @@ pub(crate) fn make(
         needs_primaries: target.as_ref().is_some_and(Target::needs_primaries),
         owes_primary: target.is_none() && !ctx.exact,
         standing: BTreeSet::new(),
+        leaders: None,
         down: ctx.down.clone(),
     };
     let nodes = ctx.nodes.clone();
@@ -151,6 +169,8 @@ struct NodeFault {
     owes_primary: bool,
     /// Nodes where it is in force, or may be.
     standing: BTreeSet<Name>,
+    /// Who believed to be primary when it was last begun, where there are primaries.
+    leaders: Option<Vec<Name>>,
     down: Down,
 }
 
@@ -204,7 +224,8 @@ impl NodeFault {
             }
         }
         self.down.keep(self.action.name(), &self.standing);
-        let leads = |node: &Name| primaries.as_ref().map(|known| known.contains(node));
+        self.leaders = primaries;
+        let leads = |node: &Name| self.leaders.as_ref().map(|known| known.contains(node));
         summary(&targets, results, leads, self.action.evidence())
     }
 
@@ -220,11 +241,18 @@ impl NodeFault {
         let results = join_all(self.standing.iter().cloned().map(undo)).await;
         let mut errors = Vec::new();
         let mut seen = BTreeMap::new();
+        let mut effective: Option<bool> = None;
+        let mut leader = self.leaders.as_ref().map(|_| false);
         for (node, result) in results {
             match result {
-                Ok(state) => {
+                Ok(undone) => {
+                    if let Some(proved) = undone.effective {
+                        effective = Some(proved || effective == Some(true));
+                        let led = self.leaders.as_ref().is_some_and(|it| it.contains(&node));
+                        leader = leader.map(|before| before || (proved && led));
+                    }
                     self.standing.remove(&node);
-                    seen.insert(node, state);
+                    seen.insert(node, undone.seen);
                 }
                 Err(error) => errors.push(format!("{node}: {error}")),
             }
@@ -233,7 +261,14 @@ impl NodeFault {
         match errors.is_empty() {
             true => {
                 let targets: Vec<&Name> = seen.keys().collect();
-                FaultOutcome::Installed(json!({"targets": targets, self.action.evidence(): seen}))
+                let mut value = json!({"targets": targets, self.action.evidence(): seen});
+                if let Some(effective) = effective {
+                    value["effective"] = effective.into();
+                    if let Some(leader) = leader {
+                        value["leader"] = leader.into();
+                    }
+                }
+                FaultOutcome::Installed(value)
             }
             false => still_in_force(errors.join("; ")),
         }

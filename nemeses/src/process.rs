@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, with_common};
-use crate::node_fault::{Action, Struck, make, target_option};
+use crate::node_fault::{Action, Struck, Undone, make, target_option};
 use crate::outcome::message;
 use crate::spec::FaultSpec;
 
@@ -235,7 +235,7 @@ impl Action for Signalling {
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Value, String> {
+    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
         let processes = processes(env)?;
         let (result, undone): (_, fn(ProcessState) -> bool) = match self.kind {
             Kind::Kill => (processes.start(node).await, |state| {
@@ -247,7 +247,7 @@ impl Action for Signalling {
             }),
         };
         match result {
-            Ok(state) if undone(state) => Ok(json!(state)),
+            Ok(state) if undone(state) => Ok(json!(state).into()),
             Ok(state) => Err(format!("the process is seen {}", word(state))),
             Err(error) => Err(message(error)),
         }

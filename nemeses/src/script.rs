@@ -21,7 +21,7 @@ use serde_json::Map;
 
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, with_common};
-use crate::node_fault::{Action, Struck, make, target_option};
+use crate::node_fault::{Action, Struck, Undone, make, target_option};
 use crate::outcome::message;
 use crate::spec::FaultSpec;
 
@@ -105,11 +105,11 @@ impl Action for Running {
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Value, String> {
+    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
         scripts(env)?
             .undo(&self.0, node)
             .await
-            .map(|()| Value::Null)
+            .map(|()| Value::Null.into())
             .map_err(message)
     }
 

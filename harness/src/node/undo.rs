@@ -169,6 +169,11 @@ impl Journal {
         }
     }
 
+    /// The run that it is kept for.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
     /// Writes an entry, and returns its id.
     pub async fn write(&self, undo: &Undo) -> Result<String, JournalError> {
         let (id, _) = self.write_and_run(undo, Command::new(":")).await?;

@@ -89,6 +89,11 @@ impl Agent {
         }
     }
 
+    /// Where the program is on the node, as long as it runs or something stands.
+    pub(super) fn program(&self) -> String {
+        format!("{}/agent-{HASH}", self.folder)
+    }
+
     /// Starts it, unless it runs. The error says why it cannot run there.
     pub(super) async fn start(&self) -> Result<(), CapabilityError> {
         let mut live = self.live.lock().await;
@@ -160,7 +165,7 @@ impl Agent {
     }
 
     async fn launch(&self) -> Result<Live, CapabilityError> {
-        let program = format!("{}/agent-{HASH}", self.folder);
+        let program = self.program();
         self.put(&program).await?;
         let serve = format!(
             "exec {} serve {} {}",

@@ -9,6 +9,7 @@ use harness::remote::Node;
 
 mod addresses;
 mod agent;
+mod confinement;
 mod journaled;
 mod network;
 mod nft;
@@ -19,6 +20,7 @@ mod scripts;
 mod testing;
 
 pub use agent::Agent;
+pub use confinement::NodeConfinement;
 pub use journaled::Journaled;
 pub use network::NftNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
@@ -35,6 +37,7 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
         nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
         network: Some(Arc::new(NftNetwork::new(nodes))),
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
+        confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),
     }
