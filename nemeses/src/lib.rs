@@ -37,6 +37,7 @@
 
 mod build;
 mod catalogue;
+mod clock;
 mod composition;
 mod confine;
 mod down;
