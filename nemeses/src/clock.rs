@@ -40,6 +40,9 @@ const FIRST_LOOK: Duration = Duration::from_millis(5);
 /// The slowest and the fastest drift, in parts per million.
 const DRIFTS: (f64, f64) = (100.0, 500_000.0);
 
+/// The fastest that a kernel's clock can be made to drift, and a hundredth less for its own pace.
+const MACHINES_FASTEST: f64 = 99_000.0;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Skew,

@@ -291,3 +291,165 @@ pub(super) fn way() -> u64 {
     // SAFETY: only addresses are taken.
     unsafe { distance(&gainsay_clock_begin, &gainsay_clock_way) as u64 }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The pages, in this process, with an original that always tells one time.
+    struct Pages(*mut u8);
+
+    impl Drop for Pages {
+        fn drop(&mut self) {
+            // SAFETY: it was mapped below, and nobody refers to it any more.
+            unsafe { libc::munmap(self.0.cast(), SIZE) };
+        }
+    }
+
+    impl Pages {
+        fn new() -> Pages {
+            // SAFETY: a new mapping; the code is copied to where there is room for it.
+            unsafe {
+                let access = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+                let pages: *mut u8 =
+                    libc::mmap(std::ptr::null_mut(), SIZE, access, flags, -1, 0).cast();
+                let place = pages.add(CODE as usize);
+                std::ptr::copy_nonoverlapping(code().as_ptr(), place, code().len());
+                Pages(pages)
+            }
+        }
+
+        fn set(&mut self, rule: &Rule) {
+            // SAFETY: the page is as large, and zeros are a control page.
+            unsafe { &mut *self.0.cast::<Control>() }.set(rule);
+        }
+
+        /// Makes the original tell a time: `mov rax, seconds; mov [rsi], rax; mov rax, nanos; mov [rsi + 8], rax; xor eax, eax; ret`.
+        fn truly(&mut self, time: i64) {
+            let mut way = vec![0x48, 0xb8];
+            way.extend((time / 1_000_000_000).to_le_bytes());
+            way.extend([0x48, 0x89, 0x06, 0x48, 0xb8]);
+            way.extend((time % 1_000_000_000).to_le_bytes());
+            way.extend([0x48, 0x89, 0x46, 0x08, 0x31, 0xc0, 0xc3]);
+            assert!(way.len() <= WAY);
+            // SAFETY: there is room for as much.
+            unsafe {
+                let place = self.0.add((CODE + super::way()) as usize);
+                std::ptr::copy_nonoverlapping(way.as_ptr(), place, way.len());
+            }
+        }
+
+        fn function<F: Copy>(&self, index: usize) -> F {
+            let place = self.0 as u64 + CODE + replacements()[index];
+            // SAFETY: the callers name the functions' types.
+            unsafe { std::mem::transmute_copy(&place) }
+        }
+
+        fn clock_gettime(&self, clock: i32) -> i64 {
+            let function: extern "C" fn(i32, *mut libc::timespec) -> i32 = self.function(0);
+            let mut time = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            assert_eq!(function(clock, &mut time), 0);
+            assert!((0..1_000_000_000).contains(&time.tv_nsec));
+            time.tv_sec * 1_000_000_000 + time.tv_nsec
+        }
+
+        fn gettimeofday(&self) -> i64 {
+            let function: extern "C" fn(*mut libc::timeval, *mut libc::timezone) -> i32 =
+                self.function(1);
+            let mut time = libc::timeval {
+                tv_sec: 0,
+                tv_usec: 0,
+            };
+            let mut zone: libc::timezone = unsafe { std::mem::zeroed() };
+            assert_eq!(function(&mut time, &mut zone), 0);
+            assert_eq!(function(std::ptr::null_mut(), std::ptr::null_mut()), 0);
+            time.tv_sec * 1_000_000 + time.tv_usec
+        }
+
+        fn time(&self) -> i64 {
+            let function: extern "C" fn(*mut i64) -> i64 = self.function(2);
+            let mut time = 0;
+            assert_eq!(function(&mut time), function(std::ptr::null_mut()));
+            time
+        }
+    }
+
+    /// Numbers that are the same each time.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn up_to(&mut self, most: i64) -> i64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            // The large ones less often than evenly.
+            let shift = (self.0 >> 8) % 40;
+            ((self.0 >> 1) as i64 % most) >> shift
+        }
+
+        fn signed(&mut self, most: i64) -> i64 {
+            let number = self.up_to(most);
+            if self.0 & 1 == 0 { number } else { -number }
+        }
+    }
+
+    #[test]
+    fn the_code_tells_what_the_rule_says() {
+        const YEAR: i64 = 365 * 24 * 3600 * 1_000_000_000;
+        let mut pages = Pages::new();
+        let mut numbers = Numbers(42);
+        for _ in 0..20_000 {
+            let mut rule = Rule {
+                offset: numbers.signed(YEAR),
+                rate: numbers.signed(100 << 32),
+                period: numbers.up_to(YEAR),
+                delta: numbers.signed(YEAR),
+                mask: numbers.up_to(1 << 16) as u64,
+                ..Rule::default()
+            };
+            let time = 50 * YEAR + numbers.signed(YEAR);
+            rule.base.fill(time - numbers.signed(YEAR / 200));
+            pages.set(&rule);
+            pages.truly(time);
+            for clock in [-3, 0, 1, 5, 7, 11, 15, 16, 40] {
+                let told = rule.tells(clock, time);
+                assert_eq!(pages.clock_gettime(clock), told, "{clock} {time} {rule:?}");
+            }
+            assert_eq!(pages.gettimeofday(), rule.tells(0, time) / 1000);
+            assert_eq!(pages.time(), rule.tells(5, time) / 1_000_000_000);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_stands_exactly() {
+        let mut pages = Pages::new();
+        let mut rule = Rule {
+            rate: -(1 << 32),
+            mask: 1,
+            ..Rule::default()
+        };
+        rule.base[0] = 1_700_000_000_123_456_789;
+        pages.set(&rule);
+        for later in [0, 1, 999, 123_456_789_012] {
+            pages.truly(rule.base[0] + later);
+            assert_eq!(pages.clock_gettime(0), rule.base[0]);
+        }
+    }
+
+    #[test]
+    fn a_clock_is_never_before_1970() {
+        let mut pages = Pages::new();
+        pages.set(&Rule {
+            offset: -10_000,
+            mask: 1,
+            ..Rule::default()
+        });
+        pages.truly(5000);
+        assert_eq!(pages.clock_gettime(0), 0);
+    }
+}

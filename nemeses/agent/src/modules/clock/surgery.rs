@@ -11,6 +11,10 @@ use super::tracee::{Held, lives, read};
 use super::vdso::{JUMP, Maps, Vdso, jump};
 use super::{Look, Reading};
 
+/// How well a clock is to be known, and how often it is looked at for that.
+const SHARP_NS: i64 = 100_000;
+const LOOKS: usize = 4;
+
 /// The flag that string instructions go backwards, which no function expects.
 const DIRECTION: u64 = 1 << 10;
 
@@ -294,9 +298,24 @@ impl Surgeon {
                 within_ns: (latest - earliest) / 2 + 1,
             })
         };
+        // On a busy machine looking may take long; another look is then better.
+        let best = |clock: i32| {
+            let mut best = look(clock)?;
+            for _ in 1..LOOKS {
+                if best.within_ns > SHARP_NS {
+                    let again = look(clock)?;
+                    best = if again.within_ns < best.within_ns {
+                        again
+                    } else {
+                        best
+                    };
+                }
+            }
+            Ok::<Reading, String>(best)
+        };
         Ok(Look {
-            realtime: look(libc::CLOCK_REALTIME)?,
-            monotonic: look(libc::CLOCK_MONOTONIC)?,
+            realtime: best(libc::CLOCK_REALTIME)?,
+            monotonic: best(libc::CLOCK_MONOTONIC)?,
         })
     }
 

@@ -259,3 +259,82 @@ fn parse_map(line: &str) -> Option<Map> {
         name: words.next().unwrap_or_default().trim_start().to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn ours_has_what_is_needed() {
+        let vdso = Vdso::own().unwrap();
+        assert!(vdso.functions.iter().all(Option::is_some));
+        assert_eq!(&vdso.image[vdso.syscall..vdso.syscall + 2], [0x0f, 0x05]);
+        // It tells the time: called where the symbol says.
+        let maps = Maps::of(std::process::id() as i32).unwrap();
+        let place = maps.vdso().unwrap().start as usize + vdso.functions[0].unwrap();
+        // SAFETY: the function's type is the kernel's promise.
+        let function: extern "C" fn(i32, *mut libc::timespec) -> i32 =
+            unsafe { std::mem::transmute(place) };
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        assert_eq!(function(libc::CLOCK_REALTIME, &mut time), 0);
+        assert!(time.tv_sec > 1_600_000_000);
+        let room = maps.room(3 * 4096).unwrap();
+        assert!(jump(maps.vdso().unwrap().end, room).is_some());
+        assert!(
+            maps.0
+                .iter()
+                .all(|map| map.place.end < room || map.place.start > room + 3 * 4096)
+        );
+    }
+
+    fn padded(code: &[u8]) -> Vec<u8> {
+        let mut code = code.to_vec();
+        code.resize(32, 0xcc);
+        code
+    }
+
+    #[test]
+    fn first_instructions_are_moved_with_where_they_lead() {
+        let (from, to) = (0x7000_0000, 0x7000_5000);
+        let moved = |code: &[u8]| moved(&padded(code), from, to);
+        let jump_to = |at: u64, target: u64| jump(to + at, target).unwrap().to_vec();
+        // push rbp; mov rbp, rsp; push r14
+        let plain = [0x55, 0x48, 0x89, 0xe5, 0x41, 0x56];
+        let expected = [&plain[..], &jump_to(6, from + 6)].concat();
+        assert_eq!(moved(&plain), Some(expected));
+        // endbr64; jmp
+        let code = [0xf3, 0x0f, 0x1e, 0xfa, 0xe9, 0x10, 0, 0, 0];
+        let expected = [&code[..4], &jump_to(4, from + 9 + 0x10)].concat();
+        assert_eq!(moved(&code), Some(expected));
+        // cmp edi, 23; ja +0x40
+        let code = [0x83, 0xff, 0x17, 0x77, 0x40];
+        let distance = (from + 5 + 0x40) as i64 - (to + 3 + 6) as i64;
+        let mut expected = vec![0x83, 0xff, 0x17, 0x0f, 0x87];
+        expected.extend((distance as i32).to_le_bytes());
+        expected.extend(jump_to(9, from + 5));
+        assert_eq!(moved(&code), Some(expected));
+        // What reads from beside itself cannot be moved.
+        assert_eq!(moved(&[0x81, 0x3d, 1, 2, 3, 4, 5, 6, 7, 8]), None);
+    }
+
+    #[test]
+    fn maps_are_read_with_their_names() {
+        let map =
+            parse_map("7f10a000-7f10c000 r-xp 00001000 00:01 1234       /memfd:a b (deleted)")
+                .unwrap();
+        assert_eq!(
+            (map.place, map.inode, &*map.name),
+            (0x7f10_a000..0x7f10_c000, 1234, "/memfd:a b (deleted)")
+        );
+        assert_eq!(
+            parse_map("7f10a000-7f10c000 rw-p 00000000 00:00 0")
+                .unwrap()
+                .name,
+            ""
+        );
+    }
+}
