@@ -79,6 +79,12 @@ pub fn find(name: &str) -> Option<&'static FaultInfo> {
     catalogue().iter().find(|info| info.name == name)
 }
 
+/// Whether a fault, as it was asked for, cannot happen in nature.
+pub fn is_synthetic(spec: &FaultSpec) -> bool {
+    let always = find(&spec.name).is_some_and(|info| info.synthetic);
+    always || (spec.name == clock::NAME && clock::is_synthetic(&spec.options))
+}
+
 /// A fault's own options, and those that all faults have.
 pub(crate) fn with_common(own: Vec<OptionSpec>) -> Vec<OptionSpec> {
     let interval = "Time from one start to the next, on average; each is drawn between half and one \

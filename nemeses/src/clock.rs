@@ -10,7 +10,7 @@ use harness::capability::{
     CapabilityError, ClockChange, ClockKind, ClockScope, ClockSeen, ClockSetting, Clocks,
     Environment,
 };
-use harness::options::{OptionKind, OptionSpec};
+use harness::options::{OptionKind, OptionSpec, Options};
 use harness::seed::Rng;
 use harness::time::{SharedClock, nanos, sleep};
 use harness::{Name, Value};
@@ -24,10 +24,12 @@ use crate::outcome::message;
 use crate::schedule::weighted;
 use crate::spec::FaultSpec;
 
-const NAME: &str = "clock";
+/// The fault's name.
+pub(crate) const NAME: &str = "clock";
 const MAX: &str = "max";
 const CLOCKS: &str = "clocks";
 const SCOPE: &str = "scope";
+const REALTIME: &str = "realtime";
 
 /// Jepsen's largest offset: 1.5^31 ms.
 const MAX_DEFAULT: &str = "287626ms";
@@ -96,8 +98,8 @@ pub(crate) fn info() -> FaultInfo {
             OptionSpec::new(MAX, OptionKind::Duration, Some(MAX_DEFAULT), max),
             OptionSpec::new(
                 CLOCKS,
-                words(&["realtime", "monotonic", "both"]),
-                Some("realtime"),
+                words(&[REALTIME, "monotonic", "both"]),
+                Some(REALTIME),
                 clocks,
             ),
             OptionSpec::new(
@@ -113,6 +115,11 @@ pub(crate) fn info() -> FaultInfo {
         synthetic: false,
         make: made,
     }
+}
+
+/// Whether no machine's clocks could do so: its monotonic clock is never wrong by more than a kernel's pace.
+pub(crate) fn is_synthetic(options: &Options) -> bool {
+    options.text(CLOCKS) != REALTIME
 }
 
 /// What the user chose.

@@ -55,7 +55,7 @@ pub mod ssh;
 pub mod target;
 
 pub use build::{BuildContext, BuildError, Package, build};
-pub use catalogue::{FaultInfo, VariantInfo, catalogue, find};
+pub use catalogue::{FaultInfo, VariantInfo, catalogue, find, is_synthetic};
 pub use composition::{Composition, Order, parse_max_down};
 pub use down::Down;
 pub use leaders::{LEADERS, WATCH, leader_watch};

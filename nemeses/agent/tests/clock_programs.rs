@@ -238,7 +238,7 @@ fn torment(test: &str, system: &mut System) {
             let answer = ask_agent(&mut agent, &tag, set);
             began.push(start.elapsed());
             assert!(
-                answer.refused.is_empty() && answer.processes.len() == 1,
+                answer.refused.is_empty() && !answer.processes.is_empty(),
                 "{answer:?}"
             );
             effective += u64::from(answer.processes[0].as_told && answer.processes[0].moved);
