@@ -179,6 +179,19 @@ pub trait Confinement: Send + Sync {
     async fn release(&self, fault: &str, node: &Name) -> Result<Counters, CapabilityError>;
 }
 
+/// Growing and shrinking the system under test.
+#[async_trait]
+pub trait Membership: Send + Sync {
+    /// Whether that can be done here. The error says why not.
+    async fn probe(&self) -> Result<(), String>;
+    /// The nodes that belong to the system, as each node that answers sees it.
+    async fn views(&self) -> BTreeMap<Name, Vec<Name>>;
+    /// Takes a node out: it does not belong to the system any more, does not run, and has no data.
+    async fn remove(&self, node: &Name) -> Result<(), CapabilityError>;
+    /// Brings a node in that does not belong to the system, without data.
+    async fn add(&self, node: &Name) -> Result<(), CapabilityError>;
+}
+
 /// A program of the user's own that does something to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
@@ -322,6 +335,8 @@ pub struct Environment {
     pub primaries: Option<Arc<dyn Primaries>>,
     /// Confining the system's processes, if that can be done.
     pub confinement: Option<Arc<dyn Confinement>>,
+    /// Who belongs to the system, if that can be changed.
+    pub membership: Option<Arc<dyn Membership>>,
     /// Programs of the user's own, if they can be run.
     pub scripts: Option<Arc<dyn Scripts>>,
     /// Clocks, if they can be changed.

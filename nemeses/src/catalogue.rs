@@ -10,7 +10,7 @@ use harness::options::{OptionKind, OptionSpec};
 use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
-use crate::{clock, confine, partition, process, script};
+use crate::{clock, confine, membership, partition, process, script};
 
 /// The option of every fault that sets the time from one start to the next.
 pub(crate) const INTERVAL: &str = "interval";
@@ -68,6 +68,7 @@ pub fn catalogue() -> &'static [FaultInfo] {
             clock::info(),
             confine::freeze_info(),
             confine::stress_info(),
+            membership::info(),
             script::info(),
         ]
     });

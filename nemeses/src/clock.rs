@@ -19,7 +19,7 @@ use serde_json::{Map, json};
 
 use crate::build::MakeContext;
 use crate::catalogue::{DURATION, FaultInfo, Made, VariantInfo, with_common};
-use crate::node_fault::{Action, Struck, Undone, make, target_option};
+use crate::node_fault::{Action, Proof, Struck, Undone, make, target_option};
 use crate::outcome::message;
 use crate::schedule::weighted;
 use crate::spec::FaultSpec;
@@ -183,9 +183,11 @@ impl Choice {
         let skew = amount(1.5_f64.powi(6), 1.5_f64.powi(31).min(max), rng);
         let delta = amount(4.0, 262_144.0_f64.min(max), rng);
         let period = amount(1.0, 1024.0, rng).unsigned_abs();
-        let fastest = DRIFTS
-            .1
-            .min(max / 1000.0 / self.longest.as_secs_f64() * 1e6);
+        let fastest = match self.scope {
+            ClockScope::Process => DRIFTS.1,
+            ClockScope::Machine => MACHINES_FASTEST,
+        };
+        let fastest = fastest.min(max / 1000.0 / self.longest.as_secs_f64() * 1e6);
         let ppm = amount(DRIFTS.0, fastest, rng);
         let change = match kind {
             Kind::Skew => ClockChange::Skew { offset_ms: skew },
@@ -271,7 +273,10 @@ impl Action for Changing {
                 .collect();
         }
         Ok(Struck {
-            effective: proves(&seen),
+            effective: match proves(&seen) {
+                false if grows => Proof::AtEnd,
+                proved => proved.into(),
+            },
             seen: json!(seen),
         })
     }

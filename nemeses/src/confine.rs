@@ -10,7 +10,7 @@ use serde_json::{Map, json};
 
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
-use crate::node_fault::{Action, Struck, Undone, make, target_option};
+use crate::node_fault::{Action, Proof, Struck, Undone, make, target_option};
 use crate::outcome::message;
 use crate::spec::FaultSpec;
 
@@ -197,8 +197,11 @@ impl Action for Confining {
             .map_err(|error| CapabilityError::NotDone(error.to_string()))?;
         let told = confinement.confine(self.fault, node, &bounds).await?;
         Ok(Struck {
-            // Being short of something shows only once it is asked for.
-            effective: bounds.freeze || bounds.more_files.is_some(),
+            effective: match bounds.freeze || bounds.more_files.is_some() {
+                true => Proof::Seen,
+                // Being short of something shows only once it is asked for.
+                false => Proof::AtEnd,
+            },
             seen: json!(told),
         })
     }

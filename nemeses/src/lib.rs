@@ -43,6 +43,7 @@ mod confine;
 mod down;
 pub mod grudge;
 mod leaders;
+mod membership;
 mod node_fault;
 mod outcome;
 mod partition;

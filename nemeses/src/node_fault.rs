@@ -77,7 +77,24 @@ pub(crate) struct Struck {
     /// What was seen there at the end.
     pub(crate) seen: Value,
     /// Whether it is proved that this fault did that.
-    pub(crate) effective: bool,
+    pub(crate) effective: Proof,
+}
+
+/// Whether it is proved that a fault took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// It is.
+    Seen,
+    /// It is not.
+    Missing,
+    /// Only its end can tell.
+    AtEnd,
+}
+
+impl From<bool> for Proof {
+    fn from(seen: bool) -> Proof {
+        if seen { Proof::Seen } else { Proof::Missing }
+    }
 }
 
 /// What was seen of a node when it was let go.
@@ -184,18 +201,19 @@ impl NodeFault {
         // primary in the midst of an election, it then waits a while for something to strike.
         let deadline = self.clock.now().saturating_add(nanos(self.patience));
         loop {
-            let outcome = self.strike_once(env, &start).await;
+            let (outcome, settled) = self.strike_once(env, &start).await;
             if let FaultOutcome::Installed(value) = &outcome {
                 self.owes_primary &= !struck_primary(value);
             }
-            if took_effect(&outcome) || self.clock.now() >= deadline {
+            if settled || self.clock.now() >= deadline {
                 return outcome;
             }
             sleep(&*self.clock, RETRY_PAUSE).await;
         }
     }
 
-    async fn strike_once(&mut self, env: &Environment, start: &Start) -> FaultOutcome {
+    /// What came of it, and whether there is nothing to be gained by striking again.
+    async fn strike_once(&mut self, env: &Environment, start: &Start) -> (FaultOutcome, bool) {
         let patience = match start.target.needs_primaries() || self.owes_primary {
             true => self.patience,
             false => Duration::ZERO,
@@ -208,10 +226,11 @@ impl NodeFault {
         if self.action.takes_down() {
             targets = self.down.claim(self.action.name(), &targets);
             if targets.is_empty() {
-                return over_budget(self.down.refusal());
+                return (over_budget(self.down.refusal()), false);
             }
         }
         // Before acting: if this future is dropped half-way, `heal` still knows.
+        let before = self.standing.clone();
         self.standing.extend(targets.iter().cloned());
         let action = &self.action;
         let strikes = targets
@@ -219,14 +238,21 @@ impl NodeFault {
             .map(|node| action.strike(env, node, &start.what));
         let results: Vec<Result<Struck, CapabilityError>> = join_all(strikes).await;
         for (node, result) in targets.iter().zip(&results) {
-            if matches!(result, Err(CapabilityError::NotDone(_))) {
+            if matches!(result, Err(CapabilityError::NotDone(_))) && !before.contains(node) {
                 self.standing.remove(node);
             }
         }
         self.down.keep(self.action.name(), &self.standing);
         self.leaders = primaries;
         let leads = |node: &Name| self.leaders.as_ref().map(|known| known.contains(node));
-        summary(&targets, results, leads, self.action.evidence())
+        let told = |result: &Result<Struck, _>| match result {
+            Ok(struck) => struck.effective != Proof::Missing,
+            // Nobody knows.
+            Err(error) => matches!(error, CapabilityError::Indeterminate(_)),
+        };
+        let settled = results.iter().any(told);
+        let outcome = summary(&targets, results, leads, self.action.evidence());
+        (outcome, settled)
     }
 
     async fn stop(&mut self, env: &Environment) -> FaultOutcome {
@@ -275,15 +301,6 @@ impl NodeFault {
     }
 }
 
-/// Whether there is nothing to be gained by striking again: it took effect, or nobody knows.
-fn took_effect(outcome: &FaultOutcome) -> bool {
-    match outcome {
-        FaultOutcome::Installed(value) => value["effective"] == true,
-        FaultOutcome::Indeterminate(_) => true,
-        FaultOutcome::Skipped(_) => false,
-    }
-}
-
 /// What became of all targets: indeterminate if one is, skipped if all were.
 fn summary(
     targets: &[Name],
@@ -296,8 +313,9 @@ fn summary(
     for (node, result) in targets.iter().zip(results) {
         match result {
             Ok(struck) => {
-                effective |= struck.effective;
-                if struck.effective && leads(node) == Some(true) {
+                let is_seen = struck.effective == Proof::Seen;
+                effective |= is_seen;
+                if is_seen && leads(node) == Some(true) {
                     leader = Some(true);
                 }
                 seen.insert(node, struck.seen);

@@ -231,7 +231,7 @@ impl Action for Signalling {
         }
         Ok(Struck {
             seen: json!(seen),
-            effective,
+            effective: effective.into(),
         })
     }
 

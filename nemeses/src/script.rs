@@ -100,7 +100,7 @@ impl Action for Running {
         let scripts = scripts(env).map_err(CapabilityError::NotDone)?;
         let proof = scripts.start(&self.0, node).await?;
         Ok(Struck {
-            effective: proof.is_some(),
+            effective: proof.is_some().into(),
             seen: proof.map_or(Value::Null, Value::from),
         })
     }

@@ -129,7 +129,10 @@ fn synthetic(spec: &TestSpec) -> Option<String> {
     let faults = faults.iter().filter(|fault| nemeses::is_synthetic(fault));
     let names: Vec<&str> = faults.map(|fault| &*fault.text).collect();
     (!names.is_empty()).then(|| {
-        format!("synthetic faults, which no real machine has, were asked for: {}", names.join(", "))
+        format!(
+            "synthetic faults, which no real machine has, were asked for: {}",
+            names.join(", ")
+        )
     })
 }
 

@@ -12,6 +12,7 @@ mod agent;
 mod clocks;
 mod confinement;
 mod journaled;
+mod membership;
 mod network;
 mod nft;
 mod pause;
@@ -24,6 +25,7 @@ pub use agent::Agent;
 pub use clocks::NodeClocks;
 pub use confinement::NodeConfinement;
 pub use journaled::Journaled;
+pub use membership::DbMembership;
 pub use network::NftNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
 pub use scripts::NodeScripts;
@@ -41,6 +43,7 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
         confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
         clocks: Some(Arc::new(NodeClocks::new(nodes, db.clone()))),
+        membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),
     }

@@ -140,7 +140,7 @@ impl Processes for DbProcesses {
     }
 }
 
-fn uncertain(error: DbError) -> CapabilityError {
+pub(super) fn uncertain(error: DbError) -> CapabilityError {
     match error {
         DbError::Remote(error) => no_answer(error),
         DbError::System { .. } => CapabilityError::Indeterminate(error.to_string()),
