@@ -28,6 +28,7 @@
 //! - `leader`: whether a node that believed to be primary just before was among them. Absent where the
 //!   system has no primaries.
 //! - `grudge`: of a partition's start, for each node the nodes whose packets it drops; the sides follow from it.
+//! - `clocks`: how far clocks were ahead, in milliseconds, before, during and after, by node and process.
 //! - `dropped`: packets dropped, by the node that dropped them. `states`: what was seen of processes.
 //!
 //! Beside them, where the system has leaders, the [leader watch](leader_watch) `nemesis/leaders` says who leads when.
