@@ -26,6 +26,7 @@ use shell::Shell;
 struct Speaking {
     child: Child,
     ends: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    _folder: tempfile::TempDir,
 }
 
 impl Drop for Speaking {
@@ -44,7 +45,15 @@ impl Speaking {
             let _ = std::io::stderr().write_all(message.as_bytes());
             return None;
         }
-        let mut child = Process::new("perl")
+        // A program of its own: programs are what is watched.
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("perl");
+        // Copied by another process: what this one has open for writing, children of other tests have too.
+        let mut copy = Process::new("sh");
+        copy.args(["-c", "cp \"$(command -v perl)\" \"$0\""])
+            .arg(&program);
+        assert!(copy.status().unwrap().success());
+        let mut child = Process::new(&program)
             .args(["-e", r#"$| = 1; while (<STDIN>) { print time, "\n" }"#])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -52,7 +61,11 @@ impl Speaking {
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let ends = Mutex::new((child.stdin.take().unwrap(), output));
-        let speaking = Arc::new(Speaking { child, ends });
+        let speaking = Arc::new(Speaking {
+            child,
+            ends,
+            _folder: folder,
+        });
         // It has begun when it speaks.
         assert!(speaking.ahead().abs() < SLACK);
         Some(speaking)
