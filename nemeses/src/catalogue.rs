@@ -10,7 +10,7 @@ use harness::options::{OptionKind, OptionSpec};
 use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
-use crate::{confine, membership, packet, partition, process, script};
+use crate::{clock, confine, membership, packet, partition, process, script};
 
 /// The option of every fault that sets the time from one start to the next.
 pub(crate) const INTERVAL: &str = "interval";
@@ -66,6 +66,7 @@ pub fn catalogue() -> &'static [FaultInfo] {
             packet::info(),
             process::kill_info(),
             process::pause_info(),
+            clock::info(),
             confine::freeze_info(),
             confine::stress_info(),
             membership::info(),
@@ -78,6 +79,12 @@ pub fn catalogue() -> &'static [FaultInfo] {
 /// The fault with a name.
 pub fn find(name: &str) -> Option<&'static FaultInfo> {
     catalogue().iter().find(|info| info.name == name)
+}
+
+/// Whether a fault, as it was asked for, cannot happen in nature.
+pub fn is_synthetic(spec: &FaultSpec) -> bool {
+    let always = find(&spec.name).is_some_and(|info| info.synthetic);
+    always || (spec.name == clock::NAME && clock::is_synthetic(&spec.options))
 }
 
 /// A fault's own options, and those that all faults have.

@@ -28,6 +28,7 @@
 //! - `leader`: whether a node that believed to be primary just before was among them. Absent where the
 //!   system has no primaries.
 //! - `grudge`: of a partition's start, for each node the nodes whose packets it drops; the sides follow from it.
+//! - `clocks`: how far clocks were ahead, in milliseconds, before, during and after, by node and process.
 //! - `dropped`: packets dropped, by the node that dropped them; so also `rejected`, `held` (by a jam), `delayed`, `lost`, `corrupted`,
 //!   `duplicated` and `reordered`. `links`: the same by link, with `delay-ms`, the mean delay as it was measured. `installed`: for each
 //!   node the addresses that its rules are about.
@@ -40,6 +41,7 @@
 
 mod build;
 mod catalogue;
+mod clock;
 mod composition;
 mod confine;
 mod down;
@@ -61,7 +63,7 @@ pub mod target;
 mod zones;
 
 pub use build::{BuildContext, BuildError, Package, build};
-pub use catalogue::{FaultInfo, VariantInfo, catalogue, find};
+pub use catalogue::{FaultInfo, VariantInfo, catalogue, find, is_synthetic};
 pub use composition::{Composition, Order, parse_max_down};
 pub use down::Down;
 pub use leaders::{LEADERS, WATCH, leader_watch};

@@ -351,6 +351,46 @@ fn a_signal_that_is_ignored_proves_nothing() {
 }
 
 #[test]
+fn clocks_are_off_and_then_right_again() {
+    for fault in ["clock:skew", "clock:strobe", "clock:freeze"] {
+        let mut stage = Stage::new(5, &format!("{fault}:target=n2+n4:max=1h"), 3);
+        for activity in 0..3 {
+            let started = installed(stage.start(activity));
+            assert_eq!(started["targets"], json!(["n2", "n4"]), "{fault}");
+            assert_eq!(started["effective"], json!(true), "{fault} {started}");
+            assert_eq!(started["clocks"]["n2"][0]["whose"], "world[1]");
+            assert_eq!(stage.world.with(|world| world.clocks.len()), 2);
+            installed(stage.stop());
+            assert_eq!(stage.world.with(|world| world.clocks.len()), 0);
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_drifts_too_slowly_to_be_seen_at_first_is_told_in_the_end() {
+    let mut stage = Stage::new(3, "clock:drift:target=n1:max=1s", 1);
+    assert_eq!(installed(stage.start(0))["effective"], json!(false));
+    // Later.
+    stage.world.with(|world| {
+        let (_, ahead) = world.clocks.get_mut("n1").unwrap();
+        *ahead = 5.0;
+    });
+    assert_eq!(installed(stage.stop())["effective"], json!(true));
+}
+
+#[test]
+fn clocks_that_may_be_wrong_are_made_right() {
+    let mut stage = Stage::new(3, "clock:skew:target=n1", 1);
+    let unknown = |world: &mut World| world.failure = Some(CapabilityError::Indeterminate);
+    stage.world.with(unknown);
+    assert!(indeterminate(stage.start(0)).contains("the cable is hot"));
+    stage.world.with(unknown);
+    assert!(indeterminate(stage.stop()).contains("the cable is hot"));
+    stage.heal().unwrap();
+    assert!(skipped(stage.stop()).contains("nothing to undo"));
+}
+
+#[test]
 fn a_process_that_was_not_there_was_not_killed() {
     let mut stage = Stage::new(3, "kill:target=n1", 1);
     let absent = |world: &mut World| world.processes.insert("n1".into(), ProcessState::Absent);
@@ -409,6 +449,9 @@ fn what_cannot_be_done_here_is_refused_before_the_run() {
     assert_eq!(probe("partition,kill,pause", |_| {}), Ok(()));
     assert!(probe("partition", |env| env.network = None).is_err());
     assert!(probe("kill", |env| env.processes = None).is_err());
+    assert_eq!(probe("clock", |_| {}), Ok(()));
+    assert!(probe("clock", |env| env.clocks = None).is_err());
+    assert!(probe("clock:scope=machine", |_| {}).is_err());
     assert!(probe("pause:target=primary", |env| env.primaries = None).is_err());
     assert!(probe("partition:primaries", |env| env.primaries = None).is_err());
     assert_eq!(probe("pause", |env| env.primaries = None), Ok(()));
@@ -445,6 +488,8 @@ fn what_makes_no_sense_is_refused_when_built() {
     assert!(error(3, "partition:one:flap=1ms").contains("at least"));
     assert!(error(3, "packet:target=n9").contains("no target or node `n9`"));
     assert!(error(3, "kill:target=n1+n4").contains("no target or node `n4`"));
+    assert!(error(3, "clock:scope=machine:clocks=both").contains("monotonic"));
+    assert!(error(3, "clock:max=10us").contains("at least 1ms"));
 }
 
 #[test]

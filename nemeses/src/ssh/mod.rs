@@ -9,6 +9,7 @@ use harness::remote::Node;
 
 mod addresses;
 mod agent;
+mod clocks;
 mod confinement;
 mod journaled;
 mod membership;
@@ -21,6 +22,7 @@ mod scripts;
 mod testing;
 
 pub use agent::Agent;
+pub use clocks::NodeClocks;
 pub use confinement::NodeConfinement;
 pub use journaled::Journaled;
 pub use membership::DbMembership;
@@ -40,6 +42,7 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
         network: Some(Arc::new(AgentNetwork::new(nodes))),
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
         confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
+        clocks: Some(Arc::new(NodeClocks::new(nodes, db.clone()))),
         membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),

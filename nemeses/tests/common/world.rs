@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use harness::capability::{
-    CapabilityError, Environment, Grudge, Network, Primaries, ProcessState, Processes, Signal,
+    CapabilityError, ClockChange, ClockOffsets, ClockScope, ClockSeen, ClockSetting, Clocks,
+    Environment, Grudge, Network, Primaries, ProcessState, Processes, Signal,
 };
 use harness::links::{LinkCount, LinkCounts, LinkRule, LinkRules, Party, Treatment};
 use harness::{Name, Value};
@@ -20,6 +21,8 @@ pub(crate) struct World {
     pub(crate) counted: BTreeMap<String, BTreeMap<(Party, Party), LinkCount>>,
     /// The rules in force, by layer.
     pub(crate) rules: BTreeMap<String, LinkRules>,
+    /// How nodes' clocks go, and how far ahead they are in milliseconds: more for each look, where they drift.
+    pub(crate) clocks: BTreeMap<Name, (ClockSetting, f64)>,
     /// The state of the process on each node.
     pub(crate) processes: BTreeMap<Name, ProcessState>,
     pub(crate) primaries: Vec<Name>,
@@ -88,6 +91,31 @@ impl World {
         }
     }
 
+    /// Looks at the clocks of a node.
+    fn look(&mut self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.check(node)?;
+        let Some((setting, ahead)) = self.clocks.get_mut(node) else {
+            return Ok(Vec::new());
+        };
+        *ahead = match setting.change {
+            ClockChange::Skew { offset_ms } => offset_ms as f64,
+            ClockChange::Strobe { delta_ms, .. } => delta_ms as f64,
+            ClockChange::Drift { ppm } => *ahead + ppm as f64 / 1e6,
+            ClockChange::Freeze => *ahead - 1.0,
+        };
+        let during = ClockOffsets {
+            realtime: *ahead,
+            monotonic: 0.0,
+        };
+        Ok(vec![ClockSeen {
+            whose: "world[1]".to_owned(),
+            before: None,
+            during: Some(during),
+            after: None,
+            effective: ahead.abs() >= 1.0,
+        }])
+    }
+
     fn fail(&mut self) -> Result<(), CapabilityError> {
         match self.failure.take() {
             None => Ok(()),
@@ -122,6 +150,7 @@ impl Shared {
             network: Some(Arc::new(self.clone())),
             processes: Some(Arc::new(self.clone())),
             primaries: Some(Arc::new(self.clone())),
+            clocks: Some(Arc::new(self.clone())),
             ..Environment::default()
         }
     }
@@ -194,6 +223,41 @@ impl Processes for Shared {
 
     async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
         self.with(|world| world.check(node))
+    }
+}
+
+#[async_trait]
+impl Clocks for Shared {
+    async fn probe(&self, scope: ClockScope) -> Result<(), String> {
+        match scope {
+            ClockScope::Process => Ok(()),
+            ClockScope::Machine => Err("the world has one clock".to_owned()),
+        }
+    }
+
+    async fn change(
+        &self,
+        node: &Name,
+        setting: &ClockSetting,
+    ) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| {
+            world.fail()?;
+            world.clocks.insert(node.clone(), (*setting, 0.0));
+            world.look(node)
+        })
+    }
+
+    async fn look(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| world.look(node))
+    }
+
+    async fn restore(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| {
+            world.fail()?;
+            let seen = world.look(node)?;
+            world.clocks.remove(node);
+            Ok(seen)
+        })
     }
 }
 
