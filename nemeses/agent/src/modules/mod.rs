@@ -10,6 +10,8 @@ use serde_json::Value;
 
 pub mod clock;
 pub mod confine;
+pub mod corrupt;
+pub mod disk;
 pub mod machine_clock;
 pub mod network;
 pub mod processes;
@@ -36,6 +38,8 @@ pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
         confine::NAME => Some(Box::new(confine::Confine(folder.to_owned()))),
         network::NAME => Some(Box::<network::Network>::default()),
         machine_clock::NAME => Some(Box::new(machine_clock::MachineClock::new(folder))),
+        corrupt::NAME => Some(Box::new(Typed(corrupt::handle))),
+        disk::NAME => Some(Box::new(Typed(disk::handle))),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,
     }
