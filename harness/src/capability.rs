@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use store::{Name, Value};
 use thiserror::Error;
 
+use crate::links::{LinkCount, LinkNeeds, LinkRules};
 mod disks;
 
 pub use disks::{Corruption, Damage, DiskEffect, DiskRule, DiskStatus, Disks, Lost, Survival};
 
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
 ///
-/// One-way cuts are grudges without their mirror image. Clients' own links are never in it.
+/// One-way cuts are grudges without their mirror image. Clients' own links are never in it: they are links, not nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Grudge(pub BTreeMap<Name, BTreeSet<Name>>);
@@ -84,25 +85,27 @@ pub enum CapabilityError {
     Indeterminate(String),
 }
 
-/// Cutting links between nodes.
+/// What happens to packets between nodes, and between them and clients.
+///
+/// Each fault has a *layer* of rules of its own, named by the fault, so that several can act at once.
 #[async_trait]
 pub trait Network: Send + Sync {
-    /// Whether links can be cut here, asked before the run. The error says why not and what would
+    /// Whether such rules can be kept here, asked before the run. The error says why not and what would
     /// help.
-    async fn probe(&self) -> Result<(), String> {
+    async fn probe(&self, _needs: &LinkNeeds) -> Result<(), String> {
         Ok(())
     }
 
-    /// Replaces the cuts in force by these, on all nodes at once. Returns evidence per node, such as
+    /// Replaces the rules of a layer by these, on all nodes at once. Returns evidence per node, such as
     /// the rules installed.
-    async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError>;
+    async fn set(&self, layer: &str, rules: &LinkRules) -> Result<Value, CapabilityError>;
 
-    /// Removes all our cuts, and nobody else's rules. Verifies that they are gone. Returns what they
-    /// did while they stood: for each node the packets dropped.
-    async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError>;
+    /// Removes all our rules of a layer, and nobody else's, and verifies that they are gone; packets that they held
+    /// are delivered. Returns what they did while they stood. What nobody knows is left out.
+    async fn heal(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError>;
 
-    /// Packets dropped so far by the cuts in force, per node that drops them.
-    async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError>;
+    /// What the rules of a layer did so far.
+    async fn counts(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError>;
 }
 
 /// The state of the system's process on a node.
@@ -216,12 +219,122 @@ pub trait Scripts: Send + Sync {
     async fn undo(&self, script: &Script, node: &Name) -> Result<(), CapabilityError>;
 }
 
+/// Whose clocks are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockScope {
+    /// The system's processes', and nobody else's.
+    #[default]
+    Process,
+    /// The machine's.
+    Machine,
+}
+
+/// Which clocks are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockKind {
+    /// Those that tell the time of day: `CLOCK_REALTIME` and its relatives.
+    #[default]
+    Realtime,
+    /// Those that only run on: `CLOCK_MONOTONIC` and its relatives.
+    Monotonic,
+    /// Both.
+    Both,
+}
+
+/// How clocks go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "lowercase")]
+pub enum ClockChange {
+    /// They are ahead by so much, or behind.
+    Skew {
+        /// In milliseconds; negative for behind.
+        offset_ms: i64,
+    },
+    /// They jump ahead, and back, again and again.
+    Strobe {
+        /// By how much, in milliseconds; negative for behind.
+        delta_ms: i64,
+        /// After how long each time, in milliseconds.
+        period_ms: u32,
+    },
+    /// They go too fast, or too slow.
+    Drift {
+        /// How much they gain, in microseconds a second; negative for lose.
+        ppm: i64,
+    },
+    /// They stand still.
+    Freeze,
+}
+
+/// How whose clocks go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSetting {
+    /// Whose.
+    #[serde(default)]
+    pub scope: ClockScope,
+    /// Which.
+    #[serde(default)]
+    pub clocks: ClockKind,
+    /// How.
+    #[serde(flatten)]
+    pub change: ClockChange,
+}
+
+/// How far clocks are ahead of the truth, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClockOffsets {
+    /// `CLOCK_REALTIME`.
+    pub realtime: f64,
+    /// `CLOCK_MONOTONIC`.
+    pub monotonic: f64,
+}
+
+/// Clocks that were looked at as their owner sees them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClockSeen {
+    /// Whose they are: `etcd[4711]`.
+    pub whose: String,
+    /// Before they were changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ClockOffsets>,
+    /// While they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub during: Option<ClockOffsets>,
+    /// Since they are as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ClockOffsets>,
+    /// Whether a clock that is meant was off for certain, and all that was seen is as it should be.
+    pub effective: bool,
+}
+
+/// Making clocks go wrong.
+#[async_trait]
+pub trait Clocks: Send + Sync {
+    /// Whether clocks can be changed here, asked before the run. The error says why not and what would help.
+    async fn probe(&self, scope: ClockScope) -> Result<(), String>;
+
+    /// Makes clocks on a node go so from now on, also those of processes that come later, and looks at them.
+    async fn change(
+        &self,
+        node: &Name,
+        setting: &ClockSetting,
+    ) -> Result<Vec<ClockSeen>, CapabilityError>;
+
+    /// Looks at the clocks on a node that were changed.
+    async fn look(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError>;
+
+    /// Makes the clocks on a node go as they would have, and looks at them.
+    async fn restore(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError>;
+}
+
 /// The world of a run, as faults see it.
 #[derive(Clone, Default)]
 pub struct Environment {
     /// All nodes, in the order given by the user.
     pub nodes: Vec<Name>,
-    /// Links between nodes, if they can be cut.
+    /// Links between nodes and with clients, if anything can be done to them.
     pub network: Option<Arc<dyn Network>>,
     /// The system's processes, if they can be acted on.
     pub processes: Option<Arc<dyn Processes>>,
@@ -233,6 +346,8 @@ pub struct Environment {
     pub membership: Option<Arc<dyn Membership>>,
     /// Programs of the user's own, if they can be run.
     pub scripts: Option<Arc<dyn Scripts>>,
+    /// Clocks, if they can be changed.
+    pub clocks: Option<Arc<dyn Clocks>>,
     /// The disks under the system's data, if they can be acted on.
     pub disks: Option<Arc<dyn Disks>>,
 }

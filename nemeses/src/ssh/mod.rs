@@ -9,6 +9,7 @@ use harness::remote::Node;
 
 mod addresses;
 mod agent;
+mod clocks;
 mod confinement;
 mod disks;
 mod journaled;
@@ -22,11 +23,12 @@ mod scripts;
 mod testing;
 
 pub use agent::Agent;
+pub use clocks::NodeClocks;
 pub use confinement::NodeConfinement;
 pub use disks::DbDisks;
 pub use journaled::Journaled;
 pub use membership::DbMembership;
-pub use network::NftNetwork;
+pub use network::AgentNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
 pub use scripts::NodeScripts;
 
@@ -39,9 +41,10 @@ pub fn journaled(nodes: &[Node], run: &str) -> Vec<Journaled> {
 pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
     Environment {
         nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
-        network: Some(Arc::new(NftNetwork::new(nodes))),
+        network: Some(Arc::new(AgentNetwork::new(nodes))),
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
         confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
+        clocks: Some(Arc::new(NodeClocks::new(nodes, db.clone()))),
         membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db.clone()))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use harness::capability::{
-    CapabilityError, Corruption, DiskRule, DiskStatus, Disks, Environment, Grudge, Lost, Network,
-    Primaries, ProcessState, Processes, Signal, Survival,
+    CapabilityError, ClockChange, ClockOffsets, ClockScope, ClockSeen, ClockSetting, Clocks,
+    Corruption, DiskRule, DiskStatus, Disks, Environment, Grudge, Lost, Network, Primaries,
+    ProcessState, Processes, Signal, Survival,
 };
+use harness::links::{LinkCount, LinkCounts, LinkRule, LinkRules, Party, Treatment};
 use harness::{Name, Value};
 use serde_json::json;
 
@@ -17,7 +19,11 @@ pub(crate) struct World {
     pub(crate) cuts: Grudge,
     /// How many packets come in on each cut link every time that somebody looks.
     pub(crate) traffic: u64,
-    pub(crate) dropped: BTreeMap<Name, u64>,
+    pub(crate) counted: BTreeMap<String, BTreeMap<(Party, Party), LinkCount>>,
+    /// The rules in force, by layer.
+    pub(crate) rules: BTreeMap<String, LinkRules>,
+    /// How nodes' clocks go, and how far ahead they are in milliseconds: more for each look, where they drift.
+    pub(crate) clocks: BTreeMap<Name, (ClockSetting, f64)>,
     /// The state of the process on each node.
     pub(crate) processes: BTreeMap<Name, ProcessState>,
     pub(crate) primaries: Vec<Name>,
@@ -52,9 +58,34 @@ impl World {
         }
     }
 
-    fn count(&mut self) {
-        for (node, sources) in &self.cuts.0 {
-            *self.dropped.entry(node.clone()).or_default() += self.traffic * sources.len() as u64;
+    fn count(&mut self, layer: &str) {
+        let rules = self.rules.get(layer).cloned().unwrap_or_default();
+        let counted = self.counted.entry(layer.to_owned()).or_default();
+        for LinkRule {
+            from,
+            to,
+            treatment,
+            ..
+        } in rules.rules
+        {
+            let link = (from.clone(), to.clone());
+            let counts = &mut counted
+                .entry(link)
+                .or_insert_with(|| LinkCount {
+                    from,
+                    to,
+                    counts: LinkCounts::default(),
+                })
+                .counts;
+            counts.matched += self.traffic;
+            match treatment {
+                Treatment::Drop | Treatment::Reject => {}
+                Treatment::Jam => counts.held += self.traffic,
+                Treatment::Quality(_) => {
+                    counts.delayed += self.traffic;
+                    counts.delay_us += self.traffic * 2500;
+                }
+            }
         }
     }
 
@@ -63,6 +94,31 @@ impl World {
             true => Err(CapabilityError::Indeterminate(format!("{node} is gone"))),
             false => Ok(self.processes[node]),
         }
+    }
+
+    /// Looks at the clocks of a node.
+    fn look(&mut self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.check(node)?;
+        let Some((setting, ahead)) = self.clocks.get_mut(node) else {
+            return Ok(Vec::new());
+        };
+        *ahead = match setting.change {
+            ClockChange::Skew { offset_ms } => offset_ms as f64,
+            ClockChange::Strobe { delta_ms, .. } => delta_ms as f64,
+            ClockChange::Drift { ppm } => *ahead + ppm as f64 / 1e6,
+            ClockChange::Freeze => *ahead - 1.0,
+        };
+        let during = ClockOffsets {
+            realtime: *ahead,
+            monotonic: 0.0,
+        };
+        Ok(vec![ClockSeen {
+            whose: "world[1]".to_owned(),
+            before: None,
+            during: Some(during),
+            after: None,
+            effective: ahead.abs() >= 1.0,
+        }])
     }
 
     fn fail(&mut self) -> Result<(), CapabilityError> {
@@ -100,6 +156,7 @@ impl Shared {
             network: Some(Arc::new(self.clone())),
             processes: Some(Arc::new(self.clone())),
             primaries: Some(Arc::new(self.clone())),
+            clocks: Some(Arc::new(self.clone())),
             disks: Some(Arc::new(self.clone())),
             ..Environment::default()
         }
@@ -108,27 +165,39 @@ impl Shared {
 
 #[async_trait]
 impl Network for Shared {
-    async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError> {
+    async fn set(&self, layer: &str, rules: &LinkRules) -> Result<Value, CapabilityError> {
         self.with(|world| {
             world.fail()?;
-            world.cuts = grudge.clone();
+            if layer == "partition" {
+                world.cuts = rules.cuts();
+            }
+            world.rules.insert(layer.to_owned(), rules.clone());
             Ok(json!("installed"))
         })
     }
 
-    async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
+    async fn heal(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
         self.with(|world| {
             world.fail()?;
-            world.count();
-            world.cuts = Grudge::default();
-            Ok(std::mem::take(&mut world.dropped))
+            world.count(layer);
+            world.rules.remove(layer);
+            if layer == "partition" {
+                world.cuts = Grudge::default();
+            }
+            Ok(world
+                .counted
+                .remove(layer)
+                .unwrap_or_default()
+                .into_values()
+                .collect())
         })
     }
 
-    async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
+    async fn counts(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
         self.with(|world| {
-            world.count();
-            Ok(world.dropped.clone())
+            world.count(layer);
+            let counted = world.counted.get(layer).cloned().unwrap_or_default();
+            Ok(counted.into_values().collect())
         })
     }
 }
@@ -161,6 +230,41 @@ impl Processes for Shared {
 
     async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
         self.with(|world| world.check(node))
+    }
+}
+
+#[async_trait]
+impl Clocks for Shared {
+    async fn probe(&self, scope: ClockScope) -> Result<(), String> {
+        match scope {
+            ClockScope::Process => Ok(()),
+            ClockScope::Machine => Err("the world has one clock".to_owned()),
+        }
+    }
+
+    async fn change(
+        &self,
+        node: &Name,
+        setting: &ClockSetting,
+    ) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| {
+            world.fail()?;
+            world.clocks.insert(node.clone(), (*setting, 0.0));
+            world.look(node)
+        })
+    }
+
+    async fn look(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| world.look(node))
+    }
+
+    async fn restore(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| {
+            world.fail()?;
+            let seen = world.look(node)?;
+            world.clocks.remove(node);
+            Ok(seen)
+        })
     }
 }
 
