@@ -12,6 +12,9 @@ use store::{Name, Value};
 use thiserror::Error;
 
 use crate::links::{LinkCount, LinkNeeds, LinkRules};
+mod disks;
+
+pub use disks::{Corruption, Damage, DiskEffect, DiskRule, DiskStatus, Disks, Lost, Survival};
 
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
 ///
@@ -216,6 +219,116 @@ pub trait Scripts: Send + Sync {
     async fn undo(&self, script: &Script, node: &Name) -> Result<(), CapabilityError>;
 }
 
+/// Whose clocks are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockScope {
+    /// The system's processes', and nobody else's.
+    #[default]
+    Process,
+    /// The machine's.
+    Machine,
+}
+
+/// Which clocks are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockKind {
+    /// Those that tell the time of day: `CLOCK_REALTIME` and its relatives.
+    #[default]
+    Realtime,
+    /// Those that only run on: `CLOCK_MONOTONIC` and its relatives.
+    Monotonic,
+    /// Both.
+    Both,
+}
+
+/// How clocks go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "lowercase")]
+pub enum ClockChange {
+    /// They are ahead by so much, or behind.
+    Skew {
+        /// In milliseconds; negative for behind.
+        offset_ms: i64,
+    },
+    /// They jump ahead, and back, again and again.
+    Strobe {
+        /// By how much, in milliseconds; negative for behind.
+        delta_ms: i64,
+        /// After how long each time, in milliseconds.
+        period_ms: u32,
+    },
+    /// They go too fast, or too slow.
+    Drift {
+        /// How much they gain, in microseconds a second; negative for lose.
+        ppm: i64,
+    },
+    /// They stand still.
+    Freeze,
+}
+
+/// How whose clocks go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSetting {
+    /// Whose.
+    #[serde(default)]
+    pub scope: ClockScope,
+    /// Which.
+    #[serde(default)]
+    pub clocks: ClockKind,
+    /// How.
+    #[serde(flatten)]
+    pub change: ClockChange,
+}
+
+/// How far clocks are ahead of the truth, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClockOffsets {
+    /// `CLOCK_REALTIME`.
+    pub realtime: f64,
+    /// `CLOCK_MONOTONIC`.
+    pub monotonic: f64,
+}
+
+/// Clocks that were looked at as their owner sees them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClockSeen {
+    /// Whose they are: `etcd[4711]`.
+    pub whose: String,
+    /// Before they were changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ClockOffsets>,
+    /// While they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub during: Option<ClockOffsets>,
+    /// Since they are as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ClockOffsets>,
+    /// Whether a clock that is meant was off for certain, and all that was seen is as it should be.
+    pub effective: bool,
+}
+
+/// Making clocks go wrong.
+#[async_trait]
+pub trait Clocks: Send + Sync {
+    /// Whether clocks can be changed here, asked before the run. The error says why not and what would help.
+    async fn probe(&self, scope: ClockScope) -> Result<(), String>;
+
+    /// Makes clocks on a node go so from now on, also those of processes that come later, and looks at them.
+    async fn change(
+        &self,
+        node: &Name,
+        setting: &ClockSetting,
+    ) -> Result<Vec<ClockSeen>, CapabilityError>;
+
+    /// Looks at the clocks on a node that were changed.
+    async fn look(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError>;
+
+    /// Makes the clocks on a node go as they would have, and looks at them.
+    async fn restore(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError>;
+}
+
 /// The world of a run, as faults see it.
 #[derive(Clone, Default)]
 pub struct Environment {
@@ -233,4 +346,8 @@ pub struct Environment {
     pub membership: Option<Arc<dyn Membership>>,
     /// Programs of the user's own, if they can be run.
     pub scripts: Option<Arc<dyn Scripts>>,
+    /// Clocks, if they can be changed.
+    pub clocks: Option<Arc<dyn Clocks>>,
+    /// The disks under the system's data, if they can be acted on.
+    pub disks: Option<Arc<dyn Disks>>,
 }

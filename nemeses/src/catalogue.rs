@@ -10,7 +10,7 @@ use harness::options::{OptionKind, OptionSpec};
 use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
-use crate::{confine, membership, packet, partition, process, script};
+use crate::{clock, confine, corrupt, disk, membership, packet, partition, power, process, script};
 
 /// The option of every fault that sets the time from one start to the next.
 pub(crate) const INTERVAL: &str = "interval";
@@ -66,8 +66,12 @@ pub fn catalogue() -> &'static [FaultInfo] {
             packet::info(),
             process::kill_info(),
             process::pause_info(),
+            clock::info(),
+            power::info(),
             confine::freeze_info(),
             confine::stress_info(),
+            disk::info(),
+            corrupt::info(),
             membership::info(),
             script::info(),
         ]
@@ -78,6 +82,12 @@ pub fn catalogue() -> &'static [FaultInfo] {
 /// The fault with a name.
 pub fn find(name: &str) -> Option<&'static FaultInfo> {
     catalogue().iter().find(|info| info.name == name)
+}
+
+/// Whether a fault, as it was asked for, cannot happen in nature.
+pub fn is_synthetic(spec: &FaultSpec) -> bool {
+    let always = find(&spec.name).is_some_and(|info| info.synthetic);
+    always || (spec.name == clock::NAME && clock::is_synthetic(&spec.options))
 }
 
 /// A fault's own options, and those that all faults have.

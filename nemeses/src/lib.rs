@@ -28,6 +28,7 @@
 //! - `leader`: whether a node that believed to be primary just before was among them. Absent where the
 //!   system has no primaries.
 //! - `grudge`: of a partition's start, for each node the nodes whose packets it drops; the sides follow from it.
+//! - `clocks`: how far clocks were ahead, in milliseconds, before, during and after, by node and process.
 //! - `dropped`: packets dropped, by the node that dropped them; so also `rejected`, `held` (by a jam), `delayed`, `lost`, `corrupted`,
 //!   `duplicated` and `reordered`. `links`: the same by link, with `delay-ms`, the mean delay as it was measured. `installed`: for each
 //!   node the addresses that its rules are about.
@@ -40,8 +41,11 @@
 
 mod build;
 mod catalogue;
+mod clock;
 mod composition;
 mod confine;
+mod corrupt;
+mod disk;
 mod down;
 pub mod grudge;
 mod leaders;
@@ -51,6 +55,8 @@ mod node_fault;
 mod outcome;
 mod packet;
 mod partition;
+mod power;
+mod prepare;
 mod presets;
 mod process;
 pub mod schedule;
@@ -61,10 +67,11 @@ pub mod target;
 mod zones;
 
 pub use build::{BuildContext, BuildError, Package, build};
-pub use catalogue::{FaultInfo, VariantInfo, catalogue, find};
+pub use catalogue::{FaultInfo, VariantInfo, catalogue, find, is_synthetic};
 pub use composition::{Composition, Order, parse_max_down};
 pub use down::Down;
 pub use leaders::{LEADERS, WATCH, leader_watch};
+pub use prepare::{dismantle, prepare};
 pub use presets::{Preset, presets};
 pub use schedule::{Entry, Quiet, Script, replay};
 pub use spec::{FaultSpec, NONE, SpecError, parse};

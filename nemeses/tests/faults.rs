@@ -351,6 +351,46 @@ fn a_signal_that_is_ignored_proves_nothing() {
 }
 
 #[test]
+fn clocks_are_off_and_then_right_again() {
+    for fault in ["clock:skew", "clock:strobe", "clock:freeze"] {
+        let mut stage = Stage::new(5, &format!("{fault}:target=n2+n4:max=1h"), 3);
+        for activity in 0..3 {
+            let started = installed(stage.start(activity));
+            assert_eq!(started["targets"], json!(["n2", "n4"]), "{fault}");
+            assert_eq!(started["effective"], json!(true), "{fault} {started}");
+            assert_eq!(started["clocks"]["n2"][0]["whose"], "world[1]");
+            assert_eq!(stage.world.with(|world| world.clocks.len()), 2);
+            installed(stage.stop());
+            assert_eq!(stage.world.with(|world| world.clocks.len()), 0);
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_drifts_too_slowly_to_be_seen_at_first_is_told_in_the_end() {
+    let mut stage = Stage::new(3, "clock:drift:target=n1:max=1s", 1);
+    assert_eq!(installed(stage.start(0))["effective"], json!(false));
+    // Later.
+    stage.world.with(|world| {
+        let (_, ahead) = world.clocks.get_mut("n1").unwrap();
+        *ahead = 5.0;
+    });
+    assert_eq!(installed(stage.stop())["effective"], json!(true));
+}
+
+#[test]
+fn clocks_that_may_be_wrong_are_made_right() {
+    let mut stage = Stage::new(3, "clock:skew:target=n1", 1);
+    let unknown = |world: &mut World| world.failure = Some(CapabilityError::Indeterminate);
+    stage.world.with(unknown);
+    assert!(indeterminate(stage.start(0)).contains("the cable is hot"));
+    stage.world.with(unknown);
+    assert!(indeterminate(stage.stop()).contains("the cable is hot"));
+    stage.heal().unwrap();
+    assert!(skipped(stage.stop()).contains("nothing to undo"));
+}
+
+#[test]
 fn a_process_that_was_not_there_was_not_killed() {
     let mut stage = Stage::new(3, "kill:target=n1", 1);
     let absent = |world: &mut World| world.processes.insert("n1".into(), ProcessState::Absent);
@@ -377,6 +417,94 @@ fn the_paused_go_on() {
     assert_eq!(stage.world.with(stopped), 2);
     stage.heal().unwrap();
     assert_eq!(stage.world.with(stopped), 0);
+}
+
+#[test]
+fn a_power_cut_takes_what_was_not_synced_and_nodes_come_back() {
+    let mut stage = Stage::new(3, "power:target=all", 1);
+    let started = installed(stage.start(0));
+    assert_eq!(started["effective"], json!(true));
+    let lost = json!({"files": 0, "bytes": 9, "entries": 0});
+    assert_eq!(started["lost"], json!({"n1": lost, "n2": lost, "n3": lost}));
+    let stopped = installed(stage.stop());
+    assert_eq!(stopped["lost"]["n1"], "running");
+    let runs = |world: &mut World| {
+        world
+            .processes
+            .values()
+            .all(|it| *it == ProcessState::Running)
+    };
+    assert!(stage.world.with(runs));
+}
+
+#[test]
+fn a_disk_is_bad_until_the_stop_and_a_system_that_it_ended_is_started_again() {
+    let mut stage = Stage::new(3, "disk:errors:on=sync:path=*.wal:target=n2", 1);
+    let started = installed(stage.start(0));
+    assert_eq!(started["effective"], json!(true));
+    assert_eq!(started["operations"], json!({"n2": {"struck": 2}}));
+    let rule = stage.world.with(|world| world.rules["n2"][0].clone());
+    assert_eq!(
+        (rule.kinds.join(" "), rule.glob.as_deref()),
+        ("sync".to_owned(), Some("*.wal"))
+    );
+    stage
+        .world
+        .with(|world| world.processes.insert("n2".into(), ProcessState::Absent));
+    let stopped = installed(stage.stop());
+    assert_eq!(
+        stopped["operations"],
+        json!({"n2": {"struck": 2, "restarted": true}})
+    );
+    assert!(stage.world.with(|world| world.rules.is_empty()));
+    // Nothing that is struck is no evidence.
+    stage.world.with(|world| world.operations = 0);
+    assert_eq!(installed(stage.start(1))["effective"], json!(false));
+    assert_eq!(installed(stage.stop())["effective"], json!(false));
+    // What comes late is told at the end.
+    assert_eq!(installed(stage.start(2))["effective"], json!(false));
+    stage.world.with(|world| world.operations = 1);
+    assert_eq!(installed(stage.stop())["effective"], json!(true));
+}
+
+#[test]
+fn a_lying_fsync_is_never_drawn() {
+    for seed in 0..20 {
+        let stage = Stage::new(3, "disk", seed);
+        let lies = |value: &Value| value["variant"] == "lying-fsync";
+        assert!(!stage.package.planned.iter().any(|it| lies(&it.value)));
+    }
+}
+
+#[test]
+fn no_more_nodes_are_damaged_than_a_minority_unless_that_is_asked_for() {
+    let struck = |fault: &str| {
+        let mut stage = Stage::new(5, fault, 3);
+        for activity in 0..8 {
+            let _ = stage.start(activity);
+            let _ = stage.stop();
+        }
+        let done = stage.world.with(|world| world.done.clone());
+        let words = done.iter().filter(|it| it.starts_with("corrupt"));
+        let nodes = words.map(|it| it.split(' ').nth(1).unwrap().to_owned());
+        nodes.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!(struck("corrupt"), 2);
+    assert_eq!(struck("corrupt:target=all"), 2);
+    assert_eq!(struck("corrupt:target=all:nodes=4"), 4);
+    // In a helix no two nodes have the same part damaged.
+    let mut stage = Stage::new(3, "corrupt:zero:helix=true:target=all", 1);
+    installed(stage.start(0));
+    let mut done = stage.world.with(|world| world.done.clone());
+    done.sort();
+    assert_eq!(
+        done,
+        [
+            "corrupt n1 (0, 3)",
+            "corrupt n2 (1, 3)",
+            "corrupt n3 (2, 3)"
+        ]
+    );
 }
 
 #[test]
@@ -409,6 +537,9 @@ fn what_cannot_be_done_here_is_refused_before_the_run() {
     assert_eq!(probe("partition,kill,pause", |_| {}), Ok(()));
     assert!(probe("partition", |env| env.network = None).is_err());
     assert!(probe("kill", |env| env.processes = None).is_err());
+    assert_eq!(probe("clock", |_| {}), Ok(()));
+    assert!(probe("clock", |env| env.clocks = None).is_err());
+    assert!(probe("clock:scope=machine", |_| {}).is_err());
     assert!(probe("pause:target=primary", |env| env.primaries = None).is_err());
     assert!(probe("partition:primaries", |env| env.primaries = None).is_err());
     assert_eq!(probe("pause", |env| env.primaries = None), Ok(()));
@@ -445,6 +576,8 @@ fn what_makes_no_sense_is_refused_when_built() {
     assert!(error(3, "partition:one:flap=1ms").contains("at least"));
     assert!(error(3, "packet:target=n9").contains("no target or node `n9`"));
     assert!(error(3, "kill:target=n1+n4").contains("no target or node `n4`"));
+    assert!(error(3, "clock:scope=machine:clocks=both").contains("monotonic"));
+    assert!(error(3, "clock:max=10us").contains("at least 1ms"));
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn perform(request: &RunRequest<'_>, folder: &RunFolder) -> Result<Finished> {
         World::Simulated { .. } => simulated::run(request, folder, &world),
         World::Nodes(db) => nodes::run(request, folder, &world, db.clone()),
     };
-    let facts = match driven {
+    let mut facts = match driven {
         Ok(driven) => facts(driven),
         // What was recorded before the failure is judged all the same.
         Err(error)
@@ -114,12 +114,26 @@ fn perform(request: &RunRequest<'_>, folder: &RunFolder) -> Result<Finished> {
     if request.stop.stage() == Stage::Abandon {
         bail!(unchecked());
     }
+    facts.notes.extend(synthetic(spec));
     let (suite, output) = (request.suite, &request.output);
     let judged = judge(suite, spec, folder, &facts, output, Some(&request.stop));
     if request.stop.stage() == Stage::Abandon {
         bail!(unchecked());
     }
     judged
+}
+
+/// What is to be known of a verdict whose faults no machine has.
+fn synthetic(spec: &TestSpec) -> Option<String> {
+    let faults = nemeses::parse(&spec.nemesis).unwrap_or_default();
+    let faults = faults.iter().filter(|fault| nemeses::is_synthetic(fault));
+    let names: Vec<&str> = faults.map(|fault| &*fault.text).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "synthetic faults, which no real machine has, were asked for: {}",
+            names.join(", ")
+        )
+    })
 }
 
 /// A run was interrupted before there was a verdict.

@@ -13,11 +13,17 @@ use std::time::Duration;
 
 use crate::journal::Journal;
 use crate::lines::{Heard, Lines};
-use crate::modules::{self, Failure, confine};
+#[cfg(target_arch = "x86_64")]
+use crate::modules::clock;
+use crate::modules::{self, Failure, confine, machine_clock};
 use crate::protocol::{ALIVE, Hello, Outcome, Reply, Request};
 
 const USAGE: &str = "usage: gainsay-agent serve FOLDER LEASE_SECONDS
-       gainsay-agent release|released FOLDER NAME";
+       gainsay-agent release|released FOLDER NAME
+       gainsay-agent change-clocks|undo-clocks TAG
+       gainsay-agent restore-machine-clock FOLDER
+       gainsay-agent disk serve FOLDER SOCKET
+       gainsay-agent disk calm SOCKET";
 
 /// Runs the agent as its arguments say.
 pub fn main() -> ExitCode {
@@ -28,18 +34,28 @@ pub fn main() -> ExitCode {
             Ok(seconds) => serve(PathBuf::from(folder), Duration::from_secs(seconds)),
             Err(_) => usage(),
         },
-        ["release", folder, name] => match confine::release(folder.as_ref(), name) {
-            Ok(_) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::FAILURE
-            }
-        },
+        [machine_clock::RESTORE, folder] => succeeded(machine_clock::restore(folder.as_ref())),
+        #[cfg(target_arch = "x86_64")]
+        [clock::RESIDENT, tag] => clock::serve(tag),
+        #[cfg(target_arch = "x86_64")]
+        [clock::UNDO, tag] => clock::undo(tag),
+        ["release", folder, name] => succeeded(confine::release(folder.as_ref(), name)),
         ["released", folder, name] => match confine::is_released(folder.as_ref(), name) {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         },
+        ["disk", ref words @ ..] => crate::disk::command(words).unwrap_or_else(usage),
         _ => usage(),
+    }
+}
+
+fn succeeded<T>(done: Result<T, impl std::fmt::Display>) -> ExitCode {
+    match done {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

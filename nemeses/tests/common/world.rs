@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use harness::capability::{
-    CapabilityError, Environment, Grudge, Network, Primaries, ProcessState, Processes, Signal,
+    CapabilityError, ClockChange, ClockOffsets, ClockScope, ClockSeen, ClockSetting, Clocks,
+    Corruption, DiskRule, DiskStatus, Disks, Environment, Grudge, Lost, Network, Primaries,
+    ProcessState, Processes, Signal, Survival,
 };
 use harness::links::{LinkCount, LinkCounts, LinkRule, LinkRules, Party, Treatment};
 use harness::{Name, Value};
@@ -20,6 +22,8 @@ pub(crate) struct World {
     pub(crate) counted: BTreeMap<String, BTreeMap<(Party, Party), LinkCount>>,
     /// The rules in force, by layer.
     pub(crate) rules: BTreeMap<String, LinkRules>,
+    /// How nodes' clocks go, and how far ahead they are in milliseconds: more for each look, where they drift.
+    pub(crate) clocks: BTreeMap<Name, (ClockSetting, f64)>,
     /// The state of the process on each node.
     pub(crate) processes: BTreeMap<Name, ProcessState>,
     pub(crate) primaries: Vec<Name>,
@@ -27,6 +31,10 @@ pub(crate) struct World {
     pub(crate) elections: usize,
     /// Signals and starts, in their order.
     pub(crate) done: Vec<String>,
+    /// The rules in force on each node's disk.
+    pub(crate) rules: BTreeMap<Name, Vec<DiskRule>>,
+    /// How many operations a rule strikes every time that somebody looks.
+    pub(crate) operations: u64,
     /// Nodes that answer nothing.
     pub(crate) gone: BTreeSet<Name>,
     /// What happens to the network next.
@@ -88,6 +96,31 @@ impl World {
         }
     }
 
+    /// Looks at the clocks of a node.
+    fn look(&mut self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.check(node)?;
+        let Some((setting, ahead)) = self.clocks.get_mut(node) else {
+            return Ok(Vec::new());
+        };
+        *ahead = match setting.change {
+            ClockChange::Skew { offset_ms } => offset_ms as f64,
+            ClockChange::Strobe { delta_ms, .. } => delta_ms as f64,
+            ClockChange::Drift { ppm } => *ahead + ppm as f64 / 1e6,
+            ClockChange::Freeze => *ahead - 1.0,
+        };
+        let during = ClockOffsets {
+            realtime: *ahead,
+            monotonic: 0.0,
+        };
+        Ok(vec![ClockSeen {
+            whose: "world[1]".to_owned(),
+            before: None,
+            during: Some(during),
+            after: None,
+            effective: ahead.abs() >= 1.0,
+        }])
+    }
+
     fn fail(&mut self) -> Result<(), CapabilityError> {
         match self.failure.take() {
             None => Ok(()),
@@ -104,6 +137,7 @@ impl Shared {
         let shared = Shared::default();
         shared.with(|world| {
             world.traffic = 3;
+            world.operations = 2;
             world.processes = nodes
                 .iter()
                 .map(|node| (node.clone(), ProcessState::Running))
@@ -122,6 +156,8 @@ impl Shared {
             network: Some(Arc::new(self.clone())),
             processes: Some(Arc::new(self.clone())),
             primaries: Some(Arc::new(self.clone())),
+            clocks: Some(Arc::new(self.clone())),
+            disks: Some(Arc::new(self.clone())),
             ..Environment::default()
         }
     }
@@ -198,6 +234,41 @@ impl Processes for Shared {
 }
 
 #[async_trait]
+impl Clocks for Shared {
+    async fn probe(&self, scope: ClockScope) -> Result<(), String> {
+        match scope {
+            ClockScope::Process => Ok(()),
+            ClockScope::Machine => Err("the world has one clock".to_owned()),
+        }
+    }
+
+    async fn change(
+        &self,
+        node: &Name,
+        setting: &ClockSetting,
+    ) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| {
+            world.fail()?;
+            world.clocks.insert(node.clone(), (*setting, 0.0));
+            world.look(node)
+        })
+    }
+
+    async fn look(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| world.look(node))
+    }
+
+    async fn restore(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| {
+            world.fail()?;
+            let seen = world.look(node)?;
+            world.clocks.remove(node);
+            Ok(seen)
+        })
+    }
+}
+
+#[async_trait]
 impl Primaries for Shared {
     async fn primaries(&self) -> Vec<Name> {
         self.with(|world| match world.elections {
@@ -206,6 +277,71 @@ impl Primaries for Shared {
                 world.elections -= 1;
                 Vec::new()
             }
+        })
+    }
+}
+
+#[async_trait]
+impl Disks for Shared {
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn interpose(&self) -> Result<(), CapabilityError> {
+        self.with(|world| world.fail())
+    }
+
+    async fn withdraw(&self) -> Result<(), CapabilityError> {
+        Ok(())
+    }
+
+    async fn rule(
+        &self,
+        node: &Name,
+        rules: &[DiskRule],
+        seed: u64,
+    ) -> Result<DiskStatus, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.done.push(format!("rule {node} {seed}"));
+            world.rules.insert(node.clone(), rules.to_vec());
+            Ok(DiskStatus::default())
+        })
+    }
+
+    async fn calm(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
+        let status = self.status(node).await?;
+        self.with(|world| world.rules.remove(node));
+        Ok(status)
+    }
+
+    async fn status(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            Ok(DiskStatus {
+                rules: world.rules.get(node).map_or(0, Vec::len),
+                struck: world.operations,
+                ..DiskStatus::default()
+            })
+        })
+    }
+
+    async fn cut_power(&self, node: &Name, _: Survival, _: u64) -> Result<Lost, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.processes.insert(node.clone(), ProcessState::Absent);
+            Ok(Lost {
+                bytes: 9,
+                ..Lost::default()
+            })
+        })
+    }
+
+    async fn corrupt(&self, node: &Name, what: &Corruption) -> Result<Value, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.done.push(format!("corrupt {node} {:?}", what.every));
+            Ok(json!({"bytes": 1}))
         })
     }
 }

@@ -4,16 +4,20 @@
 
 use std::path::Path;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub mod clock;
 pub mod confine;
+pub mod corrupt;
+pub mod disk;
+pub mod machine_clock;
 pub mod network;
 pub mod processes;
 
 /// Why a request was not done, or perhaps not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
     /// It was not done, for certain.
     NotDone(String),
@@ -30,8 +34,12 @@ pub(crate) trait Module {
 /// The module of a name, with the folder of the node's records.
 pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
     match name {
+        clock::NAME => Some(Box::<clock::Clock>::default()),
         confine::NAME => Some(Box::new(confine::Confine(folder.to_owned()))),
         network::NAME => Some(Box::<network::Network>::default()),
+        machine_clock::NAME => Some(Box::new(machine_clock::MachineClock::new(folder))),
+        corrupt::NAME => Some(Box::new(Typed(corrupt::handle))),
+        disk::NAME => Some(Box::new(Typed(disk::handle))),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,
     }

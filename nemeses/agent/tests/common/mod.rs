@@ -72,6 +72,11 @@ impl Agent {
         self.folder.path()
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends its input.
     pub(crate) fn hang_up(&mut self) {
         self.child.stdin.take();
