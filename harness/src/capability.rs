@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use store::{Name, Value};
 use thiserror::Error;
 
+use crate::links::{LinkCount, LinkNeeds, LinkRules};
+
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
 ///
-/// One-way cuts are grudges without their mirror image. Clients' own links are never in it.
+/// One-way cuts are grudges without their mirror image. Clients' own links are never in it: they are links, not nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Grudge(pub BTreeMap<Name, BTreeSet<Name>>);
@@ -80,25 +82,27 @@ pub enum CapabilityError {
     Indeterminate(String),
 }
 
-/// Cutting links between nodes.
+/// What happens to packets between nodes, and between them and clients.
+///
+/// Each fault has a *layer* of rules of its own, named by the fault, so that several can act at once.
 #[async_trait]
 pub trait Network: Send + Sync {
-    /// Whether links can be cut here, asked before the run. The error says why not and what would
+    /// Whether such rules can be kept here, asked before the run. The error says why not and what would
     /// help.
-    async fn probe(&self) -> Result<(), String> {
+    async fn probe(&self, _needs: &LinkNeeds) -> Result<(), String> {
         Ok(())
     }
 
-    /// Replaces the cuts in force by these, on all nodes at once. Returns evidence per node, such as
+    /// Replaces the rules of a layer by these, on all nodes at once. Returns evidence per node, such as
     /// the rules installed.
-    async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError>;
+    async fn set(&self, layer: &str, rules: &LinkRules) -> Result<Value, CapabilityError>;
 
-    /// Removes all our cuts, and nobody else's rules. Verifies that they are gone. Returns what they
-    /// did while they stood: for each node the packets dropped.
-    async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError>;
+    /// Removes all our rules of a layer, and nobody else's, and verifies that they are gone; packets that they held
+    /// are delivered. Returns what they did while they stood. What nobody knows is left out.
+    async fn heal(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError>;
 
-    /// Packets dropped so far by the cuts in force, per node that drops them.
-    async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError>;
+    /// What the rules of a layer did so far.
+    async fn counts(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError>;
 }
 
 /// The state of the system's process on a node.
@@ -327,7 +331,7 @@ pub trait Clocks: Send + Sync {
 pub struct Environment {
     /// All nodes, in the order given by the user.
     pub nodes: Vec<Name>,
-    /// Links between nodes, if they can be cut.
+    /// Links between nodes and with clients, if anything can be done to them.
     pub network: Option<Arc<dyn Network>>,
     /// The system's processes, if they can be acted on.
     pub processes: Option<Arc<dyn Processes>>,

@@ -16,6 +16,7 @@ use crate::composition::{Composition, Order};
 use crate::down::Down;
 use crate::schedule::{Activity, Entry, Row, Rules, STOP, Schedule, Script, Timing, Turns};
 use crate::spec::FaultSpec;
+use crate::zones::Zones;
 
 /// What faults are built for.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct BuildContext {
     pub leaders: bool,
     /// All nodes, in the order given by the user.
     pub nodes: Vec<Name>,
+    /// Where they are, as far as the user said.
+    pub zones: Zones,
     /// The clock of the run.
     pub clock: SharedClock,
     /// How the faults go together.
@@ -41,6 +44,8 @@ pub struct BuildContext {
 pub(crate) struct MakeContext {
     /// All nodes, in the order given by the user.
     pub(crate) nodes: Vec<Name>,
+    /// Where they are.
+    pub(crate) zones: Zones,
     /// About how long an election of the system takes.
     pub(crate) election_timeout: Duration,
     /// The clock of the run.
@@ -82,6 +87,7 @@ pub struct BuildError {
 pub fn build(specs: &[FaultSpec], ctx: &BuildContext) -> Result<Vec<Package>, BuildError> {
     let make = MakeContext {
         nodes: ctx.nodes.clone(),
+        zones: ctx.zones.clone(),
         election_timeout: ctx.election_timeout,
         clock: ctx.clock.clone(),
         down: Down::at_most(ctx.composition.max_down),

@@ -10,7 +10,7 @@ use harness::options::{OptionKind, OptionSpec};
 use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
-use crate::{clock, confine, membership, partition, process, script};
+use crate::{clock, confine, membership, packet, partition, process, script};
 
 /// The option of every fault that sets the time from one start to the next.
 pub(crate) const INTERVAL: &str = "interval";
@@ -63,6 +63,7 @@ pub fn catalogue() -> &'static [FaultInfo] {
     static CATALOGUE: LazyLock<Vec<FaultInfo>> = LazyLock::new(|| {
         vec![
             partition::info(),
+            packet::info(),
             process::kill_info(),
             process::pause_info(),
             clock::info(),

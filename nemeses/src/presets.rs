@@ -18,6 +18,11 @@ const PRESETS: &[Preset] = &[
         nemesis: "kill:target=one",
     },
     Preset {
+        name: "latency-monkey",
+        summary: "Makes one node slow for the others and for clients: a second, give or take half. After Netflix's.",
+        nemesis: "packet:delay=1s:jitter=500ms:distribution=uniform:target=one:peers=all",
+    },
+    Preset {
         name: "crash-loop",
         summary: "Kills the primary again and again; it is started again at once.",
         nemesis: "kill:target=primary:restart=once:interval=2s:duration=200ms",

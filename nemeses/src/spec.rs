@@ -282,7 +282,8 @@ mod tests {
     #[test]
     fn unknown_names() {
         let unknown = error("kill,partion:halves");
-        let begins = "no fault `partion` (did you mean `partition`?); there are: partition, kill, ";
+        let begins =
+            "no fault `partion` (did you mean `partition`?); there are: partition, packet, ";
         assert!(unknown.starts_with(begins), "{unknown}");
         assert!(
             unknown.ends_with("\n  kill,partion:halves\n       ^^^^^^^"),
@@ -291,7 +292,8 @@ mod tests {
         assert_eq!(
             error("partition:halfs"),
             "`partition` has no variant `halfs` (did you mean `halves`?); there are: halves, \
-             random-halves, one, majority, minority-third, majorities-ring, bridge, primaries
+             random-halves, one, majority, minority-third, majorities-ring, bridge, primaries, groups, zone, region, \
+             zones, clients
   partition:halfs
             ^^^^^"
         );

@@ -14,7 +14,7 @@ use harness::seed::Seed;
 use harness::time::VirtualRuntime;
 use harness::{Name, Value};
 use nemeses::grudge::majority;
-use nemeses::{BuildContext, Composition, Package, build, parse};
+use nemeses::{BuildContext, Composition, Package, Zones, build, parse};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -30,6 +30,10 @@ struct Stage {
 
 impl Stage {
     fn new(nodes: usize, fault: &str, seed: u64) -> Stage {
+        Stage::in_zones(nodes, fault, seed, &[])
+    }
+
+    fn in_zones(nodes: usize, fault: &str, seed: u64, zones: &[&str]) -> Stage {
         let runtime = VirtualRuntime::new();
         let nodes = names(nodes);
         let world = Shared::new(&nodes);
@@ -39,6 +43,7 @@ impl Stage {
             time_limit: Duration::from_secs(60),
             election_timeout: Duration::from_secs(1),
             leaders: false,
+            zones: Zones::read(zones.iter().copied(), &nodes).unwrap(),
             nodes,
             clock: Arc::new(runtime.clock()),
             composition: Composition::default(),
@@ -125,6 +130,114 @@ fn a_partition_drops_packets_and_says_so() {
     );
 }
 
+/// Between whom packets pass in no direction, as text: `n1-n2 n1-n3`.
+fn severed(world: &Shared, nodes: usize) -> String {
+    let cuts = world.with(|world| world.cuts.clone());
+    let nodes = names(nodes);
+    let pairs = nodes
+        .iter()
+        .enumerate()
+        .flat_map(|(at, a)| nodes[at + 1..].iter().map(move |b| (a, b)));
+    let pairs = pairs.filter(|(a, b)| cuts.drops(a, b) && cuts.drops(b, a));
+    pairs
+        .map(|(a, b)| format!("{a}-{b}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn groups_see_only_themselves() {
+    for seed in 0..20 {
+        let mut stage = Stage::new(5, "partition:groups:n=5", seed);
+        installed(stage.start(0));
+        let all = "n1-n2 n1-n3 n1-n4 n1-n5 n2-n3 n2-n4 n2-n5 n3-n4 n3-n5 n4-n5";
+        assert_eq!(severed(&stage.world, 5), all);
+        let mut stage = Stage::new(4, "partition:groups:n=2", seed);
+        installed(stage.start(0));
+        assert_eq!(severed(&stage.world, 4).split(' ').count(), 4);
+    }
+}
+
+#[test]
+fn a_zone_or_a_region_is_cut_off() {
+    let zones = ["n1=eu/a", "n2=eu/b", "n3=eu/b", "n4=us/a"];
+    let run = |fault: &str| {
+        let mut stage = Stage::in_zones(4, fault, 3, &zones);
+        stage
+            .world
+            .with(|world| world.primaries = vec!["n3".into()]);
+        let started = installed(stage.start(0));
+        (severed(&stage.world, 4), started)
+    };
+    // That of the primary first.
+    let (cut, started) = run("partition:zone");
+    assert_eq!(cut, "n1-n2 n1-n3 n2-n4 n3-n4");
+    assert_eq!(started["leader"], json!(true));
+    assert_eq!(run("partition:zone:target=n1").0, "n1-n2 n1-n3 n1-n4");
+    assert_eq!(run("partition:zone:zone=us/a").0, "n1-n4 n2-n4 n3-n4");
+    assert_eq!(run("partition:region").0, "n1-n4 n2-n4 n3-n4");
+    assert_eq!(run("partition:zones").0, "n1-n2 n1-n3 n1-n4 n2-n4 n3-n4");
+}
+
+#[test]
+fn clients_are_cut_off_from_nodes_and_nodes_from_nobody_else() {
+    let mut stage = Stage::new(3, "partition:clients:direction=in", 1);
+    stage
+        .world
+        .with(|world| world.primaries = vec!["n2".into()]);
+    let started = installed(stage.start(0));
+    assert_eq!(started["targets"], json!(["n2"]));
+    assert_eq!(started["leader"], json!(true));
+    assert_eq!(started.get("grudge"), None);
+    assert_eq!(
+        started["links"],
+        json!([{"from": "clients", "to": "n2", "dropped": 3}])
+    );
+    let rules = stage.world.with(|world| world.rules["partition"].clone());
+    assert_eq!(rules.rules.len(), 1);
+    let mut stage = Stage::new(3, "partition:clients:target=all", 1);
+    installed(stage.start(0));
+    let rules = stage.world.with(|world| world.rules["partition"].clone());
+    assert_eq!(rules.rules.len(), 6);
+    installed(stage.stop());
+}
+
+#[test]
+fn what_is_not_dropped_is_rejected_or_held() {
+    for (action, word) in [("reject", "rejected"), ("jam", "held")] {
+        let fault = format!("partition:one:action={action}:ports=2379+2380:flap=200ms");
+        let mut stage = Stage::new(3, &fault, 1);
+        let started = installed(stage.start(0));
+        assert_eq!(started["effective"], json!(true));
+        assert!(started[word].as_object().unwrap().len() == 3);
+        assert_eq!(started.get("dropped"), None);
+        assert_eq!(started["grudge"].as_object().unwrap().len(), 3);
+        let rules = stage.world.with(|world| world.rules["partition"].clone());
+        assert_eq!(rules.flap, Some(Duration::from_millis(200)));
+        assert_eq!(rules.rules[0].traffic.ports, [2379, 2380]);
+        let stopped = installed(stage.stop());
+        assert!(stopped[word]["n1"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+fn bad_lines_say_what_they_did() {
+    let mut stage = Stage::new(3, "packet:delay:target=n1", 1);
+    let started = installed(stage.start(0));
+    assert_eq!(started["effective"], json!(true));
+    assert_eq!(started["targets"], json!(["n1"]));
+    assert_eq!(started["delayed"], json!({"n1": 6, "n2": 3, "n3": 3}));
+    assert_eq!(started.get("lost"), None);
+    assert_eq!(
+        started["links"][0],
+        json!({"from": "n1", "to": "n2", "delayed": 3, "delay-ms": 2.5})
+    );
+    let stopped = installed(stage.stop());
+    assert_eq!(stopped["effective"], json!(true));
+    assert!(stage.world.with(|world| world.rules.is_empty()));
+    assert!(skipped(stage.stop()).contains("nothing to undo"));
+}
+
 #[test]
 fn without_traffic_there_is_no_evidence() {
     let mut stage = Stage::new(3, "partition:halves", 1);
@@ -135,7 +248,7 @@ fn without_traffic_there_is_no_evidence() {
 
 #[test]
 fn a_fault_that_is_to_strike_a_primary_waits_for_an_election() {
-    for fault in ["partition:one", "kill", "pause"] {
+    for fault in ["partition:one", "packet:loss", "kill", "pause"] {
         let mut stage = Stage::new(5, fault, 1);
         stage.world.with(|world| {
             world.primaries = vec!["n2".into()];
@@ -157,7 +270,7 @@ fn a_fault_that_is_to_strike_a_primary_waits_for_an_election() {
 
 #[test]
 fn a_mix_that_found_no_primary_strikes_one_the_next_time() {
-    for (fault, seed) in ["partition:one", "kill", "pause"]
+    for (fault, seed) in ["partition:one", "packet:loss", "kill", "pause"]
         .into_iter()
         .flat_map(|fault| (0..20).map(move |seed| (fault, seed)))
     {
@@ -354,6 +467,7 @@ fn what_makes_no_sense_is_refused_when_built() {
             election_timeout: Duration::from_secs(1),
             leaders: false,
             nodes: names(nodes),
+            zones: Zones::default(),
             clock: Arc::new(runtime.clock()),
             composition: Composition::default(),
         };
@@ -368,6 +482,11 @@ fn what_makes_no_sense_is_refused_when_built() {
         error(1, "partition"),
         "--nemesis partition: at least 2 nodes needed, there are 1"
     );
+    assert!(error(3, "partition:zone").contains("--zone n1=a"));
+    assert!(error(3, "partition:one:zone=a").contains("only the variants"));
+    assert!(error(3, "partition:groups:n=4").contains("at least 4 nodes"));
+    assert!(error(3, "partition:one:flap=1ms").contains("at least"));
+    assert!(error(3, "packet:target=n9").contains("no target or node `n9`"));
     assert!(error(3, "kill:target=n1+n4").contains("no target or node `n4`"));
     assert!(error(3, "clock:scope=machine:clocks=both").contains("monotonic"));
     assert!(error(3, "clock:max=10us").contains("at least 1ms"));

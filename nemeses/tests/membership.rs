@@ -96,6 +96,7 @@ fn outcomes(
         election_timeout: Duration::from_millis(100),
         leaders: false,
         nodes: names(count),
+        zones: nemeses::Zones::default(),
         clock: Arc::new(runtime.clock()),
         composition: Composition::default(),
     };

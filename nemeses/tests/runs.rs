@@ -55,6 +55,7 @@ fn composed(faults: &str, composition: Composition, seed: u64) -> Vec<Event> {
         election_timeout: Duration::from_secs(1),
         leaders: true,
         nodes: nodes.clone(),
+        zones: nemeses::Zones::default(),
         clock: Arc::new(runtime.clock()),
         composition,
     };

@@ -65,6 +65,7 @@ fn stage(broken: &str) -> Stage {
         election_timeout: Duration::ZERO,
         leaders: false,
         nodes: vec![name.clone()],
+        zones: nemeses::Zones::default(),
         clock: Arc::new(RealClock::start()),
         composition: Composition::default(),
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use nemeses::Zones;
 use rand::Rng;
 use workloads::{OptionKind, OptionSpec, Options, Suite};
 
@@ -170,6 +171,13 @@ fn test_args() -> Vec<Arg> {
             .default_value("none")
             .env("GAINSAY_NEMESIS")
             .help("Faults: NAME[:VARIANT][:key=value]… with commas between them; see `gainsay list faults`"),
+        Arg::new("zone")
+            .long("zone")
+            .value_name("NODE=ZONE,…")
+            .value_delimiter(',')
+            .action(ArgAction::Append)
+            .env("GAINSAY_ZONE")
+            .help("Which zone nodes are in, for faults that strike zones: n1=a,n2=b or, with regions, n1=eu/a,n2=us/a"),
         Arg::new("schedule")
             .long("schedule")
             .value_name("overlapping|alternating|FILE|RUN")
@@ -373,6 +381,9 @@ pub(super) fn test_args_of(
         false => nodes_spec(matches)?,
     };
     let count = nodes.names().len();
+    let labels = matches.get_many::<String>("zone").into_iter().flatten();
+    let zones = Zones::read(labels.map(String::as_str), &nodes.names())
+        .map_err(|error| BadArguments(format!("--zone: {error}")))?;
     let concurrency: &String = matches.get_one("concurrency").expect("it has a default");
     let workers =
         parse_concurrency(concurrency, count).map_err(|error| BadArguments(error.to_string()))?;
@@ -403,6 +414,7 @@ pub(super) fn test_args_of(
         composition: faults.composition,
         schedule: faults.schedule,
         nodes,
+        zones,
         workers,
         time_limit: get_duration(matches, "time-limit"),
         op_timeout: get_duration(matches, "op-timeout"),
@@ -594,6 +606,8 @@ mod tests {
                 "5",
                 "--nemesis",
                 "partition:one:interval=5s,kill",
+                "--zone",
+                "n1=eu/a,n2=us/b",
                 "--serializable-reads",
                 "--time-limit",
                 "90",

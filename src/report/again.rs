@@ -39,6 +39,9 @@ pub(crate) fn again(spec: &TestSpec) -> String {
         flag("password-file", file);
     }
     flag("nemesis", &spec.nemesis);
+    if !spec.zones.is_empty() {
+        flag("zone", &spec.zones.labels().collect::<Vec<_>>().join(","));
+    }
     if let Some(schedule) = &spec.schedule {
         flag("schedule", schedule);
     }

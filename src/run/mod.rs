@@ -207,6 +207,7 @@ impl Nemeses {
             election_timeout,
             leaders: request.suite.has_leaders() && environment.primaries.is_some(),
             nodes: environment.nodes.clone(),
+            zones: spec.zones.clone(),
             clock,
             composition: spec.composition.clone(),
         };
@@ -215,6 +216,16 @@ impl Nemeses {
             watch: context.leaders.then(|| nemeses::leader_watch(&context)),
         })
     }
+}
+
+/// Refuses what a fault cannot do here.
+async fn probe(faults: &mut [Package], environment: &Environment) -> Result<()> {
+    for package in faults {
+        if let Err(why) = package.fault.probe(environment).await {
+            bail!("the fault {} cannot act here: {why}", package.name);
+        }
+    }
+    Ok(())
 }
 
 /// Tells what the faults will do: to the log, and to whoever wants to know more.

@@ -204,11 +204,7 @@ impl Site<'_> {
         let election_timeout = self.db.election_timeout();
         let mut nemeses =
             Nemeses::new(self.request, &environment, election_timeout, clock.clone())?;
-        for package in &mut nemeses.faults {
-            if let Err(why) = package.fault.probe(&environment).await {
-                bail!("the fault {} cannot act here: {why}", package.name);
-            }
-        }
+        super::probe(&mut nemeses.faults, &environment).await?;
         if stop.stage() != Stage::Run {
             bail!(Interrupted::Unrecorded);
         }

@@ -26,7 +26,7 @@ pub use clocks::NodeClocks;
 pub use confinement::NodeConfinement;
 pub use journaled::Journaled;
 pub use membership::DbMembership;
-pub use network::NftNetwork;
+pub use network::AgentNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
 pub use scripts::NodeScripts;
 
@@ -39,7 +39,7 @@ pub fn journaled(nodes: &[Node], run: &str) -> Vec<Journaled> {
 pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
     Environment {
         nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
-        network: Some(Arc::new(NftNetwork::new(nodes))),
+        network: Some(Arc::new(AgentNetwork::new(nodes))),
         processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
         confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
         clocks: Some(Arc::new(NodeClocks::new(nodes, db.clone()))),

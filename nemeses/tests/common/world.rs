@@ -8,6 +8,7 @@ use harness::capability::{
     CapabilityError, ClockChange, ClockOffsets, ClockScope, ClockSeen, ClockSetting, Clocks,
     Environment, Grudge, Network, Primaries, ProcessState, Processes, Signal,
 };
+use harness::links::{LinkCount, LinkCounts, LinkRule, LinkRules, Party, Treatment};
 use harness::{Name, Value};
 use serde_json::json;
 
@@ -17,7 +18,9 @@ pub(crate) struct World {
     pub(crate) cuts: Grudge,
     /// How many packets come in on each cut link every time that somebody looks.
     pub(crate) traffic: u64,
-    pub(crate) dropped: BTreeMap<Name, u64>,
+    pub(crate) counted: BTreeMap<String, BTreeMap<(Party, Party), LinkCount>>,
+    /// The rules in force, by layer.
+    pub(crate) rules: BTreeMap<String, LinkRules>,
     /// How nodes' clocks go, and how far ahead they are in milliseconds: more for each look, where they drift.
     pub(crate) clocks: BTreeMap<Name, (ClockSetting, f64)>,
     /// The state of the process on each node.
@@ -50,9 +53,34 @@ impl World {
         }
     }
 
-    fn count(&mut self) {
-        for (node, sources) in &self.cuts.0 {
-            *self.dropped.entry(node.clone()).or_default() += self.traffic * sources.len() as u64;
+    fn count(&mut self, layer: &str) {
+        let rules = self.rules.get(layer).cloned().unwrap_or_default();
+        let counted = self.counted.entry(layer.to_owned()).or_default();
+        for LinkRule {
+            from,
+            to,
+            treatment,
+            ..
+        } in rules.rules
+        {
+            let link = (from.clone(), to.clone());
+            let counts = &mut counted
+                .entry(link)
+                .or_insert_with(|| LinkCount {
+                    from,
+                    to,
+                    counts: LinkCounts::default(),
+                })
+                .counts;
+            counts.matched += self.traffic;
+            match treatment {
+                Treatment::Drop | Treatment::Reject => {}
+                Treatment::Jam => counts.held += self.traffic,
+                Treatment::Quality(_) => {
+                    counts.delayed += self.traffic;
+                    counts.delay_us += self.traffic * 2500;
+                }
+            }
         }
     }
 
@@ -130,27 +158,39 @@ impl Shared {
 
 #[async_trait]
 impl Network for Shared {
-    async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError> {
+    async fn set(&self, layer: &str, rules: &LinkRules) -> Result<Value, CapabilityError> {
         self.with(|world| {
             world.fail()?;
-            world.cuts = grudge.clone();
+            if layer == "partition" {
+                world.cuts = rules.cuts();
+            }
+            world.rules.insert(layer.to_owned(), rules.clone());
             Ok(json!("installed"))
         })
     }
 
-    async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
+    async fn heal(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
         self.with(|world| {
             world.fail()?;
-            world.count();
-            world.cuts = Grudge::default();
-            Ok(std::mem::take(&mut world.dropped))
+            world.count(layer);
+            world.rules.remove(layer);
+            if layer == "partition" {
+                world.cuts = Grudge::default();
+            }
+            Ok(world
+                .counted
+                .remove(layer)
+                .unwrap_or_default()
+                .into_values()
+                .collect())
         })
     }
 
-    async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
+    async fn counts(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
         self.with(|world| {
-            world.count();
-            Ok(world.dropped.clone())
+            world.count(layer);
+            let counted = world.counted.get(layer).cloned().unwrap_or_default();
+            Ok(counted.into_values().collect())
         })
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 pub mod clock;
 pub mod confine;
 pub mod machine_clock;
+pub mod network;
 pub mod processes;
 
 /// Why a request was not done, or perhaps not.
@@ -34,6 +35,7 @@ pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
         clock::NAME => Some(Box::<clock::Clock>::default()),
         confine::NAME => Some(Box::new(confine::Confine(folder.to_owned()))),
         machine_clock::NAME => Some(Box::new(machine_clock::MachineClock::new(folder))),
+        network::NAME => Some(Box::<network::Network>::default()),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,
     }

@@ -81,6 +81,7 @@ pub(crate) fn run(spec: &Spec<'_>) -> Vec<Event> {
         election_timeout: *election_timeout,
         leaders: true,
         nodes: names.clone(),
+        zones: nemeses::Zones::default(),
         clock: clock.clone(),
     };
     let packages = nemeses::build(&nemeses::parse(spec.nemesis).unwrap(), &context).unwrap();
