@@ -327,6 +327,7 @@ impl Action for BadDisk {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
