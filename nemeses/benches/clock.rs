@@ -1,5 +1,6 @@
-//! How long it takes from the decision until the clocks of a system's processes on five nodes are wrong and seen to be, and until they are as they were: over real
-//! SSH, on a local cluster, journal and looks from inside included; beside one SSH command a node, which is how it is done elsewhere. Needs root.
+//! How long it takes from the decision until the clocks of a system's processes on five nodes are wrong and seen to be, and until
+//! they are as they were: over real SSH, on a local cluster, journal and looks from inside included; beside one SSH command a
+//! node, which is how it is done elsewhere. Needs root.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -25,7 +26,10 @@ struct Loop;
 #[async_trait]
 impl Db for Loop {
     async fn start(&self, node: &Node, _: &[Node]) -> Result<(), DbError> {
-        let start = "setsid perl -e 'while (1) { $t = time; select(undef, undef, undef, 0.01) }' </dev/null >/dev/null 2>&1 & echo $! >/run/loop.pid";
+        let program = "while (1) { $t = time; select(undef, undef, undef, 0.01) }";
+        let start = format!(
+            "setsid perl -e '{program}' </dev/null >/dev/null 2>&1 & echo $! >/run/loop.pid"
+        );
         node.remote.exec(Command::new(start)).await?;
         Ok(())
     }

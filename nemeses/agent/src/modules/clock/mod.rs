@@ -6,8 +6,9 @@
 //! while they do, by a store into a page that the process shares; children that are forked have it too.
 //!
 //! Processes that come later are changed as well: the system's programs are seen to [begin](exec), and are changed before their
-//! first instruction, where the node lets us see it (fanotify, which needs `CAP_SYS_ADMIN`; containers mostly have none). Elsewhere, and where
-//! a process of the system begins another program, it is found within a twentieth of a second.
+//! first instruction, where the node lets us see it (fanotify, which needs `CAP_SYS_ADMIN`; containers mostly have none).
+//! Elsewhere, and where a process of the system begins another program, it is found within a twentieth of a second. What else
+//! begins one of the system's programs (another service in Java beside a system in Java) is changed too, for three seconds.
 //!
 //! # What is not changed
 //!

@@ -1,9 +1,9 @@
 //! The code that runs in a skewed process in place of its vDSO's functions, and the page that tells it what to do.
 //!
-//! Three pages are mapped into the process, next to one another: the **control** page, which says how its clocks are to go and
-//! what stood where before; the **code**, which is copied from here; and a page to **scratch** on. The code finds the control
-//! page by its distance from itself, so it runs wherever it is put. Control and scratch are shared memory: a change of how a clock goes is a
-//! store by the agent into the one, and children that are forked share it.
+//! Three pages are mapped into the process, next to one another: the **control** page, which says how its clocks are to go; the
+//! **code**, which is copied from here; and a page to **scratch** on. The code finds the control page by its distance from
+//! itself, so it runs wherever it is put. They are shared memory: a change of how a clock goes is a store by the agent, and
+//! children that are forked share it.
 //!
 //! What the code does to a time `t` of a clock that the control page names: with `e = t - base`, the time since the change by that
 //! very clock,
