@@ -443,7 +443,7 @@ fn a_disk_is_bad_until_the_stop_and_a_system_that_it_ended_is_started_again() {
     let started = installed(stage.start(0));
     assert_eq!(started["effective"], json!(true));
     assert_eq!(started["operations"], json!({"n2": {"struck": 2}}));
-    let rule = stage.world.with(|world| world.rules["n2"][0].clone());
+    let rule = stage.world.with(|world| world.disk_rules["n2"][0].clone());
     assert_eq!(
         (rule.kinds.join(" "), rule.glob.as_deref()),
         ("sync".to_owned(), Some("*.wal"))
@@ -456,7 +456,7 @@ fn a_disk_is_bad_until_the_stop_and_a_system_that_it_ended_is_started_again() {
         stopped["operations"],
         json!({"n2": {"struck": 2, "restarted": true}})
     );
-    assert!(stage.world.with(|world| world.rules.is_empty()));
+    assert!(stage.world.with(|world| world.disk_rules.is_empty()));
     // Nothing that is struck is no evidence.
     stage.world.with(|world| world.operations = 0);
     assert_eq!(installed(stage.start(1))["effective"], json!(false));

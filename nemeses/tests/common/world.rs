@@ -32,7 +32,7 @@ pub(crate) struct World {
     /// Signals and starts, in their order.
     pub(crate) done: Vec<String>,
     /// The rules in force on each node's disk.
-    pub(crate) rules: BTreeMap<Name, Vec<DiskRule>>,
+    pub(crate) disk_rules: BTreeMap<Name, Vec<DiskRule>>,
     /// How many operations a rule strikes every time that somebody looks.
     pub(crate) operations: u64,
     /// Nodes that answer nothing.
@@ -304,14 +304,14 @@ impl Disks for Shared {
         self.with(|world| {
             world.check(node)?;
             world.done.push(format!("rule {node} {seed}"));
-            world.rules.insert(node.clone(), rules.to_vec());
+            world.disk_rules.insert(node.clone(), rules.to_vec());
             Ok(DiskStatus::default())
         })
     }
 
     async fn calm(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
         let status = self.status(node).await?;
-        self.with(|world| world.rules.remove(node));
+        self.with(|world| world.disk_rules.remove(node));
         Ok(status)
     }
 
@@ -319,7 +319,7 @@ impl Disks for Shared {
         self.with(|world| {
             world.check(node)?;
             Ok(DiskStatus {
-                rules: world.rules.get(node).map_or(0, Vec::len),
+                rules: world.disk_rules.get(node).map_or(0, Vec::len),
                 struck: world.operations,
                 ..DiskStatus::default()
             })
