@@ -82,6 +82,7 @@ pub(crate) fn run(spec: &Spec<'_>) -> Vec<Event> {
         leaders: true,
         nodes: names.clone(),
         zones: nemeses::Zones::default(),
+        composition: nemeses::Composition::default(),
         clock: clock.clone(),
     };
     let packages = nemeses::build(&nemeses::parse(spec.nemesis).unwrap(), &context).unwrap();
