@@ -108,7 +108,7 @@ pub(crate) fn run(spec: &Spec<'_>) -> Vec<Event> {
         }),
         connect: plan.connect,
         faults,
-        environment: environment.clone(),
+        environment: (**environment).clone(),
         recorder: recorder.clone(),
         op_timeout: Duration::from_secs(5),
         open_timeout: Duration::from_secs(5),
