@@ -2,11 +2,11 @@
 //! nothing of the machine's own network is touched.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command as Process;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::Name;
 use harness::remote::Node;
@@ -176,10 +176,23 @@ impl Probe {
 
     /// The next packet, if one comes before the limit.
     pub(crate) fn hears(&self, limit: Duration) -> Option<String> {
-        self.0.set_read_timeout(Some(limit)).expect("a limit");
+        let until = Instant::now() + limit;
         let mut buffer = [0; 100];
-        let (length, _) = self.0.recv_from(&mut buffer).ok()?;
-        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // Zero would be no limit.
+            let left = left.max(Duration::from_millis(1));
+            self.0.set_read_timeout(Some(left)).expect("a limit");
+            match self.0.recv_from(&mut buffer) {
+                Ok((length, _)) => {
+                    return Some(String::from_utf8_lossy(&buffer[..length]).into_owned());
+                }
+                // A child that ends interrupts a read that has a limit.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 }
 
