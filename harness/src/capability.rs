@@ -12,6 +12,9 @@ use store::{Name, Value};
 use thiserror::Error;
 
 use crate::links::{LinkCount, LinkNeeds, LinkRules};
+mod disks;
+
+pub use disks::{Corruption, Damage, DiskEffect, DiskRule, DiskStatus, Disks, Lost, Survival};
 
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
 ///
@@ -345,4 +348,6 @@ pub struct Environment {
     pub scripts: Option<Arc<dyn Scripts>>,
     /// Clocks, if they can be changed.
     pub clocks: Option<Arc<dyn Clocks>>,
+    /// The disks under the system's data, if they can be acted on.
+    pub disks: Option<Arc<dyn Disks>>,
 }

@@ -10,7 +10,7 @@ use harness::options::{OptionKind, OptionSpec};
 use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
-use crate::{clock, confine, membership, packet, partition, process, script};
+use crate::{clock, confine, corrupt, disk, membership, packet, partition, power, process, script};
 
 /// The option of every fault that sets the time from one start to the next.
 pub(crate) const INTERVAL: &str = "interval";
@@ -67,8 +67,11 @@ pub fn catalogue() -> &'static [FaultInfo] {
             process::kill_info(),
             process::pause_info(),
             clock::info(),
+            power::info(),
             confine::freeze_info(),
             confine::stress_info(),
+            disk::info(),
+            corrupt::info(),
             membership::info(),
             script::info(),
         ]

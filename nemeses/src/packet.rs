@@ -614,7 +614,8 @@ impl Packet {
             }
             _ => &start.target,
         };
-        let patience = match target.needs_primaries() {
+        // All nodes have a primary among them, once there is one.
+        let patience = match target.needs_primaries() || self.owes_primary {
             true => self.patience,
             false => Duration::ZERO,
         };

@@ -43,23 +43,27 @@ pub(crate) fn kill_info() -> FaultInfo {
     let signals = SIGNALS.map(|(name, _)| name.to_owned()).to_vec();
     let signal = "The signal to send.";
     let signal = OptionSpec::new(SIGNAL, OptionKind::OneOf(signals), Some("KILL"), signal);
-    let restarts = Restart::ALL
-        .map(|restart| restart.word().to_owned())
-        .to_vec();
-    let restart = "When the system is started again: at the `end` of the activity, or at `once`. With `once` and a short \
-                   `interval` it crashes again and again.";
-    let restart = OptionSpec::new(RESTART, OptionKind::OneOf(restarts), Some("end"), restart);
     FaultInfo {
         name: Kind::Kill.name(),
         summary: "Kills the system's processes; starts them again at the end.",
         variants: Vec::new(),
-        options: with_common(vec![target_option(), signal, restart]),
+        options: with_common(vec![target_option(), signal, restart_option()]),
         evidence: "The process was there and is seen to be gone (for HUP, USR1 and USR2, which need not \
                    end a process: it was there and was signalled).",
         undo: "The system is started again, with the data it has.",
         synthetic: false,
         make: |spec, ctx| made(Kind::Kill, spec, ctx),
     }
+}
+
+/// The option that says when a system is started again.
+pub(crate) fn restart_option() -> OptionSpec {
+    let words = Restart::ALL
+        .map(|restart| restart.word().to_owned())
+        .to_vec();
+    let help = "When the system is started again: at the `end` of the activity, or at `once`. With `once` and a short \
+                `interval` it crashes again and again.";
+    OptionSpec::new(RESTART, OptionKind::OneOf(words), Some("end"), help)
 }
 
 /// The fault `pause`, described.
@@ -92,7 +96,7 @@ struct What {
 /// When a system that was killed is started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Restart {
+pub(crate) enum Restart {
     /// When the activity ends.
     #[default]
     End,
@@ -110,7 +114,14 @@ impl Restart {
         }
     }
 
-    fn is_end(&self) -> bool {
+    /// As the user chose; where the option is not, at the end.
+    pub(crate) fn of(spec: &FaultSpec) -> Restart {
+        let word = spec.options.text_if(RESTART);
+        let chosen = Restart::ALL.into_iter().find(|it| Some(it.word()) == word);
+        chosen.unwrap_or_default()
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
         *self == Restart::End
     }
 }
@@ -118,13 +129,9 @@ impl Restart {
 fn made(kind: Kind, spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let named = |text| SIGNALS.iter().find(|(name, _)| *name == text);
     let signal = spec.options.text_if(SIGNAL).and_then(named);
-    let restart = spec.options.text_if(RESTART);
-    let restart = Restart::ALL
-        .into_iter()
-        .find(|it| Some(it.word()) == restart);
     let what = What {
         signal: signal.map(|(_, signal)| *signal),
-        restart: restart.unwrap_or_default(),
+        restart: Restart::of(spec),
     };
     let what = match json!(what) {
         Value::Object(what) => what,

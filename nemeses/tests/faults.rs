@@ -420,6 +420,94 @@ fn the_paused_go_on() {
 }
 
 #[test]
+fn a_power_cut_takes_what_was_not_synced_and_nodes_come_back() {
+    let mut stage = Stage::new(3, "power:target=all", 1);
+    let started = installed(stage.start(0));
+    assert_eq!(started["effective"], json!(true));
+    let lost = json!({"files": 0, "bytes": 9, "entries": 0});
+    assert_eq!(started["lost"], json!({"n1": lost, "n2": lost, "n3": lost}));
+    let stopped = installed(stage.stop());
+    assert_eq!(stopped["lost"]["n1"], "running");
+    let runs = |world: &mut World| {
+        world
+            .processes
+            .values()
+            .all(|it| *it == ProcessState::Running)
+    };
+    assert!(stage.world.with(runs));
+}
+
+#[test]
+fn a_disk_is_bad_until_the_stop_and_a_system_that_it_ended_is_started_again() {
+    let mut stage = Stage::new(3, "disk:errors:on=sync:path=*.wal:target=n2", 1);
+    let started = installed(stage.start(0));
+    assert_eq!(started["effective"], json!(true));
+    assert_eq!(started["operations"], json!({"n2": {"struck": 2}}));
+    let rule = stage.world.with(|world| world.disk_rules["n2"][0].clone());
+    assert_eq!(
+        (rule.kinds.join(" "), rule.glob.as_deref()),
+        ("sync".to_owned(), Some("*.wal"))
+    );
+    stage
+        .world
+        .with(|world| world.processes.insert("n2".into(), ProcessState::Absent));
+    let stopped = installed(stage.stop());
+    assert_eq!(
+        stopped["operations"],
+        json!({"n2": {"struck": 2, "restarted": true}})
+    );
+    assert!(stage.world.with(|world| world.disk_rules.is_empty()));
+    // Nothing that is struck is no evidence.
+    stage.world.with(|world| world.operations = 0);
+    assert_eq!(installed(stage.start(1))["effective"], json!(false));
+    assert_eq!(installed(stage.stop())["effective"], json!(false));
+    // What comes late is told at the end.
+    assert_eq!(installed(stage.start(2))["effective"], json!(false));
+    stage.world.with(|world| world.operations = 1);
+    assert_eq!(installed(stage.stop())["effective"], json!(true));
+}
+
+#[test]
+fn a_lying_fsync_is_never_drawn() {
+    for seed in 0..20 {
+        let stage = Stage::new(3, "disk", seed);
+        let lies = |value: &Value| value["variant"] == "lying-fsync";
+        assert!(!stage.package.planned.iter().any(|it| lies(&it.value)));
+    }
+}
+
+#[test]
+fn no_more_nodes_are_damaged_than_a_minority_unless_that_is_asked_for() {
+    let struck = |fault: &str| {
+        let mut stage = Stage::new(5, fault, 3);
+        for activity in 0..8 {
+            let _ = stage.start(activity);
+            let _ = stage.stop();
+        }
+        let done = stage.world.with(|world| world.done.clone());
+        let words = done.iter().filter(|it| it.starts_with("corrupt"));
+        let nodes = words.map(|it| it.split(' ').nth(1).unwrap().to_owned());
+        nodes.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!(struck("corrupt"), 2);
+    assert_eq!(struck("corrupt:target=all"), 2);
+    assert_eq!(struck("corrupt:target=all:nodes=4"), 4);
+    // In a helix no two nodes have the same part damaged.
+    let mut stage = Stage::new(3, "corrupt:zero:helix=true:target=all", 1);
+    installed(stage.start(0));
+    let mut done = stage.world.with(|world| world.done.clone());
+    done.sort();
+    assert_eq!(
+        done,
+        [
+            "corrupt n1 (0, 3)",
+            "corrupt n2 (1, 3)",
+            "corrupt n3 (2, 3)"
+        ]
+    );
+}
+
+#[test]
 fn a_node_that_does_not_answer_is_no_evidence() {
     let mut stage = Stage::new(3, "pause:target=all", 1);
     stage.world.with(|world| world.gone.insert("n2".into()));

@@ -73,12 +73,11 @@ fn names(count: usize) -> Vec<Name> {
     (1..=count).map(|i| Name::from(format!("n{i}"))).collect()
 }
 
+/// An operation, and what happens before it.
+type Step = (&'static str, fn(&mut System));
+
 /// What becomes of operations of a fault on so many nodes, one after the other, each after something has happened.
-fn outcomes(
-    fault: &str,
-    count: usize,
-    steps: &[(&str, fn(&mut System))],
-) -> (Vec<FaultOutcome>, Vec<String>) {
+fn outcomes(fault: &str, count: usize, steps: &[Step]) -> (Vec<FaultOutcome>, Vec<String>) {
     let runtime = VirtualRuntime::new();
     let world = World::default();
     *world.0.lock().unwrap() = System {
@@ -191,8 +190,7 @@ fn nobody_is_taken_out_while_others_are_silent() {
 #[test]
 fn of_a_change_of_which_nobody_heard_the_others_tell() {
     let lose = |system: &mut System| system.lose_answer = true;
-    let steps: [(&str, fn(&mut System)); 3] =
-        [("start", lose), ("stop", nothing), ("stop", nothing)];
+    let steps: [Step; 3] = [("start", lose), ("stop", nothing), ("stop", nothing)];
     let (outcomes, done) = outcomes("membership:shrink:target=n2", 5, &steps);
     assert!(matches!(outcomes[0], FaultOutcome::Indeterminate(_)));
     installed(&outcomes[1]);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::join_all;
+use harness::capability::Environment;
 use harness::db::{Db, DbError};
 use harness::interpreter::{Stage, Stop};
 use harness::node::lock::Lock;
@@ -62,11 +63,13 @@ async fn on_nodes(
     .await?;
     let run_id = folder.name();
     let locks = lock(&nodes, &run_id, request.force_unlock).await?;
+    let journaled = nemeses::ssh::journaled(&nodes, &run_id);
     let site = Site {
         request,
         folder,
+        environment: nemeses::ssh::ssh_environment(&journaled, db.clone()),
         db,
-        journaled: nemeses::ssh::journaled(&nodes, &run_id),
+        journaled,
         nodes,
     };
     let driven = site.run(world).await;
@@ -178,6 +181,8 @@ struct Site<'a> {
     nodes: Vec<Node>,
     /// The same, with what the run keeps on them.
     journaled: Vec<Journaled>,
+    /// What faults can act on.
+    environment: Environment,
 }
 
 impl Site<'_> {
@@ -200,7 +205,7 @@ impl Site<'_> {
         }
         found::record(self.folder, spec, &found)?;
         let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
-        let environment = nemeses::ssh::ssh_environment(&self.journaled, self.db.clone());
+        let environment = self.environment.clone();
         let election_timeout = self.db.election_timeout();
         let mut nemeses =
             Nemeses::new(self.request, &environment, election_timeout, clock.clone())?;
@@ -279,6 +284,9 @@ impl Site<'_> {
     async fn start(&self) -> Result<Vec<String>> {
         let (nodes, db) = (&self.nodes, &self.db);
         on_all("wipe the system", nodes, START_LIMIT, |node| db.wipe(node)).await?;
+        let faults = nemeses::parse(&self.request.spec.nemesis)?;
+        let prepared = nemeses::prepare(&faults, &self.environment).await;
+        prepared.map_err(|why| anyhow!(why))?;
         on_all("start the system", nodes, START_LIMIT, |node| {
             db.start_fresh(node, nodes)
         })
@@ -318,6 +326,9 @@ impl Site<'_> {
     async fn leave(&self) -> Left {
         let mut left = Left::default();
         let mut present = Vec::new();
+        if let Err(error) = nemeses::dismantle(&self.environment).await {
+            left.failures.push(error);
+        }
         nemeses::ssh::leave(&self.journaled).await;
         let healed = join_all(self.nodes.iter().map(|node| undo::heal_node(&*node.remote))).await;
         for (node, healed) in self.nodes.iter().zip(healed) {

@@ -18,6 +18,7 @@
 //! One JSON object a line: a [`Hello`] from the agent first, then [`Request`]s to it and [`Reply`]s from it, which
 //! name the request that they answer. Requests to one [module](modules) are done one after another, those to different ones side by side.
 
+pub mod disk;
 mod journal;
 mod lines;
 pub mod modules;

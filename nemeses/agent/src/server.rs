@@ -21,7 +21,9 @@ use crate::protocol::{ALIVE, Hello, Outcome, Reply, Request};
 const USAGE: &str = "usage: gainsay-agent serve FOLDER LEASE_SECONDS
        gainsay-agent release|released FOLDER NAME
        gainsay-agent change-clocks|undo-clocks TAG
-       gainsay-agent restore-machine-clock FOLDER";
+       gainsay-agent restore-machine-clock FOLDER
+       gainsay-agent disk serve FOLDER SOCKET
+       gainsay-agent disk calm SOCKET";
 
 /// Runs the agent as its arguments say.
 pub fn main() -> ExitCode {
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         },
+        ["disk", ref words @ ..] => crate::disk::command(words).unwrap_or_else(usage),
         _ => usage(),
     }
 }

@@ -11,6 +11,7 @@ mod addresses;
 mod agent;
 mod clocks;
 mod confinement;
+mod disks;
 mod journaled;
 mod membership;
 mod network;
@@ -24,6 +25,7 @@ mod testing;
 pub use agent::Agent;
 pub use clocks::NodeClocks;
 pub use confinement::NodeConfinement;
+pub use disks::DbDisks;
 pub use journaled::Journaled;
 pub use membership::DbMembership;
 pub use network::AgentNetwork;
@@ -44,8 +46,9 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
         confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
         clocks: Some(Arc::new(NodeClocks::new(nodes, db.clone()))),
         membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
-        primaries: Some(Arc::new(DbPrimaries::new(nodes, db))),
+        primaries: Some(Arc::new(DbPrimaries::new(nodes, db.clone()))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),
+        disks: Some(Arc::new(DbDisks::new(nodes, db))),
     }
 }
 

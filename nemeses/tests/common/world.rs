@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use harness::capability::{
     CapabilityError, ClockChange, ClockOffsets, ClockScope, ClockSeen, ClockSetting, Clocks,
-    Environment, Grudge, Network, Primaries, ProcessState, Processes, Signal,
+    Corruption, DiskRule, DiskStatus, Disks, Environment, Grudge, Lost, Network, Primaries,
+    ProcessState, Processes, Signal, Survival,
 };
 use harness::links::{LinkCount, LinkCounts, LinkRule, LinkRules, Party, Treatment};
 use harness::{Name, Value};
@@ -30,6 +31,10 @@ pub(crate) struct World {
     pub(crate) elections: usize,
     /// Signals and starts, in their order.
     pub(crate) done: Vec<String>,
+    /// The rules in force on each node's disk.
+    pub(crate) disk_rules: BTreeMap<Name, Vec<DiskRule>>,
+    /// How many operations a rule strikes every time that somebody looks.
+    pub(crate) operations: u64,
     /// Nodes that answer nothing.
     pub(crate) gone: BTreeSet<Name>,
     /// What happens to the network next.
@@ -132,6 +137,7 @@ impl Shared {
         let shared = Shared::default();
         shared.with(|world| {
             world.traffic = 3;
+            world.operations = 2;
             world.processes = nodes
                 .iter()
                 .map(|node| (node.clone(), ProcessState::Running))
@@ -151,6 +157,7 @@ impl Shared {
             processes: Some(Arc::new(self.clone())),
             primaries: Some(Arc::new(self.clone())),
             clocks: Some(Arc::new(self.clone())),
+            disks: Some(Arc::new(self.clone())),
             ..Environment::default()
         }
     }
@@ -270,6 +277,71 @@ impl Primaries for Shared {
                 world.elections -= 1;
                 Vec::new()
             }
+        })
+    }
+}
+
+#[async_trait]
+impl Disks for Shared {
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn interpose(&self) -> Result<(), CapabilityError> {
+        self.with(|world| world.fail())
+    }
+
+    async fn withdraw(&self) -> Result<(), CapabilityError> {
+        Ok(())
+    }
+
+    async fn rule(
+        &self,
+        node: &Name,
+        rules: &[DiskRule],
+        seed: u64,
+    ) -> Result<DiskStatus, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.done.push(format!("rule {node} {seed}"));
+            world.disk_rules.insert(node.clone(), rules.to_vec());
+            Ok(DiskStatus::default())
+        })
+    }
+
+    async fn calm(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
+        let status = self.status(node).await?;
+        self.with(|world| world.disk_rules.remove(node));
+        Ok(status)
+    }
+
+    async fn status(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            Ok(DiskStatus {
+                rules: world.disk_rules.get(node).map_or(0, Vec::len),
+                struck: world.operations,
+                ..DiskStatus::default()
+            })
+        })
+    }
+
+    async fn cut_power(&self, node: &Name, _: Survival, _: u64) -> Result<Lost, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.processes.insert(node.clone(), ProcessState::Absent);
+            Ok(Lost {
+                bytes: 9,
+                ..Lost::default()
+            })
+        })
+    }
+
+    async fn corrupt(&self, node: &Name, what: &Corruption) -> Result<Value, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.done.push(format!("corrupt {node} {:?}", what.every));
+            Ok(json!({"bytes": 1}))
         })
     }
 }

@@ -10,6 +10,8 @@ use serde_json::Value;
 
 pub mod clock;
 pub mod confine;
+pub mod corrupt;
+pub mod disk;
 pub mod machine_clock;
 pub mod network;
 pub mod processes;
@@ -34,8 +36,10 @@ pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
     match name {
         clock::NAME => Some(Box::<clock::Clock>::default()),
         confine::NAME => Some(Box::new(confine::Confine(folder.to_owned()))),
-        machine_clock::NAME => Some(Box::new(machine_clock::MachineClock::new(folder))),
         network::NAME => Some(Box::<network::Network>::default()),
+        machine_clock::NAME => Some(Box::new(machine_clock::MachineClock::new(folder))),
+        corrupt::NAME => Some(Box::new(Typed(corrupt::handle))),
+        disk::NAME => Some(Box::new(Typed(disk::handle))),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,
     }

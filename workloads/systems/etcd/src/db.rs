@@ -75,6 +75,11 @@ async fn leads(node: &Node) -> bool {
     member.is_some() && status.get("leader") == member
 }
 
+/// What etcd keeps.
+fn data() -> String {
+    format!("{HOME}/data")
+}
+
 /// Whether a member begins a cluster or joins one. Of no account where it has data.
 #[derive(Clone, Copy)]
 enum Cluster {
@@ -90,7 +95,7 @@ fn arguments(node: &Node, nodes: &[Node], cluster: Cluster) -> Vec<String> {
         .collect();
     let flags = [
         ("name", node.name.to_string()),
-        ("data-dir", format!("{HOME}/data")),
+        ("data-dir", data()),
         // Listening takes addresses, not names.
         ("listen-peer-urls", format!("http://0.0.0.0:{PEER_PORT}")),
         (
@@ -232,6 +237,10 @@ impl Db for EtcdDb {
 
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
         Ok(process().state(&*node.remote).await?)
+    }
+
+    fn data_folders(&self) -> Vec<String> {
+        vec![data()]
     }
 
     fn membership(&self) -> Option<&dyn DbMembership> {
