@@ -78,7 +78,8 @@ pub trait Db: Send + Sync {
 
     /// The folders that hold the system's data on every node, as absolute paths. Faults of disks strike what is in them. A file system may
     /// be put over each before the system starts, and while it stands they can be emptied, but not removed, as
-    /// [`files::remove`](crate::node::files::remove) does it; it is gone before `teardown`. Those that are not there are made, and belong to root.
+    /// [`files::remove`](crate::node::files::remove) does it; it is gone before
+    /// `teardown`. Those that are not there are made, and belong to root.
     fn data_folders(&self) -> Vec<String> {
         Vec::new()
     }

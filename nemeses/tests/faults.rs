@@ -193,11 +193,11 @@ fn clients_are_cut_off_from_nodes_and_nodes_from_nobody_else() {
         started["links"],
         json!([{"from": "clients", "to": "n2", "dropped": 3}])
     );
-    let rules = stage.world.with(|world| world.rules["partition"].clone());
+    let rules = stage.world.with(|world| world.links["partition"].clone());
     assert_eq!(rules.rules.len(), 1);
     let mut stage = Stage::new(3, "partition:clients:target=all", 1);
     installed(stage.start(0));
-    let rules = stage.world.with(|world| world.rules["partition"].clone());
+    let rules = stage.world.with(|world| world.links["partition"].clone());
     assert_eq!(rules.rules.len(), 6);
     installed(stage.stop());
 }
@@ -212,7 +212,7 @@ fn what_is_not_dropped_is_rejected_or_held() {
         assert!(started[word].as_object().unwrap().len() == 3);
         assert_eq!(started.get("dropped"), None);
         assert_eq!(started["grudge"].as_object().unwrap().len(), 3);
-        let rules = stage.world.with(|world| world.rules["partition"].clone());
+        let rules = stage.world.with(|world| world.links["partition"].clone());
         assert_eq!(rules.flap, Some(Duration::from_millis(200)));
         assert_eq!(rules.rules[0].traffic.ports, [2379, 2380]);
         let stopped = installed(stage.stop());
@@ -234,7 +234,7 @@ fn bad_lines_say_what_they_did() {
     );
     let stopped = installed(stage.stop());
     assert_eq!(stopped["effective"], json!(true));
-    assert!(stage.world.with(|world| world.rules.is_empty()));
+    assert!(stage.world.with(|world| world.links.is_empty()));
     assert!(skipped(stage.stop()).contains("nothing to undo"));
 }
 

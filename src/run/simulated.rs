@@ -56,7 +56,7 @@ pub(super) fn run(request: &RunRequest<'_>, folder: &RunFolder, world: &World) -
                 spec,
                 output: request.output,
                 clock,
-                environment: environment.clone(),
+                environment: (**environment).clone(),
                 plan,
                 nemeses,
                 recorder,

@@ -21,7 +21,7 @@ pub(crate) struct World {
     pub(crate) traffic: u64,
     pub(crate) counted: BTreeMap<String, BTreeMap<(Party, Party), LinkCount>>,
     /// The rules in force, by layer.
-    pub(crate) rules: BTreeMap<String, LinkRules>,
+    pub(crate) links: BTreeMap<String, LinkRules>,
     /// How nodes' clocks go, and how far ahead they are in milliseconds: more for each look, where they drift.
     pub(crate) clocks: BTreeMap<Name, (ClockSetting, f64)>,
     /// The state of the process on each node.
@@ -59,7 +59,7 @@ impl World {
     }
 
     fn count(&mut self, layer: &str) {
-        let rules = self.rules.get(layer).cloned().unwrap_or_default();
+        let rules = self.links.get(layer).cloned().unwrap_or_default();
         let counted = self.counted.entry(layer.to_owned()).or_default();
         for LinkRule {
             from,
@@ -171,7 +171,7 @@ impl Network for Shared {
             if layer == "partition" {
                 world.cuts = rules.cuts();
             }
-            world.rules.insert(layer.to_owned(), rules.clone());
+            world.links.insert(layer.to_owned(), rules.clone());
             Ok(json!("installed"))
         })
     }
@@ -180,7 +180,7 @@ impl Network for Shared {
         self.with(|world| {
             world.fail()?;
             world.count(layer);
-            world.rules.remove(layer);
+            world.links.remove(layer);
             if layer == "partition" {
                 world.cuts = Grudge::default();
             }
