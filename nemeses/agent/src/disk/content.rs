@@ -73,9 +73,11 @@ impl Unsynced {
     /// The file is about to get another length.
     pub(crate) fn before_length(&mut self, file: &File, length: u64) -> io::Result<()> {
         let durable = self.begin(file)?;
-        // What is cut off is nowhere any more, and the page in which the end is, is written.
-        for (_, page) in self.pages.range_mut(length / PAGE..) {
-            page.given_up = false;
+        if length < file.metadata()?.len() {
+            // What is cut off is nowhere any more, and the page in which the end is, is written.
+            for (_, page) in self.pages.range_mut(length / PAGE..) {
+                page.given_up = false;
+            }
         }
         for number in length / PAGE..durable.div_ceil(PAGE) {
             self.keep(file, number, durable)?;
@@ -109,11 +111,18 @@ impl Unsynced {
 
     /// The file was synced.
     pub(crate) fn synced(&mut self, file: &File) -> io::Result<()> {
-        self.pages.retain(|_, page| page.given_up);
-        self.durable = match self.pages.is_empty() {
-            true => None,
-            false => Some(file.metadata()?.len()),
-        };
+        let length = file.metadata()?.len();
+        // The length is durable: what was given up behind it is nowhere any more, and zeros should the file grow again.
+        self.pages
+            .retain(|number, page| page.given_up && number * PAGE < length);
+        if let Some(bytes) = self
+            .pages
+            .get_mut(&(length / PAGE))
+            .and_then(|page| page.before.as_mut())
+        {
+            bytes[(length % PAGE) as usize..].fill(0);
+        }
+        self.durable = (!self.pages.is_empty()).then_some(length);
         Ok(())
     }
 
