@@ -18,6 +18,7 @@ mod network;
 mod nft;
 mod pause;
 mod processes;
+mod revival;
 mod scripts;
 #[cfg(test)]
 mod testing;
