@@ -95,8 +95,18 @@ pub enum Anomaly {
     /// Transactions that cannot be put in any order.
     Cycle(Class, Base),
     /// A transaction saw another (or, with [`Base::Process`], its session had), and yet read a key as it was before that one wrote
-    /// it. Of registers, where versions have no known order.
+    /// it.
     View(View, Base),
+    /// A transaction read a key and wrote it, and missed another's write in between.
+    Cursor,
+    /// What a transaction had seen implies what it then missed, by write and read dependencies.
+    Monotonic,
+    /// A transaction wrote a key after another, and yet missed what this one wrote elsewhere.
+    FracturedUpdate,
+    /// A cycle in which who misses something had always read what came later.
+    PrefixViolation,
+    /// A cycle with anti-dependencies of which all transactions but one write.
+    Update,
     /// Whatever the order of versions, transactions cannot be put in any order (that of processes, real time). Of registers.
     NoSerialOrder(Base),
     /// Whatever the order of versions, transactions cannot have read snapshots and excluded each other.
@@ -106,6 +116,15 @@ pub enum Anomaly {
 }
 
 impl Anomaly {
+    /// Cycles of certain shapes, which tell models apart that the classes do not.
+    pub const SHAPES: [Anomaly; 5] = [
+        Anomaly::Cursor,
+        Anomaly::Monotonic,
+        Anomaly::FracturedUpdate,
+        Anomaly::PrefixViolation,
+        Anomaly::Update,
+    ];
+
     /// Anomalies that are no cycles.
     pub const ACYCLIC: [Anomaly; 12] = [
         Anomaly::CyclicVersions,
@@ -145,6 +164,11 @@ impl Anomaly {
             Anomaly::NoSnapshots(Process) => "no-snapshots-process",
             Anomaly::NoSnapshots(Realtime) => "no-snapshots-realtime",
             Anomaly::NoPrefixes => "no-prefixes",
+            Anomaly::Cursor => "G-cursor",
+            Anomaly::Monotonic => "G-monotonic",
+            Anomaly::FracturedUpdate => "fractured-update",
+            Anomaly::PrefixViolation => "prefix-violation",
+            Anomaly::Update => "G-update",
             Anomaly::View(View::Monotonic, Plain) => "OTV",
             Anomaly::View(View::Monotonic, Process | Realtime) => "OTV-process",
             Anomaly::View(View::Atomic, Plain) => "fractured-read",
@@ -189,6 +213,7 @@ impl Anomaly {
             .into_iter()
             .chain(Anomaly::cycles())
             .chain(Anomaly::views())
+            .chain(Anomaly::SHAPES)
             .chain(Base::ALL.map(Anomaly::NoSerialOrder))
             .chain(Base::ALL.map(Anomaly::NoSnapshots))
             .chain([Anomaly::NoPrefixes])
@@ -222,9 +247,12 @@ pub(super) fn implies(anomaly: &str, other: &str) -> bool {
     reached.contains(&other)
 }
 
-/// Which anomalies imply which others at once. Elle's, and ours: `garbage-read`, `lost-append`, and those of views, each of which is a
+/// Which anomalies imply which others at once. Elle's, and ours: `garbage-read`, `lost-append`, shapes of cycles, and those of views, each of which is a
 /// G-single or a G1c whatever the order of versions.
 pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
+    ("G-cursor", &["G-single-item"]),
+    ("G-monotonic", &["G-single-item"]),
+    ("G-update", &["G2-item"]),
     ("G-nonadjacent", &["G-nonadjacent-process", "G2"]),
     (
         "G-nonadjacent-item",
@@ -250,7 +278,12 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("G-single", &["G-nonadjacent", "G-single-process", "GSIb"]),
     (
         "G-single-item",
-        &["G-nonadjacent-item", "G-single", "G-single-item-process"],
+        &[
+            "G-nonadjacent-item",
+            "G-single",
+            "G-single-item-process",
+            "G-update",
+        ],
     ),
     (
         "G-single-item-process",
@@ -290,7 +323,11 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("OTV-process", &["fractured-read-process"]),
     (
         "causality-violation",
-        &["G-single-item", "causality-violation-process"],
+        &[
+            "G-single-item",
+            "causality-violation-process",
+            "prefix-violation",
+        ],
     ),
     ("causality-violation-process", &["G-single-item-process"]),
     ("dirty-update", &["G1a"]),
@@ -299,6 +336,7 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
         &["causality-violation", "fractured-read-process"],
     ),
     ("fractured-read-process", &["causality-violation-process"]),
+    ("fractured-update", &["G-single-item"]),
     ("future-read", &["G1c"]),
     ("garbage-read", &["G1a"]),
     ("incompatible-order", &["G1a"]),
@@ -331,6 +369,7 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
         "no-snapshots-realtime",
         &["G-nonadjacent-item-realtime", "no-serial-order-realtime"],
     ),
+    ("prefix-violation", &["no-prefixes"]),
     ("unseen-own-write", &["internal"]),
     ("write-skew", &["G2"]),
 ];
@@ -342,7 +381,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_a_cycle_implies_those_with_more_in_it() {
         let names: std::collections::BTreeSet<_> = Anomaly::all().map(Anomaly::name).collect();
-        assert_eq!(names.len(), 40);
+        assert_eq!(names.len(), 45);
         for (one, base) in Class::ALL
             .into_iter()
             .flat_map(|class| Base::ALL.map(|base| (class, base)))

@@ -10,12 +10,14 @@ use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
 use super::edges::Edges;
 use super::evidence::Objects;
 use super::feeding::Feeding;
-use super::graph::Graph;
+use super::graph::{DEPENDENCIES, Graph, OVERWRITTEN, RW};
+use super::history::Transactions;
 use super::intake::Intake;
 use super::models::{Boundary, DEFAULT, Level, find};
 use super::prove::Prover;
 use super::scan::{Sightings, scan};
-use super::search::rank;
+use super::search::{also, rank};
+use super::shapes::{self, Conflict, Lists, Shapes};
 use super::verify::{verify_anomaly, verify_cycle};
 use super::versions::Versions;
 use crate::budget::{Budget, Exhausted, Scope};
@@ -70,6 +72,7 @@ impl Checker for ListAppend {
 struct Findings {
     sightings: Sightings,
     cycles: Cycles,
+    shapes: Shapes,
     /// Whether transactions depend on each other at all.
     depends: bool,
     /// Orders of the appends that nobody read, where their order matters: each as the cycles that there are then.
@@ -83,6 +86,7 @@ impl Findings {
             .by_anomaly
             .keys()
             .chain(self.cycles.keys())
+            .chain(self.shapes.keys())
             .copied()
             .collect()
     }
@@ -94,36 +98,88 @@ fn look(intake: &Intake, versions: &Versions, budget: &dyn Budget) -> Result<Fin
     let mut edges = Edges::new(all, versions, budget)?;
     let (graph, depends) = edges.graph(budget)?;
     let component = components(&graph, !0, budget)?;
+    let cycles = cycles(&graph, &component, budget)?;
+    let lists = Lists {
+        all,
+        versions,
+        guess: edges.guesses(),
+    };
     let mut findings = Findings {
         sightings,
-        cycles: cycles(&graph, &component, budget)?,
+        shapes: shapes::find(&lists, &graph, &cycles, budget)?,
+        cycles,
         depends,
         guesses: Vec::new(),
     };
     if !findings.cycles.is_empty() && edges.is_contested(&component) {
-        findings.guesses = guess(&mut edges, &graph, &findings.anomalies(), budget)?;
+        let certain = findings.anomalies();
+        findings.guesses = guess((all, versions), &mut edges, &graph, &certain, budget)?;
     }
     Ok(findings)
 }
 
+/// By what dependencies appends that nobody read are ordered.
+#[derive(Clone, Copy, PartialEq)]
+enum Rank {
+    All,
+    /// Without two anti-dependencies in a row.
+    Apart,
+    /// Without anti-dependencies.
+    Committed,
+    /// The same, and such that no update is lost.
+    Updates,
+    /// The same, and such that who writes after another missed nothing of it.
+    Atomic,
+}
+
+impl Rank {
+    const ALL: [Rank; 5] = [
+        Rank::All,
+        Rank::Apart,
+        Rank::Committed,
+        Rank::Updates,
+        Rank::Atomic,
+    ];
+}
+
 /// Orders of the appends that nobody read, until all models hold in one of them that may.
 fn guess(
+    (all, versions): (&Transactions, &Versions),
     edges: &mut Edges,
     graph: &Graph,
     certain: &BTreeSet<Anomaly>,
     budget: &dyn Budget,
 ) -> Result<Vec<BTreeSet<Anomaly>>, Exhausted> {
     let mut ways = Vec::new();
-    for (apart, base) in [false, true]
-        .into_iter()
-        .flat_map(|apart| Base::ALL.map(|base| (apart, base)))
-    {
+    let lists = Lists {
+        all,
+        versions,
+        guess: edges.guesses(),
+    };
+    let updates = shapes::with_conflicts(&lists, graph, Conflict::Cursor, budget)?;
+    let atomic = shapes::with_conflicts(&lists, graph, Conflict::Any, budget)?;
+    let ranks = Rank::ALL.into_iter();
+    for (by, base) in ranks.flat_map(|by| Base::ALL.map(|base| (by, base))) {
         let budget = &Scope::of(budget);
-        edges.guess(rank(graph, base, apart, budget)?);
+        let committed = DEPENDENCIES & !RW | also(base);
+        edges.guess(match by {
+            Rank::All => rank(graph, base, false, budget)?,
+            Rank::Apart => rank(graph, base, true, budget)?,
+            Rank::Committed => components(graph, committed, budget)?,
+            Rank::Updates => components(&updates, committed | OVERWRITTEN, budget)?,
+            Rank::Atomic => components(&atomic, committed | OVERWRITTEN, budget)?,
+        });
         let (guessed, _) = edges.graph(budget)?;
         let component = components(&guessed, !0, budget)?;
         let mut way = certain.clone();
-        way.extend(cycles(&guessed, &component, budget)?.into_keys());
+        let cycles = cycles(&guessed, &component, budget)?;
+        let lists = Lists {
+            all,
+            versions,
+            guess: edges.guesses(),
+        };
+        way.extend(shapes::find(&lists, &guessed, &cycles, budget)?.into_keys());
+        way.extend(cycles.into_keys());
         ways.push(way);
         if !Boundary::of(certain, &ways, &|level| level.decided).is_open(&|level| level.decided) {
             break;
@@ -145,6 +201,14 @@ fn prove(findings: &Findings, prover: &Prover) -> Proved {
     for (anomaly, (count, kept)) in &findings.cycles {
         let made = kept.iter().map(|found| {
             let cycle = prover.cycle(found).ok_or("a step has no reason")?;
+            verify_cycle(&cycle).map_err(|why| why.to_string())?;
+            Ok(Evidence::Cycle(Box::new(cycle)))
+        });
+        proved.keep(*anomaly, *count, made);
+    }
+    for (anomaly, (count, kept)) in &findings.shapes {
+        let made = kept.iter().map(|shape| {
+            let cycle = prover.shape(shape).ok_or("a step has no reason")?;
             verify_cycle(&cycle).map_err(|why| why.to_string())?;
             Ok(Evidence::Cycle(Box::new(cycle)))
         });

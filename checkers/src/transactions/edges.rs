@@ -1,5 +1,7 @@
 //! The dependencies of a list-append history, as a graph.
 
+use rustc_hash::FxHashMap;
+
 use super::graph::{Fan, Graph, RW, Sink, Time, WR, WW, WW_READ};
 use super::history::{Seen, Transactions};
 use super::values::NONE;
@@ -117,11 +119,7 @@ impl<'a> Edges<'a> {
             }
         }
         if let Some(rank) = &self.guess {
-            let mut guess = unread.to_vec();
-            guess.sort_by_key(|writer| {
-                let at = writer.transaction as usize;
-                (std::cmp::Reverse(rank[at]), self.all.complete[at])
-            });
+            let guess = self.guessed(unread, rank);
             for pair in guess
                 .windows(2)
                 .filter(|pair| pair[0].transaction != pair[1].transaction)
@@ -131,6 +129,28 @@ impl<'a> Edges<'a> {
         }
         let targets = unread.iter().map(|writer| writer.transaction);
         self.tails[key as usize].each_hop(targets, visit);
+    }
+
+    /// Appends in the order that is guessed.
+    fn guessed(&self, unread: &[Writer], rank: &[u32]) -> Vec<Writer> {
+        let mut guess = unread.to_vec();
+        guess.sort_by_key(|writer| {
+            let at = writer.transaction as usize;
+            (std::cmp::Reverse(rank[at]), self.all.complete[at])
+        });
+        guess
+    }
+
+    /// By micro-operation, how many of the appends to its key that nobody read are guessed to come before it.
+    pub(super) fn guesses(&self) -> FxHashMap<u32, u32> {
+        let mut guesses = FxHashMap::default();
+        if let Some(rank) = &self.guess {
+            for key in 0..self.all.keys.len() as u32 {
+                let unread = self.guessed(self.versions.unread(key), rank);
+                guesses.extend(unread.iter().map(|writer| writer.mop).zip(0..));
+            }
+        }
+        guesses
     }
 
     /// What a read depends on, and what depends on it.

@@ -28,7 +28,45 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
             step.from, step.to
         ));
     }
+    if cycle.objects == Objects::Registers {
+        return sentences;
+    }
+    let first = cycle.steps.first();
+    let (one, other) = first.map_or(("", ""), |step| (step.from.as_str(), step.to.as_str()));
+    let whichever =
+        cycle.steps.len() > 2 || cycle.steps.iter().any(|step| step.relation == Relation::Wr);
+    sentences.extend(shape(&cycle.anomaly, whichever, one, other));
     sentences
+}
+
+/// What a cycle of some shape says, of the transaction that missed something of another.
+fn shape(anomaly: &str, whichever: bool, one: &str, other: &str) -> Option<String> {
+    Some(match anomaly {
+        "OTV" => format!("What {one} had read of {other} was gone when it read on."),
+        "fractured-read" => format!("So {one} saw one part of {other}, and not the other."),
+        "fractured-read-process" => {
+            format!("So {one} missed what its own process had done before.")
+        }
+        "causality-violation" | "causality-violation-process" => {
+            format!("So {one} saw what came of {other}, and not {other} itself.")
+        }
+        "G-cursor" | "fractured-update" if whichever => format!(
+            "Whoever missed an append here wrote the same key as its transaction: if later, it wrote without having seen what it wrote \
+             after; if earlier, {one} < {other} as above."
+        ),
+        "G-cursor" => format!("So {one} overwrote what {other} did, without having seen it: an update is lost."),
+        "fractured-update" => {
+            format!("So {one} wrote after {other}, without having seen all of it.")
+        }
+        "G-monotonic" => {
+            format!("{one} came after {other} before it read on, and then read what was there before {other}.")
+        }
+        "prefix-violation" => {
+            "Whoever missed something here had read something later: these are no prefixes of one order.".to_owned()
+        }
+        "G-update" => "All of these, but one at most, write something.".to_owned(),
+        _ => return None,
+    })
 }
 
 /// Which transaction is which.
@@ -206,6 +244,7 @@ pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
             "{one} read a list of key {key} with {first} before {second}, or without {second}; {two} read one with {second} before \
              {first}, or without {first}. Both were appended for good, so one comes after the other."
         ),
+        "unseen-own-write" => format!("{one} read key {key} without what it had itself appended to it."),
         "internal" => format!("{one} read key {key} other than its own earlier reads and appends left it."),
         "lost-update" => format!(
             "{one} and {two} both read the same version of key {key}, and both appended to it: one of them did not see what the other did."

@@ -24,7 +24,7 @@
 //! events ── intake: columns of numbers; a list that was read is its length
 //!             └── versions: the order of each key, who wrote what, who committed
 //!                   ├── scan: anomalies of single reads and of pairs
-//!                   └── graph, components, search: shortest cycles of each class
+//!                   └── graph, components, search: shortest cycles of each class; shapes: those that tell weaker models apart
 //!                         └── prove: evidence, explain: sentences, verify: proves it again
 //!                               └── models: which hold, which are violated
 //! ```
@@ -57,6 +57,7 @@ mod prove;
 mod registers;
 mod scan;
 mod search;
+mod shapes;
 mod values;
 pub mod verify;
 mod versions;

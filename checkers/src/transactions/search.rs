@@ -90,9 +90,21 @@ pub(super) fn through(
     Ok(found.map(|(path, _)| links(&part, &path, members)))
 }
 
+/// The shortest cycle through one of some edges that goes on along edges of some relations. With `inside`, the former are among the latter.
+pub(super) fn shortest(
+    graph: &Graph,
+    walk: u8,
+    starts: Vec<Edge>,
+    inside: bool,
+    budget: &dyn Budget,
+) -> Result<Option<Vec<Edge>>, Exhausted> {
+    let found = Search::new(graph, walk, budget).run(starts, inside)?;
+    Ok(found.map(|(path, _)| path))
+}
+
 /// The graph of a component's members alone, numbered from zero. `local` is as long as the graph, and full of `NONE` before and
 /// after.
-fn part(
+pub(super) fn part(
     graph: &Graph,
     members: &[u32],
     local: &mut [u32],
@@ -121,7 +133,7 @@ fn part(
 }
 
 /// An edge.
-type Edge = (u32, u32, u8);
+pub(super) type Edge = (u32, u32, u8);
 
 /// A cycle of a class, as its edges. It may have another name if there are cycles of classes that imply this.
 fn find(
@@ -156,7 +168,8 @@ fn find(
     Search::new(graph, walk, budget).run(starts(graph, start), class != Class::GSingle)
 }
 
-fn starts(graph: &Graph, relation: u8) -> Vec<Edge> {
+/// All edges of a relation from transactions.
+pub(super) fn starts(graph: &Graph, relation: u8) -> Vec<Edge> {
     let vertices = 0..graph.relays;
     vertices
         .flat_map(|from| graph.from(from).map(move |(to, kind)| (from, to, kind)))
@@ -202,7 +215,7 @@ pub(super) fn rank(
 }
 
 /// The relations of a base.
-fn also(base: Base) -> u8 {
+pub(super) fn also(base: Base) -> u8 {
     match base {
         Base::Plain => 0,
         Base::Process => PROCESS,

@@ -13,6 +13,7 @@ use super::evidence::{
     AnomalyEvidence, Cycle, Impossible, Objects, PassedOver, Relation, Step, TransactionView,
 };
 use super::registers::verify as registers;
+use super::shapes::verify as shapes;
 
 /// Why evidence proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -140,6 +141,12 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
                 to: step.to.clone(),
             });
         }
+    }
+    if let (Objects::Lists, Some(shows)) = (cycle.objects, shapes::shows(cycle)) {
+        return match shows {
+            true => Ok(()),
+            false => Err(NotProved::Misnamed(cycle.anomaly.clone())),
+        };
     }
     match name_of(cycle) {
         Some(name) if name == cycle.anomaly => Ok(()),
@@ -299,6 +306,18 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
                 && earlier(other, second, first)
         }
         "internal" => one.outcome == EventType::Ok && at_odds(one, key),
+        "unseen-own-write" => {
+            let mut own: Vec<Value> = Vec::new();
+            let mut all = micro(one).filter(|(_, of, _)| *of == key);
+            one.outcome == EventType::Ok
+                && all.any(|(f, _, what)| match what.as_array() {
+                    Some(list) if f == "r" => !list.ends_with(&own),
+                    _ => {
+                        own.push(what.clone());
+                        false
+                    }
+                })
+        }
         "lost-update" => {
             let first = |view: &TransactionView| {
                 let (f, _, list) = micro(view).find(|(_, of, _)| *of == key)?;

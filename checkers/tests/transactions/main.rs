@@ -9,6 +9,7 @@ mod dice;
 #[path = "../common/events.rs"]
 mod events;
 mod explanations;
+mod levels;
 mod limits;
 mod oracle;
 mod registers;

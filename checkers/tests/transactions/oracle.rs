@@ -10,25 +10,46 @@ use crate::dice::Dice;
 use crate::support::{event, is_without_dependencies, judge, listed};
 
 #[derive(Clone, Debug)]
-enum Mop {
+pub(crate) enum Mop {
     Append(usize, i64),
     Read(usize, Option<Vec<i64>>),
 }
 
 #[derive(Clone, Debug)]
-struct Txn {
-    process: u64,
-    invoke: u64,
+pub(crate) struct Txn {
+    pub(crate) process: u64,
+    pub(crate) invoke: u64,
     complete: Option<u64>,
-    outcome: EventType,
-    mops: Vec<Mop>,
+    pub(crate) outcome: EventType,
+    pub(crate) mops: Vec<Mop>,
 }
 
-const KEYS: usize = 2;
+pub(crate) const KEYS: usize = 2;
 const PROCESSES: usize = 3;
+
+/// How a store behaves, in hundredths.
+#[derive(Clone, Copy)]
+pub(crate) struct Manners {
+    /// A transaction's view of a key is of the present.
+    pub(crate) present: usize,
+    /// A read is of this view.
+    pub(crate) steady: usize,
+    /// A transaction ends `ok`.
+    pub(crate) ok: usize,
+}
 
 /// A history of a store that mostly shows the present, and mostly keeps what it is given.
 fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
+    let manners = Manners {
+        present: 75,
+        steady: 95,
+        ok: 85,
+    };
+    simulate(dice, most, manners)
+}
+
+/// A history of a store.
+pub(crate) fn simulate(dice: &mut Dice, most: usize, manners: Manners) -> Vec<Txn> {
     let mut txns: Vec<Txn> = Vec::new();
     let mut lists: Vec<Vec<i64>> = vec![Vec::new(); KEYS];
     let mut state: Vec<Option<(usize, bool)>> = vec![None; PROCESSES];
@@ -60,7 +81,7 @@ fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
             }
             None => {}
             Some((txn, false)) => {
-                execute(dice, &mut txns[txn], &mut lists);
+                execute(dice, &mut txns[txn], &mut lists, manners);
                 state[at] = Some((txn, true));
             }
             Some((txn, true)) => {
@@ -78,10 +99,10 @@ fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
     txns
 }
 
-fn execute(dice: &mut Dice, txn: &mut Txn, lists: &mut [Vec<i64>]) {
+fn execute(dice: &mut Dice, txn: &mut Txn, lists: &mut [Vec<i64>], manners: Manners) {
     txn.outcome = match dice.below(100) {
-        0..85 => EventType::Ok,
-        85..92 => EventType::Fail,
+        chance if chance < manners.ok => EventType::Ok,
+        chance if chance < manners.ok + (100 - manners.ok) / 2 => EventType::Fail,
         _ => EventType::Info,
     };
     let applied = match txn.outcome {
@@ -93,7 +114,7 @@ fn execute(dice: &mut Dice, txn: &mut Txn, lists: &mut [Vec<i64>]) {
     let shown: Vec<usize> = lists
         .iter()
         .map(|list| {
-            if dice.percent(75) {
+            if dice.percent(manners.present) {
                 list.len()
             } else {
                 dice.below(list.len() + 1)
@@ -104,7 +125,7 @@ fn execute(dice: &mut Dice, txn: &mut Txn, lists: &mut [Vec<i64>]) {
         match mop {
             Mop::Append(key, element) => own[*key].push(*element),
             Mop::Read(key, list) => {
-                let length = if dice.percent(95) {
+                let length = if dice.percent(manners.steady) {
                     shown[*key]
                 } else {
                     dice.below(lists[*key].len() + 1)
@@ -138,7 +159,7 @@ fn value(txn: &Txn, results: bool) -> Value {
         .collect()
 }
 
-fn events(txns: &[Txn]) -> Vec<Event> {
+pub(crate) fn events(txns: &[Txn]) -> Vec<Event> {
     let mut events = Vec::new();
     for txn in txns {
         events.push(event(
@@ -158,7 +179,7 @@ fn events(txns: &[Txn]) -> Vec<Event> {
 
 /// The transactions that took effect: those that are `ok`, and those of unknown outcome of which something was read. Whether
 /// others did makes no difference.
-fn effective(txns: &[Txn]) -> Vec<&Txn> {
+pub(crate) fn effective(txns: &[Txn]) -> Vec<&Txn> {
     let ok = || txns.iter().filter(|txn| txn.outcome == EventType::Ok);
     let observed = |txn: &Txn| {
         let mut appends = txn.mops.iter().filter_map(|mop| match mop {
@@ -178,13 +199,13 @@ fn effective(txns: &[Txn]) -> Vec<&Txn> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+pub(crate) enum Order {
     Free,
     Sessions,
     Realtime,
 }
 
-fn before(one: &Txn, other: &Txn, order: Order) -> bool {
+pub(crate) fn before(one: &Txn, other: &Txn, order: Order) -> bool {
     let ended = one.outcome == EventType::Ok && one.complete.is_some_and(|end| end < other.invoke);
     match order {
         Order::Free => false,

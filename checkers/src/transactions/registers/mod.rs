@@ -89,6 +89,21 @@ const DECIDED: &[&str] = &[
     "strong-session-read-uncommitted",
 ];
 
+/// The levels that are decided besides where all versions are in order, each having been read by the writer of the next.
+const IN_ORDER: &[&str] = &[
+    "consistent-view",
+    "cursor-stability",
+    "forward-consistent-view",
+    "parallel-snapshot-isolation",
+    "repeatable-read",
+    "serializable",
+    "snapshot-isolation",
+    "strict-serializable",
+    "strong-session-serializable",
+    "strong-session-snapshot-isolation",
+    "strong-snapshot-isolation",
+];
+
 /// The most transactions of a history of which all levels are decided that can be, and not only the one that is asked for.
 const SMALL: usize = 5_000;
 
@@ -167,7 +182,9 @@ fn judge(
             ways[0].extend(chosen(all, &versions, &edges, budget)?);
         }
     }
-    let decided = |level: &Level| DECIDED.contains(&level.name) || order.total && level.decided;
+    let decided = |level: &Level| {
+        DECIDED.contains(&level.name) || order.total && IN_ORDER.contains(&level.name)
+    };
     let mut boundary = Boundary::of(&anomalies, &ways, &decided);
     let mut undecided_because = None;
     // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
