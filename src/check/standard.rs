@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use checkers::coverage::{self, Coverage};
 use checkers::linearizability::models::ModelInfo;
 use checkers::linearizability::{self, FailedCas, Linearizable, NullRead, SequentiallyConsistent};
-use checkers::transactions::{self, Assumptions, LEVELS, Level, RwRegister};
+use checkers::transactions::{self, Assumptions, ClosedPredicate, LEVELS, Level, RwRegister};
 use checkers::{CheckResult, Checker, ListAppend, Stats, Unhandled, Valid};
 use harness::interpreter;
 use store::import::{Format, ImportOptions, format_of, load_any};
@@ -38,8 +38,17 @@ const RW_REGISTER: ModelInfo = ModelInfo {
     initial: "every register is null (in plume text 0)",
 };
 
+/// Transactions of rows that are read by predicates.
+const CLOSED_PREDICATE: ModelInfo = ModelInfo {
+    name: "closed-predicate",
+    summary: "transactions that write rows, each once, and read all that match a predicate",
+    functions: "init, of {key: value}; txn, of [\"insert\", key, value], [\"w\", key, value], [\"delete\", key], [\"r\", key, value] and \
+                [\"rp\", predicate, {key: value}], of predicates \"true\", [\"=\", value] and [\"mod\", modulus, rest]",
+    initial: "what init made",
+};
+
 /// The models of `gainsay check` that are of transactions.
-pub(crate) const TRANSACTIONAL: [&ModelInfo; 2] = [&LIST_APPEND, &RW_REGISTER];
+pub(crate) const TRANSACTIONAL: [&ModelInfo; 3] = [&LIST_APPEND, &RW_REGISTER, &CLOSED_PREDICATE];
 
 fn is_transactional(model: &str) -> bool {
     TRANSACTIONAL.iter().any(|one| one.name == model)
@@ -226,8 +235,8 @@ fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checke
     let consistency = meaning(&request.consistency)
         .with_context(|| format!("there is no model {:?}", request.consistency))?;
     let options = transactions::Options { consistency };
-    Ok(match request.model == RW_REGISTER.name {
-        true => {
+    Ok(match request.model.as_str() {
+        model if model == RW_REGISTER.name => {
             let assume = Assumptions {
                 wfr_keys: true,
                 sequential_keys: request.sequential_keys,
@@ -235,7 +244,8 @@ fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checke
             };
             Box::new(RwRegister::new(options, assume))
         }
-        false => Box::new(ListAppend::new(options)),
+        model if model == CLOSED_PREDICATE.name => Box::new(ClosedPredicate::new(options)),
+        _ => Box::new(ListAppend::new(options)),
     })
 }
 

@@ -92,8 +92,12 @@ pub enum Anomaly {
     LostUpdate,
     /// An append was acknowledged, later ones are seen, and it never is.
     LostAppend,
+    /// A read by a predicate does not show what matched it whatever was there.
+    PredicateReadMiss,
     /// Transactions that cannot be put in any order.
     Cycle(Class, Base),
+    /// The same, where something was missed by a predicate: with one anti-dependency or more.
+    Predicate(Class, Base),
     /// A transaction saw another (or, with [`Base::Process`], its session had), and yet read a key as it was before that one wrote
     /// it.
     View(View, Base),
@@ -126,7 +130,7 @@ impl Anomaly {
     ];
 
     /// Anomalies that are no cycles.
-    pub const ACYCLIC: [Anomaly; 12] = [
+    pub const ACYCLIC: [Anomaly; 13] = [
         Anomaly::CyclicVersions,
         Anomaly::DuplicateElements,
         Anomaly::GarbageRead,
@@ -139,6 +143,7 @@ impl Anomaly {
         Anomaly::UnseenOwnWrite,
         Anomaly::LostUpdate,
         Anomaly::LostAppend,
+        Anomaly::PredicateReadMiss,
     ];
 
     /// What it is called.
@@ -175,6 +180,17 @@ impl Anomaly {
             Anomaly::View(View::Atomic, Process | Realtime) => "fractured-read-process",
             Anomaly::View(View::Causal, Plain) => "causality-violation",
             Anomaly::View(View::Causal, Process | Realtime) => "causality-violation-process",
+            Anomaly::PredicateReadMiss => "predicate-read-miss",
+            Anomaly::Predicate(Class::GSingle, Plain) => "G-single",
+            Anomaly::Predicate(Class::GSingle, Process) => "G-single-process",
+            Anomaly::Predicate(Class::GSingle, Realtime) => "G-single-realtime",
+            Anomaly::Predicate(Class::GNonadjacent, Plain) => "G-nonadjacent",
+            Anomaly::Predicate(Class::GNonadjacent, Process) => "G-nonadjacent-process",
+            Anomaly::Predicate(Class::GNonadjacent, Realtime) => "G-nonadjacent-realtime",
+            Anomaly::Predicate(Class::G2, Plain) => "G2",
+            Anomaly::Predicate(Class::G2, Process) => "G2-process",
+            Anomaly::Predicate(Class::G2, Realtime) => "G2-realtime",
+            Anomaly::Predicate(class, base) => Anomaly::Cycle(class, base).name(),
             Anomaly::Cycle(Class::G0, Plain) => "G0",
             Anomaly::Cycle(Class::G0, Process) => "G0-process",
             Anomaly::Cycle(Class::G0, Realtime) => "G0-realtime",
@@ -200,6 +216,14 @@ impl Anomaly {
             .flat_map(|base| Class::ALL.map(|class| Anomaly::Cycle(class, base)))
     }
 
+    /// All cycles in which something was missed by a predicate.
+    pub fn predicates() -> impl Iterator<Item = Anomaly> {
+        let classes = [Class::GSingle, Class::GNonadjacent, Class::G2];
+        Base::ALL
+            .into_iter()
+            .flat_map(move |base| classes.map(|class| Anomaly::Predicate(class, base)))
+    }
+
     /// All that are of views, the most telling first.
     pub fn views() -> impl Iterator<Item = Anomaly> {
         [Base::Plain, Base::Process]
@@ -212,6 +236,7 @@ impl Anomaly {
         Anomaly::ACYCLIC
             .into_iter()
             .chain(Anomaly::cycles())
+            .chain(Anomaly::predicates())
             .chain(Anomaly::views())
             .chain(Anomaly::SHAPES)
             .chain(Base::ALL.map(Anomaly::NoSerialOrder))
@@ -381,7 +406,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_a_cycle_implies_those_with_more_in_it() {
         let names: std::collections::BTreeSet<_> = Anomaly::all().map(Anomaly::name).collect();
-        assert_eq!(names.len(), 45);
+        assert_eq!(names.len(), 55);
         for (one, base) in Class::ALL
             .into_iter()
             .flat_map(|class| Base::ALL.map(|base| (class, base)))

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, TransactionView};
+use super::predicates::explain as rows;
 use super::registers::explain as registers;
 
 /// The most characters of a list that a sentence shows.
@@ -16,6 +17,7 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
         let because = match cycle.objects {
             Objects::Lists => because(step, &cycle.transactions),
             Objects::Registers => registers::because(step, cycle),
+            Objects::Rows => rows::because(step, cycle),
         };
         let however = if at == last { "However, " } else { "" };
         let end = if at == last {
@@ -28,7 +30,7 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
             step.from, step.to
         ));
     }
-    if cycle.objects == Objects::Registers {
+    if cycle.objects != Objects::Lists {
         return sentences;
     }
     let first = cycle.steps.first();
@@ -97,7 +99,10 @@ fn micro(value: &Value) -> String {
     let texts: Vec<String> = each
         .map(|one| {
             let f = one[0].as_str().unwrap_or_default();
-            format!("{f}({}, {})", one[1], list(&one[2]))
+            match one.get(2) {
+                Some(what) => format!("{f}({}, {})", one[1], list(what)),
+                None => format!("{f}({})", one[1]),
+            }
         })
         .collect();
     format!("[{}]", texts.join(", "))
@@ -182,7 +187,7 @@ fn because(step: &Step, transactions: &[TransactionView]) -> String {
             format!("{from} read {read}, without {to}'s append of {next}")
         }
         Relation::Process | Relation::Realtime => in_time(step, transactions),
-        Relation::Overwritten | Relation::Initial => String::new(),
+        Relation::Overwritten | Relation::Initial | Relation::Wrp | Relation::Rwp => String::new(),
     }
 }
 
@@ -206,6 +211,10 @@ pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
     let mut sentences = lines(&evidence.transactions);
     if evidence.objects == Objects::Registers {
         sentences.push(registers::anomaly(evidence));
+        return sentences;
+    }
+    if evidence.objects == Objects::Rows {
+        sentences.push(rows::anomaly(evidence));
         return sentences;
     }
     let name = |at: usize| {

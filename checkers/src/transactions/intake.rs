@@ -15,6 +15,7 @@ impl Objects {
         match self {
             Objects::Lists => "list-append",
             Objects::Registers => "rw-register",
+            Objects::Rows => "closed-predicate",
         }
     }
 
@@ -22,7 +23,7 @@ impl Objects {
     pub(super) fn write(self) -> &'static str {
         match self {
             Objects::Lists => "append",
-            Objects::Registers => "w",
+            Objects::Registers | Objects::Rows => "w",
         }
     }
 
@@ -30,7 +31,7 @@ impl Objects {
     fn shape(self) -> &'static str {
         match self {
             Objects::Lists => r#"["append", key, element] or ["r", key, list]"#,
-            Objects::Registers => r#"["w", key, value] or ["r", key, value]"#,
+            Objects::Registers | Objects::Rows => r#"["w", key, value] or ["r", key, value]"#,
         }
     }
 }

@@ -53,6 +53,7 @@ mod history;
 mod intake;
 pub mod models;
 pub mod polygraph;
+mod predicates;
 mod prove;
 mod registers;
 mod scan;
@@ -69,4 +70,5 @@ pub use evidence::{
     TransactionView, VersionOrder,
 };
 pub use models::{LEVELS, Level};
+pub use predicates::ClosedPredicate;
 pub use registers::{Assumptions, RwRegister};

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::evidence::{
     AnomalyEvidence, Cycle, Impossible, Objects, PassedOver, Relation, Step, TransactionView,
 };
+use super::predicates::verify as rows;
 use super::registers::verify as registers;
 use super::shapes::verify as shapes;
 
@@ -134,6 +135,7 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
         let follows = match cycle.objects {
             Objects::Lists => cast.follows(step)?,
             Objects::Registers => registers::follows(&cast, step)?,
+            Objects::Rows => rows::follows(&cast, step)?,
         };
         if !follows {
             return Err(NotProved::Step {
@@ -170,7 +172,7 @@ fn name_of(cycle: &Cycle) -> Option<String> {
     let anti: Vec<bool> = cycle
         .steps
         .iter()
-        .map(|step| step.relation == Relation::Rw)
+        .map(|step| matches!(step.relation, Relation::Rw | Relation::Rwp))
         .collect();
     let in_a_row = anti
         .iter()
@@ -181,7 +183,7 @@ fn name_of(cycle: &Cycle) -> Option<String> {
         .iter()
         .any(|step| step.relation == Relation::Ww && !certain(step));
     let class = match anti.iter().filter(|one| **one).count() {
-        0 if has(Relation::Wr) || doubtful => "G1c",
+        0 if has(Relation::Wr) || has(Relation::Wrp) || doubtful => "G1c",
         0 if has(Relation::Ww) => "G0",
         0 => return None,
         1 => "G-single-item",
@@ -193,7 +195,11 @@ fn name_of(cycle: &Cycle) -> Option<String> {
         () if has(Relation::Process) => "-process",
         () => "",
     };
-    Some(format!("{class}{base}"))
+    let name = format!("{class}{base}");
+    Some(match cycle.objects {
+        Objects::Rows => rows::name_of(cycle, &name),
+        Objects::Lists | Objects::Registers => name,
+    })
 }
 
 /// Proves from what is in it that transactions are impossible.
@@ -215,6 +221,7 @@ pub fn verify_anomaly(evidence: &AnomalyEvidence) -> Result<(), NotProved> {
     let shows = match evidence.objects {
         Objects::Lists => shows(evidence),
         Objects::Registers => registers::shows(evidence),
+        Objects::Rows => rows::shows(evidence),
     };
     match shows {
         Some(true) => Ok(()),

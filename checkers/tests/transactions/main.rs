@@ -12,6 +12,7 @@ mod explanations;
 mod levels;
 mod limits;
 mod oracle;
+mod predicates;
 mod registers;
 mod stores;
 mod support;
