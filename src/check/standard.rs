@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use checkers::coverage::{self, Coverage};
 use checkers::linearizability::models::ModelInfo;
 use checkers::linearizability::{self, FailedCas, Linearizable, NullRead, SequentiallyConsistent};
-use checkers::transactions::{self, Assumptions, ClosedPredicate, LEVELS, Level, RwRegister};
+use checkers::transactions::{
+    self, Assumptions, ClosedPredicate, LEVELS, Level, Objects, RwRegister, Timestamps,
+};
 use checkers::{CheckResult, Checker, ListAppend, Stats, Unhandled, Valid};
 use harness::interpreter;
 use store::import::{Format, ImportOptions, format_of, load_any};
@@ -235,6 +237,14 @@ fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checke
     let consistency = meaning(&request.consistency)
         .with_context(|| format!("there is no model {:?}", request.consistency))?;
     let options = transactions::Options { consistency };
+    if request.timestamps {
+        let objects = match request.model.as_str() {
+            model if model == LIST_APPEND.name => Objects::Lists,
+            model if model == RW_REGISTER.name => Objects::Registers,
+            other => bail!("--timestamps is of list-append and rw-register, not of {other}"),
+        };
+        return Ok(Box::new(Timestamps::new(options, objects)));
+    }
     Ok(match request.model.as_str() {
         model if model == RW_REGISTER.name => {
             let assume = Assumptions {

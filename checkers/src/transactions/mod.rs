@@ -59,6 +59,7 @@ mod registers;
 mod scan;
 mod search;
 mod shapes;
+mod timestamps;
 mod values;
 pub mod verify;
 mod versions;
@@ -72,3 +73,4 @@ pub use evidence::{
 pub use models::{LEVELS, Level};
 pub use predicates::ClosedPredicate;
 pub use registers::{Assumptions, RwRegister};
+pub use timestamps::{TIMESTAMPED, Timestamps};

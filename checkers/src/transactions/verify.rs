@@ -218,7 +218,9 @@ pub fn verify_impossible(evidence: &Impossible) -> Result<(), NotProved> {
 /// # Errors
 /// That it does not follow.
 pub fn verify_anomaly(evidence: &AnomalyEvidence) -> Result<(), NotProved> {
+    let of_timestamps = super::timestamps::verify::shows(evidence);
     let shows = match evidence.objects {
+        _ if of_timestamps.is_some() => of_timestamps,
         Objects::Lists => shows(evidence),
         Objects::Registers => registers::shows(evidence),
         Objects::Rows => rows::shows(evidence),

@@ -16,3 +16,4 @@ mod predicates;
 mod registers;
 mod stores;
 mod support;
+mod timestamps;

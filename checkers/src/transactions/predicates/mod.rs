@@ -188,17 +188,22 @@ fn judge(history: &History, level: &Level, budget: &dyn Budget) -> Result<CheckR
         proved.keep(*anomaly, *count, made);
     }
     let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
-    let complete = depends && inferred.open.is_none() && proved.unproved.is_empty();
+    // No version of that row explains the read, so no definition in terms of versions is of any use.
+    let missed = anomalies.contains(&Anomaly::PredicateReadMiss);
+    let complete = depends && !missed && inferred.open.is_none() && proved.unproved.is_empty();
     let ways = match complete {
         true => std::slice::from_ref(&anomalies),
         false => &[],
     };
     let decided = |level: &Level| DECIDED.contains(&level.name);
     let boundary = Boundary::of(&anomalies, ways, &decided);
-    let open = || match &inferred.open {
+    let open = || {
+        match &inferred.open {
         Some(why) => why.clone(),
+        None if missed => "a row that matched a predicate whatever it was is not shown, which no version of it explains".to_owned(),
         None if !depends => NOT_ENOUGH.to_owned(),
         None => undecided(level, &boundary),
+    }
     };
     let mut counts = serde_json::Map::new();
     counts.insert("transactions".to_owned(), json!(history.len()));
