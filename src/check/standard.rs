@@ -7,7 +7,7 @@ use checkers::coverage::{self, Coverage};
 use checkers::linearizability::models::ModelInfo;
 use checkers::linearizability::{self, FailedCas, Linearizable, NullRead, SequentiallyConsistent};
 use checkers::transactions::{
-    self, Assumptions, ClosedPredicate, LEVELS, Level, Objects, RwRegister, Timestamps,
+    self, Assumptions, ClosedPredicate, LEVELS, Level, Objects, RwRegister, SetAdd, Timestamps,
 };
 use checkers::{CheckResult, Checker, ListAppend, Stats, Unhandled, Valid};
 use harness::interpreter;
@@ -49,8 +49,17 @@ const CLOSED_PREDICATE: ModelInfo = ModelInfo {
     initial: "what init made",
 };
 
+/// Transactions of sets.
+const SET_ADD: ModelInfo = ModelInfo {
+    name: "set-add",
+    summary: "transactions that read sets and add elements to them",
+    functions: "txn, of [\"add\", key, element] and [\"r\", key, elements]",
+    initial: "every set is empty",
+};
+
 /// The models of `gainsay check` that are of transactions.
-pub(crate) const TRANSACTIONAL: [&ModelInfo; 3] = [&LIST_APPEND, &RW_REGISTER, &CLOSED_PREDICATE];
+pub(crate) const TRANSACTIONAL: [&ModelInfo; 4] =
+    [&LIST_APPEND, &RW_REGISTER, &CLOSED_PREDICATE, &SET_ADD];
 
 fn is_transactional(model: &str) -> bool {
     TRANSACTIONAL.iter().any(|one| one.name == model)
@@ -255,6 +264,7 @@ fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checke
             Box::new(RwRegister::new(options, assume))
         }
         model if model == CLOSED_PREDICATE.name => Box::new(ClosedPredicate::new(options)),
+        model if model == SET_ADD.name => Box::new(SetAdd::new(options)),
         _ => Box::new(ListAppend::new(options)),
     })
 }

@@ -17,6 +17,8 @@ pub enum Objects {
     Registers,
     /// Rows, which are also read by predicates.
     Rows,
+    /// Sets, to which elements are added.
+    Sets,
 }
 
 /// A transaction, as its operation stands in the history.
@@ -36,7 +38,7 @@ pub struct TransactionView {
     /// `ok`, `fail` or `info` (nobody knows, or it had not ended when the history did).
     pub outcome: EventType,
     /// Its micro-operations, `["append", key, element]` and `["r", key, list]`; of registers `["w", key, value]` and
-    /// `["r", key, value]`; of rows as they were recorded, and `["init", key, value]`. What a transaction read that is not `ok` is `null`.
+    /// `["r", key, value]`; of rows and sets as they were recorded, and `["init", key, value]`. What a transaction read that is not `ok` is `null`.
     pub value: Value,
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, TransactionView};
 use super::predicates::explain as rows;
 use super::registers::explain as registers;
+use super::sets::explain as sets;
 
 /// The most characters of a list that a sentence shows.
 const LIST_MAX: usize = 60;
@@ -18,6 +19,7 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
             Objects::Lists => because(step, &cycle.transactions),
             Objects::Registers => registers::because(step, cycle),
             Objects::Rows => rows::because(step, cycle),
+            Objects::Sets => sets::because(step, cycle),
         };
         let however = if at == last { "However, " } else { "" };
         let end = if at == last {
@@ -215,6 +217,10 @@ pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
     }
     if evidence.objects == Objects::Rows {
         sentences.push(rows::anomaly(evidence));
+        return sentences;
+    }
+    if evidence.objects == Objects::Sets {
+        sentences.push(sets::anomaly(evidence));
         return sentences;
     }
     let name = |at: usize| {

@@ -16,6 +16,7 @@ impl Objects {
             Objects::Lists => "list-append",
             Objects::Registers => "rw-register",
             Objects::Rows => "closed-predicate",
+            Objects::Sets => "set-add",
         }
     }
 
@@ -24,6 +25,7 @@ impl Objects {
         match self {
             Objects::Lists => "append",
             Objects::Registers | Objects::Rows => "w",
+            Objects::Sets => "add",
         }
     }
 
@@ -32,6 +34,7 @@ impl Objects {
         match self {
             Objects::Lists => r#"["append", key, element] or ["r", key, list]"#,
             Objects::Registers | Objects::Rows => r#"["w", key, value] or ["r", key, value]"#,
+            Objects::Sets => r#"["add", key, element] or ["r", key, elements]"#,
         }
     }
 }

@@ -58,6 +58,7 @@ mod prove;
 mod registers;
 mod scan;
 mod search;
+mod sets;
 mod shapes;
 mod timestamps;
 mod values;
@@ -73,4 +74,5 @@ pub use evidence::{
 pub use models::{LEVELS, Level};
 pub use predicates::ClosedPredicate;
 pub use registers::{Assumptions, RwRegister};
+pub use sets::SetAdd;
 pub use timestamps::{TIMESTAMPED, Timestamps};

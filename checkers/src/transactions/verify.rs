@@ -14,6 +14,7 @@ use super::evidence::{
 };
 use super::predicates::verify as rows;
 use super::registers::verify as registers;
+use super::sets::verify as sets;
 use super::shapes::verify as shapes;
 
 /// Why evidence proves nothing.
@@ -136,6 +137,7 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
             Objects::Lists => cast.follows(step)?,
             Objects::Registers => registers::follows(&cast, step)?,
             Objects::Rows => rows::follows(&cast, step)?,
+            Objects::Sets => sets::follows(&cast, step)?,
         };
         if !follows {
             return Err(NotProved::Step {
@@ -198,7 +200,7 @@ fn name_of(cycle: &Cycle) -> Option<String> {
     let name = format!("{class}{base}");
     Some(match cycle.objects {
         Objects::Rows => rows::name_of(cycle, &name),
-        Objects::Lists | Objects::Registers => name,
+        Objects::Lists | Objects::Registers | Objects::Sets => name,
     })
 }
 
@@ -224,6 +226,7 @@ pub fn verify_anomaly(evidence: &AnomalyEvidence) -> Result<(), NotProved> {
         Objects::Lists => shows(evidence),
         Objects::Registers => registers::shows(evidence),
         Objects::Rows => rows::shows(evidence),
+        Objects::Sets => sets::shows(evidence),
     };
     match shows {
         Some(true) => Ok(()),

@@ -14,6 +14,7 @@ mod limits;
 mod oracle;
 mod predicates;
 mod registers;
+mod sets;
 mod stores;
 mod support;
 mod timestamps;

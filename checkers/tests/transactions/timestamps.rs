@@ -247,7 +247,7 @@ fn timestamps_are_right_exactly_where_every_read_is_of_what_had_committed() {
         ("strict-serializable", true, true, true),
     ];
     let mut counts = [[0_u64; 2]; 6];
-    for seed in 1..=cases(4000) {
+    for seed in 1..=cases(2000) {
         for (lists, objects) in [(true, Objects::Lists), (false, Objects::Registers)] {
             for ((level, serial, sessions, realtime), counts) in levels.into_iter().zip(&mut counts)
             {
