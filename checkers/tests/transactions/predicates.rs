@@ -277,14 +277,7 @@ enum Order {
 }
 
 /// Whether some order explains all reads; with snapshots, each of some state before.
-fn explains(
-    made: &State,
-    txns: &[Txn],
-    done: u32,
-    states: &[State],
-    order: Order,
-    snapshots: bool,
-) -> bool {
+fn explains(txns: &[Txn], done: u32, states: &[State], order: Order, snapshots: bool) -> bool {
     let waits = |at: usize| {
         let before = |other: &Txn| {
             let ended = other.outcome == EventType::Ok && other.complete < txns[at].invoke;
@@ -305,7 +298,7 @@ fn explains(
     let now = states.last().unwrap();
     left.into_iter().any(|at| {
         let from = if snapshots {
-            &states[..]
+            states
         } else {
             std::slice::from_ref(now)
         };
@@ -322,7 +315,7 @@ fn explains(
             }
         }
         let states = [states, &[next]].concat();
-        explains(made, txns, done | 1 << at, &states, order, snapshots)
+        explains(txns, done | 1 << at, &states, order, snapshots)
     })
 }
 
@@ -339,7 +332,7 @@ fn a_level_holds_exactly_where_some_order_explains_all_rows() {
         let (made, txns) = simulate(&mut Dice::new(seed));
         let events = events(&made, &txns);
         for ((level, order, snapshots), counts) in levels.into_iter().zip(&mut counts) {
-            let expected = explains(&made, &txns, 0, &[made], order, snapshots);
+            let expected = explains(&txns, 0, &[made], order, snapshots);
             let result = judge(&events, level);
             counts[usize::from(expected)] += 1;
             let agrees = result.valid == if expected { Valid::True } else { Valid::False };

@@ -69,10 +69,9 @@ fn seen(txns: &[Txn], reader: usize, key: usize, until: i64, lists: bool) -> Vec
     all.sort_by_key(|one| one.commit);
     let mut list: Vec<i64> = Vec::new();
     for mop in all.iter().flat_map(|one| &one.mops) {
-        if let Mop::Write(of, value) = mop {
-            if *of == key {
-                list.push(*value);
-            }
+        match mop {
+            Mop::Write(of, value) if *of == key => list.push(*value),
+            _ => {}
         }
     }
     if lists {

@@ -224,10 +224,11 @@ impl<'a> Replay<'a> {
                 by: at,
                 value,
             });
-            if let Some(before) = before.filter(|_| !self.serial && !keys.contains(&key)) {
-                if before.commit > one.start() {
-                    self.find("NOCONFLICT", key, &[], &[before.by, at]);
-                }
+            let conflicts = |before: &Version| {
+                !self.serial && !keys.contains(&key) && before.commit > one.start()
+            };
+            if let Some(before) = before.filter(conflicts) {
+                self.find("NOCONFLICT", key, &[], &[before.by, at]);
             }
             keys.push(key);
         }
@@ -301,10 +302,9 @@ impl<'a> Replay<'a> {
             return self.find(ext, key, &[missing.value], &[at, missing.by]);
         }
         let later: Vec<Version> = versions[count..].to_vec();
-        for element in seen
-            .iter()
-            .filter(|one| !expected.iter().any(|version| version.value == *one))
-        {
+        let mut strange = seen.iter();
+        let is_expected = |one: &Value| expected.iter().any(|version| version.value == one);
+        if let Some(element) = strange.find(|one| !is_expected(one)) {
             return match later.iter().find(|version| version.value == element) {
                 Some(version) => self.find(ext, key, &[element], &[at, version.by]),
                 None => self.stranger(told, at, key, element),
@@ -388,10 +388,9 @@ impl<'a> Replay<'a> {
             let mut by_invoke = by_commit.to_vec();
             by_invoke.sort_unstable();
             for at in by_invoke {
-                if let Some(before) = last.insert(all[at].process, at) {
-                    if all[before].commit() > point(at) {
-                        found.push(("SESSION", before, at));
-                    }
+                let before = last.insert(all[at].process, at);
+                if let Some(before) = before.filter(|before| all[*before].commit() > point(at)) {
+                    found.push(("SESSION", before, at));
                 }
             }
         }
