@@ -272,8 +272,8 @@ pub(super) fn implies(anomaly: &str, other: &str) -> bool {
     reached.contains(&other)
 }
 
-/// Which anomalies imply which others at once. Elle's, and ours: `garbage-read`, `lost-append`, shapes of cycles, and those of views, each of which is a
-/// G-single or a G1c whatever the order of versions.
+/// Which anomalies imply which others at once. Elle's, and ours: `garbage-read`, `lost-append`, shapes of cycles, and those of views, each
+/// of which is a G-single or a G1c whatever the order of versions.
 pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("G-cursor", &["G-single-item"]),
     ("G-monotonic", &["G-single-item"]),

@@ -114,8 +114,8 @@ fn some_order(
     false
 }
 
-/// What Cerone, Bernardi and Gotsman (2015) ask of visibility, besides that a read shows what is visible: of the key's appends, in the order
-/// of arbitration, the first so many.
+/// What Cerone, Bernardi and Gotsman (2015) ask of visibility, besides that a read shows what is visible: of the key's appends, in the
+/// order of arbitration, the first so many.
 #[derive(Clone, Copy, PartialEq)]
 enum Axiom {
     TransVis,
