@@ -501,7 +501,7 @@ mod tests {
         assert!(doubtful.weakest_violated().is_empty());
         assert_eq!(
             names(&doubtful.strongest_holding()),
-            ["strong-snapshot-isolation"]
+            ["strong-snapshot-isolation", "update-serializable"]
         );
         let unknown = Boundary::of(&BTreeSet::new(), &[], &|level| level.decided);
         assert_eq!(unknown.all(Standing::Open).len(), LEVELS.len());

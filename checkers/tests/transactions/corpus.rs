@@ -132,8 +132,7 @@ fn is_ours(level: &str, implied_or_proscribed: &str) -> bool {
     matches!(
         (level, implied_or_proscribed),
         ("strong-session-snapshot-isolation", "causal")
-            | ("parallel-snapshot-isolation", "G-single-item" | "G-cursor")
-            | ("update-atomic", "G-cursor")
+            | ("parallel-snapshot-isolation", "G-single" | "G-single-item")
     )
 }
 
@@ -183,6 +182,10 @@ fn the_lattice_is_elle_s() {
                 continue;
             }
             let expected = proscribed.contains(anomaly.name());
+            // Elle looks for none of these, and does not say that they are cycles of classes.
+            if Anomaly::SHAPES.contains(&anomaly) && !expected {
+                continue;
+            }
             assert_eq!(
                 level.rules_out(anomaly),
                 expected,

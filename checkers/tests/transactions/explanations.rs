@@ -180,6 +180,8 @@ fn every_anomaly_is_explained() {
             anomaly,
             Anomaly::View(View::Monotonic, Base::Process)
                 | Anomaly::View(_, Base::Realtime)
+                | Anomaly::Predicate(..)
+                | Anomaly::PredicateReadMiss
                 | Anomaly::NoSerialOrder(_)
                 | Anomaly::NoSnapshots(_)
                 | Anomaly::NoPrefixes
