@@ -221,6 +221,7 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
             _ => FailedCas::Precondition,
         },
         null_read,
+        witness: request.order,
         ..linearizability::Options::default()
     };
     let checker: Box<dyn Checker> = match request.consistency.as_str() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use checkers::linearizability::models::ModelInfo;
-use checkers::{Evidence, Valid};
+use checkers::{CheckResult, Valid};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 use store::import::Format;
@@ -25,7 +25,7 @@ pub(super) fn command() -> Command {
         .about("Check histories from anywhere")
         .after_help(
             "The exit code is the worst of all: 1 if any is invalid, else 2 if any is unknown.\n\
-             With --json, one object a file: file, valid, reason, ms_parse, ms_check, evidence.",
+             With --json, one object a file: file, valid, reason, ms_parse, ms_check, evidence; with --order also orders.",
         )
         .arg(
             Arg::new("file")
@@ -112,6 +112,15 @@ pub(super) fn command() -> Command {
                 ),
         )
         .arg(
+            Arg::new("order")
+                .long("order")
+                .action(ArgAction::SetTrue)
+                .help(
+                    "With a linearizable history, show an order of each object's operations that the model allows, by the events \
+                     that began them",
+                ),
+        )
+        .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
@@ -156,6 +165,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
             sequential_keys: matches.get_flag("sequential-keys"),
             linearizable_keys: matches.get_flag("linearizable-keys"),
             timestamps: matches.get_flag("timestamps"),
+            order: matches.get_flag("order"),
             initial: initial.clone(),
             limits,
         });
@@ -190,27 +200,28 @@ fn ask(
 }
 
 fn print(path: &std::path::Path, answer: Result<Answer, String>, json: bool) {
-    let (valid, reason, evidence, parse, check): (_, _, Vec<Evidence>, _, _) = match answer {
-        Ok(Answer {
-            result,
-            ms_parse,
-            ms_check,
-            ..
-        }) => (
-            result.valid,
-            result.reason,
-            result.evidence,
-            ms_parse,
-            ms_check,
-        ),
-        Err(reason) => (Valid::Unknown, reason, Vec::new(), 0.0, 0.0),
+    let (result, parse, check) = match answer {
+        Ok(answer) => (answer.result, answer.ms_parse, answer.ms_check),
+        Err(reason) => (CheckResult::new(Valid::Unknown, reason), 0.0, 0.0),
     };
+    let CheckResult {
+        valid,
+        reason,
+        evidence,
+        details,
+        ..
+    } = result;
     let file = path.display().to_string();
     if json {
-        let object = json!({
+        let mut object = json!({
             "file": file, "valid": valid, "reason": reason,
             "ms_parse": parse, "ms_check": check, "evidence": evidence,
         });
+        for name in ["orders", "no-orders"] {
+            if let Some(orders) = details.get(name) {
+                object[name] = orders.clone();
+            }
+        }
         outln!("{object}");
         return;
     }
@@ -219,5 +230,16 @@ fn print(path: &std::path::Path, answer: Result<Answer, String>, json: bool) {
         for line in report::sentences(evidence) {
             outln!("  {line}");
         }
+    }
+    for order in details
+        .get("orders")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        outln!("  in the order of the events {order}");
+    }
+    if let Some(why) = details.get("no-orders").and_then(Value::as_str) {
+        outln!("  no order can be shown: {why}");
     }
 }

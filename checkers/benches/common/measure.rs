@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Processor time of this thread, in milliseconds.
+/// Processor time of all threads, in milliseconds.
 pub(crate) fn processor_ms() -> f64 {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap();
     Duration::from(time).as_secs_f64() * 1e3
 }
 

@@ -212,7 +212,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
     fn note_twins(&mut self, slot: usize, op: T, deadline: u64) {
         let mut earlier = M::empty_like(&self.open);
         let (slots, all_earlier) = (&self.slots, &mut self.earlier);
-        for_each_slot(self.open.words().iter().copied(), |other| {
+        for_each_slot(self.kinds.changing(), |other| {
             let Some(twin) = slots[other].filter(|twin| twin.op == op) else {
                 return;
             };
@@ -256,12 +256,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
                 self.twins[*class as usize].remove(slot);
             }
             let earlier = &mut self.earlier;
-            let slots = &self.slots;
-            for_each_slot(self.open.words().iter().copied(), |other| {
-                if slots[other].is_some_and(|twin| twin.op == closed.op) {
-                    earlier[other].remove(slot);
-                }
-            });
+            for_each_slot(kinds.changing(), |other| earlier[other].remove(slot));
         }
         for mask in [
             &mut kinds.observations,
@@ -289,7 +284,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
             });
             let mut twins = M::empty_like(&self.open);
             let slots = &self.slots;
-            for_each_slot(self.open.words().iter().copied(), |slot| {
+            for_each_slot(self.kinds.changing(), |slot| {
                 if slots[slot].is_some_and(|twin| twin.op == op) {
                     twins.insert(slot);
                 }
@@ -365,13 +360,47 @@ impl<T: Copy + Eq + Hash, M: Mask> Board<T, M> {
 
     /// The words of the slots of operations that change something and have not taken effect.
     pub(super) fn movable<'a>(&'a self, config: &'a Config<M>) -> impl Iterator<Item = u64> + 'a {
-        self.kinds
-            .overwrites
-            .words()
-            .iter()
-            .zip(self.kinds.updates.words())
+        let changing = self.kinds.changing();
+        changing
             .zip(config.done.words())
-            .map(|((overwrites, updates), done)| (overwrites | updates) & !done)
+            .map(|(word, done)| word & !done)
+    }
+
+    /// The configuration after an operation takes effect, with everything that follows at once.
+    ///
+    /// None if it cannot, or if it should be of use and is not: if nothing can take effect that needs the state that
+    /// is reached, an overwrite had better stay hidden before the next one, and a crashed operation had better not
+    /// have happened.
+    pub(super) fn step(
+        &mut self,
+        config: &Config<M>,
+        op: T,
+        is_overwrite: bool,
+        needs_use: bool,
+        machine: &mut impl Machine<Op = T>,
+    ) -> Option<Config<M>> {
+        let state = machine.apply(config.state, op)?;
+        let place = self.place(state, machine);
+        let is_used = || {
+            let mut satisfied = place.satisfied.without(&config.done);
+            let mut enabled = place.enabled.without(&config.done);
+            !place.crashed.is_empty()
+                || satisfied.any(|word| word != 0)
+                || enabled.any(|word| word != 0)
+        };
+        if needs_use && !is_used() {
+            return None;
+        }
+        let mut after = config.clone();
+        after.state = state;
+        after.done.add(&place.satisfied);
+        if is_overwrite {
+            let words = after.optional.words_mut().iter_mut();
+            for (word, more) in words.zip(self.kinds.overwrites.without(&config.done)) {
+                *word |= more;
+            }
+        }
+        Some(after)
     }
 
     /// Everything open and crashed, with the event with which it returns if it does.

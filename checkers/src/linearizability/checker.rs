@@ -222,7 +222,8 @@ impl<S: Subject> Checking<S> {
             if track.log.has_forgotten() {
                 return Err("the operations that it takes were forgotten".to_owned());
             }
-            match witness::find(track.log.iter(), subject.object(), budget) {
+            let hints = subject.hints(&track.log);
+            match witness::find(track.log.iter(), subject.object(), hints, budget) {
                 Ok(Some(order)) => orders.push(order),
                 Ok(None) => return Err("none was found".to_owned()),
                 Err(exhausted) => return Err(exhausted.to_string()),

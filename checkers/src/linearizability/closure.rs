@@ -114,16 +114,18 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
 
     /// Lets every open and every crashed operation that can take effect do so.
     fn expand(&mut self, pending: &Pending, event: &mut Event, machine: &mut impl Machine<Op = T>) {
-        let config = self.seen.get(pending.at).clone();
+        let at = pending.at;
         let origin = Origin {
             cost: pending.cost.0 + 1,
             depth: pending.depth,
         };
+        let config = self.seen.get(at);
         let mut ready = self.board.place(config.state, machine).enabled.clone();
         ready.add(&self.board.kinds.overwrites);
         ready.subtract(&config.done);
         while let Some(open) = ready.pop_first() {
-            if self.board.has_better_twin(open, &config) {
+            let config = self.seen.get(at);
+            if self.board.has_better_twin(open, config) {
                 continue;
             }
             let Some(op) = self.board.slots[open].map(|slot| slot.op) else {
@@ -131,7 +133,10 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             };
             let is_overwrite = self.board.kinds.overwrites.contains(open);
             let needs_use = open != event.slot && is_overwrite;
-            let Some(mut after) = self.step(&config, op, is_overwrite, needs_use, machine) else {
+            let step = self
+                .board
+                .step(config, op, is_overwrite, needs_use, machine);
+            let Some(mut after) = step else {
                 continue;
             };
             after.done.insert(open);
@@ -139,7 +144,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             self.arrive(after, origin, event);
         }
         if event.digs && !self.board.classes.is_empty() {
-            self.expand_crashed(&config, origin, event, machine);
+            self.expand_crashed(at, origin, event, machine);
         }
     }
 
@@ -148,29 +153,30 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         event.digs = true;
         let origin = Origin { cost: 0, depth: 0 };
         for at in 0..self.seen.len() as u32 {
-            let config = self.seen.get(at).clone();
-            self.expand_crashed(&config, origin, event, machine);
+            self.expand_crashed(at, origin, event, machine);
         }
     }
 
     fn expand_crashed(
         &mut self,
-        config: &Config<M>,
+        at: u32,
         origin: Origin,
         event: &mut Event,
         machine: &mut impl Machine<Op = T>,
     ) {
-        let enabled = self.board.place(config.state, machine).crashed.clone();
+        let state = self.seen.get(at).state;
+        let enabled = self.board.place(state, machine).crashed.clone();
         let overwrites = (0..self.board.classes.len() as u32)
             .filter(|class| self.board.classes[*class as usize].is_overwrite);
         let ready: SmallVec<[u32; 32]> = enabled.into_iter().chain(overwrites).collect();
         for class in ready {
             let known = self.board.classes[class as usize];
+            let config = self.seen.get(at);
             if self.board.has_open_twin(class, config) || !self.has_left(class, config) {
                 continue;
             }
-            let Some(mut after) = self.step(config, known.op, known.is_overwrite, true, machine)
-            else {
+            let step = (self.board).step(config, known.op, known.is_overwrite, true, machine);
+            let Some(mut after) = step else {
                 continue;
             };
             // One that changes nothing now is better kept for later. Hiding others is a change.
@@ -202,43 +208,6 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
     fn has_left(&self, class: u32, config: &Config<M>) -> bool {
         let count = self.board.classes[class as usize].count as usize;
         !self.is_counted(class) || config.used.iter().filter(|used| **used == class).count() < count
-    }
-
-    /// The configuration after an operation takes effect, with everything that follows at once.
-    ///
-    /// None if it cannot, or if it should be of use and is not: if nothing can take effect that needs the state that
-    /// is reached, an overwrite had better stay hidden before the next one, and a crashed operation had better not
-    /// have happened.
-    fn step(
-        &mut self,
-        config: &Config<M>,
-        op: T,
-        is_overwrite: bool,
-        needs_use: bool,
-        machine: &mut impl Machine<Op = T>,
-    ) -> Option<Config<M>> {
-        let state = machine.apply(config.state, op)?;
-        let place = self.board.place(state, machine);
-        let is_used = || {
-            let mut satisfied = place.satisfied.without(&config.done);
-            let mut enabled = place.enabled.without(&config.done);
-            !place.crashed.is_empty()
-                || satisfied.any(|word| word != 0)
-                || enabled.any(|word| word != 0)
-        };
-        if needs_use && !is_used() {
-            return None;
-        }
-        let mut after = config.clone();
-        after.state = state;
-        after.done.add(&place.satisfied);
-        if is_overwrite {
-            let words = after.optional.words_mut().iter_mut();
-            for (word, more) in words.zip(self.board.kinds.overwrites.without(&config.done)) {
-                *word |= more;
-            }
-        }
-        Some(after)
     }
 
     /// Keeps a configuration reached within an event, or goes on from there.

@@ -29,7 +29,10 @@ impl<M: Mask> Clone for Config<M> {
             done: self.done.clone(),
             optional: self.optional.clone(),
             // Copied as a whole; a clone would go through it one by one.
-            used: Used::from_slice(&self.used),
+            used: match self.used.is_empty() {
+                true => Used::new(),
+                false => Used::from_slice(&self.used),
+            },
         }
     }
 }
@@ -43,6 +46,15 @@ pub(super) struct Kinds<M> {
     pub(super) overwrites: M,
     /// All others.
     pub(super) updates: M,
+}
+
+impl<M: Mask> Kinds<M> {
+    /// The words of those that change something.
+    pub(super) fn changing(&self) -> impl Iterator<Item = u64> + '_ {
+        let updates = self.updates.words();
+        let both = self.overwrites.words().iter().zip(updates);
+        both.map(|(overwrites, updates)| overwrites | updates)
+    }
 }
 
 impl<M: Mask> Config<M> {
@@ -170,6 +182,9 @@ impl<M: Mask> Antichain<M> {
     }
 
     pub(super) fn clear(&mut self) {
+        if self.all.is_empty() {
+            return;
+        }
         const KEEP: usize = 1 << 12;
         if self.groups.capacity() > KEEP {
             self.groups = FxHashMap::default();
@@ -214,17 +229,17 @@ impl<M: Mask> Antichain<M> {
 
     /// Whether nothing dominates an entry. What it dominates is dead from now on.
     fn compare_with_all(&mut self, new: &Entry<M>, kinds: &Kinds<M>) -> bool {
-        let can_be_compared = |old: &Entry<M>| {
-            old.live && old.config.state == new.config.state && old.updates == new.updates
-        };
-        let mut others = self.all.iter().filter(|old| can_be_compared(old));
-        if others.any(|old| old.dominates(new, kinds)) {
-            return false;
-        }
         for old in &mut self.all {
-            if can_be_compared(old) && new.dominates(old, kinds) {
-                old.live = false;
+            let can_be_compared =
+                old.live && old.config.state == new.config.state && old.updates == new.updates;
+            if !can_be_compared {
+                continue;
             }
+            // What dominates it dominates all that it does, so none of these was found before.
+            if old.dominates(new, kinds) {
+                return false;
+            }
+            old.live = !new.dominates(old, kinds);
         }
         true
     }

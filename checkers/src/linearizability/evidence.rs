@@ -62,6 +62,9 @@ pub struct DeadEnd {
     pub operation: u64,
     /// The states that the object could have had until that operation ended.
     pub states: Vec<Value>,
+    /// Of a counter, instead of `states`: the least and the most that it could have been, all operations being added up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[Value; 2]>,
     /// Whether `states` is what was possible in the whole history; otherwise it is what was
     /// possible in the sub-history.
     pub states_of_whole: bool,
@@ -78,6 +81,10 @@ pub struct DeadEnd {
     pub sub_history: Vec<u64>,
     /// Whether no operation of the sub-history can be left out.
     pub minimal: bool,
+    /// Of a set, the only elements that are looked at, and of what was read, too: whatever elements are looked at, a set
+    /// that is possible stays so. None: all are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elements: Vec<Value>,
     /// All operations that the other fields mention, in order of invocation.
     pub operations: Vec<OperationView>,
     /// Why it is impossible, in sentences.

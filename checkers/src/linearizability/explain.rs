@@ -56,6 +56,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
         initial: material.value(material.initial),
         operation: dead.invoke,
         states: states.iter().map(|state| material.value(*state)).collect(),
+        range: None,
         states_of_whole,
         pending: pending.iter().map(|op| op.invoke).collect(),
         pending_omitted,
@@ -68,6 +69,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
             .collect(),
         sub_history: material.sub_history(end),
         minimal: material.found.minimal,
+        elements: Vec::new(),
         operations: Vec::new(),
         explanation: Vec::new(),
     };

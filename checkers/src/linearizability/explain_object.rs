@@ -12,6 +12,7 @@ use super::object::{Object, ObjectOp};
 use super::objects::Objects;
 use super::slice::SliceOp;
 use super::subject::{LoggedOf, Subject, describe_key};
+use super::verify::Bounds;
 
 /// How many pending operations are shown.
 const SHOWN: usize = 20;
@@ -26,6 +27,8 @@ const CHARS: usize = 100;
 pub(super) struct Material<'a> {
     pub(super) key: Option<&'a Value>,
     pub(super) subject: &'a Objects,
+    /// The only elements that are looked at, if so.
+    pub(super) elements: &'a [u32],
     /// All operations until the end.
     pub(super) all: &'a [SliceOp<ObjectOp>],
     /// By [`SliceOp::at`].
@@ -58,12 +61,16 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
             .iter()
             .map(|state| object.describe(*state, values))
             .collect(),
+        range: None,
         states_of_whole,
         pending: pending.iter().map(|op| op.invoke).collect(),
         pending_omitted,
         sources: Vec::new(),
         sub_history: sub_history(material),
         minimal: found.minimal,
+        elements: (material.elements.iter())
+            .map(|element| values.value(*element).clone())
+            .collect(),
         operations: Vec::new(),
         explanation: Vec::new(),
     };
@@ -75,6 +82,55 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
         .collect();
     dead_end.explanation = tell(&dead_end, &material.subject.noun());
     dead_end
+}
+
+/// Makes evidence of an operation that showed what a counter cannot have been.
+pub(super) fn explain_bounds(
+    subject: &Objects,
+    key: Option<&Value>,
+    operation: OperationView,
+    bounds: &Bounds,
+) -> DeadEnd {
+    let number = |it: i128| i64::try_from(it).map_or_else(|_| it.to_string().into(), Value::from);
+    let object = describe_key(key, &subject.noun());
+    let (began, ended) = (operation.invoke, operation.complete.unwrap_or(u64::MAX));
+    let open = match (bounds.most - bounds.certain, bounds.certain - bounds.least) {
+        (0, 0) => "nothing that was open until it ended changes it".to_owned(),
+        (up, 0) => format!("what was open until it ended can have added up to {up}"),
+        (0, down) => format!("what was open until it ended can have taken up to {down}"),
+        (up, down) => {
+            format!("what was open until it ended can have added up to {up} or taken up to {down}")
+        }
+    };
+    let explanation = vec![
+        tell_end(&operation, &[]),
+        format!(
+            "All that had ended when it began, at {}, brought {object} to {}; {open}.",
+            at(Some(operation.invoke_time)),
+            bounds.certain
+        ),
+        format!(
+            "Just before it took effect {object} was {}, going by the result, which is not from {} to {}.",
+            bounds.was, bounds.least, bounds.most
+        ),
+    ];
+    DeadEnd {
+        model: subject.name.clone(),
+        key: key.cloned(),
+        initial: subject.initial.clone(),
+        operation: operation.invoke,
+        states: Vec::new(),
+        range: Some([number(bounds.least), number(bounds.most)]),
+        states_of_whole: true,
+        pending: Vec::new(),
+        pending_omitted: 0,
+        sources: Vec::new(),
+        sub_history: vec![began, ended],
+        minimal: true,
+        elements: Vec::new(),
+        operations: vec![operation],
+        explanation,
+    }
 }
 
 /// What was open when the impossible operation ended, the latest first, and how much of it is left out.
@@ -106,17 +162,30 @@ pub(super) fn summary(dead_end: &DeadEnd) -> String {
     let Some(operation) = dead_end.get(dead_end.operation) else {
         return String::new();
     };
+    let (of, what) = match dead_end.elements.is_empty() {
+        true => (String::new(), "it"),
+        false => (format!(" of the elements {}", elements(dead_end)), "that"),
+    };
     format!(
-        "{} (events {} to {}), when it can only have been {}",
-        describe(operation),
+        "{}{of} (events {} to {}), when {what} can only have been {}",
+        describe(operation, &dead_end.elements),
         operation.invoke,
         operation.complete.unwrap_or(operation.invoke),
         possible(dead_end)
     )
 }
 
+/// The elements that are looked at.
+fn elements(dead_end: &DeadEnd) -> String {
+    let told: Vec<String> = dead_end.elements.iter().map(short).collect();
+    list(&told, "and")
+}
+
 /// The possible states.
 fn possible(dead_end: &DeadEnd) -> String {
+    if let Some([least, most]) = &dead_end.range {
+        return format!("from {least} to {most}");
+    }
     let told = dead_end.states.iter().take(STATES);
     let mut states: Vec<String> = told.map(short).collect();
     if let Some(more) = dead_end
@@ -140,14 +209,14 @@ fn tell(dead_end: &DeadEnd, noun: &str) -> Vec<String> {
         true => "",
         false => "going by the operations below, ",
     };
-    vec![
+    let looked_at = (!dead_end.elements.is_empty()).then(|| {
         format!(
-            "{} ended at {} (events {} to {}).",
-            describe(operation),
-            at(operation.complete_time),
-            operation.invoke,
-            operation.complete.unwrap_or(operation.invoke)
-        ),
+            "Only the elements {} are looked at here, also of what was read: if {object} is possible, so is that.",
+            elements(dead_end)
+        )
+    });
+    let sentences = [
+        tell_end(operation, &dead_end.elements),
         format!(
             "From {}, when it began, until then, {going_by}{object} can only have been {}.",
             at(Some(operation.invoke_time)),
@@ -155,7 +224,19 @@ fn tell(dead_end: &DeadEnd, noun: &str) -> Vec<String> {
         ),
         tell_pending(dead_end),
         tell_sub_history(dead_end),
-    ]
+    ];
+    looked_at.into_iter().chain(sentences).collect()
+}
+
+/// When the impossible operation ended.
+fn tell_end(operation: &OperationView, elements: &[Value]) -> String {
+    format!(
+        "{} ended at {} (events {} to {}).",
+        describe(operation, elements),
+        at(operation.complete_time),
+        operation.invoke,
+        operation.complete.unwrap_or(operation.invoke)
+    )
 }
 
 fn tell_pending(dead_end: &DeadEnd) -> String {
@@ -164,6 +245,7 @@ fn tell_pending(dead_end: &DeadEnd) -> String {
         return "Nothing else was open then.".to_owned();
     }
     let pending = dead_end.pending.iter().filter_map(|at| dead_end.get(*at));
+    let describe = |view| describe(view, &dead_end.elements);
     let told: Vec<String> = pending.take(TOLD).map(describe).collect();
     let more = match open - told.len() as u64 {
         0 => String::new(),
@@ -177,6 +259,7 @@ fn tell_pending(dead_end: &DeadEnd) -> String {
 
 fn tell_sub_history(dead_end: &DeadEnd) -> String {
     let operations: Vec<&OperationView> = dead_end.sub_operations().collect();
+    let describe = |view| describe(view, &dead_end.elements);
     let told = operations.iter().take(TOLD).map(|view| {
         let began = at(Some(view.invoke_time));
         match (view.outcome, view.complete_time) {
@@ -202,8 +285,8 @@ fn tell_sub_history(dead_end: &DeadEnd) -> String {
     )
 }
 
-/// An operation in a few words.
-fn describe(view: &OperationView) -> String {
+/// An operation in a few words, and only some elements of what it saw, if there are any to be looked at.
+fn describe(view: &OperationView, elements: &[Value]) -> String {
     let OperationView {
         process,
         f,
@@ -220,9 +303,17 @@ fn describe(view: &OperationView) -> String {
         EventType::Fail => ", refused".to_owned(),
         EventType::Info | EventType::Invoke => ", outcome unknown".to_owned(),
         EventType::Ok if result == value => String::new(),
-        EventType::Ok => format!(" with the result {}", short(result)),
+        EventType::Ok => format!(" with the result {}", short(&restricted(result, elements))),
     };
     format!("{f}{asked} by process {process}{ended}")
+}
+
+/// What was seen of some elements, if there are any to be looked at.
+fn restricted(result: &Value, elements: &[Value]) -> Value {
+    match result.as_array().filter(|_| !elements.is_empty()) {
+        None => result.clone(),
+        Some(all) => (all.iter().filter(|it| elements.contains(it)).cloned()).collect(),
+    }
 }
 
 /// A value that is not too long.

@@ -223,7 +223,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
     /// Crashed operations that every configuration has used are gone for good: not counting them
     /// any more keeps configurations small however long the history.
     fn forget_common_uses(&mut self) {
-        let Some(first) = self.configs.first() else {
+        let Some(first) = self.configs.first().filter(|it| !it.used.is_empty()) else {
             return;
         };
         let mut common = first.used.clone();

@@ -14,6 +14,7 @@ use super::portfolio::Ration;
 use super::subject::{Landed, LoggedOf, Malformed, OpOf, Subject, is_refused};
 use super::track::Track;
 use super::tracks::{Called, Place, Tracks};
+use super::values::Values;
 
 /// An operation between its invocation and being searched.
 struct Flight<S: Subject> {
@@ -203,11 +204,80 @@ pub(super) struct Intake<S: Subject> {
     /// The ration of each search.
     pub(super) ration: Option<Ration>,
     pub(super) keys: Vec<Key<S>>,
-    key_numbers: FxHashMap<Option<Value>, u32>,
-    /// By process: the key and the flight of its open operation, in order of invocation.
-    open: FxHashMap<u64, (u32, u32)>,
+    key_numbers: KeyNumbers,
+    open: OpenOps,
     /// How many operations were begun.
     pub(super) operations: u64,
+}
+
+/// Keys by their values.
+#[derive(Default)]
+struct KeyNumbers {
+    values: Values,
+    /// By the number of the value.
+    keys: Vec<Option<u32>>,
+    /// That of operations that name no key.
+    none: Option<u32>,
+    count: u32,
+}
+
+impl KeyNumbers {
+    /// Keys are numbered in the order in which they are met.
+    fn number(&mut self, key: Option<&Value>) -> usize {
+        let known = match key {
+            None => &mut self.none,
+            Some(key) => {
+                let value = self.values.number(key) as usize;
+                if value >= self.keys.len() {
+                    self.keys.resize(value + 1, None);
+                }
+                &mut self.keys[value]
+            }
+        };
+        *known.get_or_insert_with(|| {
+            self.count += 1;
+            self.count - 1
+        }) as usize
+    }
+}
+
+/// By process: the key and the flight of its open operation.
+#[derive(Default)]
+struct OpenOps {
+    /// Of the first processes, as most are.
+    near: Vec<Option<(u32, u32)>>,
+    far: FxHashMap<u64, (u32, u32)>,
+}
+
+impl OpenOps {
+    const NEAR: u64 = 1 << 16;
+
+    /// What the process had open before.
+    fn insert(&mut self, process: u64, flight: (u32, u32)) -> Option<(u32, u32)> {
+        if process >= OpenOps::NEAR {
+            return self.far.insert(process, flight);
+        }
+        let at = process as usize;
+        if at >= self.near.len() {
+            self.near.resize(at + 1, None);
+        }
+        self.near[at].replace(flight)
+    }
+
+    fn remove(&mut self, process: u64) -> Option<(u32, u32)> {
+        match self.near.get_mut(process as usize) {
+            Some(near) if process < OpenOps::NEAR => near.take(),
+            _ => self.far.remove(&process),
+        }
+    }
+
+    /// In no order.
+    fn into_flights(self) -> impl Iterator<Item = (u32, u32)> {
+        self.near
+            .into_iter()
+            .flatten()
+            .chain(self.far.into_values())
+    }
 }
 
 /// What went wrong with an event.
@@ -236,8 +306,8 @@ impl<S: Subject> Intake<S> {
             failed_cas: options.failed_cas,
             ration: options.ration.map(Ration::new),
             keys: Vec::new(),
-            key_numbers: FxHashMap::default(),
-            open: FxHashMap::default(),
+            key_numbers: KeyNumbers::default(),
+            open: OpenOps::default(),
             operations: 0,
         }
     }
@@ -260,7 +330,7 @@ impl<S: Subject> Intake<S> {
 
     /// The history is over: nobody will ever know what became of the open operations.
     pub(super) fn end(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
-        for (key, flight) in std::mem::take(&mut self.open).into_values() {
+        for (key, flight) in std::mem::take(&mut self.open).into_flights() {
             let key = &mut self.keys[key as usize];
             let landed = self.subject.unknown(key.flights[flight as usize].asked);
             key.land(flight, landed, None);
@@ -291,13 +361,10 @@ impl<S: Subject> Intake<S> {
     }
 
     fn key_number(&mut self, key: Option<&Value>) -> usize {
-        let key = key.cloned();
-        if let Some(number) = self.key_numbers.get(&key) {
-            return *number as usize;
+        let number = self.key_numbers.number(key);
+        if number == self.keys.len() {
+            self.keys.push(Key::new(key.cloned(), self.ration));
         }
-        let number = self.keys.len();
-        self.keys.push(Key::new(key.clone(), self.ration));
-        self.key_numbers.insert(key, number as u32);
         number
     }
 
@@ -305,7 +372,7 @@ impl<S: Subject> Intake<S> {
         let index = event.index;
         let (key, flight) = self
             .open
-            .remove(&process)
+            .remove(process)
             .ok_or(Malformed::Unmatched { index, process })?;
         let asked = self.keys[key as usize].flights[flight as usize].asked;
         let landed = match event.kind {

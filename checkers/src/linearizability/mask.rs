@@ -89,6 +89,19 @@ impl Mask for u64 {
         0
     }
 
+    // The same as for many words, without looking for the word.
+    fn contains(&self, slot: usize) -> bool {
+        self >> slot & 1 == 1
+    }
+
+    fn insert(&mut self, slot: usize) {
+        *self |= 1 << slot;
+    }
+
+    fn remove(&mut self, slot: usize) {
+        *self &= !(1 << slot);
+    }
+
     #[inline]
     fn words(&self) -> &[u64] {
         std::slice::from_ref(self)

@@ -218,7 +218,8 @@ impl<W: Whole> Trial<'_, W> {
                 break;
             }
         }
-        self.work += frontier.work();
+        // A long try takes its time, too, where there is nothing to choose.
+        self.work += frontier.work() + ops.len() / 4;
         Ok(tried)
     }
 }

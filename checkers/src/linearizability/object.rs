@@ -44,6 +44,7 @@ pub(super) trait AnyModel: Send {
     fn object(&self, values: &mut Values) -> (Object, u32);
     fn touches(&self, op: ObjectOp) -> Touches;
     fn part(&self, op: ObjectOp) -> Part;
+    fn restrict(&self, op: ObjectOp, elements: &[u32]) -> Option<ObjectOp>;
     fn monitored(&self) -> Option<Monitored>;
     fn role(&self, op: ObjectOp) -> Option<Role>;
     /// About how many bytes the operations take.
@@ -129,6 +130,11 @@ impl<M: Model> AnyModel for Typed<M> {
 
     fn part(&self, op: ObjectOp) -> Part {
         self.0.with(op, M::part)
+    }
+
+    fn restrict(&self, op: ObjectOp, elements: &[u32]) -> Option<ObjectOp> {
+        let restricted = self.0.with(op, |model, op| model.restrict(op, elements))?;
+        Some(self.0.number(restricted))
     }
 
     fn monitored(&self) -> Option<Monitored> {

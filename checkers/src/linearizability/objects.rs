@@ -8,18 +8,20 @@ use store::{Event, EventType, Name};
 use crate::budget::{Budget, Exhausted};
 
 use super::evidence::{DeadEnd, OperationView};
-use super::explain_object::{Material, explain, summary};
+use super::explain_object::{Material, explain, explain_bounds, summary};
 use super::intake::Key;
 use super::log::{Ending, Log};
 use super::minimise::minimise;
-use super::models::{Call, Outcome, Part, Touches, Values};
+use super::models::{Call, Monitored, Outcome, Part, Role, Touches, Values};
+use super::monitors::collection::CollectionKind;
 use super::object::{AnyModel, Object, ObjectOp};
 use super::portfolio::{Opinion, Question};
 use super::reduce::{ObjectWhole, closed};
 use super::slice::slice_ops;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
-use super::track::Track;
-use super::verify::{Judge, Refutation, prove_object};
+use super::track::{Suspect, Track};
+use super::verify::{Judge, Refutation, bounds_of, prove_object};
+use super::witness::{self, Hint};
 
 /// A model, and how its histories are read.
 pub(super) struct Objects {
@@ -71,6 +73,34 @@ impl Objects {
         }
     }
 
+    /// The elements of a set that it is enough to look at, since there is no order at the event `at`; none if all must be.
+    fn elements(&self, track: &Track<Objects>, at: u64, budget: &dyn Budget) -> Vec<u32> {
+        if !track.elements().is_empty() || self.model.monitored() != Some(Monitored::Set) {
+            return track.elements().to_vec();
+        }
+        match self.opinion(&track.log, at, budget) {
+            Ok(Opinion::Violation(named)) => named.elements,
+            _ => Vec::new(),
+        }
+    }
+
+    /// A proof that a counter cannot have been what the operation saw that ended with the event `at`, if that is so.
+    fn out_of_bounds(
+        &self,
+        key: &Key<Objects>,
+        track: &Track<Objects>,
+        at: u64,
+    ) -> Option<DeadEnd> {
+        if self.model.monitored() != Some(Monitored::Counter) {
+            return None;
+        }
+        let all: Vec<OperationView> = track.log.iter().map(|logged| self.view(logged)).collect();
+        let operation = all.iter().find(|view| view.complete == Some(at))?.clone();
+        let bounds = bounds_of(operation.invoke, &all, self.judge.as_ref())?;
+        let key = key.key.as_ref();
+        (!bounds.is_possible()).then(|| explain_bounds(self, key, operation, &bounds))
+    }
+
     fn function(&mut self, f: &Name) -> u32 {
         let known = self.functions.iter().position(|known| known == f);
         let at = known.unwrap_or_else(|| {
@@ -91,6 +121,11 @@ impl Objects {
         };
         self.model.read(&call, &mut self.values)
     }
+}
+
+/// Operations as they are asked for.
+fn borrowed(some: &[Suspect<Objects>]) -> impl Iterator<Item = (usize, &LoggedOf<Objects>)> {
+    some.iter().map(|(at, op)| (*at, op))
 }
 
 impl Subject for Objects {
@@ -197,6 +232,33 @@ impl Subject for Objects {
         closed(&touches.collect::<Vec<Touches>>(), some)
     }
 
+    fn hints(&self, log: &Log<LoggedOf<Objects>>) -> Vec<Option<Hint>> {
+        let Some(Monitored::Collection(order)) = self.model.monitored() else {
+            return Vec::new();
+        };
+        let role = |op| match self.model.role(op) {
+            Some(Role::Collection(kind, element)) => Some((kind, element)),
+            _ => None,
+        };
+        let ops = log.iter().map(|logged| (logged, role(logged.op)));
+        let elements = ops.filter_map(|(logged, role)| {
+            let (kind, element) = role?;
+            let end = logged.returned().unwrap_or(u64::MAX);
+            Some((kind, element, (logged.invoke, end)))
+        });
+        let ranks = witness::ranks(elements, order);
+        let hint = |(kind, element)| Hint {
+            inserts: kind == CollectionKind::Insert,
+            rank: ranks.get(&element).copied().unwrap_or(u64::MAX),
+        };
+        log.iter().map(|logged| role(logged.op).map(hint)).collect()
+    }
+
+    fn restrict(&self, logged: &LoggedOf<Objects>, elements: &[u32]) -> Option<LoggedOf<Objects>> {
+        let op = self.model.restrict(logged.op, elements)?;
+        Some(LoggedOf::<Objects> { op, ..*logged })
+    }
+
     fn dead_end(
         &self,
         key: &Key<Objects>,
@@ -207,19 +269,33 @@ impl Subject for Objects {
         if track.log.has_forgotten() {
             return None;
         }
+        if let Some(found) = self.out_of_bounds(key, track, at) {
+            return Some(found);
+        }
         let log: Vec<&LoggedOf<Objects>> = track.log.iter().collect();
-        let numbered = log.iter().copied().enumerate();
-        let all = slice_ops(numbered, at, ObjectOp::is_observation);
-        let suspects = track.suspects().into_iter();
-        let whole = ObjectWhole::new(self, &self.pristine, suspects, at);
+        let elements = self.elements(track, at, budget);
+        let (all, suspects, states) = match elements.is_empty() {
+            true => {
+                let all = track.log.iter().copied().enumerate().collect();
+                (all, track.suspects(), track.last_states()?)
+            }
+            false => {
+                let some = track.restricted(&elements, self);
+                // What was possible in the whole history was more than these.
+                (some.clone(), some, (track.last_states()?.0, &[][..]))
+            }
+        };
+        let all = slice_ops(borrowed(&all), at, ObjectOp::is_observation);
+        let whole = ObjectWhole::new(self, &self.pristine, borrowed(&suspects), at);
         let found = minimise(&whole, budget)?;
         Some(explain(&Material {
             key: key.key.as_ref(),
             subject: self,
+            elements: &elements,
             all: &all,
             log: &log,
             found: &found,
-            whole_end: (at, track.last_states()?),
+            whole_end: (at, states),
         }))
     }
 

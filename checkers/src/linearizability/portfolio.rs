@@ -43,12 +43,21 @@ use super::monitors::{Kind, NEVER, Operation, Outcome, Reason};
 pub(super) enum Opinion {
     /// There is an order.
     Linearizable,
-    /// There is none, as these positions in the log show, ascending.
-    Violation(Vec<usize>),
+    /// There is none.
+    Violation(Named),
     /// It cannot tell before some of the open operations have ended.
     NotYet,
     /// It cannot tell, or there is no monitor.
     Unknown,
+}
+
+/// What a monitor found to be impossible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    /// Positions in the log, ascending.
+    pub(super) ops: Vec<usize>,
+    /// The elements of a set, where it is enough to look at these.
+    pub(super) elements: Vec<u32>,
 }
 
 /// After so many operations a search may ask one more question, but never more than at the beginning.
@@ -320,7 +329,7 @@ impl<K: Dependent> Lowered<K> {
             .copied()
             .collect();
         if open.is_empty() {
-            return check(&self.ops).map(|outcome| opinion(&outcome, &self.at));
+            return check(&self.ops).map(|outcome| self.opinion(&outcome));
         }
         let now = self.now;
         let is_open = |op: &Operation<K>| op.complete > now && op.complete != NEVER;
@@ -352,22 +361,35 @@ impl<K: Dependent> Lowered<K> {
         for op in self.ops.iter_mut().filter(|op| is_open(op)) {
             op.complete = NEVER;
         }
-        let second = opinion(&check(&self.ops)?, &self.at);
+        let second = self.opinion(&check(&self.ops)?);
         Ok(match second {
             Opinion::Unknown => Opinion::NotYet,
             known => known,
         })
     }
-}
 
-fn opinion<R: Reason>(outcome: &Outcome<R>, at: &[u32]) -> Opinion {
-    match outcome {
-        Outcome::Linearizable => Opinion::Linearizable,
-        Outcome::NotApplicable(_) => Opinion::Unknown,
-        Outcome::Violation(reason) => {
-            let named = reason.operations();
-            Opinion::Violation(named.iter().map(|op| at[*op as usize] as usize).collect())
-        }
+    fn opinion<R: Reason>(&self, outcome: &Outcome<R>) -> Opinion {
+        let reason = match outcome {
+            Outcome::Linearizable => return Opinion::Linearizable,
+            Outcome::NotApplicable(_) => return Opinion::Unknown,
+            Outcome::Violation(reason) => reason,
+        };
+        let named = reason.operations();
+        let put = named.iter().filter_map(|op| {
+            let op = &self.ops[*op as usize];
+            op.kind.puts(op.value)
+        });
+        let elements = reason.elements().map(|others| {
+            let mut elements: Vec<u32> = others.into_iter().chain(put).collect();
+            elements.sort_unstable();
+            elements.dedup();
+            elements
+        });
+        let at = |op: &u32| self.at[*op as usize] as usize;
+        Opinion::Violation(Named {
+            ops: named.iter().map(at).collect(),
+            elements: elements.unwrap_or_default(),
+        })
     }
 }
 

@@ -225,7 +225,8 @@ impl Subject for Registers {
             at,
             RegisterOp::is_observation,
         );
-        let suspects = track.suspects().into_iter();
+        let suspects = track.suspects();
+        let suspects = suspects.iter().map(|(at, op)| (*at, op));
         let whole = RegisterWhole::new(suspects, self.initial, track.log.forgotten(), at);
         if let Some(shortage) = track.live().and_then(Search::shortage) {
             let value = self.values.value(shortage.value);
@@ -267,12 +268,14 @@ impl Registers {
             initial: self.values.value(self.initial).clone(),
             operation: 0,
             states: Vec::new(),
+            range: None,
             states_of_whole: false,
             pending: Vec::new(),
             pending_omitted: 0,
             sources: Vec::new(),
             sub_history: Vec::new(),
             minimal: false,
+            elements: Vec::new(),
             operations: Vec::new(),
             explanation: Vec::new(),
         }

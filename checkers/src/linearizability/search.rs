@@ -324,8 +324,13 @@ impl<A: Machine> Search<A> {
                 &mut beam.frontier
             }
         };
+        if let Step::Call(..) = step {
+            // Nothing is decided before something returns.
+            self.most_open = self.most_open.max(frontier.open());
+            self.proved = Some(index);
+            return Ok(());
+        }
         self.widest = self.widest.max(frontier.width());
-        self.most_open = self.most_open.max(frontier.open());
         let (dead, lossy) = (frontier.is_dead(), frontier.lossy());
         if dead && !lossy {
             let states = frontier.last_states().to_vec();

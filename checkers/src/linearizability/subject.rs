@@ -15,6 +15,7 @@ use super::options::FailedCas;
 use super::portfolio::Opinion;
 use super::track::Track;
 use super::verify::Refutation;
+use super::witness::Hint;
 
 /// Why events are not a history of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -100,6 +101,16 @@ pub(super) trait Subject: Sized + Send {
     /// The positions of the operations without which some of these, by positions, could not have happened,
     /// and they themselves: ascending. All if these cannot be told apart.
     fn closed(&self, log: &Log<LoggedOf<Self>>, some: &[usize]) -> Vec<usize>;
+
+    /// An operation as it is when only some elements are looked at; `None` if it has to do with none of them.
+    fn restrict(&self, _op: &LoggedOf<Self>, _elements: &[u32]) -> Option<LoggedOf<Self>> {
+        None
+    }
+
+    /// What helps to find an order, by operation; nothing if nothing does.
+    fn hints(&self, _log: &Log<LoggedOf<Self>>) -> Vec<Option<Hint>> {
+        Vec::new()
+    }
 
     /// A proof that there is no order, if one can be found: the search found none at the event `at`.
     fn dead_end(

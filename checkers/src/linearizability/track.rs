@@ -6,7 +6,7 @@ use crate::budget::{Budget, Exhausted};
 use super::frontier::OpId;
 use super::log::Log;
 use super::model::Machine;
-use super::portfolio::{Opinion, Ration, Rationed, Spent};
+use super::portfolio::{Named, Opinion, Ration, Rationed, Spent};
 use super::search::{Answer, Hardness, Search};
 use super::subject::{LoggedOf, OpOf, Subject};
 
@@ -19,7 +19,7 @@ pub(super) struct Track<S: Subject> {
     /// What is left of the search's ration; `None` if it has as much as it wants.
     ration: Option<Ration>,
     /// What a monitor found a violation in, if it did.
-    accused: Option<Accused>,
+    accused: Option<Accused<S>>,
     /// Whether it is many objects that can be searched apart.
     gathered: bool,
 }
@@ -45,11 +45,15 @@ struct Aside {
 }
 
 /// A violation according to a monitor.
-struct Accused {
-    /// The operations that the search was sent over and which it found to be impossible, by their positions in
-    /// the log; `None` if it is at all of them.
-    suspects: Option<Vec<usize>>,
+struct Accused<S: Subject> {
+    /// The operations that the search was sent over and which it found to be impossible; `None` if it is at all of them.
+    suspects: Option<Vec<Suspect<S>>>,
+    /// The only elements that these are about, if so.
+    elements: Vec<u32>,
 }
+
+/// An operation, by its position in the log, as it counts.
+pub(super) type Suspect<S> = (usize, LoggedOf<S>);
 
 /// What is left of a search.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -167,7 +171,10 @@ impl<S: Subject> Track<S> {
 
     /// A monitor found that there is no order of this or of objects that it was gathered with.
     pub(super) fn remain_accused(&mut self) {
-        self.accused = Some(Accused { suspects: None });
+        self.accused = Some(Accused {
+            suspects: None,
+            elements: Vec::new(),
+        });
     }
 
     /// Whether a monitor decided it.
@@ -190,19 +197,28 @@ impl<S: Subject> Track<S> {
         }
     }
 
-    /// The operations among which a violation is to be looked for, with their positions in the log.
-    pub(super) fn suspects(&self) -> Vec<(usize, &LoggedOf<S>)> {
-        let log = self.log.iter().enumerate();
-        match self.some_suspects() {
-            None => log.collect(),
-            Some(some) => log
-                .filter(|(at, _)| some.binary_search(at).is_ok())
-                .collect(),
-        }
+    /// The operations among which a violation is to be looked for.
+    pub(super) fn suspects(&self) -> Vec<Suspect<S>> {
+        let all = || self.log.iter().copied().enumerate().collect();
+        self.some_suspects().cloned().unwrap_or_else(all)
     }
 
-    fn some_suspects(&self) -> Option<&Vec<usize>> {
+    /// The only elements that the suspects are about, if so.
+    pub(super) fn elements(&self) -> &[u32] {
+        self.accused.as_ref().map_or(&[], |it| &it.elements)
+    }
+
+    fn some_suspects(&self) -> Option<&Vec<Suspect<S>>> {
         self.accused.as_ref()?.suspects.as_ref()
+    }
+
+    /// Those of the operations that have to do with some elements, as if there were no others.
+    pub(super) fn restricted(&self, elements: &[u32], subject: &S) -> Vec<Suspect<S>> {
+        if elements.is_empty() {
+            return Vec::new();
+        }
+        let restrict = |(at, op)| Some((at, subject.restrict(op, elements)?));
+        self.log.iter().enumerate().filter_map(restrict).collect()
     }
 
     /// The states that were possible when there was no order any more, as those of the machine.
@@ -306,16 +322,22 @@ impl<S: Subject> Track<S> {
         }
     }
 
+    /// Searches without a ration from now on if the monitor will never have an opinion: later that may cost all that was
+    /// searched.
+    fn probe(&mut self, subject: &S, budget: &dyn Budget) -> Result<(), Exhausted> {
+        if subject.opinion(&self.log, self.now, budget)? == Opinion::Unknown {
+            self.ration = None;
+        }
+        Ok(())
+    }
+
     /// Asks the monitor about everything so far, and does as it says.
     fn ask(&mut self, left: Left, subject: &mut S, budget: &dyn Budget) -> Result<(), Exhausted> {
         match subject.opinion(&self.log, self.now, budget)? {
             Opinion::Linearizable => self.put_aside(Some(self.now)),
             Opinion::NotYet => self.put_aside(None),
             Opinion::Unknown => return self.search_freely(left, subject, budget),
-            Opinion::Violation(named) => {
-                let suspects = subject.closed(&self.log, &named);
-                return self.accuse(suspects, left, subject, budget);
-            }
+            Opinion::Violation(named) => return self.accuse(named, left, subject, budget),
         }
         Ok(())
     }
@@ -345,7 +367,7 @@ impl<S: Subject> Track<S> {
         if self.gathered {
             self.searching = Searching::Torn;
         } else if left == Left::Nothing {
-            let all = 0..self.log.len();
+            let all = self.log.iter().copied().enumerate();
             self.searching = Searching::Live(self.search_some(all, subject, budget)?);
         }
         Ok(())
@@ -355,38 +377,55 @@ impl<S: Subject> Track<S> {
     /// all.
     fn accuse(
         &mut self,
-        suspects: Vec<usize>,
+        named: Named,
         left: Left,
         subject: &mut S,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         self.remain_accused();
+        let (suspects, elements) = self.suspects_of(named, subject);
         if suspects.len() < self.log.len() {
             let mut search = self.search_some(suspects.iter().copied(), subject, budget)?;
             if matches!(search.answer(budget), Answer::Invalid { .. }) {
                 self.searching = Searching::Live(search);
                 self.ration = None;
-                let suspects = Some(suspects);
-                self.accused = Some(Accused { suspects });
+                self.accused = Some(Accused {
+                    suspects: Some(suspects),
+                    elements,
+                });
                 return Ok(());
             }
         }
         self.search_freely(left, subject, budget)
     }
 
-    /// A search that some operations have happened to, by their positions in the log, until now.
+    /// The operations that have to do with the elements that a monitor named; or, where a model knows of no elements, those
+    /// that it named, with all that they depend on.
+    fn suspects_of(&self, named: Named, subject: &S) -> (Vec<Suspect<S>>, Vec<u32>) {
+        let restricted = self.restricted(&named.elements, subject);
+        if !restricted.is_empty() {
+            return (restricted, named.elements);
+        }
+        let closed = subject.closed(&self.log, &named.ops);
+        let log = self.log.iter().copied().enumerate();
+        let closed = log.filter(|(at, _)| closed.binary_search(at).is_ok());
+        (closed.collect(), Vec::new())
+    }
+
+    /// A search that some operations have happened to until now.
     fn search_some(
         &self,
-        some: impl Iterator<Item = usize>,
+        some: impl Iterator<Item = Suspect<S>>,
         subject: &mut S,
         budget: &dyn Budget,
     ) -> Result<Box<Search<S::Machine>>, Exhausted> {
-        let log: Vec<&LoggedOf<S>> = self.log.iter().collect();
         let mut events: Vec<(u64, usize, bool)> = Vec::new();
-        for at in some {
+        let mut log: Vec<LoggedOf<S>> = Vec::new();
+        for (_, op) in some {
             let past = |end: &u64| *end <= self.now;
-            events.push((log[at].invoke, at, false));
-            events.extend(log[at].returned().filter(past).map(|end| (end, at, true)));
+            events.push((op.invoke, log.len(), false));
+            events.extend(op.returned().filter(past).map(|end| (end, log.len(), true)));
+            log.push(op);
         }
         events.sort_unstable();
         let (machine, initial) = subject.object();
@@ -456,6 +495,9 @@ impl<S: Subject> Track<S> {
         self.now = logged.invoke;
         if let Some(ration) = &mut self.ration {
             ration.replenish(self.log.len());
+            if self.log.len() == PROBE && matches!(self.searching, Searching::Live(_)) {
+                self.probe(subject, budget)?;
+            }
         }
         let returns = logged.returned();
         self.advance(subject, budget, |search, budget| {
@@ -480,3 +522,6 @@ impl<S: Subject> Track<S> {
 
 /// About how many bytes a search takes that has met nothing hard.
 const LIVE: usize = 8 << 10;
+
+/// After so many operations it shows whether a history is one for a monitor: mostly, whether its values are unique.
+const PROBE: usize = 64;

@@ -2,19 +2,21 @@
 //!
 //! The search keeps no order: it would be as long as the history, for each configuration. This finds
 //! one afterwards, depth first: at each return of an operation that has not taken effect it tries what
-//! may take effect now, the operation itself first, and goes back where that leads nowhere. What led
+//! may take effect now, the operation itself first, and goes back where that leads nowhere. In which order elements
+//! came out of a collection says in which order they had better go in ([`Hint`]). What led
 //! nowhere is remembered by a hash. (If two hashes were ever equal, an order might be missed; one that is
 //! found is an order.)
 
 use std::hash::{Hash, Hasher};
 
-use rustc_hash::{FxHashSet, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::budget::{Budget, Exhausted};
 
 use super::log::LoggedOp;
 use super::meter::Meter;
 use super::model::Machine;
+use super::monitors::collection::{CollectionKind, Order};
 
 /// An event of a history: its index, its operation, and whether the operation returns.
 type Event = (u64, u32, bool);
@@ -42,8 +44,58 @@ struct Choice {
     ready: Vec<u32>,
 }
 
+/// What is known of an operation on an element of a collection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hint {
+    /// Whether it puts the element in.
+    pub(super) inserts: bool,
+    /// Elements of lower rank had better go in before others that are put in at the same time.
+    pub(super) rank: u64,
+}
+
+/// The ranks of the elements of a collection, given all operations on them with the events that began and ended them.
+///
+/// An element's rank is the last event at which it can have come out: where the first in comes out first, that is also before
+/// all that certainly went in later.
+pub(super) fn ranks(
+    ops: impl Iterator<Item = (CollectionKind, i64, (u64, u64))>,
+    order: Order,
+) -> FxHashMap<i64, u64> {
+    let (mut inserted, mut ranks) = (Vec::new(), FxHashMap::default());
+    for (kind, element, (invoke, end)) in ops {
+        match kind {
+            CollectionKind::Insert => inserted.push((invoke, end, element)),
+            CollectionKind::Remove => drop(ranks.insert(element, end)),
+            CollectionKind::Peek | CollectionKind::Empty => {}
+        }
+    }
+    match order {
+        Order::First => {
+            let rank = |(.., element): &(u64, u64, i64)| ranks.get(element).copied();
+            let mut earliest: Vec<u64> = inserted
+                .iter()
+                .map(|it| rank(it).unwrap_or(u64::MAX))
+                .collect();
+            for at in (1..earliest.len()).rev() {
+                earliest[at - 1] = earliest[at - 1].min(earliest[at]);
+            }
+            for (_, end, element) in &inserted {
+                let later = inserted.partition_point(|(invoke, ..)| invoke < end);
+                let rank = ranks.entry(*element).or_insert(u64::MAX);
+                *rank = (*rank).min(earliest.get(later).copied().unwrap_or(u64::MAX));
+            }
+        }
+        // The last in comes out first.
+        Order::Last => ranks.values_mut().for_each(|rank| *rank = u64::MAX - *rank),
+        Order::Greatest | Order::Least | Order::Any => {}
+    }
+    ranks
+}
+
 struct Finder<'a, A: Machine, T> {
     ops: Vec<&'a LoggedOp<A::Op, T>>,
+    /// By operation; empty if nothing is known.
+    hints: Vec<Option<Hint>>,
     events: Vec<Event>,
     /// Crashed operations in order of invocation.
     crashed: Vec<u32>,
@@ -56,6 +108,7 @@ struct Finder<'a, A: Machine, T> {
 pub(super) fn find<'a, A: Machine, T: 'a>(
     log: impl Iterator<Item = &'a LoggedOp<A::Op, T>>,
     (machine, initial): (A, u32),
+    hints: Vec<Option<Hint>>,
     budget: &dyn Budget,
 ) -> Result<Option<Vec<u64>>, Exhausted>
 where
@@ -76,6 +129,7 @@ where
         .collect();
     let mut finder = Finder {
         ops,
+        hints,
         events,
         crashed,
         machine,
@@ -204,7 +258,24 @@ impl<A: Machine, T> Finder<'_, A, T> {
         });
         ready.extend(open.iter().filter(|op| **op != returning));
         ready.extend(open.iter().filter(|op| **op == returning));
+        self.heed_hints(&mut ready, returning);
         ready
+    }
+
+    /// What is put in no later than the element of the operation that returns comes last, and so is tried first.
+    fn heed_hints(&self, ready: &mut [u32], returning: u32) {
+        let hint = |op: u32| self.hints.get(op as usize).copied().flatten();
+        let Some(wanted) = hint(returning) else {
+            return;
+        };
+        if !wanted.inserts && ready.last() == Some(&returning) {
+            return;
+        }
+        let due = |op: u32| {
+            let hint = hint(op).filter(|hint| hint.inserts && hint.rank <= wanted.rank);
+            hint.map(|hint| std::cmp::Reverse(hint.rank))
+        };
+        ready.sort_by_key(|op| due(*op));
     }
 
     fn take_effect(&mut self, op: u32, stand: &mut Stand) {

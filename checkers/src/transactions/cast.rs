@@ -24,6 +24,11 @@ impl Cast {
         format!("T{}", at + 1)
     }
 
+    /// The transactions that have names.
+    pub(super) fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
+
     /// How they all stand in the history. `micro` makes the micro-operations of one.
     pub(super) fn views(
         &self,

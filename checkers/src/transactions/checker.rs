@@ -7,21 +7,23 @@ use store::Event;
 use super::anomaly::{Anomaly, Base};
 use super::components::components;
 use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
+use super::deciding::Standings;
 use super::edges::Edges;
 use super::evidence::Objects;
 use super::feeding::Feeding;
-use super::graph::{DEPENDENCIES, Graph, OVERWRITTEN, RW};
+use super::fewest::fewest;
+use super::graph::Graph;
 use super::history::Transactions;
 use super::intake::Intake;
 use super::models::{Boundary, DEFAULT, Level, find};
 use super::prove::Prover;
 use super::scan::{Sightings, scan};
-use super::search::{also, rank};
-use super::shapes::{self, Conflict, Lists, Shapes};
-use super::verify::{verify_anomaly, verify_cycle};
+use super::search::{Anti, rank};
+use super::shapes::{self, Conflict, Shapes};
+use super::unread::Unread;
 use super::versions::Versions;
 use crate::budget::{Budget, Exhausted, Scope};
-use crate::{CheckResult, Checker, Evidence, Feed};
+use crate::{CheckResult, Checker, Feed};
 
 /// What to check.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +59,14 @@ impl ListAppend {
 }
 
 impl Checker for ListAppend {
+    fn hurry(&mut self) {
+        self.feeding.hurry(self.options.consistency);
+    }
+
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        self.feeding.feed(events, budget)
+        let level = self.options.consistency;
+        self.feeding
+            .feed(events, budget, |intake| judge(intake, level, budget))
     }
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {
@@ -68,151 +76,88 @@ impl Checker for ListAppend {
     }
 }
 
-/// All that was found in a history.
+/// What is found in a history, whatever the order of the appends that nobody read.
 struct Findings {
     sightings: Sightings,
     cycles: Cycles,
     shapes: Shapes,
     /// Whether transactions depend on each other at all.
     depends: bool,
-    /// Orders of the appends that nobody read, where their order matters: each as the cycles that there are then.
-    guesses: Vec<BTreeSet<Anomaly>>,
+    /// All dependencies, and the components that they form, where there are cycles.
+    tangled: Option<(Graph, Vec<u32>)>,
 }
 
-impl Findings {
-    /// The anomalies that were found.
-    fn anomalies(&self) -> BTreeSet<Anomaly> {
-        self.sightings
-            .by_anomaly
-            .keys()
-            .chain(self.cycles.keys())
-            .chain(self.shapes.keys())
-            .copied()
-            .collect()
-    }
-}
-
-fn look(intake: &Intake, versions: &Versions, budget: &dyn Budget) -> Result<Findings, Exhausted> {
-    let all = &intake.transactions;
+fn look(
+    all: &Transactions,
+    versions: &Versions,
+    edges: &Edges,
+    budget: &dyn Budget,
+) -> Result<Findings, Exhausted> {
     let sightings = scan(all, versions, budget)?;
-    let mut edges = Edges::new(all, versions, budget)?;
     let (graph, depends) = edges.graph(budget)?;
     let component = components(&graph, !0, budget)?;
     let cycles = cycles(&graph, &component, budget)?;
-    let lists = Lists {
-        all,
-        versions,
-        guess: edges.guesses(),
-    };
-    let mut findings = Findings {
+    Ok(Findings {
         sightings,
-        shapes: shapes::find(&lists, &graph, &cycles, budget)?,
-        cycles,
+        shapes: shapes::find(&edges.lists(), &graph, &cycles, budget)?,
         depends,
-        guesses: Vec::new(),
-    };
-    if !findings.cycles.is_empty() && edges.is_contested(&component) {
-        let certain = findings.anomalies();
-        findings.guesses = guess((all, versions), &mut edges, &graph, &certain, budget)?;
-    }
-    Ok(findings)
+        tangled: (!cycles.is_empty()).then_some((graph, component)),
+        cycles,
+    })
 }
 
-/// By what dependencies appends that nobody read are ordered.
-#[derive(Clone, Copy, PartialEq)]
-enum Rank {
-    All,
-    /// Without two anti-dependencies in a row.
-    Apart,
-    /// Without anti-dependencies.
-    Committed,
-    /// The same, and such that no update is lost.
-    Updates,
-    /// The same, and such that who writes after another missed nothing of it.
-    Atomic,
-}
-
-impl Rank {
-    const ALL: [Rank; 5] = [
-        Rank::All,
-        Rank::Apart,
-        Rank::Committed,
-        Rank::Updates,
-        Rank::Atomic,
-    ];
-}
+/// By which dependencies appends that nobody read are put in an order: with which anti-dependencies, and whether such that who wrote a
+/// key after another had not missed what this one wrote, of that key or of any.
+const RANKS: [(Anti, Option<Conflict>); 5] = [
+    (Anti::Any, None),
+    (Anti::Apart, None),
+    (Anti::No, None),
+    (Anti::No, Some(Conflict::Cursor)),
+    (Anti::No, Some(Conflict::Any)),
+];
 
 /// Orders of the appends that nobody read, until all models hold in one of them that may.
 fn guess(
-    (all, versions): (&Transactions, &Versions),
     edges: &mut Edges,
     graph: &Graph,
     certain: &BTreeSet<Anomaly>,
     budget: &dyn Budget,
 ) -> Result<Vec<BTreeSet<Anomaly>>, Exhausted> {
     let mut ways = Vec::new();
-    let lists = Lists {
-        all,
-        versions,
-        guess: edges.guesses(),
-    };
-    let updates = shapes::with_conflicts(&lists, graph, Conflict::Cursor, budget)?;
-    let atomic = shapes::with_conflicts(&lists, graph, Conflict::Any, budget)?;
-    let ranks = Rank::ALL.into_iter();
-    for (by, base) in ranks.flat_map(|by| Base::ALL.map(|base| (by, base))) {
+    let known = edges.lists();
+    for (anti, conflict) in RANKS {
         let budget = &Scope::of(budget);
-        let committed = DEPENDENCIES & !RW | also(base);
-        edges.guess(match by {
-            Rank::All => rank(graph, base, false, budget)?,
-            Rank::Apart => rank(graph, base, true, budget)?,
-            Rank::Committed => components(graph, committed, budget)?,
-            Rank::Updates => components(&updates, committed | OVERWRITTEN, budget)?,
-            Rank::Atomic => components(&atomic, committed | OVERWRITTEN, budget)?,
-        });
-        let (guessed, _) = edges.graph(budget)?;
-        let component = components(&guessed, !0, budget)?;
-        let mut way = certain.clone();
-        let cycles = cycles(&guessed, &component, budget)?;
-        let lists = Lists {
-            all,
-            versions,
-            guess: edges.guesses(),
-        };
-        way.extend(shapes::find(&lists, &guessed, &cycles, budget)?.into_keys());
-        way.extend(cycles.into_keys());
-        ways.push(way);
-        if !Boundary::of(certain, &ways, &|level| level.decided).is_open(&|level| level.decided) {
-            break;
+        let firsts = conflict.map(|what| shapes::with_conflicts(&known, graph, what, budget));
+        let firsts = firsts.transpose()?;
+        for base in Base::ALL {
+            let budget = &Scope::of(budget);
+            edges.guess(rank(firsts.as_ref().unwrap_or(graph), base, anti, budget)?);
+            let (guessed, _) = edges.graph(budget)?;
+            let component = components(&guessed, !0, budget)?;
+            let cycles = cycles(&guessed, &component, budget)?;
+            let mut way = certain.clone();
+            way.extend(shapes::find(&edges.lists(), &guessed, &cycles, budget)?.into_keys());
+            way.extend(cycles.into_keys());
+            ways.push(way);
+            let boundary = Boundary::of(certain, &ways, &|level| level.decided);
+            if !boundary.is_open(&|level| level.decided) {
+                return Ok(ways);
+            }
         }
     }
     Ok(ways)
 }
 
 fn prove(findings: &Findings, prover: &Prover) -> Proved {
-    let mut proved = Proved::default();
-    for (anomaly, (count, kept)) in &findings.sightings.by_anomaly {
-        let made = kept.iter().map(|sighting| {
-            let one = prover.sighting(sighting);
-            verify_anomaly(&one).map_err(|why| why.to_string())?;
-            Ok(Evidence::Anomaly(Box::new(one)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
-    for (anomaly, (count, kept)) in &findings.cycles {
-        let made = kept.iter().map(|found| {
-            let cycle = prover.cycle(found).ok_or("a step has no reason")?;
-            verify_cycle(&cycle).map_err(|why| why.to_string())?;
-            Ok(Evidence::Cycle(Box::new(cycle)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
+    let mut proved = Proved::of(
+        &findings.sightings,
+        &findings.cycles,
+        |sighting| prover.sighting(sighting),
+        |found| prover.cycle(found),
+    );
     for (anomaly, (count, kept)) in &findings.shapes {
-        let made = kept.iter().map(|shape| {
-            let cycle = prover.shape(shape).ok_or("a step has no reason")?;
-            verify_cycle(&cycle).map_err(|why| why.to_string())?;
-            Ok(Evidence::Cycle(Box::new(cycle)))
-        });
-        proved.keep(*anomaly, *count, made);
+        let made = kept.iter().map(|shape| prover.shape(shape));
+        proved.keep_cycles(*anomaly, *count, made);
     }
     proved
 }
@@ -221,22 +166,34 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
     let budget = &Scope::of(budget);
     let all = &intake.transactions;
     let versions = Versions::infer(all, budget)?;
-    let findings = look(intake, &versions, budget)?;
+    let mut edges = Edges::new(all, &versions, budget)?;
+    let findings = look(all, &versions, &edges, budget)?;
     let prover = Prover {
         all,
         versions: &versions,
     };
-    let proved = prove(&findings, &prover);
+    let mut proved = prove(&findings, &prover);
     let keys = 0..all.keys.len() as u32;
     let whole = keys.into_iter().all(|key| versions.is_whole(all, key));
     let complete = whole && findings.depends && proved.unproved.is_empty();
     let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
-    let ways = match complete {
-        false => &[][..],
-        true if findings.guesses.is_empty() => std::slice::from_ref(&anomalies),
-        true => &findings.guesses,
-    };
-    let boundary = Boundary::of(&anomalies, ways, &|level| level.decided);
+    let mut ways = Vec::from_iter(complete.then(|| anomalies.clone()));
+    let tangled = findings.tangled.as_ref().filter(|_| complete);
+    if let Some((graph, component)) = tangled
+        && !edges.contested(component).is_empty()
+    {
+        ways = guess(&mut edges, graph, &anomalies, budget)?;
+    }
+    let mut standings = Standings::of(anomalies, ways, &|level| level.decided);
+    if let Some((graph, _)) = tangled {
+        let unread = Unread {
+            edges: &edges,
+            graph,
+            prover: &prover,
+        };
+        unread.settle(level, &mut standings, &mut proved, budget)?;
+    }
+    let Standings { boundary, why, .. } = standings;
     let open = || {
         if let Some(twice) = versions.ambiguous.first() {
             let event = |transaction: u32| {
@@ -253,11 +210,30 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
             NOT_ENOUGH.to_owned()
         } else if !whole {
             "the order of some keys' versions is not known, because their lists contradict each other".to_owned()
+        } else if let Some(why) = why {
+            format!(
+                "it depends on the order of appends that nobody read, and neither an order was found that explains the history, nor an \
+                 argument that there is none: {why}"
+            )
         } else if level.decided {
             "it depends on the order of appends that nobody read".to_owned()
         } else {
             undecided(level, &boundary)
         }
     };
-    Ok(conclude(level, intake, &proved, &boundary, open))
+    let mut result = conclude(level, intake, &proved, &boundary, open);
+    let evidence = result.evidence.into_iter();
+    result.evidence = evidence
+        .map(|one| fewest(one, &|few| find_in(few, budget)))
+        .collect::<Result<_, _>>()?;
+    Ok(result)
+}
+
+/// What is found in a few transactions.
+fn find_in(few: &Intake, budget: &dyn Budget) -> Result<Proved, Exhausted> {
+    let budget = &Scope::of(budget);
+    let all = &few.transactions;
+    let versions = &Versions::infer(all, budget)?;
+    let findings = look(all, versions, &Edges::new(all, versions, budget)?, budget)?;
+    Ok(prove(&findings, &Prover { all, versions }))
 }

@@ -6,12 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::anomaly::Anomaly;
 use super::components::groups;
+use super::evidence::{AnomalyEvidence, Cycle};
 use super::graph::Graph;
 use super::intake::Intake;
 use super::models::{Boundary, Level, Standing};
-use super::scan::KEPT;
+use super::scan::{KEPT, Sighting, Sightings};
 use super::search::{Found, search};
 use super::values::NONE;
+use super::verify::{verify_anomaly, verify_cycle};
 use crate::budget::{Budget, Exhausted};
 use crate::{CheckResult, Evidence, Valid};
 
@@ -25,7 +27,10 @@ pub(super) const NOT_ENOUGH: &str =
 /// Cycles of one name, and how many components have one.
 pub(super) type Cycles = BTreeMap<Anomaly, (u64, Vec<Found>)>;
 
-/// The shortest cycles of all components.
+/// The most members that a component may have to be searched again without the cycles that were found.
+const AGAIN_MAX: usize = 200;
+
+/// The shortest cycles of all components. Of a small component also others, as far as they have no transaction in common.
 pub(super) fn cycles(
     graph: &Graph,
     component: &[u32],
@@ -34,13 +39,33 @@ pub(super) fn cycles(
     let mut local = vec![NONE; graph.vertices() as usize];
     let mut cycles = Cycles::new();
     for members in groups(component) {
-        for found in search(graph, &members, &mut local, budget)? {
-            let (count, kept) = cycles.entry(found.anomaly).or_default();
-            *count += 1;
-            kept.push(found);
-            // The shortest are the easiest to read.
-            kept.sort_by_key(|found| found.links.len());
-            kept.truncate(KEPT);
+        let mut members = members;
+        let mut first: Option<Vec<Anomaly>> = None;
+        for _ in 0..KEPT {
+            let all = search(graph, &members, &mut local, budget)?;
+            let passed = all.iter().flat_map(|found| &found.links);
+            let passed: Vec<u32> = passed.map(|link| link.from).collect();
+            let names = all.iter().map(|found| found.anomaly).collect();
+            for mut found in all {
+                let (count, kept) = match &first {
+                    // What only shows in the rest is implied by what was found before.
+                    Some(names) if !names.contains(&found.anomaly) => continue,
+                    _ => cycles.entry(found.anomaly).or_default(),
+                };
+                *count += u64::from(first.is_none());
+                found.shortest &= first.is_none();
+                kept.push(found);
+                // The shortest are the easiest to read.
+                kept.sort_by_key(|found| found.links.len());
+                kept.truncate(KEPT);
+            }
+            let names = first.get_or_insert(names);
+            let enough =
+                |name: &Anomaly| cycles.get(name).is_none_or(|(_, kept)| kept.len() >= KEPT);
+            if passed.is_empty() || members.len() > AGAIN_MAX || names.iter().all(enough) {
+                break;
+            }
+            members.retain(|one| !passed.contains(one));
         }
     }
     Ok(cycles)
@@ -55,6 +80,43 @@ pub(super) struct Proved {
 }
 
 impl Proved {
+    /// What was found, each as evidence: of a sighting, and of a cycle, unless a step of it has no reason.
+    pub(super) fn of(
+        sightings: &Sightings,
+        cycles: &Cycles,
+        sighting: impl Fn(&Sighting) -> AnomalyEvidence,
+        cycle: impl Fn(&Found) -> Option<Cycle>,
+    ) -> Proved {
+        let mut proved = Proved::default();
+        for (anomaly, (count, kept)) in &sightings.by_anomaly {
+            let made = kept.iter().map(|one| {
+                let one = sighting(one);
+                verify_anomaly(&one).map_err(|why| why.to_string())?;
+                Ok(Evidence::Anomaly(Box::new(one)))
+            });
+            proved.keep(*anomaly, *count, made);
+        }
+        for (anomaly, (count, kept)) in cycles {
+            proved.keep_cycles(*anomaly, *count, kept.iter().map(&cycle));
+        }
+        proved
+    }
+
+    /// Takes cycles of an anomaly that was found so often: each as evidence, unless a step of it has no reason.
+    pub(super) fn keep_cycles(
+        &mut self,
+        anomaly: Anomaly,
+        count: u64,
+        cycles: impl Iterator<Item = Option<Cycle>>,
+    ) {
+        let made = cycles.map(|cycle| {
+            let cycle = cycle.ok_or("a step has no reason")?;
+            verify_cycle(&cycle).map_err(|why| why.to_string())?;
+            Ok(Evidence::Cycle(Box::new(cycle)))
+        });
+        self.keep(anomaly, count, made);
+    }
+
     /// Takes evidence of an anomaly that was found so often, or why it proves nothing.
     pub(super) fn keep(
         &mut self,
@@ -177,15 +239,15 @@ fn list_of(proved: &Proved, which: impl Fn(Anomaly) -> bool) -> String {
 
 fn violated(level: &Level, proved: &Proved, boundary: &Boundary) -> String {
     let found = list_of(proved, |anomaly| level.rules_out(anomaly));
-    let weakest = names(&boundary.weakest_violated()).join(" and ");
+    let weakest = match &names(&boundary.weakest_violated())[..] {
+        [one] => format!("the weakest model violated is {one}"),
+        several => format!("the weakest models violated are {}", several.join(" and ")),
+    };
     let left = match names(&boundary.strongest_holding()) {
         none if none.is_empty() => "no weaker model is known to hold".to_owned(),
         some => format!("what holds is {}", some.join(" and ")),
     };
-    format!(
-        "not {}: {found}; the weakest model violated is {weakest}, {left}",
-        level.name
-    )
+    format!("not {}: {found}; {weakest}, {left}", level.name)
 }
 
 fn holds(level: &Level, proved: &Proved, boundary: &Boundary) -> String {

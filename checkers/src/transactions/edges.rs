@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::graph::{Fan, Graph, RW, Sink, Time, WR, WW, WW_READ};
 use super::history::{Seen, Transactions};
+use super::shapes::Lists;
 use super::values::NONE;
 use super::versions::{Versions, Writer};
 use crate::budget::{Budget, Exhausted};
@@ -57,18 +58,23 @@ impl<'a> Edges<'a> {
         self.guess = Some(rank);
     }
 
-    /// Whether a key has several appends that nobody read, by transactions of one component. Elsewhere any order that fits the
-    /// other dependencies will do.
-    pub(super) fn is_contested(&self, component: &[u32]) -> bool {
-        (0..self.all.keys.len() as u32).any(|key| {
+    /// The components of which several transactions have appends to one key that nobody read, ascending. Elsewhere any order that fits
+    /// the other dependencies will do.
+    pub(super) fn contested(&self, component: &[u32]) -> Vec<u32> {
+        let mut contested = Vec::new();
+        for key in 0..self.all.keys.len() as u32 {
             let unread = self.versions.unread(key).iter();
             let mut places: Vec<(u32, u32)> = unread
                 .map(|writer| (component[writer.transaction as usize], writer.transaction))
                 .collect();
             places.sort_unstable();
             places.dedup();
-            places.windows(2).any(|pair| pair[0].0 == pair[1].0)
-        })
+            let pairs = places.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+            contested.extend(pairs.map(|pair| pair[0].0));
+        }
+        contested.sort_unstable();
+        contested.dedup();
+        contested
     }
 
     /// The graph of them all, and whether any of them comes from a read or a write.
@@ -141,16 +147,20 @@ impl<'a> Edges<'a> {
         guess
     }
 
-    /// By micro-operation, how many of the appends to its key that nobody read are guessed to come before it.
-    pub(super) fn guesses(&self) -> FxHashMap<u32, u32> {
-        let mut guesses = FxHashMap::default();
+    /// Where lists stand among each other, with what is guessed.
+    pub(super) fn lists(&self) -> Lists<'a> {
+        let mut guess = FxHashMap::default();
         if let Some(rank) = &self.guess {
             for key in 0..self.all.keys.len() as u32 {
                 let unread = self.guessed(self.versions.unread(key), rank);
-                guesses.extend(unread.iter().map(|writer| writer.mop).zip(0..));
+                guess.extend(unread.iter().map(|writer| writer.mop).zip(0..));
             }
         }
-        guesses
+        Lists {
+            all: self.all,
+            versions: self.versions,
+            guess,
+        }
     }
 
     /// What a read depends on, and what depends on it.

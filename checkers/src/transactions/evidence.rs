@@ -154,7 +154,7 @@ impl Step {
     }
 }
 
-/// The elements of a key, in the order that reads show.
+/// The elements of a list, or values of a register, in an order that is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VersionOrder {
     /// The key.
@@ -174,11 +174,15 @@ pub struct Cycle {
     pub objects: Objects,
     /// Why each transaction comes before the next, and the last before the first.
     pub steps: Vec<Step>,
-    /// Whether no cycle of this name is shorter among the transactions that form cycles with these.
+    /// Whether no cycle of this name is shorter among the transactions that form cycles with these, of cycles that go from each version
+    /// to the next.
     pub shortest: bool,
+    /// Whether none of the transactions can be left out: the others alone do not show it.
+    #[serde(default)]
+    pub minimal: bool,
     /// Those of the cycle, in its order, and then those whose reads are needed to see it. They suffice for the proof.
     pub transactions: Vec<TransactionView>,
-    /// The version orders of the lists of its steps.
+    /// The version orders of the keys of its steps: of lists, all that was read; of registers, what the steps say.
     pub versions: Vec<VersionOrder>,
     /// Why it is impossible, in sentences.
     pub explanation: Vec<String>,
@@ -213,28 +217,42 @@ pub struct AnomalyEvidence {
     pub key: Value,
     /// The elements that it is about.
     pub elements: Vec<Value>,
+    /// Whether none of the transactions can be left out: the others alone do not show it.
+    #[serde(default)]
+    pub minimal: bool,
     /// The transactions that show it.
     pub transactions: Vec<TransactionView>,
     /// Why it is impossible, in sentences.
     pub explanation: Vec<String>,
 }
 
-/// Transactions of registers that no order of versions makes possible at a level.
+/// Transactions that no order of versions makes possible at a level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Impossible {
     /// What it is called: `no-serial-order`, `no-snapshots-realtime` …
     pub anomaly: String,
+    /// What the objects are.
+    #[serde(default = "registers")]
+    pub objects: Objects,
     /// All that the argument is about, in the order of their ends. The argument calls each by its place, from 0, and keys by the order
     /// in which they appear here.
     pub transactions: Vec<TransactionView>,
     /// Reads from which nothing is concluded, as others than these may have written the value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<PassedOver>,
+    /// What the argument takes from the history: why some of the transactions come before others, as in a [`Cycle`].
+    #[serde(default)]
+    pub steps: Vec<Step>,
     /// The argument.
     pub proof: Proof,
     /// The argument, in sentences.
     pub explanation: Vec<String>,
+}
+
+/// What they were before lists had such evidence.
+fn registers() -> Objects {
+    Objects::Registers
 }
 
 /// A read from which nothing is concluded.

@@ -10,9 +10,13 @@ use super::sets::explain as sets;
 /// The most characters of a list that a sentence shows.
 const LIST_MAX: usize = 60;
 
+/// The most elements of an order that a sentence shows with those between the ones that it is about.
+const WHOLE_MAX: usize = 12;
+
 /// Why a cycle is impossible.
 pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
     let mut sentences = lines(&cycle.transactions);
+    sentences.extend(orders(cycle));
     let last = cycle.steps.len().saturating_sub(1);
     for (at, step) in cycle.steps.iter().enumerate() {
         let because = match cycle.objects {
@@ -32,14 +36,12 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
             step.from, step.to
         ));
     }
-    if cycle.objects != Objects::Lists {
-        return sentences;
+    if let (Objects::Lists, Some(first)) = (cycle.objects, cycle.steps.first()) {
+        let whichever =
+            cycle.steps.len() > 2 || cycle.steps.iter().any(|step| step.relation == Relation::Wr);
+        sentences.extend(shape(&cycle.anomaly, whichever, &first.from, &first.to));
     }
-    let first = cycle.steps.first();
-    let (one, other) = first.map_or(("", ""), |step| (step.from.as_str(), step.to.as_str()));
-    let whichever =
-        cycle.steps.len() > 2 || cycle.steps.iter().any(|step| step.relation == Relation::Wr);
-    sentences.extend(shape(&cycle.anomaly, whichever, one, other));
+    sentences.extend(none_too_many(cycle.minimal, &cycle.transactions));
     sentences
 }
 
@@ -71,6 +73,62 @@ fn shape(anomaly: &str, whichever: bool, one: &str, other: &str) -> Option<Strin
         "G-update" => "All of these, but one at most, write something.".to_owned(),
         _ => return None,
     })
+}
+
+/// That none of some transactions can be left out. Of two that goes without saying.
+pub(super) fn none_too_many(minimal: bool, transactions: &[TransactionView]) -> Option<String> {
+    let several = transactions.iter().any(|one| one.name == "T3");
+    (minimal && several).then(|| {
+        "None of these transactions can be left out: the others alone do not show it.".to_owned()
+    })
+}
+
+/// The orders of lists, where the cycle is about several of their elements.
+fn orders(cycle: &Cycle) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let lists = cycle
+        .versions
+        .iter()
+        .filter(|_| cycle.objects == Objects::Lists);
+    for order in lists {
+        let steps = cycle
+            .steps
+            .iter()
+            .filter(|step| step.key.as_ref() == Some(&order.key));
+        let mut named: Vec<&Value> = Vec::new();
+        for element in steps.flat_map(|step| [&step.value, &step.next]).flatten() {
+            if !named.contains(&element) {
+                named.push(element);
+            }
+        }
+        let all = order.elements.as_array().map_or(&[][..], Vec::as_slice);
+        if let (true, Some(shown)) = (named.len() > 1, stretch(all, &named)) {
+            sentences.push(format!(
+                "Lists of key {} show this order: {shown}.",
+                order.key
+            ));
+        }
+    }
+    sentences
+}
+
+/// Elements in their order, and how much is left out between them. `None` if they are not there.
+fn stretch(all: &[Value], named: &[&Value]) -> Option<String> {
+    let is_named = |at: usize| named.contains(&&all[at]);
+    let whole = all.len() <= WHOLE_MAX;
+    let (mut shown, mut left_out) = (Vec::new(), false);
+    for (at, element) in all.iter().enumerate() {
+        if whole || is_named(at) {
+            shown.push(element.to_string());
+            left_out = false;
+        } else if !left_out {
+            shown.push("…".to_owned());
+            left_out = true;
+        }
+    }
+    (0..all.len())
+        .any(is_named)
+        .then(|| format!("[{}]", shown.join(", ")))
 }
 
 /// Which transaction is which.
@@ -135,7 +193,7 @@ fn list(value: &Value) -> String {
 }
 
 /// What a transaction read of a key, without an element.
-fn read_without(view: &TransactionView, key: &Value, element: &Value) -> String {
+pub(super) fn read_without(view: &TransactionView, key: &Value, element: &Value) -> String {
     let reads = view.value.as_array().map_or(&[][..], Vec::as_slice).iter();
     let mut lists = reads
         .filter(|one| one[0] == "r" && one[1] == *key)
@@ -201,28 +259,31 @@ pub(super) fn in_time(step: &Step, transactions: &[TransactionView]) -> String {
         let process = view(from).map_or(0, |view| view.process);
         return format!("process {process} executed {from} before {to}");
     }
-    let end = view(from)
-        .and_then(|view| view.complete)
-        .unwrap_or_default();
-    let begin = view(to).and_then(|view| view.invoke).unwrap_or_default();
-    format!("{from} ended (event {end}) before {to} began (event {begin})")
+    let ended = view(from).and_then(|view| view.complete);
+    let began = view(to).and_then(|view| view.invoke);
+    events_of(from, ended, to, began)
+}
+
+/// That one transaction ended before another began.
+pub(super) fn events_of(from: &str, ended: Option<u64>, to: &str, began: Option<u64>) -> String {
+    let (ended, began) = (ended.unwrap_or_default(), began.unwrap_or_default());
+    format!("{from} ended (event {ended}) before {to} began (event {began})")
 }
 
 /// Why an anomaly that is no cycle is impossible.
 pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
     let mut sentences = lines(&evidence.transactions);
-    if evidence.objects == Objects::Registers {
-        sentences.push(registers::anomaly(evidence));
-        return sentences;
-    }
-    if evidence.objects == Objects::Rows {
-        sentences.push(rows::anomaly(evidence));
-        return sentences;
-    }
-    if evidence.objects == Objects::Sets {
-        sentences.push(sets::anomaly(evidence));
-        return sentences;
-    }
+    sentences.push(match evidence.objects {
+        Objects::Lists => of_list(evidence),
+        Objects::Registers => registers::anomaly(evidence),
+        Objects::Rows => rows::anomaly(evidence),
+        Objects::Sets => sets::anomaly(evidence),
+    });
+    sentences.extend(none_too_many(evidence.minimal, &evidence.transactions));
+    sentences
+}
+
+fn of_list(evidence: &AnomalyEvidence) -> String {
     let name = |at: usize| {
         evidence
             .transactions
@@ -238,17 +299,25 @@ pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
     let key = &evidence.key;
     let (one, two, three) = (name(0), name(1), name(2));
     let (first, second) = (element(0), element(1));
-    sentences.push(match evidence.anomaly.as_str() {
-        "G1a" => format!("{one} read {first} from key {key}, which {two} appended; but {two} failed, so nobody can have seen it."),
+    match evidence.anomaly.as_str() {
+        "G1a" => format!(
+            "{one} read {first} from key {key}, which {two} appended; but {two} failed, so nobody can have seen it."
+        ),
         "G1b" => format!(
             "{one} read key {key} as it was after {two} appended {first}; but {two} appended more to it, so {one} saw an unfinished transaction."
         ),
         "dirty-update" => format!(
             "{one} read key {key}, where {three}'s append of {second} follows {two}'s of {first}; but {two} failed, so {three} built on what never was."
         ),
-        "garbage-read" => format!("{one} read {first} from key {key}, which no transaction appended."),
-        "duplicate-elements" => format!("{one} read {first} twice in one list of key {key}, but it was appended once."),
-        "future-read" => format!("{one} read {first} from key {key}, which it appended only afterwards."),
+        "garbage-read" => {
+            format!("{one} read {first} from key {key}, which no transaction appended.")
+        }
+        "duplicate-elements" => {
+            format!("{one} read {first} twice in one list of key {key}, but it was appended once.")
+        }
+        "future-read" => {
+            format!("{one} read {first} from key {key}, which it appended only afterwards.")
+        }
         "incompatible-order" if two.is_empty() => {
             format!("{one} read two lists of key {key} of which neither continues the other.")
         }
@@ -259,8 +328,13 @@ pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
             "{one} read a list of key {key} with {first} before {second}, or without {second}; {two} read one with {second} before \
              {first}, or without {first}. Both were appended for good, so one comes after the other."
         ),
-        "unseen-own-write" => format!("{one} read key {key} without what it had itself appended to it."),
-        "internal" => format!("{one} read key {key} other than its own earlier reads and appends left it."),
+        "unseen-own-write" => {
+            format!("{one} read key {key} without what it had itself appended to it.")
+        }
+        "internal" => format!(
+            "{one}'s reads of key {key} do not agree with each other or with its own appends, though nobody else can have changed the key \
+             for it."
+        ),
         "lost-update" => format!(
             "{one} and {two} both read the same version of key {key}, and both appended to it: one of them did not see what the other did."
         ),
@@ -269,6 +343,5 @@ pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
              {second} without {first}, and nobody ever read {first}."
         ),
         other => format!("{other} of key {key}"),
-    });
-    sentences
+    }
 }

@@ -69,6 +69,15 @@ pub(super) enum Malformed {
     TooLong { index: u64 },
 }
 
+/// What an event did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// This transaction began.
+    Begun(u32),
+    /// This transaction ended. It may be one that never began.
+    Ended(u32),
+}
+
 /// Takes events in, in order.
 #[derive(Default)]
 pub(super) struct Intake {
@@ -105,7 +114,7 @@ impl Intake {
     }
 
     /// Takes an event of a client.
-    pub(super) fn take(&mut self, event: &Event, process: u64) -> Result<(), Malformed> {
+    pub(super) fn take(&mut self, event: &Event, process: u64) -> Result<Taken, Malformed> {
         let index = event.index;
         if index < self.next_index {
             let before = self.next_index - 1;
@@ -127,14 +136,15 @@ impl Intake {
             self.open[process as usize] = transaction;
             self.micro(event)?;
             self.transactions.end[transaction as usize] = self.transactions.mops.len() as u32;
-            return Ok(());
+            return Ok(Taken::Begun(transaction));
         }
         // A history may have completions alone: what they say of reads and writes is the same.
         let transaction = match open {
             NONE => self.begin(process, NONE),
             open => open,
         };
-        self.complete(transaction, event)
+        self.complete(transaction, event)?;
+        Ok(Taken::Ended(transaction))
     }
 
     fn process(&mut self, process: u64) -> u32 {

@@ -26,8 +26,12 @@
 //!                   ├── scan: anomalies of single reads and of pairs
 //!                   └── graph, components, search: shortest cycles of each class; shapes: those that tell weaker models apart
 //!                         └── prove: evidence, explain: sentences, verify: proves it again
-//!                               └── models: which hold, which are violated
+//!                               └── models: which hold, which are violated; unread: what hangs on the order of appends that nobody read
+//!                                     └── fewest: evidence without what it does not need
 //! ```
+//!
+//! While the history is still being made, each event moreover goes through `online`, which knows without judging all again when
+//! something is to be suspected (`watch`: the dependencies closed a cycle). What is suspected is then judged in this way (`feeding`).
 //!
 //! # What is taken for true
 //!
@@ -40,18 +44,22 @@
 //!   twice, the key tells nothing, and the verdict is at best `unknown`.
 
 mod anomaly;
+mod argument;
 mod cast;
 mod checker;
 mod components;
 mod conclude;
+mod deciding;
 mod edges;
 mod evidence;
 mod explain;
 mod feeding;
+mod fewest;
 mod graph;
 mod history;
 mod intake;
 pub mod models;
+mod online;
 pub mod polygraph;
 mod predicates;
 mod prove;
@@ -60,10 +68,13 @@ mod scan;
 mod search;
 mod sets;
 mod shapes;
+mod telling;
 mod timestamps;
+mod unread;
 mod values;
 pub mod verify;
 mod versions;
+mod watch;
 
 pub use anomaly::{Anomaly, Base, Class, View};
 pub use checker::{ListAppend, Options};

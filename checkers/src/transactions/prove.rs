@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::cast::{Cast, view};
-use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, VersionOrder};
+use super::evidence::{
+    AnomalyEvidence, Cycle, Objects, Relation, Step, TransactionView, VersionOrder,
+};
 use super::explain;
 use super::graph::{PROCESS, REALTIME, RW, WR, WW, WW_READ};
 use super::history::{Seen, Transactions};
@@ -37,14 +39,20 @@ impl Prover<'_> {
         let mut cycle = Cycle {
             anomaly: found.anomaly.name().to_owned(),
             shortest: found.shortest,
+            minimal: false,
             objects: Objects::Lists,
-            transactions: cast.views(self.all, &|one| self.micro(one)),
+            transactions: self.views(&cast),
             versions: self.orders(&steps, &found.links),
             steps,
             explanation: Vec::new(),
         };
         cycle.explanation = explain::cycle(&cycle);
         Some(cycle)
+    }
+
+    /// How transactions stand in the history.
+    pub(super) fn views(&self, cast: &Cast) -> Vec<TransactionView> {
+        cast.views(self.all, &|one| self.micro(one))
     }
 
     /// The evidence of an anomaly that is no cycle.
@@ -57,6 +65,7 @@ impl Prover<'_> {
         let mut evidence = AnomalyEvidence {
             anomaly: sighting.anomaly.name().to_owned(),
             key: self.all.key_value(sighting.key).clone(),
+            minimal: false,
             objects: Objects::Lists,
             elements: codes.map(|code| self.all.elements.value(*code)).collect(),
             // Who has several parts is there several times.
@@ -126,7 +135,7 @@ impl Prover<'_> {
                 let (key, first, second) = self.written(from, to)?;
                 step.relation = Relation::Ww;
                 (step.key, step.value, step.next) = (key_of(key), element(first), element(second));
-                step.witness = Some(cast.name(self.all.keys[key as usize].reader));
+                step.witness = Some(cast.name(self.witness(key, from, cast)));
             }
             WR => {
                 let (key, code) = self.observed(from, to)?;
@@ -143,6 +152,25 @@ impl Prover<'_> {
             _ => return None,
         }
         Some(step)
+    }
+
+    /// Whose read shows that one transaction appended to a key before another: one of those that are there already, if that will do.
+    fn witness(&self, key: u32, from: u32, cast: &Cast) -> u32 {
+        // Whatever append is meant, who was shown the last was shown it; and either the later ones after it, or not at all.
+        let appends = self.all.writes(from).filter(|(_, of, _)| *of == key);
+        let first = appends.map(|(mop, ..)| self.rank(mop, key)).max();
+        let shows = |reader: &u32| {
+            self.all.reads(*reader).any(|(_, of, seen)| match seen {
+                Seen::Prefix(length) => of == key && first.is_some_and(|first| first < length),
+                Seen::Unknown | Seen::Odd(_) => false,
+            })
+        };
+        let longest = self.all.keys[key as usize].reader;
+        let members = cast.numbers().iter().copied();
+        members
+            .into_iter()
+            .find(|one| shows(one))
+            .unwrap_or(longest)
     }
 
     /// Where an append stands in its key's order; those that nobody read are behind all others.

@@ -198,7 +198,11 @@ impl Scan<'_> {
                 continue;
             }
             let seen = self.versions.of(number).iter().zip(&key.order);
-            let seen = seen.filter(|(writer, _)| self.versions.is_committed(**writer));
+            // That one of unknown outcome is seen makes this a matter of reads, and a cycle.
+            let certain = |writer: &Writer| {
+                self.versions.is_committed(*writer) && self.all.is_ok(writer.transaction)
+            };
+            let seen = seen.filter(|(writer, _)| certain(writer));
             let Some((later, after)) = seen.max_by_key(|(writer, _)| invoked(writer)) else {
                 continue;
             };

@@ -12,7 +12,9 @@
 
 use super::anomaly::{Anomaly, Base, Class};
 use super::components::components;
-use super::graph::{DEPENDENCIES, Graph, HOP, PROCESS, REALTIME, RW, Sink, WR, WW, WW_READ};
+use super::graph::{
+    DEPENDENCIES, Graph, HOP, OVERWRITTEN, PROCESS, REALTIME, RW, Sink, WR, WW, WW_READ,
+};
 use super::values::NONE;
 use crate::budget::{Budget, Exhausted, Scope};
 
@@ -197,24 +199,42 @@ fn apart(graph: &Graph, walk: u8, budget: &dyn Budget) -> Result<Graph, Exhauste
     Graph::build(2 * graph.vertices(), 2 * graph.relays, &each, budget)
 }
 
-/// Ranks vertices such that what comes first is higher, as far as a level with such a base rules out cycles: if `apart`, those
-/// with no two anti-dependencies in a row, and else all.
+/// Which anti-dependencies the cycles have that a level rules out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Anti {
+    /// Any.
+    Any,
+    /// No two in a row.
+    Apart,
+    /// None.
+    No,
+}
+
+/// Ranks vertices such that what comes first is higher, as far as a level with such a base rules out such cycles. That a transaction must
+/// have overwritten another's version is heeded where anti-dependencies are not.
 pub(super) fn rank(
     graph: &Graph,
     base: Base,
-    is_apart: bool,
+    anti: Anti,
     budget: &dyn Budget,
 ) -> Result<Vec<u32>, Exhausted> {
-    let walk = DEPENDENCIES | also(base);
-    if !is_apart {
-        return components(graph, walk, budget);
+    let walk = relations(base);
+    match anti {
+        Anti::Any => return components(graph, walk, budget),
+        Anti::No => return components(graph, walk & !RW | OVERWRITTEN, budget),
+        Anti::Apart => {}
     }
     let product = apart(graph, walk, budget)?;
     let component = components(&product, walk, budget)?;
     Ok(component.into_iter().step_by(2).collect())
 }
 
-/// The relations of a base.
+/// All relations that count with a base.
+pub(super) fn relations(base: Base) -> u8 {
+    DEPENDENCIES | also(base)
+}
+
+/// The relations of a base, besides dependencies.
 pub(super) fn also(base: Base) -> u8 {
     match base {
         Base::Plain => 0,

@@ -66,7 +66,7 @@ fn lists<'a>(view: &'a TransactionView, key: &'a Value) -> impl Iterator<Item = 
 }
 
 /// Whether a transaction took effect, as the others show.
-fn took_effect(view: &TransactionView, all: &[TransactionView]) -> bool {
+pub(super) fn took_effect(view: &TransactionView, all: &[TransactionView]) -> bool {
     let observed = || {
         micro(view)
             .filter(|(f, ..)| *f == "append")
@@ -209,7 +209,7 @@ fn name_of(cycle: &Cycle) -> Option<String> {
 /// # Errors
 /// That it does not follow.
 pub fn verify_impossible(evidence: &Impossible) -> Result<(), NotProved> {
-    match super::registers::argument::verify(evidence) {
+    match super::argument::verify(evidence) {
         true => Ok(()),
         false => Err(NotProved::Misnamed(evidence.anomaly.clone())),
     }
@@ -347,7 +347,7 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
             let written = appends(one, key, lost) && appends(later, key, after);
             later.invoke.is_some()
                 && before(one, later)
-                && later.outcome != EventType::Fail
+                && later.outcome == EventType::Ok
                 && written
                 && seen
         }
@@ -356,7 +356,7 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
 }
 
 /// The lists of a key without what the transaction itself had appended to it.
-fn foreign_lists(view: &TransactionView, key: &Value) -> Vec<Vec<Value>> {
+pub(super) fn foreign_lists(view: &TransactionView, key: &Value) -> Vec<Vec<Value>> {
     let mut own: Vec<&Value> = Vec::new();
     let mut lists = Vec::new();
     for (f, of, what) in micro(view).filter(|(_, of, _)| *of == key) {

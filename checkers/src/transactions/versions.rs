@@ -4,11 +4,9 @@
 //! versions, in order. An append that is in no list, of a transaction that committed, comes after all of these, for otherwise the
 //! longest list would show it. Where lists contradict each other, only the part that all of them share is an order.
 
-use rustc_hash::FxHashMap;
-
 use super::history::{Outcome, Transactions};
 use super::values::NONE;
-use crate::budget::{Budget, Exhausted};
+use crate::budget::{Budget, Exhausted, Scope};
 
 /// Who appended an element. Both are `NONE` for an element that nobody did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +14,9 @@ pub(super) struct Writer {
     pub(super) transaction: u32,
     pub(super) mop: u32,
 }
+
+/// How many transactions pass between two looks at the budget.
+const LOOK: u32 = 1 << 14;
 
 const NOBODY: Writer = Writer {
     transaction: NONE,
@@ -62,13 +63,8 @@ impl Versions {
         let keys = all.keys.len();
         let versions: usize = all.keys.iter().map(|key| key.order.len()).sum();
         budget.charge(all.mops.len() * 4 + versions * 12 + keys * 12 + all.len())?;
-        let mut ambiguous = Vec::new();
-        let writers_of = index(all, &mut ambiguous, budget)?;
-        ambiguous.sort_by_key(|twice| (twice.key, twice.second));
-        ambiguous.dedup_by_key(|twice| twice.key);
-        let writer =
-            |key: u32, code: u32| writers_of.get(&pack(key, code)).copied().unwrap_or(NOBODY);
-
+        let scratch = &Scope::of(budget);
+        let appends = Appends::of(all, scratch)?;
         let mut this = Versions {
             offset: Vec::with_capacity(keys + 1),
             writers: Vec::with_capacity(versions),
@@ -83,7 +79,7 @@ impl Versions {
                 .iter()
                 .map(|outcome| *outcome == Outcome::Ok)
                 .collect(),
-            ambiguous,
+            ambiguous: appends.twice(),
             repeated: Vec::new(),
         };
         for (key, number) in all.keys.iter().zip(0..) {
@@ -91,7 +87,7 @@ impl Versions {
             let mut trusted = key.agreed.min(key.order.len() as u32);
             let mut strangers: Vec<u32> = Vec::new();
             for (code, position) in key.order.iter().zip(0..) {
-                let found = writer(number, *code);
+                let found = appends.writer(number, *code);
                 this.writers.push(found);
                 let again = match found.mop {
                     NONE => strangers.contains(code),
@@ -111,14 +107,16 @@ impl Versions {
                 this.observe(all, found);
             }
             this.trusted.push(trusted);
-            budget.check()?;
+            if number.is_multiple_of(LOOK) {
+                budget.check()?;
+            }
         }
         this.offset.push(this.writers.len() as u32);
         for odd in &all.odd {
             let writers: Vec<Writer> = odd
                 .codes
                 .iter()
-                .map(|code| writer(odd.key, *code))
+                .map(|code| appends.writer(odd.key, *code))
                 .collect();
             writers.iter().for_each(|found| this.observe(all, *found));
             this.odd.push(writers);
@@ -126,7 +124,7 @@ impl Versions {
         for twice in &this.ambiguous {
             this.trusted[twice.key as usize] = 0;
         }
-        drop(writers_of);
+        drop(appends);
         this.find_committed(keys);
         this.find_unread(all);
         Ok(this)
@@ -255,40 +253,91 @@ impl Versions {
     }
 }
 
-fn pack(key: u32, code: u32) -> u64 {
-    u64::from(key) << 32 | u64::from(code)
+/// An append, by its element.
+#[derive(Clone, Copy)]
+struct Append {
+    code: u32,
+    writer: Writer,
 }
 
-/// Who appended which element to which key.
-fn index(
-    all: &Transactions,
-    ambiguous: &mut Vec<AppendedTwice>,
-    budget: &dyn Budget,
-) -> Result<FxHashMap<u64, Writer>, Exhausted> {
-    let appends = all
-        .mops
-        .iter()
-        .filter(|mop| mop.element().is_some())
-        .count();
-    budget.charge(appends * 28)?;
-    let mut writers: FxHashMap<u64, Writer> = FxHashMap::default();
-    writers.reserve(appends);
-    for transaction in 0..all.len() as u32 {
-        if transaction.is_multiple_of(1 << 14) {
-            budget.check()?;
+/// All appends, key by key, ascending by element and then by transaction. Those of a key are near to each other, and few.
+struct Appends {
+    /// By key, where its appends begin.
+    begin: Vec<u32>,
+    /// By key, where they end.
+    end: Vec<u32>,
+    appends: Vec<Append>,
+}
+
+impl Appends {
+    fn of(all: &Transactions, budget: &dyn Budget) -> Result<Appends, Exhausted> {
+        let keys = all.keys.len();
+        budget.charge(keys * 8)?;
+        let mut begin = vec![0u32; keys];
+        for mop in all.mops.iter().filter(|mop| mop.element().is_some()) {
+            begin[mop.key() as usize] += 1;
         }
-        for (mop, key, code) in all.writes(transaction) {
-            let writer = Writer { transaction, mop };
-            if let Some(first) = writers.insert(pack(key, code), writer) {
-                ambiguous.push(AppendedTwice {
-                    key,
-                    code,
-                    first: first.transaction,
-                    second: transaction,
-                });
+        let mut count = 0;
+        for place in &mut begin {
+            count += std::mem::replace(place, count);
+        }
+        budget.charge(count as usize * size_of::<Append>())?;
+        let writer = NOBODY;
+        let mut appends = vec![Append { code: 0, writer }; count as usize];
+        // Behind them stays room for appends of invocations that their completions do not have.
+        let mut end = begin.clone();
+        for transaction in 0..all.len() as u32 {
+            if transaction.is_multiple_of(LOOK) {
+                budget.check()?;
+            }
+            for (mop, key, code) in all.writes(transaction) {
+                let writer = Writer { transaction, mop };
+                let place = &mut end[key as usize];
+                appends[*place as usize] = Append { code, writer };
+                *place += 1;
             }
         }
+        for (begin, end) in begin.iter().zip(&end) {
+            appends[*begin as usize..*end as usize].sort_unstable_by_key(|append| {
+                (append.code, append.writer.transaction, append.writer.mop)
+            });
+        }
+        budget.check()?;
+        Ok(Appends {
+            begin,
+            end,
+            appends,
+        })
     }
-    budget.release(appends * 28);
-    Ok(writers)
+
+    fn of_key(&self, key: u32) -> &[Append] {
+        let (begin, end) = (self.begin[key as usize], self.end[key as usize]);
+        &self.appends[begin as usize..end as usize]
+    }
+
+    /// Who appended an element to a key; the last, if several did.
+    fn writer(&self, key: u32, code: u32) -> Writer {
+        let of_key = self.of_key(key);
+        let after = of_key.partition_point(|append| append.code <= code);
+        let last = of_key[..after].last().filter(|last| last.code == code);
+        last.map_or(NOBODY, |append| append.writer)
+    }
+
+    /// For each key that has such, the first element that was appended twice.
+    fn twice(&self) -> Vec<AppendedTwice> {
+        let keys = 0..self.begin.len() as u32;
+        let of_key = |key: u32| {
+            let pairs = self.of_key(key).windows(2);
+            let twice = pairs
+                .filter(|pair| pair[0].code == pair[1].code)
+                .map(|pair| AppendedTwice {
+                    key,
+                    code: pair[0].code,
+                    first: pair[0].writer.transaction,
+                    second: pair[1].writer.transaction,
+                });
+            twice.min_by_key(|twice| twice.second)
+        };
+        keys.filter_map(of_key).collect()
+    }
 }

@@ -185,6 +185,7 @@ fn observe(raw: &[Raw]) -> Result<Observations, String> {
             end: raw[*at].end,
             writes: &writes,
             reads: &borrowed,
+            ..Observed::default()
         });
     }
     Ok(seen)

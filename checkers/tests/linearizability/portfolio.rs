@@ -1,6 +1,10 @@
 //! The checker with monitors and without, on histories whose values are mostly unique.
 
+use std::collections::BTreeSet;
+
 use checkers::budget::{Steps, Unlimited};
+use checkers::linearizability::models::{Call, Model, Monitored, Role, Values};
+use checkers::linearizability::monitors::set::SetKind;
 use checkers::linearizability::{Linearizable, Options, verify};
 use checkers::{CheckResult, Checker, Feed, Valid, check};
 use serde_json::{Value, json};
@@ -275,6 +279,14 @@ fn what_is_too_wide_for_the_search_is_left_to_a_monitor() {
     let valid = judge(&events, ration);
     assert_eq!(valid.valid, Valid::True, "{}", valid.reason);
     assert_eq!(by_monitors(&valid), 1);
+    // An order can be had all the same.
+    let asked = Options {
+        witness: true,
+        ..options(ration)
+    };
+    let mut checker = Linearizable::named("queue", &asked).unwrap();
+    let ordered = check(&mut checker, &events, &Unlimited);
+    replay_orders("queue", &events, &ordered, &Value::Null);
     // The first of two rounds comes out once more.
     let last = events.len() - 1;
     events[last].value = json!(3);
@@ -291,23 +303,103 @@ fn what_is_too_wide_for_the_search_is_left_to_a_monitor() {
     );
 }
 
-#[test]
-fn what_a_monitor_found_is_unknown_unless_it_is_proved() {
-    const ADDED: u64 = 40;
-    let mut events = Vec::new();
-    let mut say = |process, kind, f: &str, value| {
-        events.push(event(events.len() as u64, process, kind, f, value));
-    };
-    for kind in [EventType::Invoke, EventType::Ok] {
-        for process in 0..ADDED {
-            say(process, kind, "add", json!(process));
+/// So many that were put in at the same time.
+const AT_ONCE: u64 = 40;
+
+/// A set of which nothing is said but what a monitor must know.
+#[derive(Clone)]
+struct Reticent;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum ReticentOp {
+    Add(u32),
+    Saw(Box<[u32]>),
+}
+
+impl Model for Reticent {
+    type State = BTreeSet<u32>;
+    type Op = ReticentOp;
+
+    fn name(&self) -> &str {
+        "reticent set"
+    }
+
+    fn initial(&self, _: &mut Values) -> BTreeSet<u32> {
+        BTreeSet::new()
+    }
+
+    fn read(&self, call: &Call<'_>, values: &mut Values) -> Result<Option<ReticentOp>, String> {
+        let seen = call.outcome.ok().and_then(Value::as_array);
+        Ok(match (call.f, seen) {
+            ("add", _) => Some(ReticentOp::Add(values.number(call.value))),
+            (_, Some(seen)) => {
+                let seen: BTreeSet<u32> = seen.iter().map(|it| values.number(it)).collect();
+                Some(ReticentOp::Saw(seen.into_iter().collect()))
+            }
+            _ => None,
+        })
+    }
+
+    fn step(&self, state: &BTreeSet<u32>, op: &ReticentOp) -> Option<BTreeSet<u32>> {
+        match op {
+            ReticentOp::Add(element) => Some(state.iter().copied().chain([*element]).collect()),
+            ReticentOp::Saw(seen) => state.iter().eq(seen).then(|| state.clone()),
         }
     }
-    say(0, EventType::Invoke, "read", json!(null));
-    say(0, EventType::Ok, "read", (1..ADDED).collect());
-    let mut checker = Linearizable::named("set", &Options::default()).unwrap();
-    let result = check(&mut checker, &events, &Steps::new(100, 1 << 28));
+
+    fn is_observation(&self, op: &ReticentOp) -> bool {
+        matches!(op, ReticentOp::Saw(_))
+    }
+
+    fn monitored(&self) -> Option<Monitored> {
+        Some(Monitored::Set)
+    }
+
+    fn role(&self, op: &ReticentOp) -> Option<Role> {
+        Some(match op {
+            ReticentOp::Add(element) => Role::Set(SetKind::Add, *element),
+            ReticentOp::Saw(seen) => Role::SawAll(seen.clone()),
+        })
+    }
+
+    fn describe(&self, state: &BTreeSet<u32>, values: &Values) -> Value {
+        state.iter().map(|it| values.value(*it).clone()).collect()
+    }
+}
+
+/// Many elements are added at once, and one of them is missed by who reads them.
+fn missed() -> Vec<Event> {
+    let mut events = Vec::new();
+    for kind in [EventType::Invoke, EventType::Ok] {
+        for process in 0..AT_ONCE {
+            let index = events.len() as u64;
+            events.push(event(index, process, kind, "add", json!(process)));
+        }
+    }
+    let next = events.len() as u64;
+    events.push(event(next, 0, EventType::Invoke, "read", json!(null)));
+    let seen = (1..AT_ONCE).collect();
+    events.push(event(next + 1, 0, EventType::Ok, "read", seen));
+    events
+}
+
+#[test]
+fn what_a_monitor_found_is_unknown_unless_it_is_proved() {
+    let mut checker = Linearizable::of(Reticent, &Options::default());
+    let result = check(&mut checker, &missed(), &Steps::new(100, 1 << 28));
     assert_eq!(result.valid, Valid::Unknown, "{}", result.reason);
     let why = "a monitor found a violation";
     assert!(result.reason.contains(why), "{}", result.reason);
+}
+
+#[test]
+fn of_a_set_only_the_elements_that_matter_are_searched() {
+    let events = missed();
+    let mut checker = Linearizable::named("set", &Options::default()).unwrap();
+    let result = check(&mut checker, &events, &Steps::new(100, 1 << 28));
+    assert_eq!(result.valid, Valid::False, "{}", result.reason);
+    let evidence = dead_end(&result);
+    verify(evidence, &events, &Options::default()).unwrap();
+    assert_eq!(evidence.elements, [json!(0)]);
+    assert_eq!(evidence.sub_operations().count(), 2);
 }

@@ -9,6 +9,7 @@ fn sentences(evidence: &Evidence) -> (&str, &[String]) {
     match evidence {
         Evidence::Cycle(cycle) => (&cycle.anomaly, &cycle.explanation),
         Evidence::Anomaly(anomaly) => (&anomaly.anomaly, &anomaly.explanation),
+        Evidence::Impossible(impossible) => (&impossible.anomaly, &impossible.explanation),
         other => panic!("{other:?}"),
     }
 }
@@ -162,6 +163,18 @@ const EXAMPLES: &[(&str, &str)] = &[
         "0 invoke x? x+1\n1 invoke x? x+2\n0 ok x= x+1\n1 ok x= x+2\n2 invoke x?\n2 ok x=1,2",
     ),
     (
+        "no-snapshots",
+        "0 invoke x? y+1\n1 invoke x? y+2\n2 invoke x+1\n2 ok x+1\n3 invoke x? y?\n3 ok x=1 y=\n0 ok x= y+1\n1 ok x= y+2",
+    ),
+    (
+        "no-snapshots-process",
+        "1 invoke x+1\n0 invoke x? y+1 z+1\n1 ok x+1\n1 invoke y? z+2\n1 ok y= z+2\n0 ok x= y+1 z+1",
+    ),
+    (
+        "no-snapshots-realtime",
+        "1 invoke x+1\n0 invoke x? y+1 z+1\n1 ok x+1\n2 invoke y? z+2\n2 ok y= z+2\n0 ok x= y+1 z+1",
+    ),
+    (
         "lost-append",
         "0 invoke x+1\n0 ok x+1\n1 invoke x+2\n1 ok x+2\n2 invoke x?\n2 ok x=2",
     ),
@@ -183,7 +196,6 @@ fn every_anomaly_is_explained() {
                 | Anomaly::Predicate(..)
                 | Anomaly::PredicateReadMiss
                 | Anomaly::NoSerialOrder(_)
-                | Anomaly::NoSnapshots(_)
                 | Anomaly::NoPrefixes
         )
     };

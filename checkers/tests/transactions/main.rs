@@ -2,6 +2,7 @@
 //! against simulated stores.
 #![allow(clippy::unwrap_used)]
 
+mod adya;
 mod corpus;
 mod defects;
 #[path = "../common/dice.rs"]
@@ -11,10 +12,12 @@ mod events;
 mod explanations;
 mod levels;
 mod limits;
+mod online;
 mod oracle;
 mod predicates;
 mod registers;
 mod sets;
 mod stores;
 mod support;
+mod tampering;
 mod timestamps;

@@ -13,7 +13,13 @@ type Mops = Vec<(usize, Option<usize>)>;
 
 /// Transactions of a serial store, each at one moment, as `(invocation, end)` overlap at random. `late` of a hundred reads see
 /// only so many elements less than there are.
-fn serial(dice: &mut Dice, count: usize, clients: usize, keys: usize, late: usize) -> Vec<Event> {
+pub(crate) fn serial(
+    dice: &mut Dice,
+    count: usize,
+    clients: usize,
+    keys: usize,
+    late: usize,
+) -> Vec<Event> {
     let mut lists = vec![Vec::<usize>::new(); keys];
     let mut open: Vec<Option<Mops>> = vec![None; clients];
     let mut process: Vec<u64> = (0..clients as u64).collect();

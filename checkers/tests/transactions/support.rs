@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use checkers::budget::Unlimited;
 use checkers::transactions::models::find;
 use checkers::transactions::verify::{verify_anomaly, verify_cycle, verify_impossible, verify_in};
-use checkers::transactions::{ListAppend, Options};
+use checkers::transactions::{Cycle, ListAppend, Options, Relation, Step, TransactionView};
 use checkers::{CheckResult, Evidence, Valid, check};
 use serde_json::Value;
 use store::{Event, EventType};
@@ -63,6 +63,7 @@ fn prove(evidence: &Evidence, events: &[Event]) {
     match evidence {
         Evidence::Cycle(cycle) => {
             verify_cycle(cycle).unwrap();
+            is_drawable(&cycle.steps, &cycle.transactions);
             verify_in(&cycle.transactions, events, None, &[]).unwrap();
         }
         Evidence::Anomaly(anomaly) => {
@@ -73,6 +74,7 @@ fn prove(evidence: &Evidence, events: &[Event]) {
         }
         Evidence::Impossible(impossible) => {
             verify_impossible(impossible).unwrap();
+            is_drawable(&impossible.steps, &impossible.transactions);
             verify_in(
                 &impossible.transactions,
                 events,
@@ -85,6 +87,29 @@ fn prove(evidence: &Evidence, events: &[Event]) {
     }
     let again: Evidence = serde_json::from_value(serde_json::to_value(evidence).unwrap()).unwrap();
     assert_eq!(again, *evidence);
+}
+
+/// Evidence is a graph: its transactions are nodes, and its steps edges between them, each with what it is about.
+fn is_drawable(steps: &[Step], transactions: &[TransactionView]) {
+    let known =
+        |name: &str| name == Cycle::INITIAL || transactions.iter().any(|one| one.name == name);
+    for step in steps {
+        assert!(known(&step.from) && known(&step.to), "{step:?}");
+        let about = (
+            step.key.is_some(),
+            step.value.is_some(),
+            step.next.is_some(),
+        );
+        let whole = match step.relation {
+            Relation::Ww | Relation::Overwritten => about == (true, true, true),
+            Relation::Wr => about == (true, true, false),
+            Relation::Rw => about.0 && about.2,
+            Relation::Wrp | Relation::Rwp => about.0,
+            Relation::Process | Relation::Realtime | Relation::Initial => true,
+        };
+        assert!(whole, "{step:?}");
+        is_drawable(&step.seen, transactions);
+    }
 }
 
 /// Whether a verdict is open because no transaction depends on another.
@@ -105,4 +130,18 @@ pub(crate) fn anomalies(result: &CheckResult) -> BTreeSet<String> {
 /// A list of names in the details.
 pub(crate) fn listed(result: &CheckResult, field: &str) -> Vec<String> {
     serde_json::from_value(result.details[field].clone()).unwrap()
+}
+
+/// What is said of a level.
+pub(crate) fn standing(result: &CheckResult, level: &str) -> Valid {
+    let has = |field: &str| {
+        let names = result.details[field].as_array().unwrap();
+        names.iter().any(|name| name == level)
+    };
+    match (has("holds"), has("violated")) {
+        (true, false) => Valid::True,
+        (false, true) => Valid::False,
+        (false, false) => Valid::Unknown,
+        (true, true) => panic!("{level} both holds and is violated"),
+    }
 }

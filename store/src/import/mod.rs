@@ -197,10 +197,10 @@ impl Opened {
     }
 }
 
-/// Events that are handed on at once by [`read_each`].
-const BATCH: usize = 4096;
+/// Events that are handed on at once by [`read_each`]. So few that they stay in the processor's caches.
+const BATCH: usize = 256;
 
-/// Reads the events of a history as they stand, a few thousand at a time, so that they need not all be in memory: `take` gets
+/// Reads the events of a history as they stand, some hundred at a time, so that they need not all be in memory: `take` gets
 /// them in order. Says what was cut off at the end.
 ///
 /// # Errors
@@ -216,12 +216,7 @@ pub fn read_each(
     let mut batch = Vec::with_capacity(BATCH);
     let torn = match format {
         Format::JsonLines if !opened.beginning.starts_with(BYTE_ORDER_MARK) => {
-            let mut tail = jsonl::Tail::open(path, Limits::default())?;
-            while tail.read(&mut batch)? {
-                take(&batch);
-                batch.clear();
-            }
-            tail.finish(&mut batch)?
+            return jsonl::read_each(path, Limits::default(), take);
         }
         Format::Edn | Format::Plume => {
             let bytes = opened.all(path)?;

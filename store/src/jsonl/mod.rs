@@ -13,11 +13,13 @@
 //! The one exception is the end. A controller that was killed leaves a last line without a line feed,
 //! cut anywhere. It is dropped, and [`Events::torn`] says so.
 
+mod ahead;
 mod parse;
 mod read;
 mod tail;
 mod write;
 
+pub(crate) use ahead::read_each;
 pub(crate) use parse::{Line, Names, what_is_wrong};
 pub(crate) use read::read_from;
 pub use read::{Events, Limits, Torn, read_events};

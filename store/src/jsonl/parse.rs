@@ -4,11 +4,14 @@
 //! arrays, objects. For anything else it gives up without judging, and serde reads the line, or says
 //! what is wrong with it and where. A property test holds the two together.
 
+use std::path::Path;
+
 use rustc_hash::FxHashSet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::event::{Event, EventType, Name, Process};
+use crate::load::{LoadError, Place};
 
 /// The index of an event that came without one, until its position is known.
 pub(super) const NO_INDEX: u64 = u64::MAX;
@@ -45,6 +48,55 @@ pub(super) fn parse_event(line: &[u8], names: &mut Names) -> Result<Event, serde
     match fast(line, names) {
         Some(event) => Ok(event),
         None => slow(line, names),
+    }
+}
+
+/// Why a line is no event, and where in it.
+pub(super) struct Wrong {
+    pub(super) column: u64,
+    pub(super) message: String,
+}
+
+/// Reads a line, without its line feed. A blank one holds nothing.
+pub(super) fn parse_line(
+    line: &[u8],
+    line_max: usize,
+    names: &mut Names,
+) -> Result<Option<Event>, Wrong> {
+    if line.len() > line_max {
+        return Err(Wrong::too_long(line_max));
+    }
+    if line.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    match parse_event(line, names) {
+        Ok(event) => Ok(Some(event)),
+        Err(error) => Err(Wrong {
+            column: (error.column() as u64).max(1),
+            message: what_is_wrong(&error),
+        }),
+    }
+}
+
+impl Wrong {
+    /// A line is longer than a line may be.
+    pub(super) fn too_long(line_max: usize) -> Wrong {
+        Wrong {
+            column: line_max as u64 + 1,
+            message: format!("the line is longer than {line_max} bytes"),
+        }
+    }
+
+    /// The error, of a line by its number.
+    pub(super) fn at(self, path: &Path, line: u64) -> LoadError {
+        LoadError::Format {
+            path: path.to_owned(),
+            place: Place {
+                line,
+                column: self.column,
+            },
+            message: self.message,
+        }
     }
 }
 

@@ -60,7 +60,7 @@ impl std::fmt::Display for Torn {
 }
 
 /// A part of a file smaller than this is not worth a thread.
-const PART_MIN: u64 = 4 << 20;
+pub(super) const PART_MIN: u64 = 4 << 20;
 
 /// Events after which a part's number of events is estimated.
 const SAMPLE: usize = 1000;

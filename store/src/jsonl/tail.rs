@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::parse::{NO_INDEX, Names, parse_event, what_is_wrong};
+use super::parse::{NO_INDEX, Names, Wrong, parse_line};
 use super::{Limits, Torn};
 use crate::event::Event;
-use crate::load::{LoadError, Place};
+use crate::load::LoadError;
 
 /// Bytes read at once. So few that the events of a block, which take several times as much, stay in the processor's caches.
 const BLOCK: usize = 64 << 10;
@@ -108,15 +108,10 @@ impl Tail {
 
     fn line(&mut self, line: &[u8], into: &mut Vec<Event>) -> Result<(), LoadError> {
         self.lines += 1;
-        if line.len() > self.line_max {
-            return Err(self.too_long());
-        }
-        if line.trim_ascii().is_empty() {
+        let read = parse_line(line, self.line_max, &mut self.names);
+        let Some(mut event) = read.map_err(|wrong| wrong.at(&self.path, self.lines))? else {
             return Ok(());
-        }
-        let parsed = parse_event(line, &mut self.names);
-        let mut event = parsed
-            .map_err(|error| self.wrong((error.column() as u64).max(1), what_is_wrong(&error)))?;
+        };
         if event.index == NO_INDEX {
             event.index = self.events;
         }
@@ -126,19 +121,7 @@ impl Tail {
     }
 
     fn too_long(&self) -> LoadError {
-        let message = format!("the line is longer than {} bytes", self.line_max);
-        self.wrong(self.line_max as u64 + 1, message)
-    }
-
-    fn wrong(&self, column: u64, message: String) -> LoadError {
-        LoadError::Format {
-            path: self.path.clone(),
-            place: Place {
-                line: self.lines.max(1),
-                column,
-            },
-            message,
-        }
+        Wrong::too_long(self.line_max).at(&self.path, self.lines.max(1))
     }
 }
 

@@ -357,6 +357,15 @@ pub trait Model: Send + Sync + 'static {
         Part::All
     }
 
+    /// The operation as it is when only some elements of the object are looked at, and it was empty at first. `None` if it
+    /// has to do with none of them, and for objects that have no elements which do not know of each other.
+    ///
+    /// The rule that a model must keep: in any legal sequence of operations, look at some elements only; then that is a legal
+    /// sequence too.
+    fn restrict(&self, _op: &Self::Op, _elements: &[u32]) -> Option<Self::Op> {
+        None
+    }
+
     /// Which of the [monitors](super::monitors) knows such objects, if one does. It is asked where the search gets wide,
     /// and decides where values are unique.
     fn monitored(&self) -> Option<Monitored> {

@@ -215,6 +215,18 @@ impl Model for Set {
         }
     }
 
+    fn restrict(&self, op: &SetOp, elements: &[u32]) -> Option<SetOp> {
+        match op {
+            SetOp::Add(element, _) | SetOp::Remove(element, _) | SetOp::Contains(element, _) => {
+                elements.contains(element).then(|| op.clone())
+            }
+            SetOp::SawAll(all) => {
+                let some = all.iter().filter(|element| elements.contains(element));
+                Some(SetOp::SawAll(some.copied().collect()))
+            }
+        }
+    }
+
     fn monitored(&self) -> Option<Monitored> {
         self.initial.is_empty().then_some(Monitored::Set)
     }

@@ -100,6 +100,18 @@ impl Reason for GrowSetReason {
         all.sort_unstable();
         all
     }
+
+    fn elements(&self) -> Option<Vec<u32>> {
+        Some(match *self {
+            GrowSetReason::NeverAdded { value, .. } | GrowSetReason::Shrunk { value, .. } => {
+                vec![value]
+            }
+            GrowSetReason::Incomparable { first, second } => vec![first.1, second.1],
+            GrowSetReason::Missed { .. }
+            | GrowSetReason::ReadEarly { .. }
+            | GrowSetReason::Skipped { .. } => Vec::new(),
+        })
+    }
 }
 
 type Op = Operation<GrowSetKind>;

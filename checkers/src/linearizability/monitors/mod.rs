@@ -81,6 +81,11 @@ pub struct Operation<K> {
 pub trait Reason {
     /// The operations that are impossible together, ascending.
     fn operations(&self) -> Vec<u32>;
+
+    /// Where it is enough to look at a few elements of a set: those that are not put in by [`Reason::operations`].
+    fn elements(&self) -> Option<Vec<u32>> {
+        None
+    }
 }
 
 /// What a monitor found.

@@ -263,8 +263,6 @@ fn tighten(deadlines: &mut [u32], places: &[u32], left: &[Left], lives: &Lives) 
 struct Scarcity<'a> {
     left: &'a [Left],
     removals: &'a [u32],
-    /// By value: whether it was left.
-    is_left: Vec<bool>,
     /// Those moments.
     intervals: Vec<Interval>,
 }
@@ -278,11 +276,9 @@ impl<'a> Scarcity<'a> {
         lives: &Lives,
         pace: &mut Pace<'_>,
     ) -> Result<Scarcity<'a>, Exhausted> {
-        let mut is_left = pace.array(false, lives.lives.len())?;
         let mut intervals = Vec::new();
         for (count, one) in left.iter().enumerate() {
             pace.step()?;
-            is_left[one.value as usize] = true;
             let from = lives.lives[one.value as usize].first;
             let to = removals.get(count).copied().unwrap_or(history.end);
             if from < to {
@@ -297,18 +293,16 @@ impl<'a> Scarcity<'a> {
         Ok(Scarcity {
             left,
             removals,
-            is_left,
             intervals,
         })
     }
 
-    /// The presences of other values, and scarcity.
+    /// The presences of values, those that were left taken for removed as early as can be, and scarcity.
     fn all(&self, lives: &Lives) -> impl Iterator<Item = Interval> {
-        let others = (0..).zip(&lives.lives);
-        let others =
-            others.filter(|(value, life)| life.is_certain() && !self.is_left[*value as usize]);
-        let others = others.map(|(value, life)| interval(value, life));
-        others.chain(self.intervals.iter().copied())
+        let present = (0..).zip(&lives.lives);
+        let present = present.filter(|(_, life)| life.is_certain());
+        let present = present.map(|(value, life)| interval(value, life));
+        present.chain(self.intervals.iter().copied())
     }
 
     /// Whether each answer "empty" has a moment without scarcity.

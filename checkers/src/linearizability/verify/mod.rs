@@ -12,12 +12,15 @@
 //! Or, for a register, the sub-history shows that a value came more often than it can have been written,
 //! which is counted.
 //!
+//! Or, for a counter, all operations added up cannot make what a single one saw.
+//!
 //! For objects other than registers the second is: nothing that an operation left out leaves behind is
 //! needed by one of the sub-history.
 //!
 //! This shares nothing with the search but the types of the evidence; the models are there once more,
 //! written as plainly as can be ([`Reference`]). Only users' own models are asked themselves.
 
+mod bounds;
 mod count;
 mod objects;
 mod order;
@@ -34,7 +37,8 @@ use thiserror::Error;
 use super::evidence::{DeadEnd, OperationView};
 use super::options::{FailedCas, NullRead, Options};
 
-pub use objects::{Judge, ModelJudge, prove_object};
+pub use bounds::Bounds;
+pub use objects::{Judge, ModelJudge, bounds_of, prove_object};
 pub use order::{Outcome, Rules, Seen, Touch};
 pub use reference::Reference;
 pub(super) use register::prove;

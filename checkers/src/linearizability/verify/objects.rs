@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
+use super::bounds::Bounds;
 use super::order::{Outcome, Rules, Seen, Touch, has_order};
 use super::sequential::has_program_order;
 use super::{NODES, Refutation};
@@ -19,6 +20,12 @@ pub trait Judge: Send + Sync {
     /// The same for orders that keep nothing but each process's own, of operations on several objects.
     fn has_program_order(&self, ops: &[(u32, Seen)]) -> Option<bool>;
 
+    /// Operations as they are when only some elements are looked at; `None` if these objects cannot be looked at so.
+    fn restrict(&self, ops: Vec<Seen>, elements: &[Value]) -> Option<Vec<Seen>>;
+
+    /// What a counter can have been when an operation showed what it was, all operations being given.
+    fn bounds(&self, op: &Seen, all: &[Seen]) -> Option<Bounds>;
+
     /// The operation of `kept`, by its invocation, that could need what one that was left out leaves.
     fn needed_by(&self, left_out: &Seen, kept: &[Seen]) -> Option<u64>;
 }
@@ -30,6 +37,20 @@ impl<R: Rules + Send + Sync> Judge for R {
 
     fn has_program_order(&self, ops: &[(u32, Seen)]) -> Option<bool> {
         has_program_order(self, ops)
+    }
+
+    fn restrict(&self, ops: Vec<Seen>, elements: &[Value]) -> Option<Vec<Seen>> {
+        if elements.is_empty() {
+            return Some(ops);
+        }
+        let restricted = ops
+            .iter()
+            .filter_map(|op| Rules::restrict(self, op, elements));
+        self.has_elements().then(|| restricted.collect())
+    }
+
+    fn bounds(&self, op: &Seen, all: &[Seen]) -> Option<Bounds> {
+        Rules::bounds(self, op, all)
     }
 
     fn needed_by(&self, left_out: &Seen, kept: &[Seen]) -> Option<u64> {
@@ -49,13 +70,24 @@ pub fn prove_object(
     let end = dead_end
         .end()
         .ok_or_else(|| Refutation::Mismatch("the impossible operation is missing".into()))?;
-    let kept: Vec<Seen> = dead_end
-        .sub_operations()
-        .filter_map(|view| Seen::until(view, end))
-        .collect();
+    let looked_at = |ops: Vec<Seen>| {
+        let restricted = judge.restrict(ops, &dead_end.elements);
+        restricted.ok_or_else(|| {
+            Refutation::Mismatch("it has no elements that can be looked at alone".into())
+        })
+    };
+    let kept = dead_end.sub_operations();
+    let kept: Vec<Seen> = kept.filter_map(|view| Seen::until(view, end)).collect();
+    if let [alone] = &kept[..]
+        && bounds_of(alone.invoke, all, judge).is_some_and(|bounds| !bounds.is_possible())
+    {
+        return Ok(());
+    }
     let inside: BTreeSet<u64> = kept.iter().map(|op| op.invoke).collect();
     let outside = all.iter().filter(|view| !inside.contains(&view.invoke));
-    for left_out in outside.filter_map(|view| Seen::until(view, end)) {
+    let outside = outside.filter_map(|view| Seen::until(view, end)).collect();
+    let kept = looked_at(kept)?;
+    for left_out in looked_at(outside)? {
         if let Some(observer) = judge.needed_by(&left_out, &kept) {
             return Err(Refutation::Open {
                 left_out: left_out.invoke,
@@ -68,6 +100,16 @@ pub fn prove_object(
         Some(true) => Err(Refutation::Possible),
         None => Err(Refutation::TooHard(NODES)),
     }
+}
+
+/// What a counter can have been when the operation of an invocation showed what it was, all operations being given.
+pub fn bounds_of(invoke: u64, all: &[OperationView], judge: &dyn Judge) -> Option<Bounds> {
+    let at = all.iter().position(|view| view.invoke == invoke)?;
+    let end = all[at].complete?;
+    let all = all.iter().filter_map(|view| Seen::until(view, end));
+    let all: Vec<Seen> = all.collect();
+    let op = all.iter().find(|op| op.invoke == invoke)?;
+    judge.bounds(op, &all)
 }
 
 /// Judges by a user's own model, which nobody else knows.

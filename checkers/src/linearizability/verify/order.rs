@@ -7,6 +7,7 @@ use serde_json::Value;
 use store::EventType;
 
 use super::NODES;
+use super::bounds::Bounds;
 use crate::linearizability::evidence::OperationView;
 
 /// An operation of a history that is looked at up to some event.
@@ -77,6 +78,21 @@ pub trait Rules {
     /// Whether it matters which process does something.
     fn minds_processes(&self) -> bool {
         true
+    }
+
+    /// The operation as it is when only some elements are looked at; `None` if it has to do with none of them.
+    fn restrict(&self, op: &Seen, _elements: &[Value]) -> Option<Seen> {
+        Some(op.clone())
+    }
+
+    /// Whether an object that is possible is so whatever elements are looked at, and has none at first.
+    fn has_elements(&self) -> bool {
+        false
+    }
+
+    /// What a counter can have been when an operation showed what it was, all operations being given.
+    fn bounds(&self, _op: &Seen, _all: &[Seen]) -> Option<Bounds> {
+        None
     }
 
     /// What the operation leaves for others.

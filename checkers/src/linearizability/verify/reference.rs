@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::bounds::{self, Bounds};
 use super::order::{Outcome, Rules, Seen, Touch};
 use crate::linearizability::options::{NullRead, Options};
 
@@ -124,6 +125,27 @@ impl Rules for Reference {
         self.initial.clone()
     }
 
+    fn has_elements(&self) -> bool {
+        matches!(self.kind, Kind::Set | Kind::Multiset) && elements(&self.initial).is_empty()
+    }
+
+    fn restrict(&self, op: &Seen, elements: &[Value]) -> Option<Seen> {
+        if op.f != "read" {
+            return elements.contains(&op.value).then(|| op.clone());
+        }
+        let mut op = op.clone();
+        if let Outcome::Ok(Value::Array(seen)) = &mut op.outcome {
+            seen.retain(|element| elements.contains(element));
+        }
+        Some(op)
+    }
+
+    fn bounds(&self, op: &Seen, all: &[Seen]) -> Option<Bounds> {
+        let initial = self.initial.as_str().and_then(|text| text.parse().ok());
+        let initial = initial.filter(|_| self.kind == Kind::Counter)?;
+        bounds::bounds(op, all, initial)
+    }
+
     fn after(&self, state: &Value, op: &Seen) -> Vec<Value> {
         match self.kind {
             Kind::Map => self.after_map(state, op),
@@ -240,7 +262,7 @@ impl Seen {
         }
     }
 
-    fn result(&self) -> Option<&Value> {
+    pub(super) fn result(&self) -> Option<&Value> {
         match &self.outcome {
             Outcome::Ok(result) => Some(result),
             _ => None,
@@ -522,11 +544,7 @@ fn after_counter(state: &Value, op: &Seen) -> Vec<Value> {
     if op.outcome == Outcome::Refused {
         return vec![state.clone()];
     }
-    let amount = number(&op.value).unwrap_or(1);
-    let after = match op.f.as_str() {
-        "decrement" | "dec" => now - amount,
-        _ => now + amount,
-    };
+    let after = now + bounds::change(op);
     let fits = match op.f.as_str() {
         "add-and-get" => seen.is_none_or(|seen| seen == after),
         "get-and-add" => seen.is_none_or(|seen| seen == now),

@@ -30,9 +30,9 @@ pub(super) struct Chains {
 impl Chains {
     pub(super) fn new(problem: &Problem<'_>, graph: &Graph, sorted: &[u32], most: usize) -> Chains {
         let raw = match problem.level.respects {
-            Respects::Sessions => problem.seen.session.clone(),
+            Respects::Sessions => sessions(problem),
             // Where nobody knows the time, sessions are what is left of it.
-            Respects::RealTime if !problem.timed() => problem.seen.session.clone(),
+            Respects::RealTime if !problem.timed() => sessions(problem),
             Respects::RealTime => intervals(problem),
             Respects::Nothing => greedy(problem, graph, sorted),
         };
@@ -69,6 +69,13 @@ impl Chains {
     pub(super) fn begin(&self, transaction: u32) -> u32 {
         (self.commit(transaction) + 1).saturating_sub(self.scale)
     }
+}
+
+/// Sessions, without those whose sessions went on while they may have been under way.
+fn sessions(problem: &Problem<'_>) -> Vec<u32> {
+    let all = problem.seen.session.iter().zip(&problem.seen.open);
+    all.map(|(session, open)| if *open { NONE } else { *session })
+        .collect()
 }
 
 /// Chains of transactions that ended before the next began, as few as can be.

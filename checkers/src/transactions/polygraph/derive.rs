@@ -5,9 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use super::lists;
 use super::observations::{INITIAL, Observations};
 use super::problem::{Constraint, Problem};
 use super::proof::{Argument, Choice, Conclusion, Fact, Link, Read, Reason, Step};
+use super::shortage::{self, Shortage};
 use super::{Moment, NONE};
 use crate::budget::{Budget, Exhausted};
 
@@ -181,6 +183,7 @@ impl Deriver<'_> {
                 None => {}
             }
         }
+        base.extend(lists::each_link(problem, self.names));
         for later in 0..count {
             for earlier in 0..count {
                 if let Some(why) = self.known_order(earlier, later) {
@@ -198,7 +201,7 @@ impl Deriver<'_> {
         let (seen, respects) = (self.problem.seen, self.problem.level.respects);
         let (one, other) = (earlier as usize, later as usize);
         let session = seen.session[one] != NONE && seen.session[one] == seen.session[other];
-        if respects != Respects::Nothing && session && earlier < later {
+        if respects != Respects::Nothing && session && earlier < later && !seen.open[one] {
             return Some(Reason::Session);
         }
         let timed = seen.end[one] != NONE && seen.begin[other] != NONE;
@@ -413,9 +416,25 @@ impl Deriver<'_> {
             }
             self.spent += state.steps.len() - before;
             if state.steps.len() == before {
-                return Ok(None);
+                return self.shortage(state);
             }
         }
+    }
+
+    /// That there is not enough of what was read.
+    fn shortage(&self, state: &State) -> Result<Option<Conclusion>, Exhausted> {
+        let found = shortage::find(
+            self.problem,
+            &|read| &state.left[read as usize],
+            self.budget,
+        )?;
+        Ok(found.map(|found| {
+            let reads = found.reads().iter().map(|read| self.read(*read)).collect();
+            match found {
+                Shortage::Versions(_) => Conclusion::TooFew { reads },
+                Shortage::Beginning(_) => Conclusion::NoBeginning { reads },
+            }
+        }))
     }
 
     /// Candidates that are excluded.
@@ -550,6 +569,9 @@ fn tidy(argument: &mut Argument, used: &mut BTreeSet<Fact>) {
             // Others were excluded outside.
             used.insert(Fact::NotSaw(*read, NONE));
         }
+        Conclusion::TooFew { reads } | Conclusion::NoBeginning { reads } => {
+            used.extend(reads.iter().map(|read| Fact::NotSaw(*read, NONE)));
+        }
         Conclusion::Cases { choice, cases } => {
             choice_uses(choice, used);
             cases.iter_mut().for_each(|case| tidy(case, used));
@@ -591,7 +613,12 @@ fn uses(links: &[Link], used: &mut BTreeSet<Fact>) {
             Reason::Shown => used.insert(Fact::Before(link.from, link.to)),
             Reason::Saw { read } => used.insert(Fact::Saw(read, from)),
             Reason::Initial { read } => used.insert(Fact::Saw(read, INITIAL)),
-            Reason::Inside | Reason::Session | Reason::RealTime => true,
+            Reason::Inside
+            | Reason::Session
+            | Reason::RealTime
+            | Reason::Shows { .. }
+            | Reason::Lacks { .. }
+            | Reason::Ordered { .. } => true,
         };
     }
 }

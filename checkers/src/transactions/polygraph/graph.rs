@@ -12,7 +12,7 @@ const LOOK: u32 = 1 << 16;
 
 /// Why an edge is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(in crate::transactions) enum Why {
     /// It is so in any order: what was observed, by number in [`super::problem::Base`].
     Base,
     /// It was derived before the search.
@@ -23,9 +23,9 @@ pub(super) enum Why {
 
 /// Edges, each in two lists. What came last goes first.
 #[derive(Default)]
-pub(super) struct Graph {
-    pub(super) from: Vec<u32>,
-    pub(super) to: Vec<u32>,
+pub(in crate::transactions) struct Graph {
+    pub(in crate::transactions) from: Vec<u32>,
+    pub(in crate::transactions) to: Vec<u32>,
     pub(super) why: Vec<Why>,
     out_head: Vec<u32>,
     out_next: Vec<u32>,
@@ -34,10 +34,13 @@ pub(super) struct Graph {
 }
 
 /// Bytes that an edge takes.
-pub(super) const EDGE_BYTES: usize = 4 * 4 + size_of::<Why>();
+pub(in crate::transactions) const EDGE_BYTES: usize = 4 * 4 + size_of::<Why>();
+
+/// Bytes that a point takes in an [`Order`]: its edges, its place, and two searches.
+pub(in crate::transactions) const POINT_BYTES: usize = 8 * 4;
 
 impl Graph {
-    pub(super) fn new(points: u32) -> Graph {
+    pub(in crate::transactions) fn new(points: u32) -> Graph {
         Graph {
             out_head: vec![NONE; points as usize],
             in_head: vec![NONE; points as usize],
@@ -49,11 +52,11 @@ impl Graph {
         self.out_head.len() as u32
     }
 
-    pub(super) fn edges(&self) -> u32 {
+    pub(in crate::transactions) fn edges(&self) -> u32 {
         self.from.len() as u32
     }
 
-    pub(super) fn add(&mut self, from: u32, to: u32, why: Why) {
+    pub(in crate::transactions) fn add(&mut self, from: u32, to: u32, why: Why) {
         let edge = self.edges();
         self.from.push(from);
         self.to.push(to);
@@ -208,8 +211,8 @@ impl Scratch {
 }
 
 /// The points in an order with which the edges agree.
-pub(super) struct Order {
-    pub(super) graph: Graph,
+pub(in crate::transactions) struct Order {
+    pub(in crate::transactions) graph: Graph,
     /// Where each point stands.
     pub(super) place: Vec<u32>,
     /// Who stands where.
@@ -218,14 +221,14 @@ pub(super) struct Order {
     behind: Scratch,
     slots: Vec<u32>,
     /// Points that have been moved since someone asked.
-    pub(super) moved: Vec<u32>,
+    pub(in crate::transactions) moved: Vec<u32>,
     /// Steps taken.
-    pub(super) steps: u64,
+    pub(in crate::transactions) steps: u64,
 }
 
 impl Order {
     /// An order with which all edges agree already.
-    pub(super) fn new(graph: Graph, at: Vec<u32>) -> Order {
+    pub(in crate::transactions) fn new(graph: Graph, at: Vec<u32>) -> Order {
         let mut place = vec![0; at.len()];
         (0..)
             .zip(&at)
@@ -242,8 +245,17 @@ impl Order {
         }
     }
 
+    /// A new point, behind all others.
+    pub(in crate::transactions) fn grow(&mut self) {
+        let point = self.graph.points();
+        self.graph.out_head.push(NONE);
+        self.graph.in_head.push(NONE);
+        self.place.push(point);
+        self.at.push(point);
+    }
+
     /// The points, first to last.
-    pub(super) fn points(&self) -> &[u32] {
+    pub(in crate::transactions) fn points(&self) -> &[u32] {
         &self.at
     }
 
@@ -252,7 +264,7 @@ impl Order {
     }
 
     /// Adds an edge, or returns the edges of a path from its head to its tail.
-    pub(super) fn add(
+    pub(in crate::transactions) fn add(
         &mut self,
         from: u32,
         to: u32,

@@ -2,7 +2,8 @@
 //!
 //! Points are taken when all that leads to them has been taken, those first that are first in real time (or, where that is not
 //! known, in the depth of the graph and then as handed in). But a writer waits as long as somebody who saw what it
-//! overwrites is still to come, and a reader waits until what it saw is there. When all wait, the first goes on, and some
+//! overwrites is still to come, and a reader waits until what it saw is there. Where writers of a key exclude each other, one does
+//! not begin while another is under way. When all wait, the first goes on, and some
 //! read is wrong: the search will see to it. What real systems did is mostly explained by this alone.
 
 use std::cmp::Reverse;
@@ -32,6 +33,8 @@ struct Replay<'a> {
     current: Vec<u32>,
     /// How many of each writer's readers are to come, by place of the write.
     pending: rustc_hash::FxHashMap<(u32, u32), u32>,
+    /// By key, who has begun and will write it, where they exclude each other.
+    under_way: Vec<u32>,
     /// Who waits for a change of a key.
     waiting: Vec<Vec<u32>>,
     order: Vec<u32>,
@@ -73,6 +76,14 @@ pub(super) fn guess(
         taken: vec![false; points],
         current: vec![INITIAL; problem.keys as usize],
         pending,
+        under_way: vec![
+            NONE;
+            if problem.exclusive() {
+                problem.keys as usize
+            } else {
+                0
+            }
+        ],
         waiting: vec![Vec::new(); problem.keys as usize],
         order: Vec::with_capacity(points),
     };
@@ -153,6 +164,14 @@ impl Replay<'_> {
                     return Some(key);
                 }
             }
+            let mut writes = seen.writes(one).iter().copied();
+            let is_under_way = |key: &u32| {
+                let other = self.under_way.get(*key as usize);
+                other.is_some_and(|other| *other != NONE && *other != one)
+            };
+            if let Some(key) = writes.find(is_under_way) {
+                return Some(key);
+            }
         }
         if point != self.problem.commit(one) {
             return None;
@@ -177,10 +196,18 @@ impl Replay<'_> {
         if let Some(one) = self.problem.transaction(point) {
             if point == self.problem.begin(one) {
                 self.read(one);
+                for key in self.problem.seen.writes(one) {
+                    if let Some(other) = self.under_way.get_mut(*key as usize) {
+                        *other = one;
+                    }
+                }
             }
             if point == self.problem.commit(one) {
                 for key in self.problem.seen.writes(one) {
                     self.current[*key as usize] = one;
+                    if let Some(other) = self.under_way.get_mut(*key as usize) {
+                        *other = NONE;
+                    }
                     self.wake(*key);
                 }
             }

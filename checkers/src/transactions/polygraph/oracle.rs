@@ -18,6 +18,8 @@ pub(crate) struct Txn {
     session: Option<u32>,
     begin: Option<u32>,
     end: Option<u32>,
+    /// What comes after it in its session may have come before it.
+    open: bool,
     /// Key and value. Values from 1; 0 is initial.
     writes: Vec<(usize, u8)>,
     reads: Vec<(usize, u8)>,
@@ -38,6 +40,7 @@ pub(crate) fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
             session: (!dice.percent(10)).then(|| dice.below(sessions) as u32),
             ..Txn::default()
         };
+        one.open = dice.percent(7);
         let lag = if dice.percent(30) { dice.below(3) } else { 0 };
         let state = states[states.len().saturating_sub(1 + lag)].clone();
         let mut after = states.last().unwrap().clone();
@@ -113,6 +116,8 @@ pub(crate) fn observations(txns: &mut [Txn]) -> Observations {
             end: one.end,
             writes: &writes,
             reads: &reads,
+            open: one.open,
+            ..Observed::default()
         });
     }
     seen
@@ -173,7 +178,8 @@ fn may_begin(txns: &[Txn], at: usize, state: &State, level: Level) -> bool {
         .iter()
         .all(|(key, value)| state.values[*key] == *value);
     let follows = |other: usize| {
-        let session = one.session.is_some() && one.session == txns[other].session && other < at;
+        let same = one.session.is_some() && one.session == txns[other].session;
+        let session = same && other < at && !txns[other].open;
         let time = match (txns[other].end, one.begin) {
             (Some(end), Some(begin)) => end < begin,
             _ => false,
@@ -225,7 +231,7 @@ pub(crate) fn cases(default: u64) -> u64 {
 fn stages(seen: &Observations, level: Level, effort: u64) -> Vec<Option<bool>> {
     let problem = Problem::new(seen, level);
     let found = STAGES.iter().map(|(limits, _)| {
-        match find(&problem, *limits, effort, &Unlimited).unwrap()? {
+        match find(&problem, *limits, effort, &Progress::default(), &Unlimited).unwrap()? {
             Outcome::Order(order) => {
                 assert!(explains(seen, level, &order));
                 Some(true)
@@ -313,10 +319,19 @@ fn what_is_called_minimal_is() {
     }
 }
 
+/// Whether something is counted in an argument.
+fn counts(argument: &Argument) -> bool {
+    match &argument.end {
+        Conclusion::TooFew { .. } | Conclusion::NoBeginning { .. } => true,
+        Conclusion::Cases { cases, .. } => cases.iter().any(counts),
+        Conclusion::Cycle { .. } | Conclusion::NoSource { .. } => false,
+    }
+}
+
 /// An argument of which a part is taken away or turned round is none.
 #[test]
 fn the_verifier_believes_nothing() {
-    let mut refused = 0;
+    let (mut refused, mut superfluous) = (0, 0);
     for seed in 0..cases(1_000) {
         let mut dice = Dice::new(seed + 5_000_000);
         let mut txns = sloppy(&mut dice, 6);
@@ -332,12 +347,16 @@ fn the_verifier_believes_nothing() {
                 !proves(&seen, &less),
                 "seed {seed}: a transaction that is not named"
             );
-            if !proof.argument.steps.is_empty() {
+            // Where something is counted, there may be too little of it even if less is excluded.
+            if !proof.argument.steps.is_empty() && !counts(&proof.argument) {
                 let mut less = proof.clone();
                 let at = dice.below(proof.argument.steps.len());
                 less.argument.steps.remove(at);
-                assert!(!proves(&seen, &less), "seed {seed}: a step is missing");
-                refused += 1;
+                // An argument may have a step more than it needs, but rarely.
+                match proves(&seen, &less) {
+                    true => superfluous += 1,
+                    false => refused += 1,
+                }
             }
             let mut turned = proof.clone();
             if let Conclusion::Cycle { links } = &mut turned.argument.end {
@@ -359,7 +378,10 @@ fn the_verifier_believes_nothing() {
             }
         }
     }
-    assert!(refused > 100);
+    assert!(
+        refused > 100 && superfluous * 50 < refused,
+        "{superfluous} beside {refused}"
+    );
 }
 
 /// Where no oracle goes any more, the ways to a verdict still agree, and every verdict is proved. Some histories of a few

@@ -8,10 +8,11 @@
 //!
 //! Besides the moments of transactions there are *relays*, which keep the number of edges linear: one for each end in real time
 //! (each end leads to its relay, each relay to the next, and the last before a begin to the begin), and one for each key (those
-//! that read its initial value lead to it, and it leads to all that write the key).
+//! that read its initial value lead to it, and it leads to all that write the key; of lists: `lists.rs`).
 
 use super::graph::{Graph, Why};
 use super::level::{Level, Model, Respects};
+use super::lists;
 use super::observations::{INITIAL, Observations};
 use super::{Moment, NONE};
 
@@ -96,6 +97,13 @@ impl<'a> Problem<'a> {
         }
     }
 
+    /// How many bytes one of these observations takes, about.
+    pub(super) fn bytes(seen: &Observations) -> usize {
+        let writes: usize = (0..seen.len()).map(|one| seen.writes(one).len()).sum();
+        let lists = 2 * seen.keys() as usize + writes + seen.read_count();
+        (lists + seen.read_count() + 2 * seen.len() as usize) * 4
+    }
+
     /// Whether begin and commit are two.
     pub(super) fn split(&self) -> bool {
         self.level.model != Model::Serializable
@@ -165,6 +173,12 @@ impl<'a> Problem<'a> {
         writers.filter(move |one| *one != reader && !seen.candidates(read as usize).contains(one))
     }
 
+    /// Whether who made a read also wrote its key.
+    pub(super) fn writes_too(&self, read: u32) -> bool {
+        let key = self.seen.key(read as usize);
+        self.seen.writes(self.reader[read as usize]).contains(&key)
+    }
+
     /// The only one whom a read can have seen, if it is one.
     pub(super) fn source(&self, read: u32) -> Option<u32> {
         match self.seen.candidates(read as usize) {
@@ -183,11 +197,13 @@ impl<'a> Problem<'a> {
                 add(self.begin(one), self.commit(one));
             }
             let session = self.seen.session[one as usize];
-            if self.level.respects != Respects::Nothing
-                && session != NONE
-                && let Some(before) = last.insert(session, one)
-            {
-                add(self.commit(before), self.begin(one));
+            if self.level.respects != Respects::Nothing && session != NONE {
+                if let Some(before) = last.get(&session) {
+                    add(self.commit(*before), self.begin(one));
+                }
+                if !self.seen.open[one as usize] {
+                    last.insert(session, one);
+                }
             }
         }
         for read in 0..self.reader.len() as u32 {
@@ -212,6 +228,9 @@ impl<'a> Problem<'a> {
         for key in 0..self.keys {
             self.initial(key, relays + self.ends.len() as u32 + key, &mut add);
         }
+        if self.seen.has_places() {
+            lists::each_edge(self, relays + self.ends.len() as u32, &mut add);
+        }
         graph
     }
 
@@ -220,22 +239,56 @@ impl<'a> Problem<'a> {
         let writers = self.writers.of_list(key);
         let reads = self.reads.of_list(key).iter();
         let initial = reads.filter(|read| self.source(**read) == Some(INITIAL));
-        let mut updates = 0;
-        let mut any = false;
+        let mut before = BeforeAll::of(writers, relay);
         for reader in initial.map(|read| self.reader[*read as usize]) {
             let writes = self.seen.writes(reader).contains(&key);
-            if !writes {
-                any = true;
-                add(self.begin(reader), relay);
-            } else if updates < 2 {
-                // Where two saw it and wrote, there is a cycle already.
-                updates += 1;
-                let others = writers.iter().filter(|one| **one != reader);
-                others.for_each(|one| add(self.begin(reader), self.commit(*one)));
-            }
+            before.reader(self, reader, writes, add);
         }
-        if any {
-            writers.iter().for_each(|one| add(relay, self.commit(*one)));
+        before.end(self, add);
+    }
+}
+
+/// That readers come before all of some writers, in as many edges as there are of both.
+pub(super) struct BeforeAll<'a> {
+    writers: &'a [u32],
+    /// A point that leads to all of them, and whether anything leads there.
+    relay: u32,
+    relayed: bool,
+    /// How many readers were among them.
+    updates: u32,
+}
+
+impl<'a> BeforeAll<'a> {
+    pub(super) fn of(writers: &'a [u32], relay: u32) -> BeforeAll<'a> {
+        BeforeAll {
+            writers,
+            relay,
+            relayed: false,
+            updates: 0,
         }
+    }
+
+    /// A reader; `is_among` if it must not come before itself.
+    pub(super) fn reader(
+        &mut self,
+        problem: &Problem<'_>,
+        reader: u32,
+        is_among: bool,
+        add: &mut impl FnMut(u32, u32),
+    ) {
+        if !is_among {
+            self.relayed = true;
+            add(problem.begin(reader), self.relay);
+        } else if self.updates < 2 {
+            // Where two saw nothing of them and wrote, there is a cycle already.
+            self.updates += 1;
+            let others = self.writers.iter().filter(|one| **one != reader);
+            others.for_each(|one| add(problem.begin(reader), problem.commit(*one)));
+        }
+    }
+
+    pub(super) fn end(self, problem: &Problem<'_>, add: &mut impl FnMut(u32, u32)) {
+        let writers = self.writers.iter().filter(|_| self.relayed);
+        writers.for_each(|one| add(self.relay, problem.commit(*one)));
     }
 }

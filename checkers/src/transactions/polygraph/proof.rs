@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Level, Moment};
+use super::observations::INITIAL;
+use super::{Level, Model, Moment};
 
 /// A read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,6 +36,21 @@ pub enum Reason {
     Initial {
         /// The read that shows it.
         read: Read,
+    },
+    /// The second read a list of the key that has what the first appended.
+    Shows {
+        /// The key.
+        key: u32,
+    },
+    /// The first read a list of the key without what the second appended.
+    Lacks {
+        /// The key.
+        key: u32,
+    },
+    /// Both appended to the key, and the lists that were read show in which order.
+    Ordered {
+        /// The key.
+        key: u32,
     },
     /// It was shown by an earlier step, or is taken for granted in this case.
     Shown,
@@ -93,6 +109,46 @@ pub enum Choice {
     },
 }
 
+impl Choice {
+    /// Of which one must be, in the order in which arguments take them, whomever a read may have seen being known.
+    pub(in crate::transactions) fn possibilities(
+        self,
+        model: Model,
+        candidates: impl FnOnce(Read) -> Vec<u32>,
+    ) -> Vec<Fact> {
+        match self {
+            Choice::Between {
+                read,
+                writer,
+                other,
+            } => {
+                let commit = Moment::Commit(other);
+                let begin = match model {
+                    Model::Serializable => Moment::Commit(read.reader),
+                    Model::SnapshotIsolation | Model::Prefix => Moment::Begin(read.reader),
+                };
+                let enter = match model {
+                    Model::SnapshotIsolation => Moment::Begin(writer),
+                    Model::Serializable | Model::Prefix => Moment::Commit(writer),
+                };
+                let earlier = (writer != INITIAL).then_some(Fact::Before(commit, enter));
+                earlier
+                    .into_iter()
+                    .chain([Fact::Before(begin, commit)])
+                    .collect()
+            }
+            Choice::Exclusive { one, other, .. } => vec![
+                Fact::Before(Moment::Commit(one), Moment::Begin(other)),
+                Fact::Before(Moment::Commit(other), Moment::Begin(one)),
+            ],
+            Choice::Source { read } => {
+                let all = candidates(read).into_iter();
+                all.map(|one| Fact::Saw(read, one)).collect()
+            }
+        }
+    }
+}
+
 /// A step of an argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "step")]
@@ -134,6 +190,17 @@ pub enum Conclusion {
     NoSource {
         /// The read.
         read: Read,
+    },
+    /// Each of these reads is by another transaction, which then overwrote the very version of the key that it had read; and they
+    /// can have seen fewer versions, between them, than they are.
+    TooFew {
+        /// The reads.
+        reads: Vec<Read>,
+    },
+    /// Whomever these reads saw made one of them: none of these transactions can have begun first.
+    NoBeginning {
+        /// The reads.
+        reads: Vec<Read>,
     },
     /// Each possibility is contradictory.
     Cases {

@@ -15,6 +15,7 @@ use super::chains::{Chains, Clocks};
 use super::graph::{EDGE_BYTES, Graph, Why};
 use super::observations::INITIAL;
 use super::problem::{Constraint, Problem};
+use super::shortage::{self, Shortage};
 use crate::budget::{Budget, Exhausted};
 
 /// Rounds that add less than one fact for so many points are not worth their time: the search does better.
@@ -53,11 +54,15 @@ pub(super) struct Facts {
     pub(super) sorted: Vec<u32>,
     /// A read that can have seen nobody.
     pub(super) blind: Option<u32>,
+    /// Reads that are impossible together.
+    pub(super) shortage: Option<Shortage>,
 }
 
 impl Facts {
     pub(super) fn contradict(&self) -> bool {
-        self.blind.is_some() || self.sorted.len() < self.graph.points() as usize
+        self.blind.is_some()
+            || self.shortage.is_some()
+            || self.sorted.len() < self.graph.points() as usize
     }
 }
 
@@ -101,7 +106,24 @@ fn known(problem: &Problem<'_>, budget: &dyn Budget) -> Result<Facts, Exhausted>
             .collect(),
         sorted,
         blind: None,
+        shortage: None,
     })
+}
+
+impl Facts {
+    /// Counts what was read, where it may be of several.
+    fn count(&mut self, problem: &Problem<'_>, budget: &dyn Budget) -> Result<(), Exhausted> {
+        if self.open.is_empty() || self.contradict() {
+            return Ok(());
+        }
+        let (source, open) = (&self.source, &self.open);
+        let left = |read: u32| match open.binary_search_by_key(&read, |(read, _)| *read) {
+            Ok(at) => &open[at].1[..],
+            Err(_) => std::slice::from_ref(&source[read as usize]),
+        };
+        self.shortage = shortage::find(problem, &left, budget)?;
+        Ok(())
+    }
 }
 
 /// How far to go.
@@ -119,7 +141,8 @@ pub(super) fn saturate(
     limits: Limits,
     budget: &dyn Budget,
 ) -> Result<Facts, Exhausted> {
-    let facts = known(problem, budget)?;
+    let mut facts = known(problem, budget)?;
+    facts.count(problem, budget)?;
     if limits.rounds == 0 || facts.contradict() {
         return Ok(facts);
     }
@@ -127,6 +150,7 @@ pub(super) fn saturate(
     let bytes = Clocks::bytes(&chains, problem.points());
     budget.charge(bytes)?;
     let (entries, start) = entries(problem, &chains);
+    budget.charge(entries.len() * size_of::<Entry>() + start.len() * 4)?;
     let mut saturation = Saturation {
         problem,
         clocks: Clocks::new(&chains, problem.points()),
@@ -141,6 +165,9 @@ pub(super) fn saturate(
     budget.release(bytes);
     let mut facts = saturation.facts;
     facts.ruled.sort_by_key(|ruled| ruled.read);
+    if !facts.ruled.is_empty() {
+        facts.count(problem, budget)?;
+    }
     Ok(facts)
 }
 

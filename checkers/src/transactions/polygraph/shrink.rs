@@ -2,7 +2,7 @@
 
 use super::level::Level;
 use super::observations::{INITIAL, Observations, Observed};
-use super::{NONE, Outcome, attempt};
+use super::{NONE, Outcome, Progress, attempt};
 use crate::budget::{Budget, Exhausted};
 
 /// How many transactions may be judged again, in all. Smaller sets are worth more than this is likely to cost.
@@ -15,6 +15,7 @@ pub(super) fn restrict(seen: &Observations, keep: &[u32]) -> (Observations, Vec<
     for one in keep {
         keys.extend(seen.writes(*one));
         keys.extend(seen.reads(*one).map(|read| seen.key(read)));
+        keys.extend(seen.shown(*one).iter().map(|(key, _)| *key));
     }
     keys.sort_unstable();
     keys.dedup();
@@ -39,11 +40,17 @@ pub(super) fn restrict(seen: &Observations, keep: &[u32]) -> (Observations, Vec<
             .collect();
         let reads: Vec<(u32, &[u32])> = reads.iter().map(|(key, of)| (*key, &of[..])).collect();
         let writes: Vec<u32> = seen.writes(*one).iter().map(|old| key(*old)).collect();
+        let renamed = |all: &[(u32, u32)]| -> Vec<(u32, u32)> {
+            all.iter().map(|(old, place)| (key(*old), *place)).collect()
+        };
         few.push(&Observed {
             session: some(seen.session[at]),
+            open: seen.open[at],
             begin: some(seen.begin[at]),
             end: some(seen.end[at]),
             writes: &writes,
+            placed: &renamed(seen.placed(*one)),
+            shown: &renamed(seen.shown(*one)),
             reads: &reads,
         });
     }
@@ -58,7 +65,7 @@ fn contradiction(
     budget: &dyn Budget,
 ) -> Result<Option<Vec<u32>>, Exhausted> {
     let (few, _) = restrict(seen, keep);
-    Ok(match attempt(&few, level, budget)? {
+    Ok(match attempt(&few, level, &Progress::default(), budget)? {
         Outcome::Contradiction(core) => Some(core.iter().map(|one| keep[*one as usize]).collect()),
         Outcome::Order(_) => None,
     })

@@ -34,7 +34,11 @@ pub(super) fn of_facts(
     budget: &dyn Budget,
 ) -> Result<Vec<u32>, Exhausted> {
     let mut trace = Trace::new(problem, facts, &facts.graph, budget);
-    if let Some(read) = facts.blind {
+    if let Some(shortage) = &facts.shortage {
+        for read in shortage.reads() {
+            trace.read(*read)?;
+        }
+    } else if let Some(read) = facts.blind {
         trace.read(read)?;
     } else if let Some(cycle) = facts.graph.cycle(&facts.sorted) {
         trace.edges = cycle;

@@ -76,6 +76,12 @@ impl Verifier<'_> {
                     .all(|one| self.known(Fact::NotSaw(*read, *one))),
                 None => false,
             },
+            Conclusion::TooFew { reads } => self.are_too_few(reads),
+            Conclusion::NoBeginning { reads } => {
+                let made = |one: &u32| reads.iter().any(|read| read.reader == *one);
+                let each = |read: &Read| self.left(*read).is_some_and(|left| left.iter().all(made));
+                !reads.is_empty() && reads.iter().all(each)
+            }
             Conclusion::Cases { choice, cases } => {
                 let Some(facts) = self.possibilities(choice) else {
                     return false;
@@ -149,36 +155,57 @@ impl Verifier<'_> {
 
     /// The possibilities of a choice, if it is one.
     fn possibilities(&self, choice: &Choice) -> Option<Vec<Fact>> {
-        match *choice {
+        let is_one = match *choice {
             Choice::Between {
                 read,
                 writer,
                 other,
             } => {
-                if !self.saw(read, writer) || !self.overwrites(read, other) {
-                    return None;
-                }
-                let commit = self.commit(other)?;
-                let mut facts = Vec::new();
-                if writer != INITIAL {
-                    facts.push(Fact::Before(commit, self.enter(writer)?));
-                }
-                facts.push(Fact::Before(self.begin(read.reader)?, commit));
-                Some(facts)
+                let named = [read.reader, other].iter().all(|one| self.is_named(*one));
+                let writer_named = writer == INITIAL || self.is_named(writer);
+                named && writer_named && self.saw(read, writer) && self.overwrites(read, other)
             }
             Choice::Exclusive { key, one, other } => {
                 let both = self.wrote(one, key) && self.wrote(other, key) && one != other;
-                let exclusive = both && self.level.model == Model::SnapshotIsolation;
-                exclusive.then_some(vec![
-                    Fact::Before(Moment::Commit(one), Moment::Begin(other)),
-                    Fact::Before(Moment::Commit(other), Moment::Begin(one)),
-                ])
+                both && self.level.model == Model::SnapshotIsolation
             }
-            Choice::Source { read } => {
-                let candidates = self.candidates(read)?.iter();
-                Some(candidates.map(|one| Fact::Saw(read, *one)).collect())
-            }
+            Choice::Source { read } => self.candidates(read).is_some(),
+        };
+        let candidates = |read| self.candidates(read).unwrap_or_default().to_vec();
+        is_one.then(|| choice.possibilities(self.level.model, candidates))
+    }
+
+    /// Whom a read may have seen as far as has been shown.
+    fn left(&self, read: Read) -> Option<Vec<u32>> {
+        let all = self.candidates(read)?.iter().copied();
+        Some(
+            all.filter(|one| !self.known(Fact::NotSaw(read, *one)))
+                .collect(),
+        )
+    }
+
+    /// Whether reads by transactions that overwrote what they read have fewer versions between them than they are.
+    fn are_too_few(&self, reads: &[Read]) -> bool {
+        if self.level.model == Model::Prefix {
+            return false;
         }
+        let mut versions = std::collections::BTreeSet::new();
+        let mut readers = std::collections::BTreeSet::new();
+        for read in reads {
+            let Some(left) = self.left(*read) else {
+                return false;
+            };
+            let same_key = read.key == reads[0].key;
+            let named = left
+                .iter()
+                .all(|one| *one == INITIAL || self.is_named(*one));
+            let writes = self.wrote(read.reader, read.key);
+            if !same_key || !named || !writes || !readers.insert(read.reader) {
+                return false;
+            }
+            versions.extend(left);
+        }
+        versions.len() < readers.len()
     }
 
     /// Whether somebody wrote another value of what was read.
@@ -219,7 +246,8 @@ impl Verifier<'_> {
             Reason::Session => {
                 let session = seen.session[from as usize];
                 let same = session != NONE && session == seen.session[to as usize];
-                ends && respects != Respects::Nothing && same && from < to
+                let ended = !seen.open[from as usize];
+                ends && respects != Respects::Nothing && same && from < to && ended
             }
             Reason::RealTime => {
                 let (end, begin) = (seen.end[from as usize], seen.begin[to as usize]);
@@ -235,8 +263,30 @@ impl Verifier<'_> {
                     && self.saw(read, INITIAL)
                     && self.overwrites(read, to)
             }
+            Reason::Shows { key } => ends && self.shows(to, from, key) == Some(true),
+            Reason::Lacks { key } => {
+                let moments =
+                    Some(link.from) == self.begin(from) && Some(link.to) == self.commit(to);
+                moments && self.shows(from, to, key) == Some(false)
+            }
+            Reason::Ordered { key } => {
+                let moments =
+                    Some(link.from) == self.commit(from) && Some(link.to) == self.enter(to);
+                let both = self.wrote(from, key) && self.wrote(to, key);
+                // What has no place comes last.
+                moments && both && seen.place(from, key) < seen.place(to, key)
+            }
             Reason::Shown => self.known(Fact::Before(link.from, link.to)),
         }
+    }
+
+    /// Whether a list that a transaction read shows what another appended. `None` if it read no list of the key, or the other
+    /// did not append to it.
+    fn shows(&self, reader: u32, writer: u32, key: u32) -> Option<bool> {
+        let mut lists = self.seen.shown(reader).iter();
+        let (_, length) = lists.find(|(of, _)| *of == key)?;
+        let both = reader != writer && self.wrote(writer, key);
+        both.then(|| self.seen.place(writer, key) <= *length)
     }
 
     fn is_named(&self, one: u32) -> bool {

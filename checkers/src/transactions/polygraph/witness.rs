@@ -12,6 +12,7 @@ pub fn explains(seen: &Observations, level: Level, order: &[Moment]) -> bool {
     let mut begun = vec![NONE; count];
     let mut committed = vec![NONE; count];
     let mut current = vec![INITIAL; seen.keys() as usize];
+    let mut lists = Lists::of(seen);
     let mut replay = |at: u32, moment: Moment| -> bool {
         let (Moment::Begin(one) | Moment::Commit(one)) = moment;
         let Some(state) = begun.get(one as usize).copied() else {
@@ -29,7 +30,7 @@ pub fn explains(seen: &Observations, level: Level, order: &[Moment]) -> bool {
                 seen.candidates(read)
                     .contains(&current[seen.key(read) as usize])
             };
-            if !seen.reads(one).all(sees) {
+            if !seen.reads(one).all(sees) || !lists.show(one) {
                 return false;
             }
         }
@@ -46,12 +47,67 @@ pub fn explains(seen: &Observations, level: Level, order: &[Moment]) -> bool {
                     return false;
                 }
             }
+            if !lists.append(one) {
+                return false;
+            }
         }
         true
     };
     let possible = (0..).zip(order).all(|(at, moment)| replay(at, *moment));
     let whole = committed.iter().all(|at| *at != NONE);
     possible && whole && respects(seen, level.respects, &begun, &committed)
+}
+
+/// What has been appended to keys whose writes have places.
+struct Lists<'a> {
+    seen: &'a Observations,
+    /// By key, the places that there are, ascending.
+    places: Vec<Vec<u32>>,
+    /// By key, how many writes there have been, and the place of the last.
+    done: Vec<(usize, u32)>,
+}
+
+impl<'a> Lists<'a> {
+    fn of(seen: &'a Observations) -> Lists<'a> {
+        let keys = if seen.has_places() { seen.keys() } else { 0 };
+        let mut places = vec![Vec::new(); keys as usize];
+        for one in (0..seen.len()).filter(|_| keys > 0) {
+            for (key, place) in seen.placed(one) {
+                places[*key as usize].push(*place);
+            }
+        }
+        places.iter_mut().for_each(|places| places.sort_unstable());
+        Lists {
+            seen,
+            places,
+            done: vec![(0, 0); keys as usize],
+        }
+    }
+
+    /// Whether a transaction that begins now is shown what it was shown: all up to a place, and no more.
+    fn show(&self, one: u32) -> bool {
+        self.seen.shown(one).iter().all(|(key, length)| {
+            let places = &self.places[*key as usize];
+            let all = places.partition_point(|place| place <= length);
+            // Its own is not there yet.
+            let own = usize::from(self.seen.place(one, *key) <= *length);
+            self.done[*key as usize].0 == all - own
+        })
+    }
+
+    /// Whether what a transaction appends comes in its place.
+    fn append(&mut self, one: u32) -> bool {
+        if self.done.is_empty() {
+            return true;
+        }
+        self.seen.writes(one).iter().all(|key| {
+            let place = self.seen.place(one, *key);
+            let (count, last) = &mut self.done[*key as usize];
+            let in_order = *last < place || *last == NONE && place == NONE;
+            (*count, *last) = (*count + 1, place);
+            in_order
+        })
+    }
 }
 
 /// Whether moments are in the order of sessions, and of real time.
@@ -66,7 +122,10 @@ fn respects(seen: &Observations, what: Respects, begun: &[u32], committed: &[u32
         .enumerate()
         .filter(|(_, session)| **session != NONE)
     {
-        let before = last.insert(*session, committed[one]);
+        let before = last.get(session).copied();
+        if !seen.open[one] {
+            last.insert(*session, committed[one]);
+        }
         if before.is_some_and(|before| before >= begun[one]) {
             return false;
         }

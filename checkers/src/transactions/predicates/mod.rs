@@ -27,9 +27,8 @@ use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude_all, cycles, undecide
 use super::graph::{Graph, RW, Sink, Time};
 use super::models::{Boundary, Level};
 use super::search::{Found, classify};
-use super::verify::{verify_anomaly, verify_cycle};
 use crate::budget::{Budget, Exhausted, Scope};
-use crate::{CheckResult, Checker, Evidence, Feed, Valid};
+use crate::{CheckResult, Checker, Feed, Valid};
 use history::History;
 use infer::{Inferred, infer};
 use prove::Prover;
@@ -170,23 +169,12 @@ fn judge(history: &History, level: &Level, budget: &dyn Budget) -> Result<CheckR
         history,
         inferred: &inferred,
     };
-    let mut proved = Proved::default();
-    for (anomaly, (count, kept)) in &inferred.sightings.by_anomaly {
-        let made = kept.iter().map(|sighting| {
-            let one = prover.sighting(sighting);
-            verify_anomaly(&one).map_err(|why| why.to_string())?;
-            Ok(Evidence::Anomaly(Box::new(one)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
-    for (anomaly, (count, kept)) in &found {
-        let made = kept.iter().map(|found| {
-            let cycle = prover.cycle(found).ok_or("a step has no reason")?;
-            verify_cycle(&cycle).map_err(|why| why.to_string())?;
-            Ok(Evidence::Cycle(Box::new(cycle)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
+    let proved = Proved::of(
+        &inferred.sightings,
+        &found,
+        |sighting| prover.sighting(sighting),
+        |found| prover.cycle(found),
+    );
     let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
     // No version of that row explains the read, so no definition in terms of versions is of any use.
     let missed = anomalies.contains(&Anomaly::PredicateReadMiss);

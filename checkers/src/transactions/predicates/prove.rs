@@ -33,6 +33,7 @@ impl Prover<'_> {
             anomaly: found.anomaly.name().to_owned(),
             objects: Objects::Rows,
             shortest: found.shortest,
+            minimal: false,
             transactions: cast.views(&self.history.all, &|one| self.micro(one)),
             versions: Vec::new(),
             steps,
@@ -52,6 +53,7 @@ impl Prover<'_> {
         let mut evidence = AnomalyEvidence {
             anomaly: sighting.anomaly.name().to_owned(),
             objects: Objects::Rows,
+            minimal: false,
             key: json!(self.history.keys[sighting.key as usize]),
             elements: Vec::new(),
             transactions: views.collect(),

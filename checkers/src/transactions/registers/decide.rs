@@ -1,112 +1,18 @@
 //! Levels that depend on the order of versions, decided by trying what it may be ([`polygraph`](super::super::polygraph)).
 
-use rustc_hash::FxHashMap;
-
-use super::super::anomaly::{Anomaly, Base};
+use super::super::argument;
 use super::super::cast::Cast;
-use super::super::evidence::{Impossible, PassedOver};
+use super::super::deciding::{Decidable, Decided, in_order, when};
+use super::super::evidence::{Objects, PassedOver};
 use super::super::history::{Outcome, Transactions};
-use super::super::models::{Level, find};
-use super::super::polygraph::{self, Decision, Model, Observations, Observed, Respects};
+use super::super::polygraph::{self, Decision, Observations, Observed};
 use super::super::values::NONE;
-use super::argument;
 use super::prove::Prover;
 use super::versions::{AMBIGUOUS, INITIAL, Versions};
 use crate::budget::Budget;
 
-/// A level that can be decided, and what disproves it.
-pub(super) struct Decidable {
-    name: &'static str,
-    model: Model,
-    respects: Respects,
-}
-
-impl Decidable {
-    const fn new(name: &'static str, model: Model, respects: Respects) -> Decidable {
-        Decidable {
-            name,
-            model,
-            respects,
-        }
-    }
-
-    /// What it is.
-    pub(super) fn level(&self) -> Option<&'static Level> {
-        find(self.name)
-    }
-
-    /// What disproves it.
-    pub(super) fn anomaly(&self) -> Anomaly {
-        let base = match self.respects {
-            Respects::Nothing => Base::Plain,
-            Respects::Sessions => Base::Process,
-            Respects::RealTime => Base::Realtime,
-        };
-        match self.model {
-            Model::Serializable => Anomaly::NoSerialOrder(base),
-            Model::SnapshotIsolation => Anomaly::NoSnapshots(base),
-            Model::Prefix => Anomaly::NoPrefixes,
-        }
-    }
-
-    fn asked(&self) -> polygraph::Level {
-        polygraph::Level {
-            model: self.model,
-            respects: self.respects,
-        }
-    }
-}
-
-/// All of them, weaker ones first.
-const ALL: [Decidable; 7] = [
-    Decidable::new("prefix", Model::Prefix, Respects::Nothing),
-    Decidable::new(
-        "snapshot-isolation",
-        Model::SnapshotIsolation,
-        Respects::Nothing,
-    ),
-    Decidable::new(
-        "strong-session-snapshot-isolation",
-        Model::SnapshotIsolation,
-        Respects::Sessions,
-    ),
-    Decidable::new(
-        "strong-snapshot-isolation",
-        Model::SnapshotIsolation,
-        Respects::RealTime,
-    ),
-    Decidable::new("serializable", Model::Serializable, Respects::Nothing),
-    Decidable::new(
-        "strong-session-serializable",
-        Model::Serializable,
-        Respects::Sessions,
-    ),
-    Decidable::new(
-        "strict-serializable",
-        Model::Serializable,
-        Respects::RealTime,
-    ),
-];
-
-/// The weakest of them that implies a level.
-pub(super) fn deciding(level: &Level) -> Option<&'static Decidable> {
-    ALL.iter().find(|one| {
-        one.level()
-            .is_some_and(|decided| decided.reaches(level.name))
-    })
-}
-
-/// All of them, stronger ones first: what holds of one need not be asked of weaker ones.
-pub(super) fn strongest_first() -> impl Iterator<Item = &'static Decidable> {
-    ALL.iter().rev()
-}
-
-/// What comes of a decision.
-pub(super) enum Decided {
-    Holds,
-    Violated(Box<Impossible>),
-    Unknown(String),
-}
+/// The most transactions of which all levels are decided that can be, and not only the one that is asked for.
+pub(super) const SMALL: usize = 5_000;
 
 /// Decides a level of a history each of whose reads is of what somebody left there.
 pub(super) fn decide(
@@ -156,22 +62,15 @@ fn argue(
         }
     }
     let views = prover.views(&cast);
-    let seen = argument::observations(&views, &passed_over);
+    let seen = argument::observations(Objects::Registers, &views, &passed_over);
     match polygraph::decide(&seen, what.asked(), budget) {
-        Decision::Violated(proof) => {
-            let mut evidence = Impossible {
-                anomaly: what.anomaly().name().to_owned(),
-                transactions: views,
-                passed_over,
-                proof: *proof,
-                explanation: Vec::new(),
-            };
-            evidence.explanation = argument::explain(&evidence);
-            match argument::verify(&evidence) {
-                true => Decided::Violated(Box::new(evidence)),
-                false => Decided::Unknown("what was found could not be proved again".to_owned()),
-            }
-        }
+        Decision::Violated(proof) => argument::conclude(
+            what.anomaly(),
+            Objects::Registers,
+            views,
+            passed_over,
+            *proof,
+        ),
         _ => Decided::Unknown(
             "it was found to be impossible, but not for a few transactions".to_owned(),
         ),
@@ -211,22 +110,13 @@ fn observations(all: &Transactions, versions: &Versions) -> (Observations, Vec<u
     let mut numbers: Vec<u32> = (0..all.len() as u32)
         .filter(|one| wanted[*one as usize])
         .collect();
-    let end = |one: u32| match all.is_ok(one) {
-        true => all.complete[one as usize],
-        false => NONE,
-    };
-    numbers.sort_by_key(|one| (end(*one), *one));
+    in_order(all, &mut numbers);
     let mut number = vec![NONE; all.len()];
-    // By process, the last transaction.
-    let mut last: FxHashMap<u32, u32> = FxHashMap::default();
     for (one, at) in numbers.iter().zip(0..) {
         number[*one as usize] = at;
-        let last = last.entry(all.process[*one as usize]).or_default();
-        *last = (*last).max(*one);
     }
     let mut seen = Observations::new();
     for one in &numbers {
-        let process = all.process[*one as usize];
         let writes: Vec<u32> = versions.finals(*one).iter().map(|one| one.key).collect();
         let mut mine: Vec<(u32, u32, Vec<u32>)> = Vec::new();
         for (at, _) in versions.foreign_or_ambiguous(all, *one) {
@@ -249,15 +139,10 @@ fn observations(all: &Transactions, versions: &Versions) -> (Observations, Vec<u
             .filter(|(_, _, candidates)| !candidates.is_empty())
             .map(|(key, _, candidates)| (*key, &candidates[..]))
             .collect();
-        let known = |event: u32| (event != NONE).then_some(event);
-        // What comes after one of unknown outcome in a session may have begun before it took effect.
-        let in_session = all.is_ok(*one) || last.get(&process) == Some(one);
         seen.push(&Observed {
-            session: in_session.then_some(process),
-            begin: known(all.invoke[*one as usize]),
-            end: known(end(*one)),
             writes: &writes,
             reads: &borrowed,
+            ..when(all, *one)
         });
     }
     (seen, numbers)

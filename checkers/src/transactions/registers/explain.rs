@@ -30,10 +30,10 @@ pub(in super::super) fn because(step: &Step, cycle: &Cycle) -> String {
             let how: Vec<String> = step.seen.iter().map(|step| seen(step, cycle)).collect();
             let read = match to.as_str() {
                 Cycle::INITIAL => format!("key {key} in its initial state ({to})"),
-                to => format!("{next} from key {key}, which {to} wrote"),
+                to => format!("{next} from key {key}, so {to} wrote that later"),
             };
             format!(
-                "{witness} had seen {from} ({}), which wrote {value} to key {key}, and yet it read {read}",
+                "{witness} had seen {from} ({}), which wrote {value} to key {key}, and yet {witness} read {read}",
                 how.join(", ")
             )
         }
@@ -67,7 +67,7 @@ fn follows(step: &Step, value: &str, next: &str) -> String {
             assumed(first, second, "sequentially consistent")
         }
         Some(Follows::Linearizable { first, second }) => assumed(first, second, "linearizable"),
-        Some(Follows::Read) => format!("{} read the one before it wrote the other", step.to),
+        Some(Follows::Read) => format!("{} had read {value} before it wrote {next}", step.to),
         Some(Follows::Initial) | None => "the first is the initial state".to_owned(),
     }
 }
@@ -96,9 +96,14 @@ pub(in super::super) fn anomaly(evidence: &AnomalyEvidence) -> String {
             format!("{one} read {first} from key {key}, which it wrote only afterwards.")
         }
         "internal" => {
-            format!("{one} read key {key} other than its own earlier reads and writes left it.")
+            format!(
+                "{one}'s reads of key {key} do not agree with each other or with its own writes, though nobody else can have changed the \
+                 key for it."
+            )
         }
-        "unseen-own-write" => format!("{one} wrote key {key} itself, and then read it otherwise."),
+        "unseen-own-write" => format!(
+            "{one} wrote key {key}, and then read something else from it than it had written."
+        ),
         "lost-update" => format!(
             "{one} and {two} both read the same version of key {key}, and both wrote it: one of them did not see what the other did."
         ),

@@ -16,7 +16,6 @@
 //! Where several transactions wrote the same value, a read of it is ambiguous: nothing is concluded from it. A level then holds if
 //! it does with one choice of writers that suggests itself.
 
-pub(super) mod argument;
 mod decide;
 mod edges;
 pub(super) mod explain;
@@ -32,19 +31,21 @@ use std::collections::BTreeSet;
 use store::Event;
 
 use super::Options;
-use super::anomaly::{Anomaly, Base, Class};
+use super::anomaly::{Anomaly, Base, Class, View};
 use super::components::{components, groups};
 use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
+use super::deciding::Standings;
 use super::evidence::Objects;
 use super::feeding::Feeding;
+use super::fewest::fewest;
 use super::graph::{DEPENDENCIES, Graph, PROCESS, REALTIME, RW, Sink, Time};
 use super::history::{Outcome, Transactions};
 use super::intake::Intake;
-use super::models::{Boundary, Level, Standing};
-use super::verify::{verify_anomaly, verify_cycle};
+use super::models::Level;
+use super::verify::verify_cycle;
 use crate::budget::{Budget, Exhausted, Scope};
 use crate::{CheckResult, Checker, Evidence, Feed};
-use decide::{Decided, deciding, strongest_first};
+use decide::SMALL;
 use edges::Edges;
 use order::Order;
 use prove::Prover;
@@ -104,8 +105,18 @@ const IN_ORDER: &[&str] = &[
     "strong-snapshot-isolation",
 ];
 
-/// The most transactions of a history of which all levels are decided that can be, and not only the one that is asked for.
-const SMALL: usize = 5_000;
+/// The fewest transactions of a history of which, of the levels up to causal, only those are decided that the one that is asked for
+/// needs: to decide causal takes as long as all else.
+const LARGE: usize = 100_000;
+
+/// The strongest view that a level asks for.
+fn view_of(level: &Level) -> Option<View> {
+    let ruled_out = |view: &View| {
+        let mut bases = [Base::Plain, Base::Process].into_iter();
+        bases.any(|base| level.rules_out(Anomaly::View(*view, base)))
+    };
+    View::ALL.into_iter().rfind(ruled_out)
+}
 
 /// Checks the isolation of transactions that read and write registers.
 ///
@@ -131,8 +142,15 @@ impl RwRegister {
 }
 
 impl Checker for RwRegister {
+    fn hurry(&mut self) {
+        self.feeding.hurry(self.options.consistency);
+    }
+
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        self.feeding.feed(events, budget)
+        let (level, assume) = (self.options.consistency, self.assume);
+        self.feeding.feed(events, budget, |intake| {
+            judge(intake, level, assume, budget)
+        })
     }
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {
@@ -154,72 +172,35 @@ fn judge(
     let order = Order::infer(all, &versions, assume, budget)?;
     let seen = scan::scan(all, &versions, &order, budget)?;
     let edges = Edges::new(all, &versions, &order, budget)?;
-    let (graph, depends) = edges.graph(budget)?;
-    let component = components(&graph, !0, budget)?;
-    let found = cycles(&graph, &component, budget)?;
-    drop((graph, component));
-    let weak = Weak {
-        all,
-        versions: &versions,
-        edges: &edges,
-        time: edges.time(),
-        sources: versions.sources(),
-        committed: &versions.committed,
+    let view = match all.len() {
+        ..LARGE => Some(View::Causal),
+        _ => view_of(level),
     };
-    let against = weak.all(budget)?;
-
     let mut prover = Prover::new(all, &versions, &order);
-    if !against.is_empty() {
-        prover.see(&edges, budget)?;
-    }
-    let mut proved = prove(&seen, &found, &against, &prover);
-    let mut anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
+    let (mut proved, depends) = look(&seen, &edges, view, &mut prover, budget)?;
+    let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
     let depends = depends || versions.ambiguous.is_some();
     let mut ways = Vec::new();
     if depends && proved.unproved.is_empty() && seen.doubtful.is_none() {
         ways.push(anomalies.clone());
         if versions.ambiguous.is_some() {
-            ways[0].extend(chosen(all, &versions, &edges, budget)?);
+            ways[0].extend(chosen(all, &versions, &edges, view, budget)?);
         }
     }
     let decided = |level: &Level| {
-        DECIDED.contains(&level.name) || order.total && IN_ORDER.contains(&level.name)
+        let whatever = DECIDED.contains(&level.name) && view_of(level) <= view;
+        whatever || order.total && IN_ORDER.contains(&level.name)
     };
-    let mut boundary = Boundary::of(&anomalies, &ways, &decided);
-    let mut undecided_because = None;
     // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
     let mut odd = seen.sightings.by_anomaly.keys();
     let odd = odd.any(|one| !matches!(one, Anomaly::LostUpdate | Anomaly::CyclicVersions));
     let may_decide = !odd && !ways.is_empty();
-    let asked = deciding(level).into_iter();
-    let others = strongest_first().filter(|_| all.len() <= SMALL);
-    for (what, is_asked) in asked
-        .map(|one| (one, true))
-        .chain(others.map(|one| (one, false)))
-    {
-        // What is asked for may be a weaker level than what decides it.
-        let of = if is_asked { Some(level) } else { what.level() };
-        let is_open = of.is_some_and(|of| boundary.standing(of) == Standing::Open);
-        if !may_decide || !is_open {
-            continue;
-        }
-        match decide::decide(all, &versions, &prover, what, budget) {
-            Decided::Holds => what.level().into_iter().for_each(|one| boundary.hold(one)),
-            Decided::Violated(evidence) => {
-                let made = std::iter::once(Ok(Evidence::Impossible(evidence)));
-                proved.keep(what.anomaly(), 1, made);
-                let held = boundary.all(Standing::Holds);
-                anomalies.insert(what.anomaly());
-                ways.iter_mut().for_each(|way| {
-                    way.insert(what.anomaly());
-                });
-                boundary = Boundary::of(&anomalies, &ways, &decided);
-                held.into_iter().for_each(|one| boundary.hold(one));
-            }
-            Decided::Unknown(why) if is_asked => undecided_because = Some(why),
-            Decided::Unknown(_) => {}
-        }
-    }
+    let mut standings = Standings::of(anomalies, ways, &decided);
+    standings.settle(level, &mut proved, |_, what, is_asked| {
+        let may_decide = may_decide && (is_asked || all.len() <= SMALL);
+        Ok(may_decide.then(|| decide::decide(all, &versions, &prover, what, budget)))
+    })?;
+    let Standings { boundary, why, .. } = standings;
     let open = || {
         if let Some(reader) = seen.doubtful {
             let event = all.complete[reader as usize];
@@ -230,7 +211,7 @@ fn judge(
             NOT_ENOUGH.to_owned()
         } else if let (Some(_), true) = (versions.ambiguous, DECIDED.contains(&level.name)) {
             "several transactions wrote the same value, and it depends on whose was read".to_owned()
-        } else if let Some(why) = &undecided_because {
+        } else if let Some(why) = &why {
             format!(
                 "no order of versions was found that explains the history, and no argument that there is none: {why}"
             )
@@ -238,7 +219,52 @@ fn judge(
             undecided(level, &boundary)
         }
     };
-    Ok(conclude(level, intake, &proved, &boundary, open))
+    let mut result = conclude(level, intake, &proved, &boundary, open);
+    let evidence = result.evidence.into_iter();
+    let few = evidence.map(|one| fewest(one, &|few| find_in(few, assume, budget)));
+    result.evidence = few.collect::<Result<_, _>>()?;
+    Ok(result)
+}
+
+/// What is found in a few transactions.
+fn find_in(few: &Intake, assume: Assumptions, budget: &dyn Budget) -> Result<Proved, Exhausted> {
+    let budget = &Scope::of(budget);
+    let all = &few.transactions;
+    let versions = Versions::infer(all, budget)?;
+    let order = Order::infer(all, &versions, assume, budget)?;
+    let seen = scan::scan(all, &versions, &order, budget)?;
+    let edges = Edges::new(all, &versions, &order, budget)?;
+    let mut prover = Prover::new(all, &versions, &order);
+    let (proved, _) = look(&seen, &edges, Some(View::Causal), &mut prover, budget)?;
+    Ok(proved)
+}
+
+/// All anomalies but those that depend on what the order of versions may be, and whether transactions depend on each other. Of the
+/// levels up to causal those are decided that ask for no more than a view.
+fn look(
+    seen: &scan::Seen,
+    edges: &Edges,
+    view: Option<View>,
+    prover: &mut Prover,
+    budget: &dyn Budget,
+) -> Result<(Proved, bool), Exhausted> {
+    let (graph, depends) = edges.graph(budget)?;
+    let component = components(&graph, !0, budget)?;
+    let found = cycles(&graph, &component, budget)?;
+    drop((graph, component));
+    let weak = Weak {
+        all: prover.all,
+        versions: prover.versions,
+        edges,
+        time: edges.time(),
+        sources: prover.versions.sources(),
+        committed: &prover.versions.committed,
+    };
+    let against = weak.up_to(view, budget)?;
+    if !against.is_empty() {
+        prover.see(edges, budget)?;
+    }
+    Ok((prove(seen, &found, &against, prover), depends))
 }
 
 fn prove(
@@ -247,23 +273,12 @@ fn prove(
     against: &[(Anomaly, Against)],
     prover: &Prover,
 ) -> Proved {
-    let mut proved = Proved::default();
-    for (anomaly, (count, kept)) in &seen.sightings.by_anomaly {
-        let made = kept.iter().map(|sighting| {
-            let one = prover.sighting(sighting);
-            verify_anomaly(&one).map_err(|why| why.to_string())?;
-            Ok(Evidence::Anomaly(Box::new(one)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
-    for (anomaly, (count, kept)) in found {
-        let made = kept.iter().map(|found| {
-            let cycle = prover.cycle(found).ok_or("a step has no reason")?;
-            verify_cycle(&cycle).map_err(|why| why.to_string())?;
-            Ok(Evidence::Cycle(Box::new(cycle)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
+    let mut proved = Proved::of(
+        &seen.sightings,
+        found,
+        |sighting| prover.sighting(sighting),
+        |found| prover.cycle(found),
+    );
     for (anomaly, against) in against {
         let base = match anomaly {
             Anomaly::View(_, base) => *base,
@@ -292,6 +307,7 @@ fn chosen(
     all: &Transactions,
     versions: &Versions,
     edges: &Edges,
+    view: Option<View>,
     budget: &dyn Budget,
 ) -> Result<BTreeSet<Anomaly>, Exhausted> {
     budget.charge(all.mops.len() * 4 + all.len())?;
@@ -339,7 +355,7 @@ fn chosen(
             anomalies.insert(Anomaly::Cycle(Class::G1c, base));
         }
     }
-    let against = weak.all(budget)?;
+    let against = weak.up_to(view, budget)?;
     anomalies.extend(against.into_iter().map(|(anomaly, _)| anomaly));
     Ok(anomalies)
 }

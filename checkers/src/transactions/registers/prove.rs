@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::anomaly::{Anomaly, Base, View};
 use super::super::cast::{Cast, view};
 use super::super::evidence::{
-    AnomalyEvidence, Cycle, Follows, Objects, Relation, Step, TransactionView,
+    AnomalyEvidence, Cycle, Follows, Objects, Relation, Step, TransactionView, VersionOrder,
 };
 use super::super::explain;
 use super::super::graph::{Graph, PROCESS, REALTIME, RW, Sink, WR, WW, WW_READ};
@@ -112,8 +112,9 @@ impl<'a> Prover<'a> {
             anomaly: anomaly.name().to_owned(),
             objects: Objects::Registers,
             shortest,
+            minimal: false,
             transactions: self.views(cast),
-            versions: Vec::new(),
+            versions: orders(&steps),
             steps,
             explanation: Vec::new(),
         };
@@ -135,6 +136,7 @@ impl<'a> Prover<'a> {
             anomaly: sighting.anomaly.name().to_owned(),
             objects: Objects::Registers,
             key: self.all.key_value(sighting.key).clone(),
+            minimal: false,
             transactions: views.collect(),
             elements: sighting
                 .codes
@@ -359,4 +361,31 @@ impl<'a> Prover<'a> {
         links.reverse();
         Some(links)
     }
+}
+
+/// What steps say of the order of versions: of each key, those of which each is known to follow the one before.
+fn orders(steps: &[Step]) -> Vec<VersionOrder> {
+    let mut orders: Vec<(Value, Vec<Value>)> = Vec::new();
+    let pairs = steps.iter().filter(|step| step.follows.is_some());
+    for step in pairs {
+        let (Some(key), Some(value), Some(next)) = (&step.key, &step.value, &step.next) else {
+            continue;
+        };
+        let mut same = orders.iter_mut().filter(|(of, _)| of == key);
+        if let Some((_, order)) = same.find(|(_, order)| order.last() == Some(value)) {
+            order.push(next.clone());
+        } else if !orders.iter().any(|(of, order)| {
+            of == key
+                && order
+                    .windows(2)
+                    .any(|pair| pair == [value.clone(), next.clone()])
+        }) {
+            orders.push((key.clone(), vec![value.clone(), next.clone()]));
+        }
+    }
+    let order = |(key, elements): (Value, Vec<Value>)| VersionOrder {
+        key,
+        elements: elements.into(),
+    };
+    orders.into_iter().map(order).collect()
 }

@@ -30,9 +30,8 @@ use super::models::{Boundary, Level};
 use super::scan::{Sighting, Sightings};
 use super::search::{Found, Link};
 use super::values::NONE;
-use super::verify::{verify_anomaly, verify_cycle};
 use crate::budget::{Budget, Exhausted, Scope};
-use crate::{CheckResult, Checker, Evidence, Feed, Valid};
+use crate::{CheckResult, Checker, Feed, Valid};
 
 /// The levels that are decided.
 const DECIDED: &[&str] = &[
@@ -331,6 +330,7 @@ impl<'a> Inferred<'a> {
         let mut evidence = AnomalyEvidence {
             anomaly: sighting.anomaly.name().to_owned(),
             objects: Objects::Sets,
+            minimal: false,
             key: named(&sighting.key),
             elements: sighting.codes.iter().map(named).collect(),
             transactions: views.collect(),
@@ -355,6 +355,7 @@ impl<'a> Inferred<'a> {
             anomaly: found.anomaly.name().to_owned(),
             objects: Objects::Sets,
             shortest: found.shortest,
+            minimal: false,
             steps: steps.collect::<Option<Vec<Step>>>()?,
             transactions: cast.views(&self.history.all, &|one| self.micro(one)),
             versions: Vec::new(),
@@ -415,23 +416,12 @@ fn judge(history: &History, level: &Level, budget: &dyn Budget) -> Result<CheckR
     };
     let (graph, depends) = time.graph(&each, budget)?;
     let found = cycles(&graph, &components(&graph, !0, budget)?, budget)?;
-    let mut proved = Proved::default();
-    for (anomaly, (count, kept)) in &inferred.sightings.by_anomaly {
-        let made = kept.iter().map(|sighting| {
-            let one = inferred.sighting(sighting);
-            verify_anomaly(&one).map_err(|why| why.to_string())?;
-            Ok(Evidence::Anomaly(Box::new(one)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
-    for (anomaly, (count, kept)) in &found {
-        let made = kept.iter().map(|found| {
-            let cycle = inferred.cycle(found).ok_or("a step has no reason")?;
-            verify_cycle(&cycle).map_err(|why| why.to_string())?;
-            Ok(Evidence::Cycle(Box::new(cycle)))
-        });
-        proved.keep(*anomaly, *count, made);
-    }
+    let proved = Proved::of(
+        &inferred.sightings,
+        &found,
+        |sighting| inferred.sighting(sighting),
+        |found| inferred.cycle(found),
+    );
     let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
     let ways = match depends && proved.unproved.is_empty() {
         true => std::slice::from_ref(&anomalies),

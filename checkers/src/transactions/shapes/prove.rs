@@ -25,8 +25,9 @@ impl Prover<'_> {
         let mut cycle = Cycle {
             anomaly: shape.anomaly.name().to_owned(),
             shortest: false,
+            minimal: false,
             objects: Objects::Lists,
-            transactions: cast.views(self.all, &|one| self.micro(one)),
+            transactions: self.views(&cast),
             versions: self.orders(&steps, &links),
             steps,
             explanation: Vec::new(),

@@ -29,6 +29,7 @@ pub(super) fn evidence(told: &Told, finding: &Finding, objects: Objects) -> Anom
     let mut evidence = AnomalyEvidence {
         anomaly: finding.anomaly.to_owned(),
         objects,
+        minimal: false,
         key: finding.key.clone(),
         elements: finding.elements.clone(),
         transactions: views.collect(),

@@ -182,6 +182,44 @@ fn agrees_with_the_oracle() {
     }
 }
 
+/// What was seen later was not taken before, so there is nothing that a removal without an answer can have taken in time.
+#[test]
+fn nothing_was_empty_while_a_value_was_inside_that_was_seen_later() {
+    let op = |kind, value, invoke, complete| Op {
+        kind,
+        value,
+        invoke,
+        complete,
+    };
+    let ops = [
+        op(CollectionKind::Insert, 0, 0, 3),
+        op(CollectionKind::Remove, 0, 1, NEVER),
+        op(CollectionKind::Insert, 1, 2, 5),
+        op(CollectionKind::Empty, 0, 4, 8),
+        op(CollectionKind::Peek, 0, 6, 7),
+    ];
+    for order in ORDERS {
+        let outcome = check(order, &ops, &Unlimited).unwrap();
+        let Outcome::Violation(reason) = outcome else {
+            panic!("{order:?}: {outcome:?}");
+        };
+        assert_eq!(verify::collection(order, &ops, &reason), Ok(()));
+    }
+    // Two such removals are enough.
+    let mut more = ops.to_vec();
+    more.insert(2, op(CollectionKind::Remove, 0, 2, NEVER));
+    for op in &mut more[3..] {
+        op.invoke += 1;
+    }
+    for op in &mut more {
+        op.complete = op.complete.saturating_add(1);
+    }
+    assert_eq!(
+        check(Order::Any, &more, &Unlimited),
+        Ok(Outcome::Linearizable)
+    );
+}
+
 #[test]
 fn collections_that_work_pass() {
     for order in ORDERS {

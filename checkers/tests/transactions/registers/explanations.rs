@@ -1,9 +1,9 @@
 //! What a person reads of each anomaly of registers.
 
-use checkers::transactions::Assumptions;
+use checkers::transactions::{Anomaly, Assumptions};
 use checkers::{CheckResult, Evidence};
 
-use super::support::{LINEARIZABLE, SEQUENTIAL, history, judge_with};
+use super::support::{LINEARIZABLE, SEQUENTIAL, history, judge_with, raw};
 
 fn explain(result: &CheckResult, wanted: &str) -> String {
     let sentences = |evidence: &Evidence| match evidence {
@@ -63,6 +63,11 @@ fn examples() -> Vec<(&'static str, Assumptions, &'static str)> {
             "G0",
             SEQUENTIAL,
             "0 invoke x:1 y:2\n1 invoke x:2 y:1\n0 ok x:1 y:2\n1 ok x:2 y:1\n0 invoke x?\n0 ok x=2\n1 invoke y?\n1 ok y=2",
+        ),
+        (
+            "G0-process",
+            SEQUENTIAL,
+            "1 invoke x:2 y:2\n0 invoke x:1\n0 ok x:1\n0 invoke y:1\n0 ok y:1\n1 ok x:2 y:2\n2 invoke x?\n2 ok x=2\n2 invoke x?\n2 ok x=1\n3 invoke y?\n3 ok y=1\n3 invoke y?\n3 ok y=2",
         ),
         (
             "G0-realtime",
@@ -163,7 +168,27 @@ fn examples() -> Vec<(&'static str, Assumptions, &'static str)> {
 }
 
 /// What violates a level though no cycle is found: the order of blind writes is not known, and none will do.
-const IMPOSSIBLE: [(&str, &str, &str); 3] = [
+const IMPOSSIBLE: [(&str, &str, &str); 7] = [
+    (
+        "no-prefixes",
+        "prefix",
+        "0 invoke x:1\n1 invoke y:1\n2 invoke x? y?\n3 invoke x? y?\n0 ok x:1\n1 ok y:1\n2 ok x=1 y=\n3 ok x= y=1",
+    ),
+    (
+        "no-snapshots",
+        "snapshot-isolation",
+        "0 invoke x? y:1 z:1\n1 invoke y? x:1 z:2\n0 ok x= y:1 z:1\n1 ok y= x:1 z:2",
+    ),
+    (
+        "no-snapshots-process",
+        "strong-session-snapshot-isolation",
+        "1 invoke x:1\n0 invoke x? y:1 z:1\n1 ok x:1\n1 invoke y? z:2\n1 ok y= z:2\n0 ok x= y:1 z:1",
+    ),
+    (
+        "no-serial-order-process",
+        "strong-session-serializable",
+        "0 invoke x:1 y?\n1 invoke x:2 z?\n2 invoke y:1 z:1\n3 invoke y? z?\n4 invoke x? y? z?\n0 ok x:1 y=\n1 ok x:2 z=\n2 ok y:1 z:1\n3 ok y=1 z=1\n3 invoke x?\n3 ok x=1\n4 ok x=2 y=1 z=1",
+    ),
     (
         "no-serial-order",
         "serializable",
@@ -189,6 +214,47 @@ fn that_no_order_is_possible_is_explained() {
         text += &format!("== {anomaly}\n\n{}\n\n", explain(&result, anomaly));
     }
     insta::assert_snapshot!(text);
+}
+
+/// What can be counted, where several wrote what was read.
+const COUNTED: [&str; 2] = [
+    "0 invoke x:1\n1 invoke x:1\n2 invoke x? x:2\n3 invoke x? x:2\n4 invoke x? x:2\n0 ok x:1\n1 ok x:1\n2 ok x=1 x:2\n3 ok x=1 x:2\n4 ok x=1 x:2",
+    "0 invoke x? x:2\n1 invoke x? x:2\n2 invoke x? x:1\n3 invoke x? x:1\n0 ok x=1 x:2\n1 ok x=1 x:2\n2 ok x=2 x:1\n3 ok x=2 x:1",
+];
+
+#[test]
+fn that_there_is_too_little_of_what_was_read_is_explained() {
+    let mut text = String::new();
+    for example in COUNTED {
+        let result = raw(&history(example), "serializable", Assumptions::default());
+        text += &format!("{}\n\n", explain(&result, "no-serial-order"));
+    }
+    insta::assert_snapshot!(text);
+}
+
+/// Each has an example here, but those that only lists have.
+#[test]
+fn no_anomaly_is_without_an_example() {
+    let of_others = |one: &Anomaly| {
+        let of_lists_or_rows = matches!(
+            one,
+            Anomaly::DuplicateElements
+                | Anomaly::DirtyUpdate
+                | Anomaly::IncompatibleOrder
+                | Anomaly::LostAppend
+                | Anomaly::PredicateReadMiss
+                | Anomaly::Predicate(..)
+        );
+        of_lists_or_rows || Anomaly::SHAPES.contains(one)
+    };
+    let examples = examples();
+    let names = examples.iter().map(|(name, ..)| *name);
+    let names: Vec<&str> = names
+        .chain(IMPOSSIBLE.iter().map(|(name, ..)| *name))
+        .collect();
+    for anomaly in Anomaly::all().filter(|one| !of_others(one)) {
+        assert!(names.contains(&anomaly.name()), "{anomaly}");
+    }
 }
 
 #[test]

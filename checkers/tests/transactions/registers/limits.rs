@@ -8,7 +8,8 @@ use store::Event;
 use store::EventType::{Invoke, Ok};
 
 use super::support::{history, judge, raw};
-use crate::support::event;
+use crate::online::registers;
+use crate::support::{event, listed};
 
 #[track_caller]
 fn unknown(events: &[Event], why: &str) {
@@ -134,4 +135,22 @@ fn all_that_was_charged_is_released() {
         budget.charge(1 << 20).unwrap();
         budget.release(1 << 20);
     }
+}
+
+#[test]
+fn of_a_large_history_only_what_is_asked_for_is_decided() {
+    let (rather, more) = ("strong-session-read-atomic", "strong-session-causal-cerone");
+    let names =
+        |result: &CheckResult, field: &str| listed(result, field).contains(&more.to_owned());
+    let small = registers(3000, 1500);
+    let result = judge(&small, rather);
+    assert!(result.valid == Valid::True && names(&result, "violated"));
+    assert_eq!(judge(&small, more).valid, Valid::False);
+
+    let large = registers(100_000, 50_000);
+    let result = raw(&large, rather, Assumptions::default());
+    assert_eq!(result.valid, Valid::True, "{}", result.reason);
+    assert!(!names(&result, "violated") && !names(&result, "holds"));
+    let result = raw(&large, more, Assumptions::default());
+    assert_eq!(result.valid, Valid::False, "{}", result.reason);
 }

@@ -59,6 +59,9 @@ pub(super) struct Against {
     pub(super) circles: Vec<Circle>,
 }
 
+/// The views that are weaker than the causal one, the strongest first.
+const WEAKER: [View; 2] = [View::Atomic, View::Monotonic];
+
 /// What is asked about.
 pub(super) struct Weak<'a> {
     pub(super) all: &'a Transactions,
@@ -72,6 +75,27 @@ pub(super) struct Weak<'a> {
 }
 
 impl Weak<'_> {
+    /// What there is against levels that need no more than a view, by the anomaly that it is: as [`Weak::all`], which costs
+    /// more for those that need the causal one.
+    pub(super) fn up_to(
+        &self,
+        view: Option<View>,
+        budget: &dyn Budget,
+    ) -> Result<Vec<(Anomaly, Against)>, Exhausted> {
+        let mut found = Vec::new();
+        let views = match view {
+            None => return Ok(found),
+            Some(View::Causal) => return self.all(budget),
+            Some(View::Atomic) => &WEAKER[..],
+            Some(View::Monotonic) => &WEAKER[1..],
+        };
+        self.weaker(Base::Process, views, &mut found, budget)?;
+        if !found.is_empty() {
+            self.weaker(Base::Plain, views, &mut found, budget)?;
+        }
+        Ok(found)
+    }
+
     /// What there is against all levels, by the anomaly that it is. Where nothing is said of a level, nothing is against it, but
     /// that reads (and sessions) alone may have a cycle, of which nothing is said at all.
     pub(super) fn all(&self, budget: &dyn Budget) -> Result<Vec<(Anomaly, Against)>, Exhausted> {
@@ -84,7 +108,7 @@ impl Weak<'_> {
                 return Ok(found);
             }
             found.push((Anomaly::View(View::Causal, Base::Process), against));
-            self.weaker(Base::Process, &mut found, budget)?;
+            self.weaker(Base::Process, &WEAKER, &mut found, budget)?;
         }
         let component = match &causal {
             Some(causal) => self.components(causal, true, budget)?.1,
@@ -98,7 +122,7 @@ impl Weak<'_> {
         let against = self.circles(&plain, false, budget)?;
         if against.count > 0 {
             found.push((Anomaly::View(View::Causal, Base::Plain), against));
-            self.weaker(Base::Plain, &mut found, budget)?;
+            self.weaker(Base::Plain, &WEAKER, &mut found, budget)?;
         }
         Ok(found)
     }
@@ -107,11 +131,12 @@ impl Weak<'_> {
     fn weaker(
         &self,
         base: Base,
+        views: &[View],
         found: &mut Vec<(Anomaly, Against)>,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         let sessions = base == Base::Process;
-        for view in [View::Atomic, View::Monotonic] {
+        for view in views.iter().copied() {
             let budget = &Scope::of(budget);
             let mut conclusions = match view {
                 View::Atomic => atomic::conclusions(self, sessions, budget)?,
