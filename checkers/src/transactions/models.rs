@@ -23,7 +23,8 @@
 //!
 //! The tools that read Plume's text give some levels other meanings: [`academic`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use super::anomaly::{Anomaly, implies};
 
@@ -301,24 +302,62 @@ pub fn academic(name: &str) -> Option<&'static Level> {
     })
 }
 
+/// Models as bits, by their places in the table.
+type Levels = u64;
+
+/// What follows from the table. It is asked very often.
+struct Lattice {
+    /// By model: it and those that it implies.
+    reaches: Vec<Levels>,
+    /// By name of an anomaly: the models that it disproves.
+    ruled_out: BTreeMap<&'static str, Levels>,
+}
+
+static LATTICE: LazyLock<Lattice> = LazyLock::new(|| {
+    let mut reaches: Vec<Levels> = vec![0; LEVELS.len()];
+    // Each comes before those that it implies.
+    for (at, level) in LEVELS.iter().enumerate().rev() {
+        let implied = level.implies.iter().filter_map(|name| place(name));
+        reaches[at] = implied.fold(1 << at, |all, one| all | reaches[one]);
+    }
+    let bits = |is_one: &dyn Fn(usize) -> bool| {
+        let places = (0..LEVELS.len()).filter(|at| is_one(*at));
+        places.fold(0, |all: Levels, at| all | 1 << at)
+    };
+    let ruled_out = Anomaly::all().map(|anomaly| {
+        let proscribed = bits(&|at| {
+            let mut proscribed = LEVELS[at].proscribes.iter();
+            proscribed.any(|one| implies(anomaly.name(), one))
+        });
+        let all = bits(&|at| reaches[at] & proscribed != 0);
+        (anomaly.name(), all)
+    });
+    Lattice {
+        ruled_out: ruled_out.collect(),
+        reaches,
+    }
+});
+
+/// Where a model is in the table.
+fn place(name: &str) -> Option<usize> {
+    LEVELS.iter().position(|level| level.name == name)
+}
+
 impl Level {
     /// Whether this model is `weaker`, or implies it.
     pub fn reaches(&self, weaker: &str) -> bool {
-        self.name == weaker
-            || self
-                .implies
-                .iter()
-                .filter_map(|name| find(name))
-                .any(|next| next.reaches(weaker))
+        match (place(self.name), place(weaker)) {
+            (Some(this), Some(weaker)) => LATTICE.reaches[this] >> weaker & 1 == 1,
+            _ => false,
+        }
     }
 
     /// Whether an anomaly disproves this model.
     pub fn rules_out(&self, anomaly: Anomaly) -> bool {
-        LEVELS
-            .iter()
-            .filter(|weaker| self.reaches(weaker.name))
-            .flat_map(|weaker| weaker.proscribes)
-            .any(|proscribed| implies(anomaly.name(), proscribed))
+        let ruled_out = LATTICE.ruled_out.get(anomaly.name());
+        ruled_out
+            .zip(place(self.name))
+            .is_some_and(|(all, this)| all >> this & 1 == 1)
     }
 }
 
@@ -347,26 +386,29 @@ impl Boundary {
         ways: &[BTreeSet<Anomaly>],
         decided: &dyn Fn(&Level) -> bool,
     ) -> Boundary {
-        let rules_out =
-            |level: &Level, any: &BTreeSet<Anomaly>| any.iter().any(|one| level.rules_out(*one));
-        let mut standings: Vec<Standing> = LEVELS
+        let ruled_out = |all: &BTreeSet<Anomaly>| {
+            let each = all
+                .iter()
+                .filter_map(|one| LATTICE.ruled_out.get(one.name()));
+            each.fold(0, |all, one| all | one)
+        };
+        let violated = ruled_out(certain);
+        let doubtful = ways
             .iter()
-            .map(
-                |level| match decided(level) && !ways.iter().all(|way| rules_out(level, way)) {
-                    _ if rules_out(level, certain) => Standing::Violated,
-                    true => Standing::Holds,
-                    false => Standing::Open,
-                },
-            )
-            .collect();
-        for (at, level) in LEVELS.iter().enumerate() {
-            let by_stronger = LEVELS.iter().zip(&standings).any(|(stronger, standing)| {
-                *standing == Standing::Holds && stronger.reaches(level.name)
-            });
-            if standings[at] == Standing::Open && by_stronger {
-                standings[at] = Standing::Holds;
-            }
-        }
+            .map(ruled_out)
+            .fold(Levels::MAX, |all, way| all & way);
+        let holding = LEVELS
+            .iter()
+            .enumerate()
+            .filter(|(at, level)| (violated | doubtful) >> at & 1 == 0 && decided(level));
+        // What is implied holds too.
+        let holding = holding.fold(0, |all, (at, _)| all | LATTICE.reaches[at]);
+        let standings = (0..LEVELS.len()).map(|at| match () {
+            () if violated >> at & 1 == 1 => Standing::Violated,
+            () if holding >> at & 1 == 1 => Standing::Holds,
+            () => Standing::Open,
+        });
+        let standings = standings.collect();
         Boundary { standings }
     }
 
