@@ -14,8 +14,8 @@
 //! | `prefix-violation` | each who missed something had read what it comes after, and did not only write after it | prefix (Cerone et al. 2015) |
 //! | `G-update` | any with anti-dependencies, of which at most one transaction only reads | update serializable (Adya 1999) |
 //!
-//! The second and third also count what a session saw before as seen (`-process`). All have an anti-dependency, so they are looked for in
-//! components that have one. Each is polynomial, and complete where versions are all in order: pairs are found in tables ([`pairs`]),
+//! The second and third also count what a session saw before as seen (`-process`). All are cycles, so they are looked for in components
+//! that have one. Each is polynomial, and complete where versions are all in order: pairs are found in tables ([`pairs`]),
 //! the others as paths in graphs of their own ([`causal`], [`unfolded`], [`products`]) by the search for cycles.
 //!
 //! That prefix is this: give each transaction a moment of beginning and one of commit. Who read a write began after its commit; who
@@ -102,10 +102,11 @@ pub(super) fn find(
             .flat_map(|class| bases.map(|base| Anomaly::Cycle(*class, base)));
         all.any(|one| cycles.contains_key(&one))
     };
-    if !has(&[Class::GSingle, Class::GNonadjacent, Class::G2]) {
+    if !has(&Class::ALL) {
         return Ok(shapes);
     }
-    let is_single = has(&[Class::GSingle]);
+    // What who appended before missed may be in a cycle of writes and reads.
+    let is_single = has(&[Class::G0, Class::G1c, Class::GSingle]);
     let is_plain = cycles.contains_key(&Anomaly::Cycle(Class::GSingle, Base::Plain));
     let component = components(graph, DEPENDENCIES | PROCESS, budget)?;
     let mut local = vec![NONE; graph.vertices() as usize];
