@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use harness::node::facts::Facts;
+use nemeses::Zones;
 use serde::{Deserialize, Serialize};
 use workloads::Options;
 
@@ -27,8 +28,17 @@ pub(crate) struct TestSpec {
     pub(crate) options: Options,
     /// Faults, as `--nemesis` takes them.
     pub(crate) nemesis: String,
+    /// How they go together.
+    #[serde(default)]
+    pub(crate) composition: nemeses::Composition,
+    /// What `--schedule` was given, unless it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) schedule: Option<String>,
     /// Where the nodes come from.
     pub(crate) nodes: NodesSpec,
+    /// Which zones they are in.
+    #[serde(default, skip_serializing_if = "Zones::is_empty")]
+    pub(crate) zones: Zones,
     /// How many client workers.
     pub(crate) workers: usize,
     /// How long the main phase lasts.

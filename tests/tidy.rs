@@ -10,7 +10,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gainsay-store", &[]),
     ("gainsay-checkers", &["gainsay-store"]),
     ("gainsay-harness", &["gainsay-store"]),
-    ("gainsay-nemeses", &["gainsay-harness", "gainsay-store"]),
+    ("gainsay-agent", &[]),
+    (
+        "gainsay-nemeses",
+        &["gainsay-agent", "gainsay-harness", "gainsay-store"],
+    ),
     (
         "gainsay-workloads",
         &[

@@ -11,9 +11,14 @@ use serde::{Deserialize, Serialize};
 use store::{Name, Value};
 use thiserror::Error;
 
+use crate::links::{LinkCount, LinkNeeds, LinkRules};
+mod disks;
+
+pub use disks::{Corruption, Damage, DiskEffect, DiskRule, DiskStatus, Disks, Lost, Survival};
+
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
 ///
-/// One-way cuts are grudges without their mirror image. Clients' own links are never in it.
+/// One-way cuts are grudges without their mirror image. Clients' own links are never in it: they are links, not nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Grudge(pub BTreeMap<Name, BTreeSet<Name>>);
@@ -51,6 +56,24 @@ pub enum Signal {
     Cont,
 }
 
+impl Signal {
+    /// Its name, as in `signal(7)`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Kill => "SIGKILL",
+            Signal::Term => "SIGTERM",
+            Signal::Int => "SIGINT",
+            Signal::Hup => "SIGHUP",
+            Signal::Quit => "SIGQUIT",
+            Signal::Abrt => "SIGABRT",
+            Signal::Usr1 => "SIGUSR1",
+            Signal::Usr2 => "SIGUSR2",
+            Signal::Stop => "SIGSTOP",
+            Signal::Cont => "SIGCONT",
+        }
+    }
+}
+
 /// What is known of an action on the world.
 #[derive(Debug, Error)]
 pub enum CapabilityError {
@@ -62,25 +85,27 @@ pub enum CapabilityError {
     Indeterminate(String),
 }
 
-/// Cutting links between nodes.
+/// What happens to packets between nodes, and between them and clients.
+///
+/// Each fault has a *layer* of rules of its own, named by the fault, so that several can act at once.
 #[async_trait]
 pub trait Network: Send + Sync {
-    /// Whether links can be cut here, asked before the run. The error says why not and what would
+    /// Whether such rules can be kept here, asked before the run. The error says why not and what would
     /// help.
-    async fn probe(&self) -> Result<(), String> {
+    async fn probe(&self, _needs: &LinkNeeds) -> Result<(), String> {
         Ok(())
     }
 
-    /// Replaces the cuts in force by these, on all nodes at once. Returns evidence per node, such as
+    /// Replaces the rules of a layer by these, on all nodes at once. Returns evidence per node, such as
     /// the rules installed.
-    async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError>;
+    async fn set(&self, layer: &str, rules: &LinkRules) -> Result<Value, CapabilityError>;
 
-    /// Removes all our cuts, and nobody else's rules. Verifies that they are gone. Returns what they
-    /// did while they stood: for each node the packets dropped.
-    async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError>;
+    /// Removes all our rules of a layer, and nobody else's, and verifies that they are gone; packets that they held
+    /// are delivered. Returns what they did while they stood. What nobody knows is left out.
+    async fn heal(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError>;
 
-    /// Packets dropped so far by the cuts in force, per node that drops them.
-    async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError>;
+    /// What the rules of a layer did so far.
+    async fn counts(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError>;
 }
 
 /// The state of the system's process on a node.
@@ -98,6 +123,11 @@ pub enum ProcessState {
 /// Acting on the system's processes.
 #[async_trait]
 pub trait Processes: Send + Sync {
+    /// Whether processes can be acted on here, asked before the run. The error says why not and what would
+    /// help.
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
     /// Sends a signal to the system's processes on a node, and says what is seen of them afterwards.
     async fn signal(&self, node: &Name, signal: Signal) -> Result<ProcessState, CapabilityError>;
 
@@ -116,15 +146,208 @@ pub trait Primaries: Send + Sync {
     async fn primaries(&self) -> Vec<Name>;
 }
 
+/// How processes are confined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Bounds {
+    /// They do not run at all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub freeze: bool,
+    /// Together they may use so many hundredths of one CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<u32>,
+    /// Together they may take so many more bytes of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_memory: Option<u64>,
+    /// So many more processes and threads may be begun than there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_processes: Option<u32>,
+    /// So many more files may be open in each process than are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_files: Option<u64>,
+}
+
+/// What the kernel counts or sets, by name.
+pub type Counters = BTreeMap<String, u64>;
+
+/// Confining the system's processes. Several faults may do so at once, each under its name.
+#[async_trait]
+pub trait Confinement: Send + Sync {
+    /// Whether they could be confined so on all nodes. The error says why not.
+    async fn probe(&self, bounds: &Bounds) -> Result<(), String>;
+    /// Confines them on a node. What is then in force.
+    async fn confine(
+        &self,
+        fault: &str,
+        node: &Name,
+        bounds: &Bounds,
+    ) -> Result<Counters, CapabilityError>;
+    /// Lets them go. How often they were held up, or refused something.
+    async fn release(&self, fault: &str, node: &Name) -> Result<Counters, CapabilityError>;
+}
+
+/// Growing and shrinking the system under test.
+#[async_trait]
+pub trait Membership: Send + Sync {
+    /// Whether that can be done here. The error says why not.
+    async fn probe(&self) -> Result<(), String>;
+    /// The nodes that belong to the system, as each node that answers sees it.
+    async fn views(&self) -> BTreeMap<Name, Vec<Name>>;
+    /// Takes a node out: it does not belong to the system any more, does not run, and has no data.
+    async fn remove(&self, node: &Name) -> Result<(), CapabilityError>;
+    /// Brings a node in that does not belong to the system, without data.
+    async fn add(&self, node: &Name) -> Result<(), CapabilityError>;
+}
+
+/// A program of the user's own that does something to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// Its name, which is a file name.
+    pub name: String,
+    /// What is run.
+    pub contents: Arc<[u8]>,
+}
+
+/// Running programs of the user's own on nodes. Each has the verbs `probe`, `start`, `verify` and `undo`.
+#[async_trait]
+pub trait Scripts: Send + Sync {
+    /// Puts a program on all nodes, and asks it there whether it can act. The error says what it says.
+    async fn probe(&self, script: &Script) -> Result<(), String>;
+    /// Starts it on a node. What it says to prove that it is in force, unless it does not prove that.
+    async fn start(&self, script: &Script, node: &Name) -> Result<Option<String>, CapabilityError>;
+    /// Undoes it on a node, and sees that it is not in force any more.
+    async fn undo(&self, script: &Script, node: &Name) -> Result<(), CapabilityError>;
+}
+
+/// Whose clocks are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockScope {
+    /// The system's processes', and nobody else's.
+    #[default]
+    Process,
+    /// The machine's.
+    Machine,
+}
+
+/// Which clocks are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockKind {
+    /// Those that tell the time of day: `CLOCK_REALTIME` and its relatives.
+    #[default]
+    Realtime,
+    /// Those that only run on: `CLOCK_MONOTONIC` and its relatives.
+    Monotonic,
+    /// Both.
+    Both,
+}
+
+/// How clocks go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "lowercase")]
+pub enum ClockChange {
+    /// They are ahead by so much, or behind.
+    Skew {
+        /// In milliseconds; negative for behind.
+        offset_ms: i64,
+    },
+    /// They jump ahead, and back, again and again.
+    Strobe {
+        /// By how much, in milliseconds; negative for behind.
+        delta_ms: i64,
+        /// After how long each time, in milliseconds.
+        period_ms: u32,
+    },
+    /// They go too fast, or too slow.
+    Drift {
+        /// How much they gain, in microseconds a second; negative for lose.
+        ppm: i64,
+    },
+    /// They stand still.
+    Freeze,
+}
+
+/// How whose clocks go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSetting {
+    /// Whose.
+    #[serde(default)]
+    pub scope: ClockScope,
+    /// Which.
+    #[serde(default)]
+    pub clocks: ClockKind,
+    /// How.
+    #[serde(flatten)]
+    pub change: ClockChange,
+}
+
+/// How far clocks are ahead of the truth, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClockOffsets {
+    /// `CLOCK_REALTIME`.
+    pub realtime: f64,
+    /// `CLOCK_MONOTONIC`.
+    pub monotonic: f64,
+}
+
+/// Clocks that were looked at as their owner sees them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClockSeen {
+    /// Whose they are: `etcd[4711]`.
+    pub whose: String,
+    /// Before they were changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ClockOffsets>,
+    /// While they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub during: Option<ClockOffsets>,
+    /// Since they are as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ClockOffsets>,
+    /// Whether a clock that is meant was off for certain, and all that was seen is as it should be.
+    pub effective: bool,
+}
+
+/// Making clocks go wrong.
+#[async_trait]
+pub trait Clocks: Send + Sync {
+    /// Whether clocks can be changed here, asked before the run. The error says why not and what would help.
+    async fn probe(&self, scope: ClockScope) -> Result<(), String>;
+
+    /// Makes clocks on a node go so from now on, also those of processes that come later, and looks at them.
+    async fn change(
+        &self,
+        node: &Name,
+        setting: &ClockSetting,
+    ) -> Result<Vec<ClockSeen>, CapabilityError>;
+
+    /// Looks at the clocks on a node that were changed.
+    async fn look(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError>;
+
+    /// Makes the clocks on a node go as they would have, and looks at them.
+    async fn restore(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError>;
+}
+
 /// The world of a run, as faults see it.
 #[derive(Clone, Default)]
 pub struct Environment {
     /// All nodes, in the order given by the user.
     pub nodes: Vec<Name>,
-    /// Links between nodes, if they can be cut.
+    /// Links between nodes and with clients, if anything can be done to them.
     pub network: Option<Arc<dyn Network>>,
     /// The system's processes, if they can be acted on.
     pub processes: Option<Arc<dyn Processes>>,
     /// Leaders, if the system has them.
     pub primaries: Option<Arc<dyn Primaries>>,
+    /// Confining the system's processes, if that can be done.
+    pub confinement: Option<Arc<dyn Confinement>>,
+    /// Who belongs to the system, if that can be changed.
+    pub membership: Option<Arc<dyn Membership>>,
+    /// Programs of the user's own, if they can be run.
+    pub scripts: Option<Arc<dyn Scripts>>,
+    /// Clocks, if they can be changed.
+    pub clocks: Option<Arc<dyn Clocks>>,
+    /// The disks under the system's data, if they can be acted on.
+    pub disks: Option<Arc<dyn Disks>>,
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use store::Name;
 use thiserror::Error;
 
-use crate::capability::{ProcessState, Signal};
+use crate::capability::{CapabilityError, ProcessState, Signal};
 use crate::remote::{Node, RemoteError};
 
 /// What went wrong with the system on a node.
@@ -25,6 +25,20 @@ pub enum DbError {
         /// What to do next.
         hint: String,
     },
+}
+
+/// A system whose nodes can be taken out and brought in while it runs.
+#[async_trait]
+pub trait DbMembership: Send + Sync {
+    /// The nodes, among these, that belong to the system as one of them sees it. `None` if it does not answer within a
+    /// second or so.
+    async fn members(&self, at: &Node, nodes: &[Node]) -> Option<Vec<Name>>;
+
+    /// Asks others to take a node out of the system. What runs on it and what data it has does not matter here.
+    async fn remove(&self, node: &Node, others: &[Node]) -> Result<(), CapabilityError>;
+
+    /// Asks others to take a node in, and starts it, without data, on a node where nothing runs.
+    async fn add(&self, node: &Node, others: &[Node]) -> Result<(), CapabilityError>;
 }
 
 /// A system under test. Every method is called for all nodes in parallel, by phase, with a time
@@ -59,6 +73,19 @@ pub trait Db: Send + Sync {
     /// none where it does not run. Written down on the node before a pause, so that the processes can be
     /// let go on again also when we are gone. Without it, the system is never paused.
     fn pids_script(&self, _node: &Node) -> Option<String> {
+        None
+    }
+
+    /// The folders that hold the system's data on every node, as absolute paths. Faults of disks strike what is in them. A file system may
+    /// be put over each before the system starts, and while it stands they can be emptied, but not removed, as
+    /// [`files::remove`](crate::node::files::remove) does it; it is gone before
+    /// `teardown`. Those that are not there are made, and belong to root.
+    fn data_folders(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How nodes are taken out and brought in, for systems that can do that.
+    fn membership(&self) -> Option<&dyn DbMembership> {
         None
     }
 

@@ -23,6 +23,7 @@ pub mod db;
 pub mod fault;
 pub mod generator;
 pub mod interpreter;
+pub mod links;
 pub mod local;
 pub mod node;
 pub mod options;

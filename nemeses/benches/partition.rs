@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use harness::Name;
 use harness::capability::Network;
+use harness::links::{LinkNeeds, LinkRules, Traffic, Treatment};
 use harness::local::{self, Config, LocalCluster, SshTarget, run_helper_if_asked};
 use harness::remote::Node;
 use harness::remote::ssh::{ConfigFile, SshOptions, SshRemote};
 use nemeses::grudge::{Direction, Shape};
-use nemeses::ssh::{Journaled, NftNetwork};
+use nemeses::ssh::{AgentNetwork, Journaled};
 
 const ROUNDS: usize = 50;
 
@@ -38,17 +39,18 @@ fn measure(cluster: &LocalCluster) -> [Vec<Duration>; 2] {
         .iter()
         .map(|node| Journaled::new(node, "bench"))
         .collect();
-    let network = NftNetwork::new(&journaled);
+    let network = AgentNetwork::new(&journaled);
     let grudge = Direction::Both.grudge(&Shape::MajoritiesRing.severed(&names, &[]));
+    let rules = LinkRules::of(&grudge, &Traffic::default(), &Treatment::Drop);
     runtime.block_on(async {
-        network.probe().await.unwrap();
+        network.probe(&LinkNeeds::default()).await.unwrap();
         let (mut cuts, mut heals) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let began = Instant::now();
-            network.cut(&grudge).await.unwrap();
+            network.set("partition", &rules).await.unwrap();
             cuts.push(began.elapsed());
             let began = Instant::now();
-            network.heal().await.unwrap();
+            network.heal("partition").await.unwrap();
             heals.push(began.elapsed());
         }
         [cuts, heals]

@@ -7,15 +7,20 @@ use std::sync::LazyLock;
 use harness::fault::Fault;
 use harness::options::{OptionKind, OptionSpec};
 
-use crate::build::BuildContext;
+use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
-use crate::{partition, process};
+use crate::{clock, confine, corrupt, disk, membership, packet, partition, power, process, script};
 
 /// The option of every fault that sets the time from one start to the next.
 pub(crate) const INTERVAL: &str = "interval";
 /// The option of every fault that sets how long it is in force.
 pub(crate) const DURATION: &str = "duration";
+
+/// The option of every fault that keeps others away while it is in force.
+pub(crate) const ALONE: &str = "alone";
+/// The option of every fault that says how often its turn comes.
+pub(crate) const WEIGHT: &str = "weight";
 
 /// A fault, described.
 #[derive(Debug)]
@@ -35,7 +40,7 @@ pub struct FaultInfo {
     /// Whether it cannot happen in nature. Such faults are in no preset and named in the verdict.
     pub synthetic: bool,
     /// Makes one, with what draws its activities.
-    pub(crate) make: fn(&FaultSpec, &BuildContext) -> Result<Made, String>,
+    pub(crate) make: fn(&FaultSpec, &MakeContext) -> Result<Made, String>,
 }
 
 /// A variant of a fault.
@@ -58,8 +63,17 @@ pub fn catalogue() -> &'static [FaultInfo] {
     static CATALOGUE: LazyLock<Vec<FaultInfo>> = LazyLock::new(|| {
         vec![
             partition::info(),
+            packet::info(),
             process::kill_info(),
             process::pause_info(),
+            clock::info(),
+            power::info(),
+            confine::freeze_info(),
+            confine::stress_info(),
+            disk::info(),
+            corrupt::info(),
+            membership::info(),
+            script::info(),
         ]
     });
     &CATALOGUE
@@ -70,15 +84,31 @@ pub fn find(name: &str) -> Option<&'static FaultInfo> {
     catalogue().iter().find(|info| info.name == name)
 }
 
+/// Whether a fault, as it was asked for, cannot happen in nature.
+pub fn is_synthetic(spec: &FaultSpec) -> bool {
+    let always = find(&spec.name).is_some_and(|info| info.synthetic);
+    always || (spec.name == clock::NAME && clock::is_synthetic(&spec.options))
+}
+
 /// A fault's own options, and those that all faults have.
-pub(crate) fn with_times(own: Vec<OptionSpec>) -> Vec<OptionSpec> {
+pub(crate) fn with_common(own: Vec<OptionSpec>) -> Vec<OptionSpec> {
     let interval = "Time from one start to the next, on average; each is drawn between half and one \
                     and a half of it. By default as the schedule's duty cycle says.";
     let duration = "How long it is in force each time. By default drawn between a tenth and ten \
                     times the system's election time-out.";
     let times = [(INTERVAL, interval), (DURATION, duration)]
         .map(|(name, help)| OptionSpec::new(name, OptionKind::Duration, None, help));
-    own.into_iter().chain(times).collect()
+    let alone =
+        "Whether it is in force alone: no other fault begins beside it, and it beside none.";
+    let alone = OptionSpec::new(ALONE, OptionKind::Flag, Some("false"), alone);
+    let weight = "How often its turn comes where faults alternate, compared with the others.";
+    let range = OptionKind::Number {
+        min: 0.001,
+        max: 1000.0,
+    };
+    let weight = OptionSpec::new(WEIGHT, range, Some("1"), weight);
+    let own = own.into_iter().chain(times);
+    own.chain([alone, weight]).collect()
 }
 
 #[cfg(test)]

@@ -143,6 +143,26 @@ pub fn minority_third(n: usize) -> usize {
     (n.saturating_sub(1) / 3).max(1).min(n)
 }
 
+/// An order, divided into so many parts that are as equal as can be.
+pub fn divided(order: &[Name], parts: usize) -> Vec<Vec<Name>> {
+    let n = order.len();
+    let edge = |part: usize| n * part / parts.max(1);
+    let part = |part: usize| order[edge(part)..edge(part + 1)].to_vec();
+    (0..parts).map(part).collect()
+}
+
+/// All pairs of nodes in different groups, each pair once, the node of the earlier group first.
+pub fn apart(groups: &[Vec<Name>]) -> Vec<(Name, Name)> {
+    let mut pairs = Vec::new();
+    for (at, group) in groups.iter().enumerate() {
+        for a in group {
+            let others = groups[at + 1..].iter().flatten();
+            pairs.extend(others.map(|b| (a.clone(), b.clone())));
+        }
+    }
+    pairs
+}
+
 /// All pairs of a node inside and another outside, each pair once, in the given order.
 fn between(order: &[Name], inner: &[Name], outer: &[Name]) -> Vec<(Name, Name)> {
     let at = |node: &Name| order.iter().position(|other| other == node);
@@ -306,6 +326,20 @@ mod tests {
         assert_eq!(views[3], set(&nodes[3..4]));
         let rest = [&nodes[0], &nodes[2], &nodes[4]].map(Clone::clone);
         assert_eq!(views[0], set(&rest));
+    }
+
+    #[test]
+    fn groups_are_about_equal_and_apart() {
+        let nodes = names(7);
+        let groups = divided(&nodes, 3);
+        let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 2, 3]);
+        assert_eq!(groups.concat(), nodes);
+        let grudge = Direction::Both.grudge(&apart(&groups));
+        for (a, b) in nodes.iter().flat_map(|a| nodes.iter().map(move |b| (a, b))) {
+            let together = groups.iter().any(|it| it.contains(a) && it.contains(b));
+            assert_eq!(grudge.drops(a, b), !together);
+        }
     }
 
     #[test]

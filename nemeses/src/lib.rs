@@ -12,7 +12,7 @@
 //!
 //! - [`catalogue()`] describes the faults as data; [`parse`] reads what the user asks for; [`build`] makes
 //!   [`Package`]s: a fault with its [`schedule`].
-//! - [`grudge`] knows the shapes of partitions, [`target`] who is aimed at.
+//! - [`grudge`] knows the shapes of partitions, [`Zones`] where nodes are, [`target`] who is aimed at.
 //! - Faults act through capabilities ([`harness::capability`]). [`ssh`] provides them for nodes that are
 //!   reached over SSH.
 //!
@@ -23,12 +23,16 @@
 //!
 //! - `effective`: whether it is proved to have taken effect. For a partition proof comes with the
 //!   packets it drops: a start that was too quick to see any says `false`, and the stop tells.
-//! - `targets`: the nodes struck. Those of a partition are the nodes that cannot exchange packets with a
+//! - `targets`: the nodes struck. Those of a partition of nodes are the nodes that cannot exchange packets with a
 //!   majority any more, or, where all still can (a ring, a bridge), those that lost any link.
 //! - `leader`: whether a node that believed to be primary just before was among them. Absent where the
 //!   system has no primaries.
 //! - `grudge`: of a partition's start, for each node the nodes whose packets it drops; the sides follow from it.
-//! - `dropped`: packets dropped, by the node that dropped them. `states`: what was seen of processes.
+//! - `clocks`: how far clocks were ahead, in milliseconds, before, during and after, by node and process.
+//! - `dropped`: packets dropped, by the node that dropped them; so also `rejected`, `held` (by a jam), `delayed`, `lost`, `corrupted`,
+//!   `duplicated` and `reordered`. `links`: the same by link, with `delay-ms`, the mean delay as it was measured. `installed`: for each
+//!   node the addresses that its rules are about.
+//! - `states`: what was seen of processes.
 //!
 //! Beside them, where the system has leaders, the [leader watch](leader_watch) `nemesis/leaders` says who leads when.
 //!
@@ -37,17 +41,38 @@
 
 mod build;
 mod catalogue;
+mod clock;
+mod composition;
+mod confine;
+mod corrupt;
+mod disk;
+mod down;
 pub mod grudge;
 mod leaders;
+mod links;
+mod membership;
+mod node_fault;
 mod outcome;
+mod packet;
 mod partition;
+mod power;
+mod prepare;
+mod presets;
 mod process;
 pub mod schedule;
+mod script;
 mod spec;
 pub mod ssh;
 pub mod target;
+mod zones;
 
 pub use build::{BuildContext, BuildError, Package, build};
-pub use catalogue::{FaultInfo, VariantInfo, catalogue, find};
+pub use catalogue::{FaultInfo, VariantInfo, catalogue, find, is_synthetic};
+pub use composition::{Composition, Order, parse_max_down};
+pub use down::Down;
 pub use leaders::{LEADERS, WATCH, leader_watch};
+pub use prepare::{dismantle, prepare};
+pub use presets::{Preset, presets};
+pub use schedule::{Entry, Quiet, Script, replay};
 pub use spec::{FaultSpec, NONE, SpecError, parse};
+pub use zones::{Zone, Zones};

@@ -47,6 +47,11 @@ pub(crate) fn unavailable(message: impl Into<String>) -> FaultOutcome {
     FaultOutcome::Skipped(OpError::new("unavailable", message))
 }
 
+/// Too many nodes would be down.
+pub(crate) fn over_budget(message: String) -> FaultOutcome {
+    FaultOutcome::Skipped(OpError::new("over-budget", message))
+}
+
 /// Nothing to undo.
 pub(crate) fn not_in_force() -> FaultOutcome {
     FaultOutcome::Skipped(OpError::new("not-in-force", "nothing to undo"))

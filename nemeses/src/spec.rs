@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::catalogue::{self, DURATION, FaultInfo, INTERVAL};
+use crate::presets::{self, presets};
+use crate::script;
 
 /// The word for no faults at all.
 pub const NONE: &str = "none";
@@ -23,8 +25,10 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// A fault, as the user asked for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaultSpec {
-    /// Its name in the catalogue, and in the history: the process `nemesis/<name>`.
+    /// Its name in the catalogue.
     pub name: String,
+    /// Its name in the history: the process `nemesis/<label>`.
+    pub label: String,
     /// The variant, if one was chosen.
     pub variant: Option<String>,
     /// The options, defaults filled in.
@@ -48,6 +52,13 @@ pub struct SpecError {
     place: Range<usize>,
 }
 
+impl SpecError {
+    /// What is wrong with all of a text.
+    pub(crate) fn of(text: &str, message: &str) -> SpecError {
+        Part::whole(text).error(message)
+    }
+}
+
 impl fmt::Display for SpecError {
     /// What is wrong, then the text, then a mark under the place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,14 +76,30 @@ pub fn parse(text: &str) -> Result<Vec<FaultSpec>, SpecError> {
     }
     let mut specs: Vec<FaultSpec> = Vec::new();
     for part in Part::whole(text).split(',') {
-        let spec = fault(&part)?;
-        // Two of a kind would share one capability, and undo each other.
-        if specs.iter().any(|other| other.name == spec.name) {
-            return Err(part.error(format!("`{}` is given twice", spec.name)));
+        for spec in faults(&part)? {
+            // Two of a kind would share one capability, and undo each other.
+            if specs.iter().any(|other| other.label == spec.label) {
+                return Err(part.error(format!("`{}` is given twice", spec.label)));
+            }
+            specs.push(spec);
         }
-        specs.push(spec);
     }
     Ok(specs)
+}
+
+/// A fault, or those of a preset, each with the options given to it.
+fn faults(part: &Part<'_>) -> Result<Vec<FaultSpec>, SpecError> {
+    let name = part.split(':').swap_remove(0);
+    let Some(preset) = presets::find(name.str()) else {
+        return Ok(vec![fault(part)?]);
+    };
+    let given = &part.text[name.place.end..part.place.end];
+    let named = preset.nemesis.split(',').map(|known| {
+        // What is wrong can only be with what was given.
+        parse(&format!("{known}{given}")).map_err(|error| part.error(error.message))
+    });
+    let named: Result<Vec<Vec<FaultSpec>>, SpecError> = named.collect();
+    Ok(named?.into_iter().flatten().collect())
 }
 
 fn fault(part: &Part<'_>) -> Result<FaultSpec, SpecError> {
@@ -93,10 +120,12 @@ fn fault(part: &Part<'_>) -> Result<FaultSpec, SpecError> {
             }
         }
     }
+    let options = options(info, &given)?;
     let spec = FaultSpec {
         name: info.name.to_owned(),
+        label: script::label(&options).unwrap_or_else(|| info.name.to_owned()),
         variant,
-        options: options(info, &given)?,
+        options,
         text: part.str().to_owned(),
     };
     if let Some(message) = wrong_times(&spec.options) {
@@ -116,7 +145,9 @@ fn info(name: &Part<'_>) -> Result<&'static FaultInfo, SpecError> {
         return Err(name.error(message));
     }
     catalogue::find(word).ok_or_else(|| {
+        let presets = presets().iter().map(|preset| preset.name);
         let names = catalogue::catalogue().iter().map(|info| info.name);
+        let names = names.chain(presets);
         name.error(format!("no fault `{word}`{}", unknown(word, names)))
     })
 }
@@ -250,16 +281,19 @@ mod tests {
 
     #[test]
     fn unknown_names() {
-        assert_eq!(
-            error("kill,partion:halves"),
-            "no fault `partion` (did you mean `partition`?); there are: partition, kill, pause
-  kill,partion:halves
-       ^^^^^^^"
+        let unknown = error("kill,partion:halves");
+        let begins =
+            "no fault `partion` (did you mean `partition`?); there are: partition, packet, ";
+        assert!(unknown.starts_with(begins), "{unknown}");
+        assert!(
+            unknown.ends_with("\n  kill,partion:halves\n       ^^^^^^^"),
+            "{unknown}"
         );
         assert_eq!(
             error("partition:halfs"),
             "`partition` has no variant `halfs` (did you mean `halves`?); there are: halves, \
-             random-halves, one, majority, minority-third, majorities-ring, bridge, primaries
+             random-halves, one, majority, minority-third, majorities-ring, bridge, primaries, groups, zone, region, \
+             zones, clients
   partition:halfs
             ^^^^^"
         );
@@ -272,7 +306,7 @@ mod tests {
         assert_eq!(
             error("kill:targets=all"),
             "`kill`: no option `targets` (did you mean `target`?); there are: target, signal, \
-             interval, duration
+             restart, interval, duration, alone, weight
   kill:targets=all
        ^^^^^^^"
         );

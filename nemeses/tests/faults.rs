@@ -14,7 +14,7 @@ use harness::seed::Seed;
 use harness::time::VirtualRuntime;
 use harness::{Name, Value};
 use nemeses::grudge::majority;
-use nemeses::{BuildContext, Package, build, parse};
+use nemeses::{BuildContext, Composition, Package, Zones, build, parse};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -30,6 +30,10 @@ struct Stage {
 
 impl Stage {
     fn new(nodes: usize, fault: &str, seed: u64) -> Stage {
+        Stage::in_zones(nodes, fault, seed, &[])
+    }
+
+    fn in_zones(nodes: usize, fault: &str, seed: u64, zones: &[&str]) -> Stage {
         let runtime = VirtualRuntime::new();
         let nodes = names(nodes);
         let world = Shared::new(&nodes);
@@ -39,8 +43,10 @@ impl Stage {
             time_limit: Duration::from_secs(60),
             election_timeout: Duration::from_secs(1),
             leaders: false,
+            zones: Zones::read(zones.iter().copied(), &nodes).unwrap(),
             nodes,
             clock: Arc::new(runtime.clock()),
+            composition: Composition::default(),
         };
         let mut packages = build(&parse(fault).unwrap(), &ctx).unwrap();
         Stage {
@@ -124,6 +130,114 @@ fn a_partition_drops_packets_and_says_so() {
     );
 }
 
+/// Between whom packets pass in no direction, as text: `n1-n2 n1-n3`.
+fn severed(world: &Shared, nodes: usize) -> String {
+    let cuts = world.with(|world| world.cuts.clone());
+    let nodes = names(nodes);
+    let pairs = nodes
+        .iter()
+        .enumerate()
+        .flat_map(|(at, a)| nodes[at + 1..].iter().map(move |b| (a, b)));
+    let pairs = pairs.filter(|(a, b)| cuts.drops(a, b) && cuts.drops(b, a));
+    pairs
+        .map(|(a, b)| format!("{a}-{b}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn groups_see_only_themselves() {
+    for seed in 0..20 {
+        let mut stage = Stage::new(5, "partition:groups:n=5", seed);
+        installed(stage.start(0));
+        let all = "n1-n2 n1-n3 n1-n4 n1-n5 n2-n3 n2-n4 n2-n5 n3-n4 n3-n5 n4-n5";
+        assert_eq!(severed(&stage.world, 5), all);
+        let mut stage = Stage::new(4, "partition:groups:n=2", seed);
+        installed(stage.start(0));
+        assert_eq!(severed(&stage.world, 4).split(' ').count(), 4);
+    }
+}
+
+#[test]
+fn a_zone_or_a_region_is_cut_off() {
+    let zones = ["n1=eu/a", "n2=eu/b", "n3=eu/b", "n4=us/a"];
+    let run = |fault: &str| {
+        let mut stage = Stage::in_zones(4, fault, 3, &zones);
+        stage
+            .world
+            .with(|world| world.primaries = vec!["n3".into()]);
+        let started = installed(stage.start(0));
+        (severed(&stage.world, 4), started)
+    };
+    // That of the primary first.
+    let (cut, started) = run("partition:zone");
+    assert_eq!(cut, "n1-n2 n1-n3 n2-n4 n3-n4");
+    assert_eq!(started["leader"], json!(true));
+    assert_eq!(run("partition:zone:target=n1").0, "n1-n2 n1-n3 n1-n4");
+    assert_eq!(run("partition:zone:zone=us/a").0, "n1-n4 n2-n4 n3-n4");
+    assert_eq!(run("partition:region").0, "n1-n4 n2-n4 n3-n4");
+    assert_eq!(run("partition:zones").0, "n1-n2 n1-n3 n1-n4 n2-n4 n3-n4");
+}
+
+#[test]
+fn clients_are_cut_off_from_nodes_and_nodes_from_nobody_else() {
+    let mut stage = Stage::new(3, "partition:clients:direction=in", 1);
+    stage
+        .world
+        .with(|world| world.primaries = vec!["n2".into()]);
+    let started = installed(stage.start(0));
+    assert_eq!(started["targets"], json!(["n2"]));
+    assert_eq!(started["leader"], json!(true));
+    assert_eq!(started.get("grudge"), None);
+    assert_eq!(
+        started["links"],
+        json!([{"from": "clients", "to": "n2", "dropped": 3}])
+    );
+    let rules = stage.world.with(|world| world.links["partition"].clone());
+    assert_eq!(rules.rules.len(), 1);
+    let mut stage = Stage::new(3, "partition:clients:target=all", 1);
+    installed(stage.start(0));
+    let rules = stage.world.with(|world| world.links["partition"].clone());
+    assert_eq!(rules.rules.len(), 6);
+    installed(stage.stop());
+}
+
+#[test]
+fn what_is_not_dropped_is_rejected_or_held() {
+    for (action, word) in [("reject", "rejected"), ("jam", "held")] {
+        let fault = format!("partition:one:action={action}:ports=2379+2380:flap=200ms");
+        let mut stage = Stage::new(3, &fault, 1);
+        let started = installed(stage.start(0));
+        assert_eq!(started["effective"], json!(true));
+        assert!(started[word].as_object().unwrap().len() == 3);
+        assert_eq!(started.get("dropped"), None);
+        assert_eq!(started["grudge"].as_object().unwrap().len(), 3);
+        let rules = stage.world.with(|world| world.links["partition"].clone());
+        assert_eq!(rules.flap, Some(Duration::from_millis(200)));
+        assert_eq!(rules.rules[0].traffic.ports, [2379, 2380]);
+        let stopped = installed(stage.stop());
+        assert!(stopped[word]["n1"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+fn bad_lines_say_what_they_did() {
+    let mut stage = Stage::new(3, "packet:delay:target=n1", 1);
+    let started = installed(stage.start(0));
+    assert_eq!(started["effective"], json!(true));
+    assert_eq!(started["targets"], json!(["n1"]));
+    assert_eq!(started["delayed"], json!({"n1": 6, "n2": 3, "n3": 3}));
+    assert_eq!(started.get("lost"), None);
+    assert_eq!(
+        started["links"][0],
+        json!({"from": "n1", "to": "n2", "delayed": 3, "delay-ms": 2.5})
+    );
+    let stopped = installed(stage.stop());
+    assert_eq!(stopped["effective"], json!(true));
+    assert!(stage.world.with(|world| world.links.is_empty()));
+    assert!(skipped(stage.stop()).contains("nothing to undo"));
+}
+
 #[test]
 fn without_traffic_there_is_no_evidence() {
     let mut stage = Stage::new(3, "partition:halves", 1);
@@ -134,7 +248,7 @@ fn without_traffic_there_is_no_evidence() {
 
 #[test]
 fn a_fault_that_is_to_strike_a_primary_waits_for_an_election() {
-    for fault in ["partition:one", "kill", "pause"] {
+    for fault in ["partition:one", "packet:loss", "kill", "pause"] {
         let mut stage = Stage::new(5, fault, 1);
         stage.world.with(|world| {
             world.primaries = vec!["n2".into()];
@@ -156,7 +270,7 @@ fn a_fault_that_is_to_strike_a_primary_waits_for_an_election() {
 
 #[test]
 fn a_mix_that_found_no_primary_strikes_one_the_next_time() {
-    for (fault, seed) in ["partition:one", "kill", "pause"]
+    for (fault, seed) in ["partition:one", "packet:loss", "kill", "pause"]
         .into_iter()
         .flat_map(|fault| (0..20).map(move |seed| (fault, seed)))
     {
@@ -237,6 +351,46 @@ fn a_signal_that_is_ignored_proves_nothing() {
 }
 
 #[test]
+fn clocks_are_off_and_then_right_again() {
+    for fault in ["clock:skew", "clock:strobe", "clock:freeze"] {
+        let mut stage = Stage::new(5, &format!("{fault}:target=n2+n4:max=1h"), 3);
+        for activity in 0..3 {
+            let started = installed(stage.start(activity));
+            assert_eq!(started["targets"], json!(["n2", "n4"]), "{fault}");
+            assert_eq!(started["effective"], json!(true), "{fault} {started}");
+            assert_eq!(started["clocks"]["n2"][0]["whose"], "world[1]");
+            assert_eq!(stage.world.with(|world| world.clocks.len()), 2);
+            installed(stage.stop());
+            assert_eq!(stage.world.with(|world| world.clocks.len()), 0);
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_drifts_too_slowly_to_be_seen_at_first_is_told_in_the_end() {
+    let mut stage = Stage::new(3, "clock:drift:target=n1:max=1s", 1);
+    assert_eq!(installed(stage.start(0))["effective"], json!(false));
+    // Later.
+    stage.world.with(|world| {
+        let (_, ahead) = world.clocks.get_mut("n1").unwrap();
+        *ahead = 5.0;
+    });
+    assert_eq!(installed(stage.stop())["effective"], json!(true));
+}
+
+#[test]
+fn clocks_that_may_be_wrong_are_made_right() {
+    let mut stage = Stage::new(3, "clock:skew:target=n1", 1);
+    let unknown = |world: &mut World| world.failure = Some(CapabilityError::Indeterminate);
+    stage.world.with(unknown);
+    assert!(indeterminate(stage.start(0)).contains("the cable is hot"));
+    stage.world.with(unknown);
+    assert!(indeterminate(stage.stop()).contains("the cable is hot"));
+    stage.heal().unwrap();
+    assert!(skipped(stage.stop()).contains("nothing to undo"));
+}
+
+#[test]
 fn a_process_that_was_not_there_was_not_killed() {
     let mut stage = Stage::new(3, "kill:target=n1", 1);
     let absent = |world: &mut World| world.processes.insert("n1".into(), ProcessState::Absent);
@@ -263,6 +417,94 @@ fn the_paused_go_on() {
     assert_eq!(stage.world.with(stopped), 2);
     stage.heal().unwrap();
     assert_eq!(stage.world.with(stopped), 0);
+}
+
+#[test]
+fn a_power_cut_takes_what_was_not_synced_and_nodes_come_back() {
+    let mut stage = Stage::new(3, "power:target=all", 1);
+    let started = installed(stage.start(0));
+    assert_eq!(started["effective"], json!(true));
+    let lost = json!({"files": 0, "bytes": 9, "entries": 0});
+    assert_eq!(started["lost"], json!({"n1": lost, "n2": lost, "n3": lost}));
+    let stopped = installed(stage.stop());
+    assert_eq!(stopped["lost"]["n1"], "running");
+    let runs = |world: &mut World| {
+        world
+            .processes
+            .values()
+            .all(|it| *it == ProcessState::Running)
+    };
+    assert!(stage.world.with(runs));
+}
+
+#[test]
+fn a_disk_is_bad_until_the_stop_and_a_system_that_it_ended_is_started_again() {
+    let mut stage = Stage::new(3, "disk:errors:on=sync:path=*.wal:target=n2", 1);
+    let started = installed(stage.start(0));
+    assert_eq!(started["effective"], json!(true));
+    assert_eq!(started["operations"], json!({"n2": {"struck": 2}}));
+    let rule = stage.world.with(|world| world.disk_rules["n2"][0].clone());
+    assert_eq!(
+        (rule.kinds.join(" "), rule.glob.as_deref()),
+        ("sync".to_owned(), Some("*.wal"))
+    );
+    stage
+        .world
+        .with(|world| world.processes.insert("n2".into(), ProcessState::Absent));
+    let stopped = installed(stage.stop());
+    assert_eq!(
+        stopped["operations"],
+        json!({"n2": {"struck": 2, "restarted": true}})
+    );
+    assert!(stage.world.with(|world| world.disk_rules.is_empty()));
+    // Nothing that is struck is no evidence.
+    stage.world.with(|world| world.operations = 0);
+    assert_eq!(installed(stage.start(1))["effective"], json!(false));
+    assert_eq!(installed(stage.stop())["effective"], json!(false));
+    // What comes late is told at the end.
+    assert_eq!(installed(stage.start(2))["effective"], json!(false));
+    stage.world.with(|world| world.operations = 1);
+    assert_eq!(installed(stage.stop())["effective"], json!(true));
+}
+
+#[test]
+fn a_lying_fsync_is_never_drawn() {
+    for seed in 0..20 {
+        let stage = Stage::new(3, "disk", seed);
+        let lies = |value: &Value| value["variant"] == "lying-fsync";
+        assert!(!stage.package.planned.iter().any(|it| lies(&it.value)));
+    }
+}
+
+#[test]
+fn no_more_nodes_are_damaged_than_a_minority_unless_that_is_asked_for() {
+    let struck = |fault: &str| {
+        let mut stage = Stage::new(5, fault, 3);
+        for activity in 0..8 {
+            let _ = stage.start(activity);
+            let _ = stage.stop();
+        }
+        let done = stage.world.with(|world| world.done.clone());
+        let words = done.iter().filter(|it| it.starts_with("corrupt"));
+        let nodes = words.map(|it| it.split(' ').nth(1).unwrap().to_owned());
+        nodes.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!(struck("corrupt"), 2);
+    assert_eq!(struck("corrupt:target=all"), 2);
+    assert_eq!(struck("corrupt:target=all:nodes=4"), 4);
+    // In a helix no two nodes have the same part damaged.
+    let mut stage = Stage::new(3, "corrupt:zero:helix=true:target=all", 1);
+    installed(stage.start(0));
+    let mut done = stage.world.with(|world| world.done.clone());
+    done.sort();
+    assert_eq!(
+        done,
+        [
+            "corrupt n1 (0, 3)",
+            "corrupt n2 (1, 3)",
+            "corrupt n3 (2, 3)"
+        ]
+    );
 }
 
 #[test]
@@ -295,6 +537,9 @@ fn what_cannot_be_done_here_is_refused_before_the_run() {
     assert_eq!(probe("partition,kill,pause", |_| {}), Ok(()));
     assert!(probe("partition", |env| env.network = None).is_err());
     assert!(probe("kill", |env| env.processes = None).is_err());
+    assert_eq!(probe("clock", |_| {}), Ok(()));
+    assert!(probe("clock", |env| env.clocks = None).is_err());
+    assert!(probe("clock:scope=machine", |_| {}).is_err());
     assert!(probe("pause:target=primary", |env| env.primaries = None).is_err());
     assert!(probe("partition:primaries", |env| env.primaries = None).is_err());
     assert_eq!(probe("pause", |env| env.primaries = None), Ok(()));
@@ -310,7 +555,9 @@ fn what_makes_no_sense_is_refused_when_built() {
             election_timeout: Duration::from_secs(1),
             leaders: false,
             nodes: names(nodes),
+            zones: Zones::default(),
             clock: Arc::new(runtime.clock()),
+            composition: Composition::default(),
         };
         let built = build(&parse(fault).unwrap(), &ctx);
         built.map(|_| ()).unwrap_err().to_string()
@@ -323,7 +570,14 @@ fn what_makes_no_sense_is_refused_when_built() {
         error(1, "partition"),
         "--nemesis partition: at least 2 nodes needed, there are 1"
     );
+    assert!(error(3, "partition:zone").contains("--zone n1=a"));
+    assert!(error(3, "partition:one:zone=a").contains("only the variants"));
+    assert!(error(3, "partition:groups:n=4").contains("at least 4 nodes"));
+    assert!(error(3, "partition:one:flap=1ms").contains("at least"));
+    assert!(error(3, "packet:target=n9").contains("no target or node `n9`"));
     assert!(error(3, "kill:target=n1+n4").contains("no target or node `n4`"));
+    assert!(error(3, "clock:scope=machine:clocks=both").contains("monotonic"));
+    assert!(error(3, "clock:max=10us").contains("at least 1ms"));
 }
 
 #[test]

@@ -7,12 +7,14 @@ mod cluster;
 #[path = "common/shell.rs"]
 mod shell;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use harness::Name;
 use harness::capability::{CapabilityError, Grudge, Network};
+use harness::links::{LinkCount, LinkNeeds, LinkRules, Traffic, Treatment, by_node};
 use harness::node::undo::{Healing, heal_node_in};
-use nemeses::ssh::NftNetwork;
+use harness::{Name, Value};
+use nemeses::ssh::AgentNetwork;
 
 use cluster::{Cluster, Probe};
 
@@ -42,6 +44,15 @@ fn grudge(cuts: &[(&str, &[&str])]) -> Grudge {
         )
     };
     Grudge(cuts.iter().map(cut).collect())
+}
+
+async fn cut(network: &AgentNetwork, grudge: &Grudge) -> Result<Value, CapabilityError> {
+    let rules = LinkRules::of(grudge, &Traffic::default(), &Treatment::Drop);
+    network.set("partition", &rules).await
+}
+
+fn drops(counts: &[LinkCount]) -> BTreeMap<Name, u64> {
+    by_node(counts, |it| it.matched)
 }
 
 /// Which of all ordered pairs of nodes can reach each other, by sending a packet over each.
@@ -103,8 +114,8 @@ async fn packets_stop_and_come_again() {
         cluster.on(i, FOREIGN);
     }
     let before = rulesets();
-    let network = NftNetwork::new(&cluster.nodes());
-    network.probe().await.unwrap();
+    let network = AgentNetwork::new(&cluster.nodes());
+    network.probe(&LinkNeeds::default()).await.unwrap();
     assert_eq!(rulesets(), before, "the probe changes nothing");
 
     let mut reach = Reach::new(&cluster, 3);
@@ -112,14 +123,14 @@ async fn packets_stop_and_come_again() {
 
     let isolate = grudge(&[("n1", &["n2", "n3"]), ("n2", &["n1"]), ("n3", &["n1"])]);
     let began = Instant::now();
-    let installed = network.cut(&isolate).await.unwrap();
+    let installed = cut(&network, &isolate).await.unwrap();
     println!("cut in {:?}: {installed}", began.elapsed());
     assert_eq!(
         installed["n1"],
         serde_json::json!(["10.77.0.2", "10.77.0.3", "fd77::2", "fd77::3"])
     );
     reach.check(&isolate);
-    let dropped = network.dropped().await.unwrap();
+    let dropped = drops(&network.counts("partition").await.unwrap());
     assert!(
         dropped.values().all(|packets| *packets > 0) && dropped.len() == 3,
         "{dropped:?}"
@@ -127,7 +138,7 @@ async fn packets_stop_and_come_again() {
 
     // Replaced by a one-way cut: n3 no longer hears n2, and all else is whole again.
     let one_way = grudge(&[("n3", &["n2"])]);
-    network.cut(&one_way).await.unwrap();
+    cut(&network, &one_way).await.unwrap();
     reach.check(&one_way);
     assert_eq!(
         cluster.on(1, "nft list ruleset"),
@@ -136,7 +147,7 @@ async fn packets_stop_and_come_again() {
     );
 
     let began = Instant::now();
-    let dropped = network.heal().await.unwrap();
+    let dropped = drops(&network.heal("partition").await.unwrap());
     println!("healed in {:?}", began.elapsed());
     assert_eq!(
         dropped.keys().map(|name| &**name).collect::<Vec<_>>(),
@@ -153,7 +164,7 @@ async fn packets_stop_and_come_again() {
         );
     }
     assert!(
-        network.heal().await.unwrap().is_empty(),
+        network.heal("partition").await.unwrap().is_empty(),
         "healing twice is harmless"
     );
 }
@@ -163,13 +174,13 @@ async fn somebody_who_flushes_the_firewall_is_noticed_and_harms_nothing() {
     let Some(cluster) = Cluster::up("flush", 2) else {
         return;
     };
-    let network = NftNetwork::new(&cluster.nodes());
-    let cut = grudge(&[("n1", &["n2"]), ("n2", &["n1"])]);
-    network.cut(&cut).await.unwrap();
+    let network = AgentNetwork::new(&cluster.nodes());
+    let both = grudge(&[("n1", &["n2"]), ("n2", &["n1"])]);
+    cut(&network, &both).await.unwrap();
     cluster.on(1, "nft flush ruleset");
-    let healed = network.heal().await.unwrap();
+    let healed = network.heal("partition").await.unwrap();
     assert!(
-        !healed.contains_key("n1"),
+        !drops(&healed).contains_key("n1"),
         "nothing is claimed for rules that are gone: {healed:?}"
     );
     Reach::new(&cluster, 2).check(&Grudge::default());
@@ -180,15 +191,16 @@ async fn the_journal_undoes_what_a_dead_controller_left() {
     let Some(cluster) = Cluster::up("dead", 2) else {
         return;
     };
-    let cut = grudge(&[("n1", &["n2"]), ("n2", &["n1"])]);
-    let network = NftNetwork::new(&cluster.nodes());
+    let both = grudge(&[("n1", &["n2"]), ("n2", &["n1"])]);
+    let network = AgentNetwork::new(&cluster.nodes());
     // Neighbours must know each other first, or packets wait in their sender's queue for that.
     let mut reach = Reach::new(&cluster, 2);
     reach.check(&Grudge::default());
-    network.cut(&cut).await.unwrap();
-    network.cut(&cut).await.unwrap();
-    drop(network);
-    reach.check(&cut);
+    cut(&network, &both).await.unwrap();
+    cut(&network, &both).await.unwrap();
+    // As if its machine were gone: nobody tells the agents, and they wait yet.
+    std::mem::forget(network);
+    reach.check(&both);
     for (i, at) in cluster.nodes().iter().enumerate() {
         let healed = heal_node_in(&*at.node.remote, &cluster.journal(i + 1))
             .await
@@ -214,14 +226,12 @@ async fn without_a_journal_nothing_is_cut() {
     for i in 1..=2 {
         std::fs::write(cluster.journal(i), "").unwrap();
     }
-    let network = NftNetwork::new(&cluster.nodes());
-    let refused = network
-        .cut(&grudge(&[("n1", &["n2"]), ("n2", &["n1"])]))
-        .await
-        .unwrap_err();
+    let network = AgentNetwork::new(&cluster.nodes());
+    let both = grudge(&[("n1", &["n2"]), ("n2", &["n1"])]);
+    let refused = cut(&network, &both).await.unwrap_err();
     assert!(matches!(refused, CapabilityError::NotDone(_)), "{refused}");
     for i in 1..=2 {
         assert_eq!(cluster.on(i, "nft list tables"), "");
     }
-    assert!(network.heal().await.unwrap().is_empty());
+    assert!(network.heal("partition").await.unwrap().is_empty());
 }

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use harness::Name;
 use harness::capability::{CapabilityError, ProcessState, Processes, Signal};
 use harness::db::{Db, DbError};
-use harness::node::undo::{Healing, Journal, heal_node_in};
-use harness::remote::{Command, Node, Remote};
+use harness::node::undo::{Healing, heal_node_in};
+use harness::remote::{Node, Remote};
 use nemeses::ssh::{DbProcesses, Journaled};
 
 use shell::Shell;
@@ -48,19 +48,8 @@ impl Sleep {
 
 #[async_trait]
 impl Db for Sleep {
-    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError> {
-        let name = if signal == Signal::Stop {
-            "STOP"
-        } else {
-            "CONT"
-        };
-        let script = format!("kill -{name} {}", self.child.id());
-        node.remote.exec(Command::new(script)).await?;
-        // It stops when it is next scheduled.
-        while signal == Signal::Stop && self.state() == ProcessState::Running {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok(self.state())
+    async fn signal(&self, _: &Node, _: Signal) -> Result<ProcessState, DbError> {
+        unreachable!("the agent does that, where it can know the processes")
     }
 
     async fn state(&self, _: &Node) -> Result<ProcessState, DbError> {
@@ -113,16 +102,12 @@ impl Db for Sleep {
 }
 
 fn node(folder: &str) -> Journaled {
-    let remote = Arc::new(Shell::new("n1".into(), &[]));
-    let journal = Journal::new_in(remote.clone(), "test", folder);
-    Journaled {
-        journal: Arc::new(journal),
-        node: Node {
-            name: "n1".into(),
-            address: "127.0.0.1".into(),
-            remote,
-        },
-    }
+    let node = Node {
+        name: "n1".into(),
+        address: "127.0.0.1".into(),
+        remote: Arc::new(Shell::new("n1".into(), &[])),
+    };
+    Journaled::new_in(&node, "test", folder)
 }
 
 #[tokio::test]
@@ -177,4 +162,23 @@ async fn what_could_not_be_undone_without_us_is_not_paused() {
         .unwrap_err();
     assert!(matches!(refused, CapabilityError::NotDone(_)), "{refused}");
     assert_eq!(db.state(), ProcessState::Running);
+}
+
+#[tokio::test]
+async fn a_pause_ends_when_the_controller_is_gone_and_so_does_the_agent() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let at = node(state.to_str().unwrap());
+    let db = Sleep::new(true);
+    let processes = DbProcesses::new(std::slice::from_ref(&at), db.clone());
+    processes.signal(&"n1".into(), Signal::Stop).await.unwrap();
+    assert_eq!(db.state(), ProcessState::Stopped);
+    at.agent.leave().await;
+    assert_eq!(db.state(), ProcessState::Running);
+    assert!(!state.exists());
+    // It comes again when it is needed again.
+    processes.signal(&"n1".into(), Signal::Stop).await.unwrap();
+    assert_eq!(db.state(), ProcessState::Stopped);
+    at.agent.leave().await;
+    assert!(!state.exists());
 }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use nemeses::Zones;
 use rand::Rng;
 use workloads::{OptionKind, OptionSpec, Options, Suite};
 
+use super::faults::Faults;
 use super::{BadArguments, Output, Verbosity};
 use crate::spec::{
     self, CheckLimits, FORMAT, HostKeyChecking, NodesSpec, SshSpec, TestSpec, parse_concurrency,
@@ -169,6 +171,31 @@ fn test_args() -> Vec<Arg> {
             .default_value("none")
             .env("GAINSAY_NEMESIS")
             .help("Faults: NAME[:VARIANT][:key=value]… with commas between them; see `gainsay list faults`"),
+        Arg::new("zone")
+            .long("zone")
+            .value_name("NODE=ZONE,…")
+            .value_delimiter(',')
+            .action(ArgAction::Append)
+            .env("GAINSAY_ZONE")
+            .help("Which zone nodes are in, for faults that strike zones: n1=a,n2=b or, with regions, n1=eu/a,n2=us/a"),
+        Arg::new("schedule")
+            .long("schedule")
+            .value_name("overlapping|alternating|FILE|RUN")
+            .env("GAINSAY_SCHEDULE")
+            .help(
+                "When faults act: each on a schedule of its own, one at a time, as a file says, or exactly as in an earlier \
+                 run [default: overlapping]",
+            ),
+        Arg::new("quiet-periods")
+            .long("quiet-periods")
+            .value_name("EVERY/LENGTH")
+            .env("GAINSAY_QUIET_PERIODS")
+            .help("No fault is in force at the end of each period: 30s/5s for the last five seconds of each thirty"),
+        Arg::new("max-down")
+            .long("max-down")
+            .value_name("N|minority")
+            .env("GAINSAY_MAX_DOWN")
+            .help("How many nodes may be killed, paused or cut off from the majority at once [default: no limit]"),
         duration("time-limit", "60s", "How long operations and faults go on")
             .env("GAINSAY_TIME_LIMIT"),
         Arg::new("concurrency")
@@ -354,6 +381,9 @@ pub(super) fn test_args_of(
         false => nodes_spec(matches)?,
     };
     let count = nodes.names().len();
+    let labels = matches.get_many::<String>("zone").into_iter().flatten();
+    let zones = Zones::read(labels.map(String::as_str), &nodes.names())
+        .map_err(|error| BadArguments(format!("--zone: {error}")))?;
     let concurrency: &String = matches.get_one("concurrency").expect("it has a default");
     let workers =
         parse_concurrency(concurrency, count).map_err(|error| BadArguments(error.to_string()))?;
@@ -370,6 +400,7 @@ pub(super) fn test_args_of(
             .copied()
             .unwrap_or(false)
     };
+    let faults = Faults::read(matches, count)?;
     let spec = TestSpec {
         format: FORMAT,
         gainsay: env!("CARGO_PKG_VERSION").to_owned(),
@@ -379,11 +410,11 @@ pub(super) fn test_args_of(
             .cloned()
             .unwrap_or_default(),
         options: suite_options(suite, matches)?,
-        nemesis: matches
-            .get_one::<String>("nemesis")
-            .cloned()
-            .unwrap_or_default(),
+        nemesis: faults.nemesis,
+        composition: faults.composition,
+        schedule: faults.schedule,
         nodes,
+        zones,
         workers,
         time_limit: get_duration(matches, "time-limit"),
         op_timeout: get_duration(matches, "op-timeout"),
@@ -556,14 +587,27 @@ mod tests {
         std::fs::write(&key, "").unwrap();
         std::fs::write(&password, "secret").unwrap();
         let (key, password) = (key.to_str().unwrap(), password.to_str().unwrap());
-        let commands: [&[&str]; 3] = [
+        let commands: [&[&str]; 4] = [
             &["sim"],
+            &[
+                "sim",
+                "--nemesis",
+                "kill,pause:alone=true",
+                "--schedule",
+                "alternating",
+                "--quiet-periods",
+                "30s/5s",
+                "--max-down",
+                "minority",
+            ],
             &[
                 "etcd",
                 "--local",
                 "5",
                 "--nemesis",
                 "partition:one:interval=5s,kill",
+                "--zone",
+                "n1=eu/a,n2=us/b",
                 "--serializable-reads",
                 "--time-limit",
                 "90",

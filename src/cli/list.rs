@@ -59,17 +59,17 @@ fn faults() {
         for variant in &fault.variants {
             outln!("  :{:<18} {}", variant.name, variant.summary);
         }
-        for option in &fault.options {
-            let default = option
-                .default
-                .as_ref()
-                .map_or_else(String::new, |text| format!(" [default: {text}]"));
-            outln!(
-                "  :{:<18} {}{default}",
-                format!("{}=…", option.name),
-                option.help
-            );
-        }
-        outln!("  proof: {}\n  undone: {}\n", fault.evidence, fault.undo);
     }
+    outln!("\npresets:");
+    for preset in nemeses::presets() {
+        outln!(
+            "{:<12} {} ({})",
+            preset.name,
+            preset.summary,
+            preset.nemesis
+        );
+    }
+    outln!(
+        "\n`gainsay explain fault NAME` tells its options, what proves that it took effect, and how it is undone."
+    );
 }

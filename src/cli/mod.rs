@@ -9,6 +9,8 @@ mod check;
 mod config;
 mod demo;
 mod doctor;
+mod explain;
+mod faults;
 mod heal;
 mod list;
 mod nodes;
@@ -103,6 +105,7 @@ fn dispatch(
         Some(("nodes", matches)) => nodes::run(suites, matches),
         Some(("heal", matches)) => heal::run(matches),
         Some(("list", matches)) => list::run(suites, matches),
+        Some(("explain", matches)) => explain::run(matches),
         Some(("doctor", matches)) => doctor::run(suites, matches),
         Some(("completions", matches)) => completions(command, matches),
         _ => unreachable!("clap requires a known subcommand"),
@@ -163,6 +166,7 @@ fn command(suites: &Suites) -> Command {
         .subcommand(nodes::command())
         .subcommand(heal::command())
         .subcommand(list::command())
+        .subcommand(explain::command())
         .subcommand(doctor::command())
         .subcommand(
             Command::new("completions")

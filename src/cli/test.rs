@@ -112,6 +112,9 @@ pub(super) fn print(finished: &Finished, output: &Output) {
             stopped.by
         );
     }
+    for note in &results.notes {
+        outln!("note    {note}");
+    }
     outln!("seed    {}", results.seed);
     outln!("report  {}", report.display());
 }

@@ -39,6 +39,19 @@ pub(crate) fn again(spec: &TestSpec) -> String {
         flag("password-file", file);
     }
     flag("nemesis", &spec.nemesis);
+    if !spec.zones.is_empty() {
+        flag("zone", &spec.zones.labels().collect::<Vec<_>>().join(","));
+    }
+    if let Some(schedule) = &spec.schedule {
+        flag("schedule", schedule);
+    }
+    if let Some(quiet) = spec.composition.quiet {
+        let periods = [quiet.every, quiet.lasts].map(duration).join("/");
+        flag("quiet-periods", &periods);
+    }
+    if let Some(most) = spec.composition.max_down {
+        flag("max-down", &most.to_string());
+    }
     flag("concurrency", &spec.workers.to_string());
     flag("time-limit", &duration(spec.time_limit));
     flag("op-timeout", &duration(spec.op_timeout));

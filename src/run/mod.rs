@@ -94,7 +94,7 @@ fn perform(request: &RunRequest<'_>, folder: &RunFolder) -> Result<Finished> {
         World::Simulated { .. } => simulated::run(request, folder, &world),
         World::Nodes(db) => nodes::run(request, folder, &world, db.clone()),
     };
-    let facts = match driven {
+    let mut facts = match driven {
         Ok(driven) => facts(driven),
         // What was recorded before the failure is judged all the same.
         Err(error)
@@ -114,12 +114,26 @@ fn perform(request: &RunRequest<'_>, folder: &RunFolder) -> Result<Finished> {
     if request.stop.stage() == Stage::Abandon {
         bail!(unchecked());
     }
+    facts.notes.extend(synthetic(spec));
     let (suite, output) = (request.suite, &request.output);
     let judged = judge(suite, spec, folder, &facts, output, Some(&request.stop));
     if request.stop.stage() == Stage::Abandon {
         bail!(unchecked());
     }
     judged
+}
+
+/// What is to be known of a verdict whose faults no machine has.
+fn synthetic(spec: &TestSpec) -> Option<String> {
+    let faults = nemeses::parse(&spec.nemesis).unwrap_or_default();
+    let faults = faults.iter().filter(|fault| nemeses::is_synthetic(fault));
+    let names: Vec<&str> = faults.map(|fault| &*fault.text).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "synthetic faults, which no real machine has, were asked for: {}",
+            names.join(", ")
+        )
+    })
 }
 
 /// A run was interrupted before there was a verdict.
@@ -193,13 +207,25 @@ impl Nemeses {
             election_timeout,
             leaders: request.suite.has_leaders() && environment.primaries.is_some(),
             nodes: environment.nodes.clone(),
+            zones: spec.zones.clone(),
             clock,
+            composition: spec.composition.clone(),
         };
         Ok(Nemeses {
             faults: nemeses::build(&nemeses::parse(&spec.nemesis)?, &context)?,
             watch: context.leaders.then(|| nemeses::leader_watch(&context)),
         })
     }
+}
+
+/// Refuses what a fault cannot do here.
+async fn probe(faults: &mut [Package], environment: &Environment) -> Result<()> {
+    for package in faults {
+        if let Err(why) = package.fault.probe(environment).await {
+            bail!("the fault {} cannot act here: {why}", package.name);
+        }
+    }
+    Ok(())
 }
 
 /// Tells what the faults will do: to the log, and to whoever wants to know more.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::join_all;
+use harness::capability::Environment;
 use harness::db::{Db, DbError};
 use harness::interpreter::{Stage, Stop};
 use harness::node::lock::Lock;
@@ -13,6 +14,7 @@ use harness::node::undo::{self, Healing};
 use harness::remote::{Node, RemoteError};
 use harness::seed::Seed;
 use harness::time::{Clock, RealClock};
+use nemeses::ssh::Journaled;
 use store::RunFolder;
 use store::recorder::{self, Recorder};
 use workloads::{BuildRequest, World};
@@ -61,10 +63,13 @@ async fn on_nodes(
     .await?;
     let run_id = folder.name();
     let locks = lock(&nodes, &run_id, request.force_unlock).await?;
+    let journaled = nemeses::ssh::journaled(&nodes, &run_id);
     let site = Site {
         request,
         folder,
+        environment: nemeses::ssh::ssh_environment(&journaled, db.clone()),
         db,
+        journaled,
         nodes,
     };
     let driven = site.run(world).await;
@@ -174,6 +179,10 @@ struct Site<'a> {
     folder: &'a RunFolder,
     db: Arc<dyn Db>,
     nodes: Vec<Node>,
+    /// The same, with what the run keeps on them.
+    journaled: Vec<Journaled>,
+    /// What faults can act on.
+    environment: Environment,
 }
 
 impl Site<'_> {
@@ -196,16 +205,11 @@ impl Site<'_> {
         }
         found::record(self.folder, spec, &found)?;
         let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
-        let environment =
-            nemeses::ssh::ssh_environment(&self.nodes, self.db.clone(), &self.folder.name());
+        let environment = self.environment.clone();
         let election_timeout = self.db.election_timeout();
         let mut nemeses =
             Nemeses::new(self.request, &environment, election_timeout, clock.clone())?;
-        for package in &mut nemeses.faults {
-            if let Err(why) = package.fault.probe(&environment).await {
-                bail!("the fault {} cannot act here: {why}", package.name);
-            }
-        }
+        super::probe(&mut nemeses.faults, &environment).await?;
         if stop.stage() != Stage::Run {
             bail!(Interrupted::Unrecorded);
         }
@@ -280,6 +284,9 @@ impl Site<'_> {
     async fn start(&self) -> Result<Vec<String>> {
         let (nodes, db) = (&self.nodes, &self.db);
         on_all("wipe the system", nodes, START_LIMIT, |node| db.wipe(node)).await?;
+        let faults = nemeses::parse(&self.request.spec.nemesis)?;
+        let prepared = nemeses::prepare(&faults, &self.environment).await;
+        prepared.map_err(|why| anyhow!(why))?;
         on_all("start the system", nodes, START_LIMIT, |node| {
             db.start_fresh(node, nodes)
         })
@@ -319,6 +326,10 @@ impl Site<'_> {
     async fn leave(&self) -> Left {
         let mut left = Left::default();
         let mut present = Vec::new();
+        if let Err(error) = nemeses::dismantle(&self.environment).await {
+            left.failures.push(error);
+        }
+        nemeses::ssh::leave(&self.journaled).await;
         let healed = join_all(self.nodes.iter().map(|node| undo::heal_node(&*node.remote))).await;
         for (node, healed) in self.nodes.iter().zip(healed) {
             match healed {

@@ -42,7 +42,10 @@ pub(super) fn run(request: &RunRequest<'_>, folder: &RunFolder, world: &World) -
             clock: clock.clone(),
         },
     )?;
-    let nemeses = Nemeses::new(request, environment, *election_timeout, clock.clone())?;
+    let mut nemeses = Nemeses::new(request, environment, *election_timeout, clock.clone())?;
+    runtime
+        .block_on(super::probe(&mut nemeses.faults, environment))
+        .context("the simulation stalled; this is a defect of the suite")??;
     super::show_schedule(&nemeses.faults, &request.output);
     let recorder = Recorder::create(folder.history_path(), recorder::Options::default())
         .with_context(|| format!("cannot create {}", folder.history_path().display()))?;
@@ -53,7 +56,7 @@ pub(super) fn run(request: &RunRequest<'_>, folder: &RunFolder, world: &World) -
                 spec,
                 output: request.output,
                 clock,
-                environment: environment.clone(),
+                environment: (**environment).clone(),
                 plan,
                 nemeses,
                 recorder,

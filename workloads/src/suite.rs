@@ -42,7 +42,7 @@ pub enum World {
         /// The executor that everything of the run runs on.
         runtime: VirtualRuntime,
         /// What faults can act on.
-        environment: Environment,
+        environment: Box<Environment>,
         /// Opens clients of the simulated system, which understand every workload of the suite.
         connect: SharedConnect,
         /// About how long an election takes: the scale of fault durations.

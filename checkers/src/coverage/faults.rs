@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use store::{Event, EventType, Name};
 
 use super::nodes::Nodes;
-use super::window::{Ended, Tally, Window, WindowReport};
+use super::window::{Ended, Packets, Tally, Window, WindowReport};
 
 /// Windows that are told one by one; all others together.
 const WINDOWS_MAX: usize = 200;
@@ -38,6 +38,7 @@ struct Sum {
     effective: u64,
     with_leader: u64,
     targets: BTreeSet<Name>,
+    packets: Packets,
     operations: Tally,
 }
 
@@ -105,6 +106,9 @@ impl Fault {
             sum.with_leader += u64::from(window.leader);
             sum.targets.extend(window.targets.iter().cloned());
             sum.operations.merge(window.operations().all);
+            for (kind, count) in &window.packets {
+                *sum.packets.entry(kind).or_default() += count;
+            }
         }
         sum
     }
@@ -189,7 +193,7 @@ impl Fault {
 
     fn details(&self, name: &str) -> Value {
         let sum = self.sum();
-        json!({
+        let mut details = json!({
             "name": name,
             "requested": self.requested,
             "activities": self.activities,
@@ -202,7 +206,11 @@ impl Fault {
             "fail": sum.operations.fail,
             "info": sum.operations.info,
             "ok-in-force": sum.operations.ok_in_force,
-        })
+        });
+        if !sum.packets.is_empty() {
+            details["packets"] = json!(sum.packets);
+        }
+        details
     }
 }
 

@@ -61,8 +61,9 @@ pub struct Options {
 /// Details: `ok`, operations that succeeded, by function; `concurrent`, whether operations (on the
 /// same key) overlapped; `problems`, the sentences of the reason; `faults`, for each fault
 /// `{name, requested, activities, effective, skipped, indeterminate, with-leader, targets, ok,
-/// fail, info, ok-in-force}`. The counts of operations are of those that overlapped an effective
-/// activity; `ok-in-force` counts those that succeeded before it was ended. `windows` has a
+/// fail, info, ok-in-force}`, and `packets`, what it did to how many, where it says so. The counts of
+/// operations are of those that overlapped an effective activity; `ok-in-force` counts those that succeeded before
+/// it was ended. `windows` has a
 /// [`WindowReport`] for each of the first some hundreds of activities; `windows-left-out`, if there
 /// were more, how many, and a [`Tally`] of the operations in them.
 #[derive(Debug)]

@@ -14,6 +14,21 @@ use store::{Event, EventType, Name};
 use super::nodes::Nodes;
 use super::sides::{Grudge, Side};
 
+/// What a fault may say that it did to packets, as numbers by node.
+const PACKETS: [&str; 8] = [
+    "dropped",
+    "rejected",
+    "held",
+    "delayed",
+    "lost",
+    "corrupted",
+    "duplicated",
+    "reordered",
+];
+
+/// Packets, by what was done to them.
+pub(super) type Packets = BTreeMap<&'static str, u64>;
+
 /// How operations ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -76,6 +91,9 @@ pub struct WindowReport {
     pub effective: bool,
     /// The nodes struck, as the fault says.
     pub targets: Vec<String>,
+    /// What it did to packets, if it says so: how many it dropped, delayed and so on, on all nodes together.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub packets: BTreeMap<String, u64>,
     /// Operations that were open in it.
     #[serde(flatten)]
     pub operations: Tallies,
@@ -145,6 +163,7 @@ pub(super) struct Window {
     pub(super) effective: bool,
     pub(super) leader: bool,
     pub(super) targets: BTreeSet<Name>,
+    pub(super) packets: Packets,
     grudge: Option<Grudge>,
     /// By function and node: place 0 for operations of unknown nodes, place `n + 1` for node `n`.
     by_f: BTreeMap<Name, Vec<Tally>>,
@@ -192,6 +211,16 @@ impl Window {
         let targets = value.get("targets").and_then(Value::as_array);
         let names = targets.into_iter().flatten().filter_map(Value::as_str);
         self.targets.extend(names.map(Name::from));
+        for kind in PACKETS {
+            let by_node = value.get(kind).and_then(Value::as_object);
+            let counts = by_node.into_iter().flat_map(|it| it.values());
+            let sum = counts.filter_map(Value::as_u64).sum::<u64>();
+            if sum > 0 {
+                // The stop counts again what the start counted first.
+                let known = self.packets.entry(kind).or_default();
+                *known = sum.max(*known);
+            }
+        }
     }
 
     /// Takes an operation that ended after the window began. False if it began after its end.
@@ -310,6 +339,11 @@ impl Window {
             to: self.to,
             effective: self.effective,
             targets: self.targets.iter().map(|name| name.to_string()).collect(),
+            packets: self
+                .packets
+                .iter()
+                .map(|(kind, count)| ((*kind).to_owned(), *count))
+                .collect(),
             operations: self.operations(),
             sides,
         }

@@ -34,7 +34,7 @@ pub async fn mkdir(remote: &dyn Remote, path: &str) -> Result<(), RemoteError> {
 }
 
 /// Removes a file, or a directory with all that is in it. What is not there is fine. Top-level
-/// directories and relative paths are refused.
+/// directories and relative paths are refused. Directories that something is mounted on are emptied, and stay.
 pub async fn remove(remote: &dyn Remote, path: &str) -> Result<(), RemoteError> {
     if !removable(path) {
         return Err(RemoteError::Refused {
@@ -43,7 +43,10 @@ pub async fn remove(remote: &dyn Remote, path: &str) -> Result<(), RemoteError> 
             hint: "give an absolute path below a top-level directory, without ..".into(),
         });
     }
-    let script = format!("rm -rf -- {}", quote(path));
+    let path = quote(path);
+    let script = format!(
+        "rm -rf -- {path} || {{ grep -qF \" \"{path} /proc/self/mounts && [ -z \"$(find {path} ! -type d)\" ]; }}"
+    );
     remote
         .exec(Command::new(script).idempotent())
         .await

@@ -202,10 +202,11 @@ pub async fn break_lock(remote: &dyn Remote) -> Result<(), RemoteError> {
 /// Removes the folder of our records if nothing is left in it.
 pub(super) fn tidy(folder: &str) -> String {
     let undo = format!("{folder}/undo");
+    // An agent that was killed could not remove itself. While entries stand, they may need it and the user's scripts.
+    let (undo, folder) = (quote(&undo), quote(folder));
     format!(
-        "rmdir -- {} {} 2>/dev/null; true",
-        quote(&undo),
-        quote(folder)
+        "rmdir -- {undo} 2>/dev/null; [ -e {undo} ] || rm -f -- {folder}/agent-* {folder}/script-*; \
+         rmdir -- {folder} 2>/dev/null; true"
     )
 }
 

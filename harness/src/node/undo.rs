@@ -169,6 +169,11 @@ impl Journal {
         }
     }
 
+    /// The run that it is kept for.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
     /// Writes an entry, and returns its id.
     pub async fn write(&self, undo: &Undo) -> Result<String, JournalError> {
         let (id, _) = self.write_and_run(undo, Command::new(":")).await?;
@@ -183,8 +188,7 @@ impl Journal {
         undo: &Undo,
         act: Command,
     ) -> Result<(String, Output), JournalError> {
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{sequence:020}-{}", word(&undo.fault));
+        let (id, sequence) = self.next(undo);
         let command = Command {
             script: format!(
                 "{}\n( eval {} )",
@@ -208,9 +212,25 @@ impl Journal {
         Ok((id, output))
     }
 
-    /// A script that writes an entry, or ends with [`UNWRITTEN`].
-    fn write_script(&self, id: &str, sequence: u64, undo: &Undo) -> String {
-        let known = serde_json::json!({
+    /// An entry that somebody else is to write on the node: its id, and all of it but when it is written and the node's boot.
+    pub fn note(&self, undo: &Undo) -> (String, serde_json::Map<String, serde_json::Value>) {
+        let (id, sequence) = self.next(undo);
+        let known = match self.known(&id, sequence, undo) {
+            serde_json::Value::Object(known) => known,
+            _ => serde_json::Map::new(),
+        };
+        (id, known)
+    }
+
+    /// The id and the place of the next entry.
+    fn next(&self, undo: &Undo) -> (String, u64) {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        (format!("{sequence:020}-{}", word(&undo.fault)), sequence)
+    }
+
+    /// What is known of an entry before it is written.
+    fn known(&self, id: &str, sequence: u64, undo: &Undo) -> serde_json::Value {
+        serde_json::json!({
             "id": id,
             "run": self.run,
             "sequence": sequence,
@@ -219,7 +239,12 @@ impl Journal {
             "verify": undo.verify,
             "survives_reboot": undo.survives_reboot,
             "process": undo.process,
-        });
+        })
+    }
+
+    /// A script that writes an entry, or ends with [`UNWRITTEN`].
+    fn write_script(&self, id: &str, sequence: u64, undo: &Undo) -> String {
+        let known = self.known(id, sequence, undo);
         let known = known.to_string();
         let known = known.strip_prefix('{').unwrap_or(&known);
         let folder = self.undo_folder();

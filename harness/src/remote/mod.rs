@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use store::Name;
 use thiserror::Error;
+use tokio::net::UnixStream;
 
 /// The time limit of a command that does not name one.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -228,6 +229,11 @@ pub trait Remote: Send + Sync {
 
     /// Copies a file of the node to a local path.
     async fn download(&self, remote: &str, local: &std::path::Path) -> Result<(), RemoteError>;
+
+    /// Starts a script that is talked to while it runs: what is written to the stream is its standard input, and what it
+    /// says, on both outputs, is read from there, after whatever the login shell says. It reads the end of its input when the
+    /// stream is dropped. Its time limit and standard input are not used.
+    async fn talk(&self, command: Command) -> Result<UnixStream, RemoteError>;
 
     /// Runs a command that must succeed.
     async fn exec(&self, command: Command) -> Result<Output, RemoteError> {

@@ -58,12 +58,12 @@ impl Timing {
     }
 
     /// When everything is stopped.
-    pub(super) fn deadline(&self) -> Nanos {
+    pub(crate) fn deadline(&self) -> Nanos {
         self.limit() / 20 * 19
     }
 
     /// The least time from a stop to the next start.
-    pub(super) fn rest(&self) -> Nanos {
+    pub(crate) fn rest(&self) -> Nanos {
         self.election()
     }
 

@@ -34,7 +34,8 @@ fn schedule(seed: u64, timing: Timing) -> (Schedule, Vec<Activity>) {
         let drawn: u32 = rng.random_range(0..1000);
         serde_json::json!([number, drawn])
     });
-    Schedule::new(NAMES[timing.index], Seed::new(seed), timing, draw)
+    let (name, rules) = (NAMES[timing.index].into(), Rules::default());
+    Schedule::new(name, Seed::new(seed), timing, draw, rules)
 }
 
 fn planned(seed: u64, timing: Timing) -> Vec<Activity> {

@@ -5,23 +5,59 @@
 //! of another interface or of the other family.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 
 use futures::future::try_join_all;
 use harness::Name;
 use harness::remote::{Command, Node, quote};
 
-/// For each node, the addresses of each of its peers.
-pub(super) type Addresses = BTreeMap<Name, BTreeMap<Name, BTreeSet<IpAddr>>>;
+/// What each node knows of the others.
+pub(super) type Addresses = BTreeMap<Name, Known>;
+
+/// What a node knows of the others.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The addresses of each of its peers.
+    pub(super) peers: BTreeMap<Name, BTreeSet<IpAddr>>,
+    /// The addresses that clients come from, as far as that is known.
+    pub(super) clients: BTreeSet<IpAddr>,
+    /// The port of its SSH server.
+    pub(super) ssh_port: u16,
+}
+
+/// Where SSH servers are if they do not say.
+const SSH_PORT: u16 = 22;
 
 /// Asks all nodes. Refuses what would make cutting by address wrong, and says why.
 pub(super) async fn resolve(nodes: &[Node]) -> Result<Addresses, String> {
     let reports = try_join_all(nodes.iter().map(|node| ask(node, nodes))).await?;
-    let addresses = combine(nodes, &reports);
-    for (node, report) in nodes.iter().zip(&reports) {
-        check(node, report.session, &addresses[&node.name], nodes)?;
+    let mut addresses = Addresses::new();
+    for ((node, report), peers) in nodes.iter().zip(&reports).zip(combine(nodes, &reports)) {
+        let clients = report.session.into_iter().chain(way_to(&node.address));
+        let clients: BTreeSet<IpAddr> = clients.collect();
+        check(node, &clients, &peers, nodes)?;
+        let known = Known {
+            peers,
+            clients,
+            ssh_port: report.ssh_port.unwrap_or(SSH_PORT),
+        };
+        addresses.insert(node.name.clone(), known);
     }
     Ok(addresses)
+}
+
+/// The address of this machine that packets to a node leave from: clients connect by themselves, where our session may
+/// come by a jump host. Connecting a UDP socket sends nothing.
+fn way_to(address: &str) -> Option<IpAddr> {
+    let to = (address, 9).to_socket_addrs().ok()?.next()?;
+    let any = match to.is_ipv4() {
+        true => IpAddr::from([0; 4]),
+        false => IpAddr::from([0; 16]),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    let ours = socket.local_addr().ok()?.ip().to_canonical();
+    (!ours.is_loopback() && !ours.is_unspecified()).then_some(ours)
 }
 
 /// What a node says.
@@ -29,6 +65,8 @@ pub(super) async fn resolve(nodes: &[Node]) -> Result<Addresses, String> {
 struct Report {
     /// Where our own session comes from.
     session: Option<IpAddr>,
+    /// The port that it has come to.
+    ssh_port: Option<u16>,
     /// The node's own addresses, those of the link and the loopback left out.
     own: BTreeSet<IpAddr>,
     /// What the peers' addresses mean there.
@@ -44,10 +82,11 @@ async fn ask(node: &Node, nodes: &[Node]) -> Result<Report, String> {
     Ok(read(nodes, &output.text()))
 }
 
-/// Prints addresses, one a line after what they are: `session`, `own`, or the number of a peer.
+/// Prints addresses, one a line after what they are: `session`, `own`, or the number of a peer; and the `port` of the session.
 fn script(node: &Node, nodes: &[Node]) -> String {
     let mut script = String::from(
         "echo session \"${SSH_CONNECTION%% *}\"\n\
+         echo port \"${SSH_CONNECTION##* }\"\n\
          for address in $(hostname -I); do echo own \"$address\"; done\n",
     );
     let peers = nodes.iter().enumerate();
@@ -63,6 +102,9 @@ fn script(node: &Node, nodes: &[Node]) -> String {
 fn read(nodes: &[Node], text: &str) -> Report {
     let mut report = Report::default();
     for line in text.lines() {
+        if let Some(port) = line.strip_prefix("port ") {
+            report.ssh_port = port.trim().parse().ok();
+        }
         let Some((key, address)) = line.split_once(' ').and_then(|(k, a)| Some((k, parse(a)?)))
         else {
             continue;
@@ -94,7 +136,7 @@ fn parse(text: &str) -> Option<IpAddr> {
 
 /// A peer's addresses: what its name means, and those it has itself and no other node has (such as a
 /// container bridge's, which are the same everywhere).
-fn combine(nodes: &[Node], reports: &[Report]) -> Addresses {
+fn combine(nodes: &[Node], reports: &[Report]) -> Vec<BTreeMap<Name, BTreeSet<IpAddr>>> {
     let mut owners: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for address in reports.iter().flat_map(|report| &report.own) {
         *owners.entry(*address).or_default() += 1;
@@ -110,7 +152,7 @@ fn combine(nodes: &[Node], reports: &[Report]) -> Addresses {
     let of_node = |at: usize| {
         let peers = (0..nodes.len()).filter(|peer| *peer != at);
         let peers = peers.map(|peer| (nodes[peer].name.clone(), of_peer(&reports[at], peer)));
-        (nodes[at].name.clone(), peers.collect())
+        peers.collect()
     };
     (0..nodes.len()).map(of_node).collect()
 }
@@ -118,7 +160,7 @@ fn combine(nodes: &[Node], reports: &[Report]) -> Addresses {
 /// Whether a node's packets from one peer can be told from all others.
 fn check(
     node: &Node,
-    session: Option<IpAddr>,
+    clients: &BTreeSet<IpAddr>,
     peers: &BTreeMap<Name, BTreeSet<IpAddr>>,
     nodes: &[Node],
 ) -> Result<(), String> {
@@ -140,7 +182,8 @@ fn check(
             ));
         }
     }
-    if let Some((address, peer)) = session.and_then(|from| owners.get_key_value(&from)) {
+    let mut ours = clients.iter();
+    if let Some((address, peer)) = ours.find_map(|from| owners.get_key_value(from)) {
         return Err(format!(
             "{at}: this session comes from {address}, which is {peer}: a partition would cut it\n  \
              hint: run from a machine that is no node, and use no node as a jump host"
@@ -177,8 +220,13 @@ mod tests {
     fn on_n1(texts: [&str; 3]) -> Result<String, String> {
         let nodes = ["n1", "n2", "n3"].map(node);
         let reports = texts.map(|text| read(&nodes, text));
-        let peers = &combine(&nodes, &reports)["n1"];
-        check(&nodes[0], reports[0].session, peers, &nodes)?;
+        let peers = &combine(&nodes, &reports)[0];
+        check(
+            &nodes[0],
+            &reports[0].session.into_iter().collect(),
+            peers,
+            &nodes,
+        )?;
         let shown = peers
             .iter()
             .map(|(name, addresses)| format!("{name}={addresses:?}"));
@@ -194,6 +242,16 @@ mod tests {
             on_n1([n1, n2, "own 172.17.0.1\n"]).unwrap(),
             "n2={10.0.0.2, fd00::2} n3={10.0.0.3, fe80::3}"
         );
+    }
+
+    #[test]
+    fn the_session_says_where_clients_come_from() {
+        let report = read(&[], "session 10.0.0.254\nport 2222\n");
+        assert_eq!(report.session, Some("10.0.0.254".parse().unwrap()));
+        assert_eq!(report.ssh_port, Some(2222));
+        // Without a session there is none.
+        let report = read(&[], "session \nport \n");
+        assert_eq!((report.session, report.ssh_port), (None, None));
     }
 
     #[test]

@@ -1,28 +1,46 @@
-//! Nodes with their undo journals.
+//! Nodes with their undo journals and their agents.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use agent::Note;
 use harness::Name;
 use harness::capability::CapabilityError;
+use harness::node::STATE_FOLDER;
 use harness::node::undo::{Journal, JournalError, Undo};
 use harness::remote::{Command, Node, Output, RemoteError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-/// A node, and the undo journal that a run keeps on it.
+use super::agent::{Agent, Errand};
+
+/// A node, the undo journal that a run keeps on it, and the agent that acts there.
 #[derive(Clone)]
 pub struct Journaled {
     /// The node.
     pub node: Node,
     /// The journal.
     pub journal: Arc<Journal>,
+    /// The agent.
+    pub agent: Arc<Agent>,
+    /// Where its records are, on the node.
+    pub(super) folder: String,
 }
 
 impl Journaled {
     /// A node with the journal of a run.
     pub fn new(node: &Node, run: &str) -> Journaled {
+        Journaled::new_in(node, run, STATE_FOLDER)
+    }
+
+    /// Like [`Journaled::new`], with the node's records in another folder.
+    pub fn new_in(node: &Node, run: &str, folder: &str) -> Journaled {
         Journaled {
             node: node.clone(),
-            journal: Arc::new(Journal::new(node.remote.clone(), run)),
+            journal: Arc::new(Journal::new_in(node.remote.clone(), run, folder)),
+            agent: Arc::new(Agent::new_in(node, folder)),
+            folder: folder.to_owned(),
         }
     }
 }
@@ -67,6 +85,56 @@ impl Standing {
                 Err(error)
             }
         }
+    }
+
+    /// Has the agent write down how to undo something, and do it.
+    pub(super) async fn ask<A: DeserializeOwned>(
+        &self,
+        at: &Journaled,
+        undo: &Undo,
+        module: &str,
+        request: &impl Serialize,
+        patience: Duration,
+    ) -> Result<A, CapabilityError> {
+        let name = &at.node.name;
+        let (id, entry) = at.journal.note(undo);
+        let noted = id.clone();
+        self.entries().entry(name.clone()).or_default().push(noted);
+        let errand = Errand {
+            notes: vec![Note {
+                id: id.clone(),
+                entry,
+            }],
+            forget: Vec::new(),
+        };
+        let answer = at.agent.ask(module, request, errand, patience).await;
+        if matches!(answer, Err(CapabilityError::NotDone(_))) {
+            let mut entries = self.entries();
+            let left = entries.entry(name.clone()).or_default();
+            left.retain(|it| *it != id);
+            if left.is_empty() {
+                entries.remove(name);
+            }
+        }
+        answer
+    }
+
+    /// Has the agent undo what stands on a node, and takes the entries back if it succeeds.
+    pub(super) async fn take_back<A: DeserializeOwned>(
+        &self,
+        at: &Journaled,
+        module: &str,
+        request: &impl Serialize,
+        patience: Duration,
+    ) -> Result<A, CapabilityError> {
+        let name = &at.node.name;
+        let errand = Errand {
+            notes: Vec::new(),
+            forget: self.entries().get(name).cloned().unwrap_or_default(),
+        };
+        let answer = at.agent.ask(module, request, errand, patience).await?;
+        self.entries().remove(name);
+        Ok(answer)
     }
 
     /// Undoes with a command what stands on a node, and takes the entries back if it succeeds, in one

@@ -2,32 +2,57 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use harness::capability::Environment;
 use harness::db::Db;
 use harness::remote::Node;
 
 mod addresses;
+mod agent;
+mod clocks;
+mod confinement;
+mod disks;
 mod journaled;
+mod membership;
 mod network;
 mod nft;
 mod pause;
 mod processes;
+mod scripts;
 #[cfg(test)]
 mod testing;
 
+pub use agent::Agent;
+pub use clocks::NodeClocks;
+pub use confinement::NodeConfinement;
+pub use disks::DbDisks;
 pub use journaled::Journaled;
-pub use network::NftNetwork;
+pub use membership::DbMembership;
+pub use network::AgentNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
+pub use scripts::NodeScripts;
 
-/// What faults can act on: the links between these nodes, and the system's processes on them. `run` names
-/// the run in the nodes' undo journals.
-pub fn ssh_environment(nodes: &[Node], db: Arc<dyn Db>, run: &str) -> Environment {
-    let journaled = nodes.iter().map(|node| Journaled::new(node, run));
-    let journaled: Vec<Journaled> = journaled.collect();
+/// Nodes with what a run keeps on them. `run` names it in their undo journals.
+pub fn journaled(nodes: &[Node], run: &str) -> Vec<Journaled> {
+    nodes.iter().map(|node| Journaled::new(node, run)).collect()
+}
+
+/// What faults can act on: the links between these nodes, the system's processes on them, and programs of the user's own.
+pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
     Environment {
-        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
-        network: Some(Arc::new(NftNetwork::new(&journaled))),
-        processes: Some(Arc::new(DbProcesses::new(&journaled, db.clone()))),
-        primaries: Some(Arc::new(DbPrimaries::new(&journaled, db))),
+        nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
+        network: Some(Arc::new(AgentNetwork::new(nodes))),
+        processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
+        confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
+        clocks: Some(Arc::new(NodeClocks::new(nodes, db.clone()))),
+        membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
+        primaries: Some(Arc::new(DbPrimaries::new(nodes, db.clone()))),
+        scripts: Some(Arc::new(NodeScripts::new(nodes))),
+        disks: Some(Arc::new(DbDisks::new(nodes, db))),
     }
+}
+
+/// Ends all that is resident on the nodes, and waits until it is gone. What still stands is taken back.
+pub async fn leave(nodes: &[Journaled]) {
+    join_all(nodes.iter().map(|at| at.agent.leave())).await;
 }

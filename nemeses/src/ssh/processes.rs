@@ -6,15 +6,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::modules::processes::{Answer, NAME, Request, State};
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use harness::Name;
 use harness::capability::{CapabilityError, Primaries, ProcessState, Processes, Signal};
 use harness::db::{Db, DbError};
 use harness::node::undo::Undo;
-use harness::remote::{Command, Node};
+use harness::remote::Node;
 
+use super::agent::Errand;
 use super::journaled::{Journaled, Standing, no_answer};
 use super::pause;
+use crate::outcome::message;
+
+/// How long a signal may take to be seen to have worked.
+const SEEN: Duration = Duration::from_secs(10);
+/// How long the agent may take to say so.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long to wait for the nodes' answers about primaries.
 const PRIMARIES_LIMIT: Duration = Duration::from_secs(1);
@@ -63,40 +72,60 @@ impl DbProcesses {
             survives_reboot: false,
             process: None,
         };
-        self.paused
-            .act(at, &undo, Command::new(":").quick())
-            .await?;
-        let stopped = self.db.signal(&at.node, Signal::Stop).await;
-        stopped.map_err(uncertain)
+        let request = request(pids, Signal::Stop);
+        let asked = self.paused.ask(at, &undo, NAME, &request, PATIENCE).await;
+        asked.map(state)
     }
 
     /// Lets the processes go on, and takes the journal's entries back once none is stopped.
     async fn go_on(&self, at: &Journaled) -> Result<ProcessState, CapabilityError> {
-        let state = self
-            .db
-            .signal(&at.node, Signal::Cont)
-            .await
-            .map_err(uncertain)?;
-        if self.paused.has(&at.node.name) {
-            let verify = Command::new(pause::verify(&self.pids(at)?));
-            let output = self.paused.undo(at, verify.quick().idempotent()).await?;
-            if output.status != 0 {
-                let message = format!("{}: a process is still stopped", at.node.name);
-                return Err(CapabilityError::Indeterminate(message));
+        let request = request(self.pids(at)?, Signal::Cont);
+        let asked = self.paused.take_back(at, NAME, &request, PATIENCE).await;
+        asked.map(state)
+    }
+
+    /// Any other signal: through the agent where it can know the processes.
+    async fn send(&self, at: &Journaled, signal: Signal) -> Result<ProcessState, CapabilityError> {
+        match self.db.pids_script(&at.node) {
+            Some(pids) => {
+                let request = request(pids, signal);
+                let asked = at.agent.ask(NAME, &request, Errand::default(), PATIENCE);
+                asked.await.map(state)
             }
+            None => self.db.signal(&at.node, signal).await.map_err(uncertain),
         }
-        Ok(state)
+    }
+}
+
+fn request(pids: String, signal: Signal) -> Request {
+    Request {
+        pids,
+        signal: Some(signal.name().to_owned()),
+        patience_ms: SEEN.as_millis() as u64,
+    }
+}
+
+fn state(answer: Answer) -> ProcessState {
+    match answer.state {
+        State::Running => ProcessState::Running,
+        State::Stopped => ProcessState::Stopped,
+        State::Absent => ProcessState::Absent,
     }
 }
 
 #[async_trait]
 impl Processes for DbProcesses {
+    async fn probe(&self) -> Result<(), String> {
+        let started = self.nodes.iter().map(|at| at.agent.start());
+        try_join_all(started).await.map(drop).map_err(message)
+    }
+
     async fn signal(&self, node: &Name, signal: Signal) -> Result<ProcessState, CapabilityError> {
         let at = self.at(node)?;
         match signal {
             Signal::Stop => self.stop(at).await,
             Signal::Cont => self.go_on(at).await,
-            _ => self.db.signal(&at.node, signal).await.map_err(uncertain),
+            _ => self.send(at, signal).await,
         }
     }
 
@@ -111,7 +140,7 @@ impl Processes for DbProcesses {
     }
 }
 
-fn uncertain(error: DbError) -> CapabilityError {
+pub(super) fn uncertain(error: DbError) -> CapabilityError {
     match error {
         DbError::Remote(error) => no_answer(error),
         DbError::System { .. } => CapabilityError::Indeterminate(error.to_string()),

@@ -5,6 +5,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use harness::Name;
 use harness::remote::{Command, Output, Remote, RemoteError};
+use tokio::net::UnixStream;
 
 /// Panics when it is used.
 pub(super) struct NoRemote(pub(super) Name);
@@ -24,6 +25,10 @@ impl Remote for NoRemote {
     }
 
     async fn upload(&self, _: &Path, _: &str, _: u32) -> Result<(), RemoteError> {
+        unreachable!("this test talks to no node")
+    }
+
+    async fn talk(&self, _: Command) -> Result<UnixStream, RemoteError> {
         unreachable!("this test talks to no node")
     }
 

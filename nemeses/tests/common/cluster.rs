@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::Name;
-use harness::node::undo::Journal;
 use harness::remote::Node;
 use nemeses::ssh::Journaled;
 use nix::sched::{CloneFlags, setns};
@@ -17,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::shell::Shell;
 
-/// Nodes n1, n2 … with the addresses 10.77.0.1 and fd77::1, 10.77.0.2 … Gone when dropped.
+/// Nodes n1, n2 … with the addresses 10.77.0.1 and fd77::1, 10.77.0.2 …, and a place for clients, 10.77.0.254. Gone when dropped.
 pub(crate) struct Cluster {
     prefix: String,
     count: usize,
@@ -49,7 +48,7 @@ impl Cluster {
         let switch = self.switch();
         sh(&format!(
             "ip netns add {switch} && ip -n {switch} link add br0 type bridge && \
-             ip -n {switch} link set br0 up"
+             ip -n {switch} addr add 10.77.0.254/24 dev br0 && ip -n {switch} link set br0 up"
         ));
         for i in 1..=self.count {
             let node = self.namespace(i);
@@ -79,17 +78,17 @@ impl Cluster {
 
     fn node(&self, i: usize) -> Journaled {
         let name = Name::from(format!("n{i}"));
-        let words = ["ip", "netns", "exec", &self.namespace(i)].map(str::to_owned);
+        // As if over SSH, from where the clients are.
+        let session = format!("SSH_CONNECTION=10.77.0.254 40000 10.77.0.{i} 22");
+        let words = ["ip", "netns", "exec", &self.namespace(i), "env", &session];
+        let words = words.map(str::to_owned);
         let remote = Arc::new(Shell::new(name.clone(), &words));
-        let folder = self.journal(i);
-        Journaled {
-            journal: Arc::new(Journal::new_in(remote.clone(), "test", &folder)),
-            node: Node {
-                name,
-                address: self.address(i).to_string(),
-                remote,
-            },
-        }
+        let node = Node {
+            name,
+            address: self.address(i).to_string(),
+            remote,
+        };
+        Journaled::new_in(&node, "test", &self.journal(i))
     }
 
     /// The folder of a node's journal.
@@ -124,15 +123,28 @@ impl Cluster {
 
     /// A socket of a node that hears all packets to it, in both families.
     pub(crate) fn socket(&self, i: usize) -> Probe {
-        let path = format!("/run/netns/{}", self.namespace(i));
-        let open = move || {
-            let namespace = File::open(path).expect("the namespace is there");
+        let open = || UdpSocket::bind("[::]:7777").expect("nobody else is there");
+        Probe(self.inside(i, open))
+    }
+
+    /// Does something in the network of a node, or in that of the clients (0).
+    pub(crate) fn inside<T: Send + 'static>(
+        &self,
+        i: usize,
+        act: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let name = match i {
+            0 => self.switch(),
+            i => self.namespace(i),
+        };
+        let act = move || {
+            let namespace =
+                File::open(format!("/run/netns/{name}")).expect("the namespace is there");
             setns(namespace, CloneFlags::CLONE_NEWNET).expect("root may enter it");
-            UdpSocket::bind("[::]:7777").expect("nobody else is there")
+            act()
         };
         // A thread of its own, for it stays in that namespace.
-        let socket = std::thread::spawn(open).join().expect("no panic");
-        Probe(socket)
+        std::thread::spawn(act).join().expect("no panic")
     }
 }
 

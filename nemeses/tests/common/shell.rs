@@ -1,5 +1,6 @@
 //! A session that runs scripts on this machine.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -7,6 +8,7 @@ use async_trait::async_trait;
 use harness::Name;
 use harness::remote::{Command, Output, Remote, RemoteError};
 use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 
 /// Runs scripts with `sh`, itself run by other words if there are some.
 pub(crate) struct Shell {
@@ -49,8 +51,32 @@ impl Remote for Shell {
         })
     }
 
-    async fn write(&self, _: &str, _: Vec<u8>, _: u32) -> Result<(), RemoteError> {
-        unimplemented!("no test writes files")
+    async fn talk(&self, command: Command) -> Result<UnixStream, RemoteError> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let end = || Stdio::from(OwnedFd::from(theirs.try_clone().expect("descriptors")));
+        // Not killed when dropped, as it would not be over SSH either: its input ends.
+        let mut child = std::process::Command::new(&self.words[0])
+            .args(&self.words[1..])
+            .arg(&command.script)
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .expect("it can be run");
+        drop(theirs);
+        std::thread::spawn(move || child.wait());
+        ours.set_nonblocking(true).expect("a socket");
+        Ok(UnixStream::from_std(ours).expect("a reactor"))
+    }
+
+    async fn write(&self, path: &str, contents: Vec<u8>, mode: u32) -> Result<(), RemoteError> {
+        // By another process: what this one has open for writing, children that tests begin meanwhile have too, and it
+        // cannot be run.
+        let script =
+            format!("cat >'{path}.new' && chmod {mode:o} '{path}.new' && mv '{path}.new' '{path}'");
+        let written = self.run(Command::new(script).stdin(contents)).await?;
+        assert_eq!(written.status, 0, "{written:?}");
+        Ok(())
     }
 
     async fn upload(&self, _: &Path, _: &str, _: u32) -> Result<(), RemoteError> {

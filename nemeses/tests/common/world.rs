@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use harness::capability::{
-    CapabilityError, Environment, Grudge, Network, Primaries, ProcessState, Processes, Signal,
+    CapabilityError, ClockChange, ClockOffsets, ClockScope, ClockSeen, ClockSetting, Clocks,
+    Corruption, DiskRule, DiskStatus, Disks, Environment, Grudge, Lost, Network, Primaries,
+    ProcessState, Processes, Signal, Survival,
 };
+use harness::links::{LinkCount, LinkCounts, LinkRule, LinkRules, Party, Treatment};
 use harness::{Name, Value};
 use serde_json::json;
 
@@ -16,7 +19,11 @@ pub(crate) struct World {
     pub(crate) cuts: Grudge,
     /// How many packets come in on each cut link every time that somebody looks.
     pub(crate) traffic: u64,
-    pub(crate) dropped: BTreeMap<Name, u64>,
+    pub(crate) counted: BTreeMap<String, BTreeMap<(Party, Party), LinkCount>>,
+    /// The rules in force, by layer.
+    pub(crate) links: BTreeMap<String, LinkRules>,
+    /// How nodes' clocks go, and how far ahead they are in milliseconds: more for each look, where they drift.
+    pub(crate) clocks: BTreeMap<Name, (ClockSetting, f64)>,
     /// The state of the process on each node.
     pub(crate) processes: BTreeMap<Name, ProcessState>,
     pub(crate) primaries: Vec<Name>,
@@ -24,6 +31,10 @@ pub(crate) struct World {
     pub(crate) elections: usize,
     /// Signals and starts, in their order.
     pub(crate) done: Vec<String>,
+    /// The rules in force on each node's disk.
+    pub(crate) disk_rules: BTreeMap<Name, Vec<DiskRule>>,
+    /// How many operations a rule strikes every time that somebody looks.
+    pub(crate) operations: u64,
     /// Nodes that answer nothing.
     pub(crate) gone: BTreeSet<Name>,
     /// What happens to the network next.
@@ -47,9 +58,34 @@ impl World {
         }
     }
 
-    fn count(&mut self) {
-        for (node, sources) in &self.cuts.0 {
-            *self.dropped.entry(node.clone()).or_default() += self.traffic * sources.len() as u64;
+    fn count(&mut self, layer: &str) {
+        let rules = self.links.get(layer).cloned().unwrap_or_default();
+        let counted = self.counted.entry(layer.to_owned()).or_default();
+        for LinkRule {
+            from,
+            to,
+            treatment,
+            ..
+        } in rules.rules
+        {
+            let link = (from.clone(), to.clone());
+            let counts = &mut counted
+                .entry(link)
+                .or_insert_with(|| LinkCount {
+                    from,
+                    to,
+                    counts: LinkCounts::default(),
+                })
+                .counts;
+            counts.matched += self.traffic;
+            match treatment {
+                Treatment::Drop | Treatment::Reject => {}
+                Treatment::Jam => counts.held += self.traffic,
+                Treatment::Quality(_) => {
+                    counts.delayed += self.traffic;
+                    counts.delay_us += self.traffic * 2500;
+                }
+            }
         }
     }
 
@@ -58,6 +94,31 @@ impl World {
             true => Err(CapabilityError::Indeterminate(format!("{node} is gone"))),
             false => Ok(self.processes[node]),
         }
+    }
+
+    /// Looks at the clocks of a node.
+    fn look(&mut self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.check(node)?;
+        let Some((setting, ahead)) = self.clocks.get_mut(node) else {
+            return Ok(Vec::new());
+        };
+        *ahead = match setting.change {
+            ClockChange::Skew { offset_ms } => offset_ms as f64,
+            ClockChange::Strobe { delta_ms, .. } => delta_ms as f64,
+            ClockChange::Drift { ppm } => *ahead + ppm as f64 / 1e6,
+            ClockChange::Freeze => *ahead - 1.0,
+        };
+        let during = ClockOffsets {
+            realtime: *ahead,
+            monotonic: 0.0,
+        };
+        Ok(vec![ClockSeen {
+            whose: "world[1]".to_owned(),
+            before: None,
+            during: Some(during),
+            after: None,
+            effective: ahead.abs() >= 1.0,
+        }])
     }
 
     fn fail(&mut self) -> Result<(), CapabilityError> {
@@ -76,6 +137,7 @@ impl Shared {
         let shared = Shared::default();
         shared.with(|world| {
             world.traffic = 3;
+            world.operations = 2;
             world.processes = nodes
                 .iter()
                 .map(|node| (node.clone(), ProcessState::Running))
@@ -94,33 +156,48 @@ impl Shared {
             network: Some(Arc::new(self.clone())),
             processes: Some(Arc::new(self.clone())),
             primaries: Some(Arc::new(self.clone())),
+            clocks: Some(Arc::new(self.clone())),
+            disks: Some(Arc::new(self.clone())),
+            ..Environment::default()
         }
     }
 }
 
 #[async_trait]
 impl Network for Shared {
-    async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError> {
+    async fn set(&self, layer: &str, rules: &LinkRules) -> Result<Value, CapabilityError> {
         self.with(|world| {
             world.fail()?;
-            world.cuts = grudge.clone();
+            if layer == "partition" {
+                world.cuts = rules.cuts();
+            }
+            world.links.insert(layer.to_owned(), rules.clone());
             Ok(json!("installed"))
         })
     }
 
-    async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
+    async fn heal(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
         self.with(|world| {
             world.fail()?;
-            world.count();
-            world.cuts = Grudge::default();
-            Ok(std::mem::take(&mut world.dropped))
+            world.count(layer);
+            world.links.remove(layer);
+            if layer == "partition" {
+                world.cuts = Grudge::default();
+            }
+            Ok(world
+                .counted
+                .remove(layer)
+                .unwrap_or_default()
+                .into_values()
+                .collect())
         })
     }
 
-    async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
+    async fn counts(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
         self.with(|world| {
-            world.count();
-            Ok(world.dropped.clone())
+            world.count(layer);
+            let counted = world.counted.get(layer).cloned().unwrap_or_default();
+            Ok(counted.into_values().collect())
         })
     }
 }
@@ -157,6 +234,41 @@ impl Processes for Shared {
 }
 
 #[async_trait]
+impl Clocks for Shared {
+    async fn probe(&self, scope: ClockScope) -> Result<(), String> {
+        match scope {
+            ClockScope::Process => Ok(()),
+            ClockScope::Machine => Err("the world has one clock".to_owned()),
+        }
+    }
+
+    async fn change(
+        &self,
+        node: &Name,
+        setting: &ClockSetting,
+    ) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| {
+            world.fail()?;
+            world.clocks.insert(node.clone(), (*setting, 0.0));
+            world.look(node)
+        })
+    }
+
+    async fn look(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| world.look(node))
+    }
+
+    async fn restore(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
+        self.with(|world| {
+            world.fail()?;
+            let seen = world.look(node)?;
+            world.clocks.remove(node);
+            Ok(seen)
+        })
+    }
+}
+
+#[async_trait]
 impl Primaries for Shared {
     async fn primaries(&self) -> Vec<Name> {
         self.with(|world| match world.elections {
@@ -165,6 +277,71 @@ impl Primaries for Shared {
                 world.elections -= 1;
                 Vec::new()
             }
+        })
+    }
+}
+
+#[async_trait]
+impl Disks for Shared {
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn interpose(&self) -> Result<(), CapabilityError> {
+        self.with(|world| world.fail())
+    }
+
+    async fn withdraw(&self) -> Result<(), CapabilityError> {
+        Ok(())
+    }
+
+    async fn rule(
+        &self,
+        node: &Name,
+        rules: &[DiskRule],
+        seed: u64,
+    ) -> Result<DiskStatus, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.done.push(format!("rule {node} {seed}"));
+            world.disk_rules.insert(node.clone(), rules.to_vec());
+            Ok(DiskStatus::default())
+        })
+    }
+
+    async fn calm(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
+        let status = self.status(node).await?;
+        self.with(|world| world.disk_rules.remove(node));
+        Ok(status)
+    }
+
+    async fn status(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            Ok(DiskStatus {
+                rules: world.disk_rules.get(node).map_or(0, Vec::len),
+                struck: world.operations,
+                ..DiskStatus::default()
+            })
+        })
+    }
+
+    async fn cut_power(&self, node: &Name, _: Survival, _: u64) -> Result<Lost, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.processes.insert(node.clone(), ProcessState::Absent);
+            Ok(Lost {
+                bytes: 9,
+                ..Lost::default()
+            })
+        })
+    }
+
+    async fn corrupt(&self, node: &Name, what: &Corruption) -> Result<Value, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.done.push(format!("corrupt {node} {:?}", what.every));
+            Ok(json!({"bytes": 1}))
         })
     }
 }

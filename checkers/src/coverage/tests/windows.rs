@@ -307,3 +307,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_done_to_packets_is_added_up() {
+    let start = json!({"effective": true, "targets": ["n1"], "leader": true, "delayed": {"n1": 3}});
+    let stop =
+        json!({"effective": true, "delayed": {"n1": 5, "n2": 6}, "lost": {"n2": 1}, "delay-ms": 7});
+    let activity = format!(
+        "partition invoke start\npartition ok start {start}\n{HEALTHY}partition invoke stop\npartition ok stop {stop}\n"
+    );
+    let result = judge(&activity.repeat(2), &three());
+    let seen = windows(&result);
+    let each = json!({"delayed": 11, "lost": 1});
+    assert_eq!(json!(seen[0].packets), each);
+    assert_eq!(json!(seen[1].packets), each);
+    let all = json!({"delayed": 22, "lost": 2});
+    assert_eq!(result.details["faults"][0]["packets"], all);
+}

@@ -10,7 +10,8 @@
 //!
 //! The layers, from the outside in: `pool` (threads and queues), `worker` (one session and its
 //! jobs), `exchange` (one script over one channel), `frame` (how a script and its output are
-//! wrapped), and for opening a session `config`, `connect`, `known_hosts`, `auth` and `proxy`.
+//! wrapped), and for opening a session `config`, `connect`, `known_hosts`, `auth` and `proxy`. A script that
+//! is talked to while it runs (`talk`) has a session of its own, whose channel becomes a socket (`pump`).
 
 mod auth;
 mod config;
@@ -21,6 +22,8 @@ mod known_hosts;
 mod options;
 mod pool;
 mod proxy;
+mod pump;
+mod talk;
 mod worker;
 
 use std::path::Path;
@@ -29,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use store::Name;
+use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 pub use options::{CONNECT_TIMEOUT, ConfigFile, HostKeyPolicy, Secret, SshOptions};
@@ -207,6 +211,22 @@ impl Remote for SshRemote {
         let payload = Payload::Download(local.to_owned());
         self.transfer(script, format!("read {remote}"), payload)
             .await
+    }
+
+    async fn talk(&self, command: Command) -> Result<UnixStream, RemoteError> {
+        let profile = Arc::clone(&self.profile);
+        let label = first_line(&command.script);
+        let lost = |message: String| RemoteError::Lost {
+            node: self.profile.node.clone(),
+            command: label.clone(),
+            message,
+        };
+        let opened = tokio::task::spawn_blocking(move || talk::talk(&profile, &command)).await;
+        let stream = opened.map_err(|error| lost(error.to_string()))??;
+        let stream = stream.set_nonblocking(true).map(|()| stream);
+        stream
+            .and_then(UnixStream::from_std)
+            .map_err(|error| lost(error.to_string()))
     }
 }
 

@@ -252,17 +252,22 @@ impl Worker {
     }
 }
 
+/// An authenticated session that says that it is alive as often as the options want it.
+pub(super) fn open_connection(profile: &Profile, deadline: Instant) -> Result<Connection, Failure> {
+    let password = profile.options.password.as_ref();
+    let password = password.map(|password| password.reveal());
+    let connection = connect::connect(&profile.target, password, deadline)?;
+    let interval = profile.options.keepalive.as_secs() as u32;
+    connection.session.set_keepalive(false, interval);
+    Ok(connection)
+}
+
 impl Open {
     fn new(profile: &Profile, deadline: Instant) -> Result<Open, Failure> {
-        let password = profile.options.password.as_ref();
-        let password = password.map(|password| password.reveal());
-        let connection = connect::connect(&profile.target, password, deadline)?;
-        let interval = profile.options.keepalive.as_secs() as u32;
-        connection.session.set_keepalive(false, interval);
         Ok(Open {
             shell: None,
             used: None,
-            connection,
+            connection: open_connection(profile, deadline)?,
         })
     }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use harness::Name;
 use harness::capability::{ProcessState, Signal};
-use harness::db::{Db, DbError};
+use harness::db::{Db, DbError, DbMembership};
 use harness::node::daemon::Daemon;
 use harness::node::{files, packages, ports};
 use harness::remote::{Command, Node, quote};
@@ -40,12 +40,17 @@ const HEALTH_PAUSE: Duration = Duration::from_millis(100);
 /// etcd on Debian nodes.
 pub(crate) struct EtcdDb;
 
-fn server(node: &Node) -> String {
+pub(crate) fn server(node: &Node) -> String {
     format!("{}:{CLIENT_PORT}", node.address)
 }
 
+/// Where a node's peers reach it.
+pub(crate) fn peer(node: &Node) -> String {
+    format!("http://{}:{PEER_PORT}", node.address)
+}
+
 /// Asks a node's gateway something that concerns the node alone.
-async fn ask(node: &Node, path: &str, body: Option<Value>) -> Option<Value> {
+pub(crate) async fn ask(node: &Node, path: &str, body: Option<Value>) -> Option<Value> {
     let asked = async {
         let mut connection = Connection::open(&server(node), STATUS_LIMIT).await.ok()?;
         let answered = match body {
@@ -70,16 +75,27 @@ async fn leads(node: &Node) -> bool {
     member.is_some() && status.get("leader") == member
 }
 
+/// What etcd keeps.
+fn data() -> String {
+    format!("{HOME}/data")
+}
+
+/// Whether a member begins a cluster or joins one. Of no account where it has data.
+#[derive(Clone, Copy)]
+enum Cluster {
+    New,
+    Existing,
+}
+
 /// The arguments of a member of a cluster of these nodes.
-fn arguments(node: &Node, nodes: &[Node]) -> Vec<String> {
-    let peer = |node: &Node| format!("http://{}:{PEER_PORT}", node.address);
+fn arguments(node: &Node, nodes: &[Node], cluster: Cluster) -> Vec<String> {
     let members: Vec<String> = nodes
         .iter()
         .map(|node| format!("{}={}", node.name, peer(node)))
         .collect();
     let flags = [
         ("name", node.name.to_string()),
-        ("data-dir", format!("{HOME}/data")),
+        ("data-dir", data()),
         // Listening takes addresses, not names.
         ("listen-peer-urls", format!("http://0.0.0.0:{PEER_PORT}")),
         (
@@ -90,7 +106,13 @@ fn arguments(node: &Node, nodes: &[Node]) -> Vec<String> {
         ("advertise-client-urls", format!("http://{}", server(node))),
         ("initial-cluster", members.join(",")),
         ("initial-cluster-token", "gainsay".to_owned()),
-        ("initial-cluster-state", "new".to_owned()),
+        (
+            "initial-cluster-state",
+            match cluster {
+                Cluster::New => "new".to_owned(),
+                Cluster::Existing => "existing".to_owned(),
+            },
+        ),
         ("heartbeat-interval", HEARTBEAT.as_millis().to_string()),
         ("election-timeout", ELECTION_TIMEOUT.as_millis().to_string()),
         // The default since 3.5: without it, nodes whose logs are behind and who cannot win keep pushing
@@ -112,6 +134,22 @@ fn process() -> Daemon {
         pid_file: "/run/gainsay-etcd.pid".to_owned(),
         ..Daemon::default()
     }
+}
+
+/// Starts a member, unless it runs.
+async fn start(node: &Node, nodes: &[Node], cluster: Cluster) -> Result<(), DbError> {
+    files::mkdir(&*node.remote, HOME).await?;
+    let member = Daemon {
+        args: arguments(node, nodes, cluster),
+        ..process()
+    };
+    member.start(&*node.remote).await?;
+    Ok(())
+}
+
+/// Starts a member without data that its cluster already knows: of these nodes, it among them.
+pub(crate) async fn join(node: &Node, cluster: &[Node]) -> Result<(), DbError> {
+    start(node, cluster, Cluster::Existing).await
 }
 
 /// Ends our etcd on a node, and removes everything of it but the package.
@@ -169,13 +207,7 @@ impl Db for EtcdDb {
     }
 
     async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
-        files::mkdir(&*node.remote, HOME).await?;
-        let member = Daemon {
-            args: arguments(node, nodes),
-            ..process()
-        };
-        member.start(&*node.remote).await?;
-        Ok(())
+        start(node, nodes, Cluster::New).await
     }
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {
@@ -205,6 +237,14 @@ impl Db for EtcdDb {
 
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
         Ok(process().state(&*node.remote).await?)
+    }
+
+    fn data_folders(&self) -> Vec<String> {
+        vec![data()]
+    }
+
+    fn membership(&self) -> Option<&dyn DbMembership> {
+        Some(self)
     }
 
     async fn teardown(&self, node: &Node) -> Result<(), DbError> {

@@ -7,6 +7,7 @@ mod client;
 mod db;
 mod errors;
 mod http;
+mod membership;
 mod probe;
 
 use std::sync::Arc;

@@ -1,12 +1,13 @@
 //! What faults can do to the simulated store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use harness::capability::{
-    CapabilityError, Environment, Grudge, Network, Primaries, ProcessState, Processes, Signal,
+    CapabilityError, Environment, Network, Primaries, ProcessState, Processes, Signal,
 };
+use harness::links::{LinkCount, LinkCounts, LinkNeeds, LinkRules, Party};
 use store::{Name, Value, json};
 
 use crate::cluster::Cluster;
@@ -21,6 +22,7 @@ pub(crate) fn environment(nodes: &[Name], handle: &Handle) -> Environment {
         network: Some(capabilities.clone()),
         processes: Some(capabilities.clone()),
         primaries: Some(capabilities),
+        ..Environment::default()
     }
 }
 
@@ -41,7 +43,19 @@ impl Capabilities {
 
 #[async_trait]
 impl Network for Capabilities {
-    async fn cut(&self, grudge: &Grudge) -> Result<Value, CapabilityError> {
+    async fn probe(&self, needs: &LinkNeeds) -> Result<(), String> {
+        match *needs == LinkNeeds::default() {
+            true => Ok(()),
+            false => Err(ONLY_CUTS.to_owned()),
+        }
+    }
+
+    async fn set(&self, _layer: &str, rules: &LinkRules) -> Result<Value, CapabilityError> {
+        let grudge = rules.cuts();
+        let cut: usize = grudge.0.values().map(BTreeSet::len).sum();
+        if cut != rules.rules.len() || rules.flap.is_some() {
+            return Err(CapabilityError::NotDone(ONLY_CUTS.to_owned()));
+        }
         let names = grudge
             .0
             .iter()
@@ -49,17 +63,33 @@ impl Network for Capabilities {
         for name in names {
             self.on_node(name, |_, _| ())?;
         }
-        self.0.with(|cluster| cluster.cut(grudge));
+        self.0.with(|cluster| cluster.cut(&grudge));
         Ok(json!(grudge))
     }
 
-    async fn heal(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
-        Ok(self.0.with(Cluster::heal))
+    async fn heal(&self, _layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
+        Ok(counts(self.0.with(Cluster::heal)))
     }
 
-    async fn dropped(&self) -> Result<BTreeMap<Name, u64>, CapabilityError> {
-        Ok(self.0.with(|cluster| cluster.dropped()))
+    async fn counts(&self, _layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
+        Ok(counts(self.0.with(|cluster| cluster.dropped())))
     }
+}
+
+/// What the simulated network does not do.
+const ONLY_CUTS: &str = "the simulated network can only drop all packets between nodes";
+
+/// The store knows what each node dropped, not from whom.
+fn counts(dropped: BTreeMap<Name, u64>) -> Vec<LinkCount> {
+    let count = |(to, matched): (Name, u64)| LinkCount {
+        from: Party::Node(to.clone()),
+        to: Party::Node(to),
+        counts: LinkCounts {
+            matched,
+            ..LinkCounts::default()
+        },
+    };
+    dropped.into_iter().map(count).collect()
 }
 
 #[async_trait]

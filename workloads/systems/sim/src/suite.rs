@@ -118,7 +118,7 @@ impl Suite for SimSuite {
         let cluster = Cluster::new(nodes, settings(request.options)?, request.seed.named("sim"));
         let handle = Handle::new(cluster, Arc::new(runtime.clock()));
         Ok(World::Simulated {
-            environment: environment(nodes, &handle),
+            environment: Box::new(environment(nodes, &handle)),
             connect: Arc::new(Connector(handle)),
             election_timeout: Duration::from_nanos(ELECTION_TIMEOUT.end),
             runtime,

@@ -81,6 +81,8 @@ pub(crate) fn run(spec: &Spec<'_>) -> Vec<Event> {
         election_timeout: *election_timeout,
         leaders: true,
         nodes: names.clone(),
+        zones: nemeses::Zones::default(),
+        composition: nemeses::Composition::default(),
         clock: clock.clone(),
     };
     let packages = nemeses::build(&nemeses::parse(spec.nemesis).unwrap(), &context).unwrap();
@@ -106,7 +108,7 @@ pub(crate) fn run(spec: &Spec<'_>) -> Vec<Event> {
         }),
         connect: plan.connect,
         faults,
-        environment: environment.clone(),
+        environment: (**environment).clone(),
         recorder: recorder.clone(),
         op_timeout: Duration::from_secs(5),
         open_timeout: Duration::from_secs(5),

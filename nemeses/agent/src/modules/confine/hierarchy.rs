@@ -1,0 +1,177 @@
+//! Where the kernel's control groups are: of version 2, of version 1, or not mounted yet.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde::{Deserialize, Serialize};
+
+/// What control groups can do here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Controller {
+    Freezer,
+    Cpu,
+    Memory,
+    Pids,
+}
+
+impl Controller {
+    /// Its name in version 1, and in version 2 but for the freezer, which needs none there.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Controller::Freezer => "freezer",
+            Controller::Cpu => "cpu",
+            Controller::Memory => "memory",
+            Controller::Pids => "pids",
+        }
+    }
+}
+
+/// A tree of control groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hierarchy {
+    /// Where it is mounted.
+    pub(super) root: PathBuf,
+    pub(super) is_v2: bool,
+    /// Whether we mounted it, so that it must be unmounted.
+    pub(super) is_ours: bool,
+}
+
+impl Hierarchy {
+    /// The tree that has a controller; mounted in a folder of ours where it is not.
+    pub(super) fn with(controller: Controller, folder: &Path) -> io::Result<Hierarchy> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        if let Some(found) = mounted(&mounts, controller) {
+            return Ok(found);
+        }
+        let root = folder.join(format!("cgroup-{}", controller.name()));
+        fs::create_dir_all(&root)?;
+        let v1 = v1_has(
+            &fs::read_to_string("/proc/cgroups").unwrap_or_default(),
+            controller,
+        );
+        let (kind, data) = match (controller, v1) {
+            (Controller::Freezer, _) | (_, false) => ("cgroup2", None),
+            (_, true) => ("cgroup", Some(controller.name())),
+        };
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        if let Err(error) = mount(Some("none"), &root, Some(kind), flags, data) {
+            let _ = fs::remove_dir(&root);
+            let why = format!(
+                "no control groups with `{}` here: {error}",
+                controller.name()
+            );
+            return Err(io::Error::other(why));
+        }
+        let hierarchy = Hierarchy {
+            root,
+            is_v2: kind == "cgroup2",
+            is_ours: true,
+        };
+        if hierarchy.is_v2 && !has(&hierarchy.root, controller) {
+            hierarchy.leave();
+            let why = format!(
+                "the kernel's control groups have no `{}`",
+                controller.name()
+            );
+            return Err(io::Error::other(why));
+        }
+        Ok(hierarchy)
+    }
+
+    /// Unmounts it, if we mounted it.
+    pub(super) fn leave(&self) {
+        if self.is_ours {
+            let _ = umount2(&self.root, MntFlags::empty());
+            let _ = fs::remove_dir(&self.root);
+        }
+    }
+
+    /// The group of a process in this tree, from its root.
+    pub(super) fn group_of(&self, pid: i32, controller: Controller) -> Option<PathBuf> {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let path = text.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':');
+            let (number, names, path) = (parts.next()?, parts.next()?, parts.next()?);
+            let is_it = match self.is_v2 {
+                true => number == "0" && names.is_empty(),
+                false => names.split(',').any(|name| name == controller.name()),
+            };
+            is_it.then_some(path)
+        })?;
+        let group = self.root.join(path.trim_start_matches('/'));
+        // In another namespace's tree, paths may lead elsewhere.
+        group.is_dir().then_some(group)
+    }
+}
+
+/// Whether a tree of version 2 has a controller.
+fn has(root: &Path, controller: Controller) -> bool {
+    let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    let mut words = controllers.split_whitespace();
+    controller == Controller::Freezer || words.any(|word| word == controller.name())
+}
+
+fn v1_has(cgroups: &str, controller: Controller) -> bool {
+    cgroups.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words[..], [name, hierarchy, _, "1"] if name == controller.name() && hierarchy != "0")
+    })
+}
+
+/// The tree that has a controller, among what is mounted.
+fn mounted(mountinfo: &str, controller: Controller) -> Option<Hierarchy> {
+    let candidates = mountinfo.lines().filter_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let root = PathBuf::from(before.split(' ').nth(4)?);
+        let mut after = after.split(' ');
+        let (kind, options) = (after.next()?, after.nth(1)?);
+        let is_v2 = kind == "cgroup2";
+        let fits = match kind {
+            "cgroup2" => has(&root, controller),
+            "cgroup" => options.split(',').any(|option| option == controller.name()),
+            _ => false,
+        };
+        let writable = before
+            .split(' ')
+            .nth(5)?
+            .split(',')
+            .all(|option| option != "ro");
+        (fits && writable).then_some(Hierarchy {
+            root,
+            is_v2,
+            is_ours: false,
+        })
+    });
+    // The newer one first: the freezer of version 1 does not say when it is done as reliably.
+    let mut candidates: Vec<Hierarchy> = candidates.collect();
+    candidates.sort_by_key(|hierarchy| !hierarchy.is_v2);
+    candidates.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_are_found_among_mounts() {
+        let mounts = "30 20 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid - cgroup cgroup rw,cpu,cpuacct\n\
+                      31 20 0:27 / /sys/fs/cgroup/memory ro,nosuid - cgroup cgroup rw,memory\n\
+                      32 20 0:28 / /nowhere rw - cgroup2 cgroup2 rw\n";
+        let cpu = mounted(mounts, Controller::Cpu).map(|it| (it.root, it.is_v2));
+        assert_eq!(cpu, Some(("/sys/fs/cgroup/cpu,cpuacct".into(), false)));
+        assert_eq!(mounted(mounts, Controller::Memory), None);
+        let freezer = mounted(mounts, Controller::Freezer).map(|it| it.is_v2);
+        assert_eq!(freezer, Some(true));
+    }
+
+    #[test]
+    fn version_one_says_what_it_has() {
+        let cgroups = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t0\t71\t1\npids\t8\t1\t0\n";
+        assert!(v1_has(cgroups, Controller::Cpu));
+        assert!(!v1_has(cgroups, Controller::Memory));
+        assert!(!v1_has(cgroups, Controller::Pids));
+    }
+}

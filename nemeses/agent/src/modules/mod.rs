@@ -1,0 +1,67 @@
+//! What an agent can do: a module for each kind of fault.
+//!
+//! A module's requests and answers are types of its own, which the controller uses too.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub mod clock;
+pub mod confine;
+pub mod corrupt;
+pub mod disk;
+pub mod machine_clock;
+pub mod network;
+pub mod processes;
+
+/// Why a request was not done, or perhaps not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// It was not done, for certain.
+    NotDone(String),
+    /// It may have been done, in part or whole.
+    Indeterminate(String),
+}
+
+/// A kind of fault. It has a thread of its own, from its first request to the end of the agent.
+pub(crate) trait Module {
+    /// Does something.
+    fn handle(&mut self, request: Value) -> Result<Value, Failure>;
+}
+
+/// The module of a name, with the folder of the node's records.
+pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
+    match name {
+        clock::NAME => Some(Box::<clock::Clock>::default()),
+        confine::NAME => Some(Box::new(confine::Confine(folder.to_owned()))),
+        network::NAME => Some(Box::<network::Network>::default()),
+        machine_clock::NAME => Some(Box::new(machine_clock::MachineClock::new(folder))),
+        corrupt::NAME => Some(Box::new(Typed(corrupt::handle))),
+        disk::NAME => Some(Box::new(Typed(disk::handle))),
+        processes::NAME => Some(Box::new(Typed(processes::handle))),
+        _ => None,
+    }
+}
+
+/// A module without a memory: a function of its own types.
+struct Typed<Q, A>(fn(Q) -> Result<A, Failure>);
+
+impl<Q: DeserializeOwned, A: Serialize> Module for Typed<Q, A> {
+    fn handle(&mut self, request: Value) -> Result<Value, Failure> {
+        answer(self.0(understand(request)?)?)
+    }
+}
+
+/// A request in a module's own terms.
+fn understand<Q: DeserializeOwned>(request: Value) -> Result<Q, Failure> {
+    serde_json::from_value(request)
+        .map_err(|error| Failure::NotDone(format!("a request that is not understood: {error}")))
+}
+
+/// An answer for the controller.
+fn answer(answer: impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(answer)
+        .map_err(|error| Failure::Indeterminate(format!("an answer that cannot be told: {error}")))
+}

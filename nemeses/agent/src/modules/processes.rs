@@ -1,0 +1,196 @@
+//! Signals to processes, and what is seen of them.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::Failure;
+
+/// The module's name.
+pub const NAME: &str = "processes";
+
+/// A signal to some processes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// A shell script that prints the processes' ids, one a line.
+    pub pids: String,
+    /// The signal's name: `SIGSTOP`. None only looks.
+    pub signal: Option<String>,
+    /// How long to wait until it is seen to have worked, in milliseconds.
+    pub patience_ms: u64,
+}
+
+/// What is seen of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// One at least runs or sleeps, and none is stopped.
+    Running,
+    /// One at least is stopped.
+    Stopped,
+    /// None is there.
+    Absent,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Of them together.
+    pub state: State,
+    /// Which they were.
+    pub pids: Vec<i32>,
+}
+
+/// The pause between two looks.
+const LOOK: Duration = Duration::from_micros(500);
+
+pub(crate) fn handle(request: Request) -> Result<Answer, Failure> {
+    let not_done = |message: String| Failure::NotDone(message);
+    let pids = pids(&request.pids).map_err(not_done)?;
+    let Some(name) = &request.signal else {
+        let state = state(&pids);
+        return Ok(Answer { state, pids });
+    };
+    let signal: Signal = name
+        .parse()
+        .map_err(|_| not_done(format!("no signal {name}")))?;
+    for pid in &pids {
+        match kill(Pid::from_raw(*pid), signal) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => {
+                let message = format!("{name} to process {pid}: {error}");
+                return Err(Failure::Indeterminate(message));
+            }
+        }
+    }
+    let is_seen = |seen: State| match signal {
+        Signal::SIGSTOP => seen != State::Running,
+        Signal::SIGCONT => seen != State::Stopped,
+        Signal::SIGKILL => seen == State::Absent,
+        _ => true,
+    };
+    let deadline = Instant::now() + Duration::from_millis(request.patience_ms);
+    loop {
+        let seen = match signal {
+            Signal::SIGSTOP => all_stopped(&pids),
+            _ => state(&pids),
+        };
+        if is_seen(seen) {
+            return Ok(Answer { state: seen, pids });
+        }
+        if Instant::now() >= deadline {
+            let message = format!("{name} was sent to {pids:?}, and still they are {seen:?}");
+            return Err(Failure::Indeterminate(message.to_lowercase()));
+        }
+        sleep(LOOK);
+    }
+}
+
+/// When a process started: field 22 of `/proc/PID/stat`. None for one that is gone.
+pub(super) fn started(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The processes that a script prints.
+pub(super) fn pids(script: &str) -> Result<Vec<i32>, String> {
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot run sh: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let words = text.split_whitespace();
+    words
+        .map(|word| {
+            word.parse()
+                .map_err(|_| format!("not a process id: {word}"))
+        })
+        .collect()
+}
+
+/// The letter that `/proc` has for a process's state; none for one that is gone or only waits to be reaped.
+fn letter(pid: i32) -> Option<u8> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The state comes after the command, which is in parentheses and may have any letters.
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    stat.get(after + 2)
+        .copied()
+        .filter(|state| !b"ZXx".contains(state))
+}
+
+fn state(pids: &[i32]) -> State {
+    let letters: Vec<u8> = pids.iter().filter_map(|pid| letter(*pid)).collect();
+    match letters.is_empty() {
+        true => State::Absent,
+        false if letters.contains(&b'T') => State::Stopped,
+        false => State::Running,
+    }
+}
+
+/// Stopped only once all of them are.
+fn all_stopped(pids: &[i32]) -> State {
+    let letters: Vec<u8> = pids.iter().filter_map(|pid| letter(*pid)).collect();
+    match letters.iter().all(|state| *state == b'T') {
+        _ if letters.is_empty() => State::Absent,
+        true => State::Stopped,
+        false => State::Running,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::process::Child;
+
+    use super::*;
+
+    /// A process, ended with the test.
+    struct Sleeper(Child);
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn signals_are_seen_to_work() {
+        let sleepers = [(); 2].map(|()| Sleeper(Command::new("sleep").arg("60").spawn().unwrap()));
+        let pids = sleepers.each_ref().map(|sleeper| sleeper.0.id() as i32);
+        let send = |signal: Option<&str>| {
+            let request = Request {
+                pids: format!("echo {}; echo {}", pids[0], pids[1]),
+                signal: signal.map(str::to_owned),
+                patience_ms: 10_000,
+            };
+            handle(request).unwrap().state
+        };
+        assert_eq!(send(None), State::Running);
+        assert_eq!(send(Some("SIGSTOP")), State::Stopped);
+        assert_eq!(send(None), State::Stopped);
+        assert_eq!(send(Some("SIGCONT")), State::Running);
+        assert_eq!(send(Some("SIGKILL")), State::Absent);
+        assert_eq!(send(Some("SIGCONT")), State::Absent);
+    }
+
+    #[test]
+    fn what_is_no_signal_or_no_process_is_refused() {
+        let request = |pids: &str, signal: &str| Request {
+            pids: pids.to_owned(),
+            signal: Some(signal.to_owned()),
+            patience_ms: 10,
+        };
+        let refused = |request| matches!(handle(request), Err(Failure::NotDone(_)));
+        assert!(refused(request("echo 1x", "SIGSTOP")));
+        assert!(refused(request("true", "SIGNAL")));
+    }
+}

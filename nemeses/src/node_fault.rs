@@ -1,0 +1,371 @@
+//! Faults that strike nodes one by one: who is struck, what became of each, and what stands where.
+//!
+//! What is done to a node is an [`Action`]; all else is here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use harness::capability::{CapabilityError, Environment};
+use harness::client::Op;
+use harness::fault::{Fault, FaultOutcome};
+use harness::options::{OptionKind, OptionSpec};
+use harness::seed::Rng;
+use harness::time::{SharedClock, nanos, sleep};
+use harness::{Name, OpError, Value};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
+
+use crate::build::MakeContext;
+use crate::catalogue::Made;
+use crate::down::Down;
+use crate::grudge::{in_order, to_front};
+use crate::outcome::{not_in_force, over_budget, patience, refused, still_in_force, unknown_op};
+use crate::schedule::{START, STOP, weighted};
+use crate::spec::FaultSpec;
+use crate::target::{Target, primaries, struck_primary};
+
+const TARGET: &str = "target";
+/// The word for "drawn anew for each activity".
+pub(crate) const MIX: &str = "mix";
+
+/// The pause before striking again where nothing was there to be struck.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Targets with their weights, where they are drawn. Those that leave no majority are rare, for they
+/// stop everything; but nothing else shows what a whole cluster forgets.
+const TARGETS: [(Target, u32); 5] = [
+    (Target::One, 8),
+    (Target::Primary, 6),
+    (Target::Minority, 4),
+    (Target::Majority, 1),
+    (Target::All, 1),
+];
+
+/// What is done to a node.
+#[async_trait]
+pub(crate) trait Action: Send + Sync + 'static {
+    /// The fault's name in the history.
+    fn name(&self) -> &str;
+
+    /// Whether it can be done here, asked before the run. The error says why not.
+    async fn probe(&self, env: &Environment) -> Result<(), String>;
+
+    /// Does it to a node, as the start's value says.
+    async fn strike(
+        &self,
+        env: &Environment,
+        node: &Name,
+        what: &Map<String, Value>,
+    ) -> Result<Struck, CapabilityError>;
+
+    /// Undoes it on a node: what is seen then. The error says what still stands.
+    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String>;
+
+    /// Whether a node is down while it is in force.
+    fn takes_down(&self) -> bool;
+
+    /// Under which name the history has what was seen on each node.
+    fn evidence(&self) -> &'static str;
+}
+
+/// What became of a node.
+pub(crate) struct Struck {
+    /// What was seen there at the end.
+    pub(crate) seen: Value,
+    /// Whether it is proved that this fault did that.
+    pub(crate) effective: Proof,
+}
+
+/// Whether it is proved that a fault took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// It is.
+    Seen,
+    /// It is not.
+    Missing,
+    /// Only its end can tell.
+    AtEnd,
+}
+
+impl From<bool> for Proof {
+    fn from(seen: bool) -> Proof {
+        if seen { Proof::Seen } else { Proof::Missing }
+    }
+}
+
+/// What was seen of a node when it was let go.
+pub(crate) struct Undone {
+    /// What was seen there.
+    pub(crate) seen: Value,
+    /// Whether it is proved now that the fault took effect, where only its end can tell.
+    pub(crate) effective: Option<bool>,
+}
+
+impl From<Value> for Undone {
+    fn from(seen: Value) -> Undone {
+        Undone {
+            seen,
+            effective: None,
+        }
+    }
+}
+
+/// Draws what an activity does besides whom it strikes, from its number.
+pub(crate) type DrawWhat = Box<dyn Fn(u64, &mut Rng) -> Map<String, Value> + Send + Sync>;
+
+/// The option that says which nodes are struck.
+pub(crate) fn target_option() -> OptionSpec {
+    let help = "Which nodes: `one`, `minority`, `minority-third`, `majority`, `all`, `primary`, \
+                `primaries`, names joined by `+`, or a `mix`, which begins with the primary.";
+    OptionSpec::new(TARGET, OptionKind::Text, Some(MIX), help)
+}
+
+/// The value of a `start`: whom, and what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Start {
+    target: Target,
+    order: Vec<Name>,
+    #[serde(flatten)]
+    what: Map<String, Value>,
+}
+
+/// A fault that does something to nodes, and what draws its activities.
+pub(crate) fn make(
+    action: impl Action,
+    spec: &FaultSpec,
+    ctx: &MakeContext,
+    what: DrawWhat,
+) -> Result<Made, String> {
+    let target = match spec.options.text(TARGET) {
+        MIX => None,
+        text => Some(Target::read(text, &ctx.nodes, &[MIX])?),
+    };
+    let fault = NodeFault {
+        action: Box::new(action),
+        clock: ctx.clock.clone(),
+        patience: patience(ctx.election_timeout),
+        needs_primaries: target.as_ref().is_some_and(Target::needs_primaries),
+        owes_primary: target.is_none() && !ctx.exact,
+        standing: BTreeSet::new(),
+        leaders: None,
+        down: ctx.down.clone(),
+    };
+    let nodes = ctx.nodes.clone();
+    let draw = move |number: u64, rng: &mut Rng| {
+        let drawn = match (number, weighted(&TARGETS, |_| true, rng)) {
+            (0, _) => &Target::Primary,
+            (_, drawn) => drawn,
+        };
+        let mut order = nodes.clone();
+        order.shuffle(rng);
+        json!(Start {
+            target: target.as_ref().unwrap_or(drawn).clone(),
+            order,
+            what: what(number, rng),
+        })
+    };
+    Ok(Made {
+        fault: Box::new(fault),
+        draw: Arc::new(draw),
+    })
+}
+
+/// Does something to nodes.
+struct NodeFault {
+    action: Box<dyn Action>,
+    clock: SharedClock,
+    /// How long to wait for a primary to be known, when one is to be struck.
+    patience: Duration,
+    /// Whether the user chose a target that makes no sense without primaries.
+    needs_primaries: bool,
+    /// Whether a primary is still to be [struck](struck_primary).
+    owes_primary: bool,
+    /// Nodes where it is in force, or may be.
+    standing: BTreeSet<Name>,
+    /// Who believed to be primary when it was last begun, where there are primaries.
+    leaders: Option<Vec<Name>>,
+    down: Down,
+}
+
+impl NodeFault {
+    async fn start(&mut self, env: &Environment, op: &Op) -> FaultOutcome {
+        let start: Start = match serde_json::from_value(op.value.clone()) {
+            Ok(start) => start,
+            Err(error) => return refused(format!("{error} in {}", op.value)),
+        };
+        // Another fault may have killed what this one aims at, or kill it at the same moment. As with a
+        // primary in the midst of an election, it then waits a while for something to strike.
+        let deadline = self.clock.now().saturating_add(nanos(self.patience));
+        loop {
+            let (outcome, settled) = self.strike_once(env, &start).await;
+            if let FaultOutcome::Installed(value) = &outcome {
+                self.owes_primary &= !struck_primary(value);
+            }
+            if settled || self.clock.now() >= deadline {
+                return outcome;
+            }
+            sleep(&*self.clock, RETRY_PAUSE).await;
+        }
+    }
+
+    /// What came of it, and whether there is nothing to be gained by striking again.
+    async fn strike_once(&mut self, env: &Environment, start: &Start) -> (FaultOutcome, bool) {
+        let patience = match start.target.needs_primaries() || self.owes_primary {
+            true => self.patience,
+            false => Duration::ZERO,
+        };
+        let primaries = primaries(env, &*self.clock, patience).await;
+        let known = primaries.as_deref().unwrap_or_default();
+        let owed = if self.owes_primary { known } else { &[] };
+        let order = to_front(&in_order(&start.order, owed), &start.order);
+        let mut targets = start.target.resolve(&order, known);
+        if self.action.takes_down() {
+            targets = self.down.claim(self.action.name(), &targets);
+            if targets.is_empty() {
+                return (over_budget(self.down.refusal()), false);
+            }
+        }
+        // Before acting: if this future is dropped half-way, `heal` still knows.
+        let before = self.standing.clone();
+        self.standing.extend(targets.iter().cloned());
+        let action = &self.action;
+        let strikes = targets
+            .iter()
+            .map(|node| action.strike(env, node, &start.what));
+        let results: Vec<Result<Struck, CapabilityError>> = join_all(strikes).await;
+        for (node, result) in targets.iter().zip(&results) {
+            if matches!(result, Err(CapabilityError::NotDone(_))) && !before.contains(node) {
+                self.standing.remove(node);
+            }
+        }
+        self.down.keep(self.action.name(), &self.standing);
+        self.leaders = primaries;
+        let leads = |node: &Name| self.leaders.as_ref().map(|known| known.contains(node));
+        let told = |result: &Result<Struck, _>| match result {
+            Ok(struck) => struck.effective != Proof::Missing,
+            // Nobody knows.
+            Err(error) => matches!(error, CapabilityError::Indeterminate(_)),
+        };
+        let settled = results.iter().any(told);
+        let outcome = summary(&targets, results, leads, self.action.evidence());
+        (outcome, settled)
+    }
+
+    async fn stop(&mut self, env: &Environment) -> FaultOutcome {
+        if self.standing.is_empty() {
+            return not_in_force();
+        }
+        let action = &self.action;
+        let undo = |node: Name| async move {
+            let result = action.undo(env, &node).await;
+            (node, result)
+        };
+        let results = join_all(self.standing.iter().cloned().map(undo)).await;
+        let mut errors = Vec::new();
+        let mut seen = BTreeMap::new();
+        let mut effective: Option<bool> = None;
+        let mut leader = self.leaders.as_ref().map(|_| false);
+        for (node, result) in results {
+            match result {
+                Ok(undone) => {
+                    if let Some(proved) = undone.effective {
+                        effective = Some(proved || effective == Some(true));
+                        let led = self.leaders.as_ref().is_some_and(|it| it.contains(&node));
+                        leader = leader.map(|before| before || (proved && led));
+                    }
+                    self.standing.remove(&node);
+                    seen.insert(node, undone.seen);
+                }
+                Err(error) => errors.push(format!("{node}: {error}")),
+            }
+        }
+        self.down.keep(self.action.name(), &self.standing);
+        match errors.is_empty() {
+            true => {
+                let targets: Vec<&Name> = seen.keys().collect();
+                let mut value = json!({"targets": targets, self.action.evidence(): seen});
+                if let Some(effective) = effective {
+                    value["effective"] = effective.into();
+                    if let Some(leader) = leader {
+                        value["leader"] = leader.into();
+                    }
+                }
+                FaultOutcome::Installed(value)
+            }
+            false => still_in_force(errors.join("; ")),
+        }
+    }
+}
+
+/// What became of all targets: indeterminate if one is, skipped if all were.
+fn summary(
+    targets: &[Name],
+    results: Vec<Result<Struck, CapabilityError>>,
+    leads: impl Fn(&Name) -> Option<bool>,
+    evidence: &'static str,
+) -> FaultOutcome {
+    let (mut seen, mut skipped, mut unknown) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let (mut effective, mut leader) = (false, targets.first().and_then(&leads).map(|_| false));
+    for (node, result) in targets.iter().zip(results) {
+        match result {
+            Ok(struck) => {
+                let is_seen = struck.effective == Proof::Seen;
+                effective |= is_seen;
+                if is_seen && leads(node) == Some(true) {
+                    leader = Some(true);
+                }
+                seen.insert(node, struck.seen);
+            }
+            Err(CapabilityError::NotDone(message)) => skipped.push(message),
+            Err(CapabilityError::Indeterminate(message)) => unknown.push(message),
+        }
+    }
+    if !unknown.is_empty() {
+        return FaultOutcome::Indeterminate(OpError::new("indeterminate", unknown.join("; ")));
+    }
+    if seen.is_empty() {
+        return FaultOutcome::Skipped(OpError::new("not-done", skipped.join("; ")));
+    }
+    let targets: Vec<&&Name> = seen.keys().collect();
+    let mut value = json!({"effective": effective, "targets": targets, evidence: seen});
+    if let Some(leader) = leader {
+        value["leader"] = leader.into();
+    }
+    if !skipped.is_empty() {
+        value["skipped"] = Value::from(skipped);
+    }
+    FaultOutcome::Installed(value)
+}
+
+#[async_trait]
+impl Fault for NodeFault {
+    fn name(&self) -> &str {
+        self.action.name()
+    }
+
+    async fn probe(&mut self, env: &Environment) -> Result<(), String> {
+        if self.needs_primaries && env.primaries.is_none() {
+            return Err("this system has no primaries to target".to_owned());
+        }
+        self.action.probe(env).await
+    }
+
+    async fn invoke(&mut self, env: &Environment, op: &Op) -> FaultOutcome {
+        match &*op.f {
+            START => self.start(env, op).await,
+            STOP => self.stop(env).await,
+            other => unknown_op(other),
+        }
+    }
+
+    async fn heal(&mut self, env: &Environment) -> Result<(), OpError> {
+        match self.stop(env).await {
+            FaultOutcome::Indeterminate(error) => Err(error),
+            FaultOutcome::Installed(_) | FaultOutcome::Skipped(_) => Ok(()),
+        }
+    }
+}

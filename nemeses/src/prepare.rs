@@ -1,0 +1,39 @@
+//! What must stand on the nodes before the system starts, because a fault that was asked for needs it.
+
+use harness::capability::Environment;
+
+use crate::outcome::message;
+use crate::spec::FaultSpec;
+use crate::{disk, power};
+
+/// Sets up what the faults need, after earlier data is wiped and before the system starts. The error says what cannot be had, and what
+/// would help.
+pub async fn prepare(specs: &[FaultSpec], env: &Environment) -> Result<(), String> {
+    let through_disks = |spec: &&FaultSpec| [disk::NAME, power::NAME].contains(&&*spec.name);
+    let Some(spec) = specs.iter().find(through_disks) else {
+        return Ok(());
+    };
+    let Some(disks) = &env.disks else {
+        return Err(format!(
+            "the fault {} needs disks of the system's own",
+            spec.name
+        ));
+    };
+    disks.probe().await?;
+    let interposed = disks.interpose().await;
+    interposed.map_err(|error| {
+        format!(
+            "the fault {} cannot act here: {}",
+            spec.name,
+            message(error)
+        )
+    })
+}
+
+/// Takes away what was set up. The system may still run: what it has open, it keeps.
+pub async fn dismantle(env: &Environment) -> Result<(), String> {
+    match &env.disks {
+        Some(disks) => disks.withdraw().await.map_err(message),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,263 @@
+//! Acting on disks through the agent: its file system between a system and its data, and damage at rest.
+//!
+//! What stands is written down on the node: the file system, from before it is put there, and the rules in it. A power cut and
+//! damage cannot be taken back, and are not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::modules::disk::{Deed, NAME, Place, Report, Request};
+use agent::modules::{corrupt, processes};
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use harness::capability::{
+    CapabilityError, Corruption, DiskRule, DiskStatus, Disks, Lost, Survival,
+};
+use harness::db::Db;
+use harness::node::undo::Undo;
+use harness::remote::quote;
+use harness::{Name, Value, json};
+use serde::de::DeserializeOwned;
+
+use super::agent::Errand;
+use super::journaled::{Journaled, Standing};
+use crate::outcome::message;
+
+/// How long the agent may take. Longer than the file system may take to answer it.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// How long a kill may take to be seen to have worked.
+const SEEN: Duration = Duration::from_secs(10);
+
+/// The disks under a system's data on nodes.
+pub struct DbDisks {
+    nodes: Vec<Journaled>,
+    db: Arc<dyn Db>,
+    /// Where the file system is, or may be.
+    interposed: Standing,
+    /// Where rules are in force, or may be.
+    ruled: Standing,
+}
+
+impl DbDisks {
+    /// The disks under the system's data on these nodes.
+    pub fn new(nodes: &[Journaled], db: Arc<dyn Db>) -> DbDisks {
+        DbDisks {
+            nodes: nodes.to_vec(),
+            db,
+            interposed: Standing::default(),
+            ruled: Standing::default(),
+        }
+    }
+
+    fn at(&self, name: &Name) -> Result<&Journaled, CapabilityError> {
+        let at = self.nodes.iter().find(|at| at.node.name == *name);
+        at.ok_or_else(|| CapabilityError::NotDone(format!("no node {name}")))
+    }
+
+    /// The data folders, each with where the file system over it listens.
+    fn places(&self, at: &Journaled) -> Vec<Place> {
+        let folders = self.db.data_folders().into_iter().enumerate();
+        let place = |(number, folder): (usize, String)| Place {
+            folder: folder.into(),
+            socket: format!("{}/disk-{number}.socket", at.folder).into(),
+        };
+        folders.map(place).collect()
+    }
+
+    fn request(&self, at: &Journaled, deed: Deed) -> Request {
+        Request {
+            places: self.places(at),
+            deed,
+        }
+    }
+
+    async fn ask(&self, at: &Journaled, deed: Deed) -> Result<Report, CapabilityError> {
+        let request = self.request(at, deed);
+        let asked = at.agent.ask(NAME, &request, Errand::default(), PATIENCE);
+        asked.await
+    }
+
+    /// Ends all rules, by the agent's program alone.
+    fn calm_script(&self, at: &Journaled) -> String {
+        let program = quote(&at.agent.program()).into_owned();
+        let calm = |place: Place| {
+            let socket = place.socket.display().to_string();
+            format!("{program} disk calm {} || exit 1\n", quote(&socket))
+        };
+        self.places(at).into_iter().map(calm).collect()
+    }
+
+    async fn interpose_on(&self, at: &Journaled) -> Result<(), CapabilityError> {
+        let folders: Vec<String> = self.db.data_folders();
+        let undo = Undo {
+            fault: "the file system between the system and its data".to_owned(),
+            undo: format!("({})\n{}", self.calm_script(at), detach_script(&folders)),
+            verify: gone_script(&folders),
+            survives_reboot: false,
+            process: None,
+        };
+        let request = self.request(at, Deed::Interpose);
+        let asked = self.interposed.ask(at, &undo, NAME, &request, PATIENCE);
+        asked.await.map(|_: Report| ())
+    }
+
+    async fn withdraw_from(&self, at: &Journaled) -> Result<(), CapabilityError> {
+        if !self.interposed.has(&at.node.name) {
+            return Ok(());
+        }
+        let request = self.request(at, Deed::Withdraw);
+        let asked = self.interposed.take_back(at, NAME, &request, PATIENCE);
+        asked.await.map(|_: Report| ())
+    }
+}
+
+/// How a folder stands among the mounts, to be sought with `grep`.
+fn mount_of(folder: &str) -> String {
+    quote(&format!(" {folder} fuse.gainsay ")).into_owned()
+}
+
+/// Takes the file system away: what has files open there keeps them.
+fn detach_script(folders: &[String]) -> String {
+    let detach = |folder: &String| {
+        format!(
+            "while grep -qF {} /proc/self/mounts; do umount -l {} || exit 1; done\n",
+            mount_of(folder),
+            quote(folder)
+        )
+    };
+    folders.iter().map(detach).collect()
+}
+
+fn gone_script(folders: &[String]) -> String {
+    let gone = |folder: &String| {
+        format!(
+            "! grep -qF {} /proc/self/mounts || exit 1\n",
+            mount_of(folder)
+        )
+    };
+    folders.iter().map(gone).collect()
+}
+
+/// The same, in the agent's terms.
+fn translated<A: DeserializeOwned>(value: Value) -> Result<A, CapabilityError> {
+    serde_json::from_value(value).map_err(|error| CapabilityError::NotDone(error.to_string()))
+}
+
+fn status(report: Report) -> DiskStatus {
+    let agent::disk::control::Status {
+        rules,
+        struck,
+        files,
+        entries,
+    } = report.status;
+    DiskStatus {
+        rules,
+        struck,
+        files,
+        entries,
+    }
+}
+
+#[async_trait]
+impl Disks for DbDisks {
+    async fn probe(&self) -> Result<(), String> {
+        if self.db.data_folders().is_empty() {
+            return Err("this system does not say where its data is".to_owned());
+        }
+        let started = self.nodes.iter().map(|at| at.agent.start());
+        try_join_all(started).await.map(drop).map_err(message)
+    }
+
+    async fn interpose(&self) -> Result<(), CapabilityError> {
+        let done = self.nodes.iter().map(|at| self.interpose_on(at));
+        try_join_all(done).await.map(drop)
+    }
+
+    async fn withdraw(&self) -> Result<(), CapabilityError> {
+        let done = self.nodes.iter().map(|at| self.withdraw_from(at));
+        let done = futures::future::join_all(done).await;
+        done.into_iter().collect()
+    }
+
+    async fn rule(
+        &self,
+        node: &Name,
+        rules: &[DiskRule],
+        seed: u64,
+    ) -> Result<DiskStatus, CapabilityError> {
+        let at = self.at(node)?;
+        let calm = self.calm_script(at);
+        let undo = Undo {
+            fault: "disk".to_owned(),
+            undo: calm.clone(),
+            // It succeeds only where no rules are left.
+            verify: calm,
+            survives_reboot: false,
+            process: None,
+        };
+        let rules = translated(json!(rules))?;
+        let request = self.request(at, Deed::Rules { rules, seed });
+        let asked = self.ruled.ask(at, &undo, NAME, &request, PATIENCE);
+        asked.await.map(status)
+    }
+
+    async fn calm(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
+        let at = self.at(node)?;
+        let none = Deed::Rules {
+            rules: Vec::new(),
+            seed: 0,
+        };
+        let request = self.request(at, none);
+        let asked = self.ruled.take_back(at, NAME, &request, PATIENCE);
+        asked.await.map(status)
+    }
+
+    async fn status(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
+        self.ask(self.at(node)?, Deed::Status).await.map(status)
+    }
+
+    async fn cut_power(
+        &self,
+        node: &Name,
+        survival: Survival,
+        seed: u64,
+    ) -> Result<Lost, CapabilityError> {
+        let at = self.at(node)?;
+        let pids = self.db.pids_script(&at.node).ok_or_else(|| {
+            let message = "this system does not say which its processes are";
+            CapabilityError::NotDone(format!("{node}: {message}"))
+        })?;
+        let kill = processes::Request {
+            pids,
+            signal: Some("SIGKILL".to_owned()),
+            patience_ms: SEEN.as_millis() as u64,
+        };
+        let survival = translated(json!(survival))?;
+        let deed = Deed::CutPower {
+            kill,
+            survival,
+            seed,
+        };
+        let lost = self.ask(at, deed).await?.lost;
+        Ok(Lost {
+            files: lost.files,
+            bytes: lost.bytes,
+            entries: lost.entries,
+        })
+    }
+
+    async fn corrupt(
+        &self,
+        node: &Name,
+        corruption: &Corruption,
+    ) -> Result<Value, CapabilityError> {
+        let at = self.at(node)?;
+        let mut request = json!(corruption);
+        request["folders"] = json!(self.db.data_folders());
+        let request: corrupt::Request = translated(request)?;
+        let asked = at
+            .agent
+            .ask(corrupt::NAME, &request, Errand::default(), PATIENCE);
+        asked.await
+    }
+}

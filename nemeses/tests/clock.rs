@@ -1,0 +1,276 @@
+//! Clocks of a real process through a system's `Db`, with the undo journal.
+#![cfg(target_arch = "x86_64")]
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/shell.rs"]
+mod shell;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use harness::Name;
+use harness::capability::{
+    CapabilityError, ClockChange, ClockKind, ClockScope, ClockSetting, Clocks, ProcessState, Signal,
+};
+use harness::db::{Db, DbError};
+use harness::node::undo::{Healing, heal_node_in};
+use harness::remote::{Node, Remote};
+use nemeses::ssh::{Journaled, NodeClocks};
+
+use shell::Shell;
+
+/// A system that says what time it is.
+struct Speaking {
+    child: Child,
+    ends: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Speaking {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Speaking {
+    /// One, unless this machine does not let us change it, which is said loudly.
+    fn start(test: &str) -> Option<Arc<Speaking>> {
+        if !nix::unistd::geteuid().is_root() {
+            // Not `eprintln`, which the test harness swallows.
+            let message = format!("\nSKIPPED {test}: ptrace of other processes needs root\n\n");
+            let _ = std::io::stderr().write_all(message.as_bytes());
+            return None;
+        }
+        // A program of its own: programs are what is watched.
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("perl");
+        // Copied by another process: what this one has open for writing, children of other tests have too.
+        let mut copy = Process::new("sh");
+        copy.args(["-c", "cp \"$(command -v perl)\" \"$0\""])
+            .arg(&program);
+        assert!(copy.status().unwrap().success());
+        let mut child = Process::new(&program)
+            .args(["-e", r#"$| = 1; while (<STDIN>) { print time, "\n" }"#])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let ends = Mutex::new((child.stdin.take().unwrap(), output));
+        let speaking = Arc::new(Speaking {
+            child,
+            ends,
+            _folder: folder,
+        });
+        // It has begun when it speaks.
+        assert!(speaking.ahead().abs() < SLACK);
+        Some(speaking)
+    }
+
+    /// How many seconds it is ahead.
+    fn ahead(&self) -> i64 {
+        let (input, output) = &mut *self.ends.lock().unwrap();
+        input.write_all(b"\n").unwrap();
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        line.trim().parse::<i64>().unwrap() - now.as_secs() as i64
+    }
+
+    /// What it has mapped, and its vDSO's bytes.
+    fn memory(&self) -> (String, Vec<u8>) {
+        use std::os::unix::fs::FileExt;
+        let pid = self.child.id();
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let vdso = maps.lines().find(|line| line.ends_with("[vdso]")).unwrap();
+        let (start, end) = vdso.split(' ').next().unwrap().split_once('-').unwrap();
+        let [start, end] = [start, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+        let mut image = vec![0; (end - start) as usize];
+        let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+        memory.read_exact_at(&mut image, start).unwrap();
+        (maps, image)
+    }
+}
+
+/// In seconds: much more than a loaded machine needs, much less than an hour.
+const SLACK: i64 = 120;
+const HOUR: i64 = 3600;
+
+#[async_trait]
+impl Db for Speaking {
+    async fn signal(&self, _: &Node, _: Signal) -> Result<ProcessState, DbError> {
+        unreachable!("nothing is signalled here")
+    }
+
+    async fn state(&self, _: &Node) -> Result<ProcessState, DbError> {
+        Ok(ProcessState::Running)
+    }
+
+    fn pids_script(&self, _: &Node) -> Option<String> {
+        Some(format!("echo {}", self.child.id()))
+    }
+
+    async fn install(&self, _: &Node) -> Result<(), DbError> {
+        unreachable!("no fault does that")
+    }
+
+    async fn wipe(&self, _: &Node) -> Result<(), DbError> {
+        unreachable!("no fault does that")
+    }
+
+    async fn start_fresh(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
+        unreachable!("no fault does that")
+    }
+
+    async fn start(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
+        unreachable!("nothing is killed here")
+    }
+
+    async fn healthy(&self, _: &Node) -> Result<(), DbError> {
+        unreachable!("no fault does that")
+    }
+
+    async fn teardown(&self, _: &Node) -> Result<(), DbError> {
+        unreachable!("no fault does that")
+    }
+
+    async fn primaries(&self, _: &[Node]) -> Vec<Name> {
+        Vec::new()
+    }
+
+    fn log_files(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn election_timeout(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    async fn version(&self, _: &Node) -> Result<String, DbError> {
+        unreachable!("no fault does that")
+    }
+}
+
+fn node(name: &str, folder: &str) -> Journaled {
+    let node = Node {
+        name: name.into(),
+        address: "127.0.0.1".into(),
+        remote: Arc::new(Shell::new(name.into(), &[])),
+    };
+    Journaled::new_in(&node, &format!("test-{}", std::process::id()), folder)
+}
+
+fn skew(offset_ms: i64) -> ClockSetting {
+    ClockSetting {
+        scope: ClockScope::Process,
+        clocks: ClockKind::Realtime,
+        change: ClockChange::Skew { offset_ms },
+    }
+}
+
+#[tokio::test]
+async fn clocks_are_changed_looked_at_and_made_as_they_were() {
+    let Some(db) = Speaking::start("clocks_are_changed") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let at = node("changed", folder.path().to_str().unwrap());
+    let clocks = NodeClocks::new(std::slice::from_ref(&at), db.clone());
+    clocks.probe(ClockScope::Process).await.unwrap();
+    let before = db.memory();
+    let name = Name::from("changed");
+    for hours in [1, -2, 3] {
+        let seen = clocks
+            .change(&name, &skew(hours * HOUR * 1000))
+            .await
+            .unwrap();
+        assert!(seen.len() == 1 && seen[0].effective, "{seen:?}");
+        assert!(seen[0].whose.starts_with("perl["));
+        let during = seen[0].during.unwrap();
+        assert!(
+            (during.realtime / 1000.0 - (hours * HOUR) as f64).abs() < 1.0,
+            "{during:?}"
+        );
+        assert!(during.monotonic.abs() < 1000.0, "{during:?}");
+        assert!((db.ahead() - hours * HOUR).abs() < SLACK);
+    }
+    assert_eq!(at.journal.list().await.unwrap().len(), 3);
+    let frozen = ClockSetting {
+        change: ClockChange::Freeze,
+        ..skew(0)
+    };
+    clocks.change(&name, &frozen).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let seen = clocks.look(&name).await.unwrap();
+    assert!(
+        seen[0].effective && seen[0].during.unwrap().realtime < -49.0,
+        "{seen:?}"
+    );
+    let seen = clocks.restore(&name).await.unwrap();
+    assert!(
+        seen[0].effective && seen[0].after.unwrap().realtime.abs() < 1000.0,
+        "{seen:?}"
+    );
+    assert!(db.ahead().abs() < SLACK);
+    assert_eq!(db.memory(), before);
+    assert_eq!(at.journal.list().await.unwrap(), []);
+    at.agent.leave().await;
+}
+
+#[tokio::test]
+async fn the_journal_restores_what_a_dead_controller_changed() {
+    let Some(db) = Speaking::start("the_journal_restores") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let at = node("healed", folder);
+    let clocks = NodeClocks::new(std::slice::from_ref(&at), db.clone());
+    let before = db.memory();
+    clocks
+        .change(&"healed".into(), &skew(HOUR * 1000))
+        .await
+        .unwrap();
+    assert!((db.ahead() - HOUR).abs() < SLACK);
+    drop(clocks);
+    let remote: &dyn Remote = &*at.node.remote;
+    let healed = heal_node_in(remote, folder).await.unwrap();
+    assert_eq!(healed.len(), 1);
+    assert_eq!(
+        (&*healed[0].fault, &healed[0].healing),
+        ("clock", &Healing::Undone)
+    );
+    assert!(db.ahead().abs() < SLACK);
+    assert_eq!(db.memory(), before);
+}
+
+#[tokio::test]
+async fn clocks_are_as_they_were_when_the_controller_is_gone() {
+    let Some(db) = Speaking::start("clocks_are_as_they_were") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let at = node("gone", state.to_str().unwrap());
+    let clocks = NodeClocks::new(std::slice::from_ref(&at), db.clone());
+    let before = db.memory();
+    clocks
+        .change(&"gone".into(), &skew(HOUR * 1000))
+        .await
+        .unwrap();
+    assert!((db.ahead() - HOUR).abs() < SLACK);
+    at.agent.leave().await;
+    assert!(db.ahead().abs() < SLACK);
+    assert_eq!(db.memory(), before);
+    assert!(!state.exists());
+    // Nobody is there whose clock could be changed.
+    let refused = clocks
+        .change(&"nowhere".into(), &skew(1))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, CapabilityError::NotDone(_)), "{refused}");
+}

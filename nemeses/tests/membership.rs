@@ -1,0 +1,199 @@
+//! Taking nodes out and bringing them in, in a world in memory.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use harness::capability::{CapabilityError, Environment, Membership};
+use harness::client::Op;
+use harness::fault::FaultOutcome;
+use harness::seed::Seed;
+use harness::time::VirtualRuntime;
+use harness::{Name, Value, json};
+use nemeses::{BuildContext, Composition, build, parse};
+
+/// A system that agrees at once.
+#[derive(Default)]
+struct System {
+    members: Vec<Name>,
+    /// Nodes that do not answer.
+    silent: BTreeSet<Name>,
+    done: Vec<String>,
+    /// The next change is made, and nobody hears of it.
+    lose_answer: bool,
+}
+
+#[derive(Clone, Default)]
+struct World(Arc<Mutex<System>>);
+
+impl World {
+    fn change(&self, what: &str, node: &Name) -> Result<(), CapabilityError> {
+        let mut system = self.0.lock().unwrap();
+        system.done.push(format!("{what} {node}"));
+        match what {
+            "remove" => system.members.retain(|member| member != node),
+            _ => system.members.push(node.clone()),
+        }
+        match std::mem::take(&mut system.lose_answer) {
+            true => Err(CapabilityError::Indeterminate("no answer".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Membership for World {
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn views(&self) -> BTreeMap<Name, Vec<Name>> {
+        let system = self.0.lock().unwrap();
+        let answering = system
+            .members
+            .iter()
+            .filter(|name| !system.silent.contains(*name));
+        answering
+            .map(|name| (name.clone(), system.members.clone()))
+            .collect()
+    }
+
+    async fn remove(&self, node: &Name) -> Result<(), CapabilityError> {
+        self.change("remove", node)
+    }
+
+    async fn add(&self, node: &Name) -> Result<(), CapabilityError> {
+        self.change("add", node)
+    }
+}
+
+fn names(count: usize) -> Vec<Name> {
+    (1..=count).map(|i| Name::from(format!("n{i}"))).collect()
+}
+
+/// An operation, and what happens before it.
+type Step = (&'static str, fn(&mut System));
+
+/// What becomes of operations of a fault on so many nodes, one after the other, each after something has happened.
+fn outcomes(fault: &str, count: usize, steps: &[Step]) -> (Vec<FaultOutcome>, Vec<String>) {
+    let runtime = VirtualRuntime::new();
+    let world = World::default();
+    *world.0.lock().unwrap() = System {
+        members: names(count),
+        ..System::default()
+    };
+    let env = Environment {
+        nodes: names(count),
+        membership: Some(Arc::new(world.clone())),
+        ..Environment::default()
+    };
+    let ctx = BuildContext {
+        seed: Seed::new(3),
+        time_limit: Duration::from_secs(600),
+        election_timeout: Duration::from_millis(100),
+        leaders: false,
+        nodes: names(count),
+        zones: nemeses::Zones::default(),
+        clock: Arc::new(runtime.clock()),
+        composition: Composition::default(),
+    };
+    let mut package = build(&parse(fault).unwrap(), &ctx).unwrap().remove(0);
+    let outcomes = runtime
+        .block_on(async {
+            package.fault.probe(&env).await.unwrap();
+            let mut outcomes = Vec::new();
+            for ((f, before), planned) in steps.iter().zip(package.planned.iter().cycle()) {
+                before(&mut world.0.lock().unwrap());
+                let op = Op::new(*f, planned.value.clone());
+                outcomes.push(package.fault.invoke(&env, &op).await);
+            }
+            outcomes
+        })
+        .unwrap();
+    let done = world.0.lock().unwrap().done.clone();
+    (outcomes, done)
+}
+
+fn installed(outcome: &FaultOutcome) -> &Value {
+    match outcome {
+        FaultOutcome::Installed(value) => value,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn nothing(_: &mut System) {}
+
+#[test]
+fn a_member_leaves_and_comes_back() {
+    let (outcomes, done) = outcomes(
+        "membership:shrink:target=n2",
+        5,
+        &[("start", nothing), ("stop", nothing)],
+    );
+    let value = installed(&outcomes[0]);
+    assert_eq!(value["effective"], true);
+    assert_eq!(value["targets"], json!(["n2"]));
+    assert_eq!(
+        value["changes"]["n2"]["members"]["n1"],
+        json!(["n1", "n3", "n4", "n5"])
+    );
+    let value = installed(&outcomes[1]);
+    let members = value["changes"]["n2"]["members"]["n1"].as_array().unwrap();
+    assert_eq!(members.len(), 5);
+    assert_eq!(done, ["remove n2", "add n2"]);
+}
+
+#[test]
+fn a_member_is_replaced() {
+    let (outcomes, done) = outcomes(
+        "membership:replace:target=n2",
+        5,
+        &[("start", nothing), ("stop", nothing)],
+    );
+    assert_eq!(installed(&outcomes[0])["effective"], true);
+    installed(&outcomes[1]);
+    assert_eq!(done, ["remove n2", "add n2"]);
+}
+
+#[test]
+fn never_are_fewer_than_three_left() {
+    let (outcomes, done) = outcomes(
+        "membership:shrink:target=all",
+        5,
+        &[("start", nothing), ("stop", nothing)],
+    );
+    let value = installed(&outcomes[0]);
+    assert_eq!(value["targets"].as_array().unwrap().len(), 2);
+    assert_eq!(value["skipped"].as_array().unwrap().len(), 3);
+    assert_eq!(done.len(), 4);
+    installed(&outcomes[1]);
+}
+
+#[test]
+fn nobody_is_taken_out_while_others_are_silent() {
+    let silence = |system: &mut System| {
+        system.silent = ["n3", "n4"].map(Name::from).into();
+    };
+    let (outcomes, done) = outcomes("membership:shrink:target=n2", 5, &[("start", silence)]);
+    let FaultOutcome::Skipped(error) = &outcomes[0] else {
+        panic!("{outcomes:?}");
+    };
+    assert!(
+        error.message.contains("2 of the others do not answer"),
+        "{error:?}"
+    );
+    assert!(done.is_empty());
+}
+
+#[test]
+fn of_a_change_of_which_nobody_heard_the_others_tell() {
+    let lose = |system: &mut System| system.lose_answer = true;
+    let steps: [Step; 3] = [("start", lose), ("stop", nothing), ("stop", nothing)];
+    let (outcomes, done) = outcomes("membership:shrink:target=n2", 5, &steps);
+    assert!(matches!(outcomes[0], FaultOutcome::Indeterminate(_)));
+    installed(&outcomes[1]);
+    assert!(matches!(outcomes[2], FaultOutcome::Skipped(_)));
+    assert_eq!(done, ["remove n2", "add n2"]);
+}

@@ -1,0 +1,178 @@
+//! A fault that is a program of the user's own, on this machine's shell.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/shell.rs"]
+mod shell;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness::capability::Environment;
+use harness::client::Op;
+use harness::fault::FaultOutcome;
+use harness::node::undo::{Healing, heal_node_in};
+use harness::remote::Node;
+use harness::seed::Seed;
+use harness::time::RealClock;
+use harness::{Name, Value};
+use nemeses::ssh::{Journaled, NodeScripts};
+use nemeses::{BuildContext, Composition, Package, build, parse};
+use tempfile::TempDir;
+
+use shell::Shell;
+
+/// A folder for what a test does, with a node and a program.
+struct Stage {
+    folder: TempDir,
+    env: Environment,
+    package: Package,
+    value: Value,
+}
+
+/// Each word of `broken` makes a verb do something else.
+fn stage(broken: &str) -> Stage {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
+    let program = format!(
+        "#!/bin/sh\n\
+         case $1-{broken} in\n\
+         probe-refuses) echo 'no such luck' >&2; exit 1;;\n\
+         start-nothing) echo 'not today'; exit 75;;\n\
+         start-half) echo half >{mark}; exit 1;;\n\
+         verify-silent) exit 1;;\n\
+         esac\n\
+         case $1 in\n\
+         start) echo \"$GAINSAY_NODE of $GAINSAY_NODES\" >{mark};;\n\
+         verify) cat {mark} 2>/dev/null;;\n\
+         undo) rm -f {mark};;\n\
+         esac\n",
+        mark = mark.display()
+    );
+    let file = folder.path().join("Disk hog.sh");
+    std::fs::write(&file, program).unwrap();
+    let name = Name::from("n1");
+    let node = Node {
+        name: name.clone(),
+        address: "127.0.0.1".into(),
+        remote: Arc::new(Shell::new(name.clone(), &[])),
+    };
+    let state = folder.path().join("state");
+    let at = Journaled::new_in(&node, "test", state.to_str().unwrap());
+    let ctx = BuildContext {
+        seed: Seed::new(1),
+        time_limit: Duration::from_secs(60),
+        election_timeout: Duration::ZERO,
+        leaders: false,
+        nodes: vec![name.clone()],
+        zones: nemeses::Zones::default(),
+        clock: Arc::new(RealClock::start()),
+        composition: Composition::default(),
+    };
+    let text = format!("script:file={}:target=all", file.display());
+    let mut packages = build(&parse(&text).unwrap(), &ctx).unwrap();
+    let package = packages.remove(0);
+    Stage {
+        env: Environment {
+            nodes: vec![name],
+            scripts: Some(Arc::new(NodeScripts::new(&[at]))),
+            ..Environment::default()
+        },
+        value: package.planned[0].value.clone(),
+        package,
+        folder,
+    }
+}
+
+impl Stage {
+    async fn invoke(&mut self, f: &str) -> FaultOutcome {
+        let op = Op::new(f, self.value.clone());
+        self.package.fault.invoke(&self.env, &op).await
+    }
+
+    fn mark(&self) -> Option<String> {
+        std::fs::read_to_string(self.folder.path().join("mark")).ok()
+    }
+
+    fn journal(&self) -> usize {
+        let folder = self.folder.path().join("state/undo");
+        std::fs::read_dir(folder).map_or(0, Iterator::count)
+    }
+
+    fn state(&self) -> String {
+        let state: &Path = &self.folder.path().join("state");
+        state.to_str().unwrap().to_owned()
+    }
+}
+
+fn installed(outcome: FaultOutcome) -> Value {
+    match outcome {
+        FaultOutcome::Installed(value) => value,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn it_acts_proves_it_and_is_undone() {
+    let mut stage = stage("");
+    assert_eq!(&*stage.package.name, "script-disk-hog");
+    stage.package.fault.probe(&stage.env).await.unwrap();
+    let value = installed(stage.invoke("start").await);
+    assert_eq!(value["effective"], true);
+    assert_eq!(value["proof"]["n1"], "n1 of n1");
+    assert_eq!(stage.mark().unwrap(), "n1 of n1\n");
+    assert_eq!(stage.journal(), 1);
+    installed(stage.invoke("stop").await);
+    assert_eq!((stage.mark(), stage.journal()), (None, 0));
+}
+
+#[tokio::test]
+async fn without_proof_it_did_not_take_effect() {
+    let mut stage = stage("silent");
+    stage.package.fault.probe(&stage.env).await.unwrap();
+    let value = installed(stage.invoke("start").await);
+    assert_eq!(
+        (&value["effective"], &value["proof"]["n1"]),
+        (&Value::Bool(false), &Value::Null)
+    );
+    installed(stage.invoke("stop").await);
+    assert_eq!(stage.journal(), 0);
+}
+
+#[tokio::test]
+async fn what_says_no_is_not_run_and_what_did_nothing_is_skipped() {
+    let mut refusing = stage("refuses");
+    let why = refusing
+        .package
+        .fault
+        .probe(&refusing.env)
+        .await
+        .unwrap_err();
+    assert!(why.contains("no such luck"), "{why}");
+    let mut nothing = stage("nothing");
+    nothing.package.fault.probe(&nothing.env).await.unwrap();
+    let outcome = nothing.invoke("start").await;
+    assert!(matches!(outcome, FaultOutcome::Skipped(error) if error.message.contains("not today")));
+    assert_eq!(nothing.journal(), 0);
+}
+
+#[tokio::test]
+async fn what_was_done_by_half_or_by_a_controller_that_is_gone_is_undone() {
+    for broken in ["half", ""] {
+        let mut stage = stage(broken);
+        stage.package.fault.probe(&stage.env).await.unwrap();
+        let outcome = stage.invoke("start").await;
+        assert_eq!(
+            matches!(outcome, FaultOutcome::Indeterminate(_)),
+            broken == "half"
+        );
+        assert!(stage.mark().is_some());
+        let remote = Shell::new("n1".into(), &[]);
+        let healed = heal_node_in(&remote, &stage.state()).await.unwrap();
+        assert_eq!(healed.len(), 1);
+        assert_eq!(healed[0].healing, Healing::Undone);
+        assert_eq!(stage.mark(), None);
+        // Nothing of ours is left.
+        assert!(!Path::new(&stage.state()).exists());
+    }
+}

@@ -1,0 +1,137 @@
+//! Taking members out of etcd and bringing them in, over its gateway.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use harness::capability::CapabilityError;
+use harness::db::DbMembership;
+use harness::remote::Node;
+use harness::{Name, Value, json};
+
+use crate::db::{self, EtcdDb, ask, peer, server};
+use crate::http::{Connection, HttpError};
+
+/// How long a change may take to be agreed on: some elections.
+const CHANGE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A member as etcd tells it.
+struct Member {
+    id: String,
+    urls: Vec<String>,
+}
+
+/// The members, as a node sees it.
+async fn list(at: &Node) -> Option<Vec<Member>> {
+    let answer = ask(at, "/v3/cluster/member/list", Some(json!({}))).await?;
+    let members = answer.get("members")?.as_array()?;
+    let member = |member: &Value| {
+        let urls = member.get("peerURLs")?.as_array()?.iter();
+        Some(Member {
+            id: member.get("ID")?.as_str()?.to_owned(),
+            urls: urls.filter_map(Value::as_str).map(str::to_owned).collect(),
+        })
+    };
+    members.iter().map(member).collect()
+}
+
+/// Whether a member is the one on a node.
+fn is_on(member: &Member, node: &Node) -> bool {
+    member.urls.contains(&peer(node))
+}
+
+/// Asks one node after another for a change, until one answers that knows: of a request that may have got through nobody else is
+/// asked.
+async fn change(others: &[Node], path: &str, body: Value) -> Result<(), CapabilityError> {
+    let mut refusals = Vec::new();
+    for node in others {
+        match change_at(node, path, &body).await {
+            Err(CapabilityError::NotDone(why)) => refusals.push(why),
+            other => return other,
+        }
+    }
+    Err(CapabilityError::NotDone(refusals.join("; ")))
+}
+
+async fn change_at(node: &Node, path: &str, body: &Value) -> Result<(), CapabilityError> {
+    let name = &node.name;
+    let doubtful = |why: String| CapabilityError::Indeterminate(format!("{name}: {why}"));
+    let refused = |why: String| CapabilityError::NotDone(format!("{name}: {why}"));
+    let mut connection = match Connection::open(&server(node), CHANGE_LIMIT).await {
+        Ok(connection) => connection,
+        Err(error) => return Err(refused(error.to_string())),
+    };
+    let asked = connection.post(path, body, "gainsay");
+    let answered = match tokio::time::timeout(CHANGE_LIMIT, asked).await {
+        Ok(answered) => answered,
+        Err(_) => return Err(doubtful(format!("no answer within {CHANGE_LIMIT:?}"))),
+    };
+    match answered {
+        Ok((status, _)) if status.is_success() => Ok(()),
+        Ok((status, answer)) => {
+            let said = answer.get("message").or(answer.get("error"));
+            let said = said
+                .and_then(Value::as_str)
+                .unwrap_or("no reason given")
+                .to_owned();
+            // These come from before the proposal; a time limit comes from within.
+            let certainly = [
+                "unhealthy cluster",
+                "not enough started members",
+                "member not found",
+                "Peer URLs already exists",
+            ];
+            match certainly.iter().any(|word| said.contains(word)) {
+                true => Err(refused(said)),
+                false => Err(doubtful(format!("{status}: {said}"))),
+            }
+        }
+        Err(error @ HttpError::Connect { .. }) => Err(refused(error.to_string())),
+        Err(error) => Err(doubtful(error.to_string())),
+    }
+}
+
+#[async_trait]
+impl DbMembership for EtcdDb {
+    async fn members(&self, at: &Node, nodes: &[Node]) -> Option<Vec<Name>> {
+        let members = list(at).await?;
+        let belongs = |node: &&Node| members.iter().any(|member| is_on(member, node));
+        let named = nodes.iter().filter(belongs);
+        Some(named.map(|node| node.name.clone()).collect())
+    }
+
+    async fn remove(&self, node: &Node, others: &[Node]) -> Result<(), CapabilityError> {
+        let mut id = None;
+        for other in others {
+            let members = list(other).await.unwrap_or_default();
+            id = id.or(members.into_iter().find(|member| is_on(member, node)));
+        }
+        let Some(Member { id, .. }) = id else {
+            let why = format!("no other node knows {} as a member", node.name);
+            return Err(CapabilityError::NotDone(why));
+        };
+        change(others, "/v3/cluster/member/remove", json!({"ID": id})).await
+    }
+
+    async fn add(&self, node: &Node, others: &[Node]) -> Result<(), CapabilityError> {
+        let body = json!({"peerURLs": [peer(node)]});
+        change(others, "/v3/cluster/member/add", body).await?;
+        // The others as they are now: etcd refuses a member that thinks otherwise.
+        let mut members = None;
+        for other in others {
+            let seen = list(other).await;
+            members = members.or(seen.filter(|seen| seen.iter().any(|member| is_on(member, node))));
+        }
+        let doubtful =
+            |why: String| CapabilityError::Indeterminate(format!("{}: {why}", node.name));
+        let Some(members) = members else {
+            return Err(doubtful(
+                "nobody says who belongs to the system now".to_owned(),
+            ));
+        };
+        let all = others.iter().chain([node]);
+        let belongs = |node: &&Node| members.iter().any(|member| is_on(member, node));
+        let cluster: Vec<Node> = all.filter(belongs).cloned().collect();
+        let started = db::join(node, &cluster).await;
+        started.map_err(|error| doubtful(error.to_string()))
+    }
+}
