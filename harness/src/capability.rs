@@ -138,6 +138,36 @@ pub trait Processes: Send + Sync {
     async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError>;
 }
 
+/// A node that was restarted in good order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarted {
+    /// The version that it was started with before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The version that it says it runs now.
+    pub runs: String,
+    /// Whether its processes ended as they were asked to; else they were killed.
+    pub in_order: bool,
+}
+
+/// Restarting nodes in good order: the system is asked to end, and started again with the data it has.
+#[async_trait]
+pub trait Rolling: Send + Sync {
+    /// Whether it can be done here, asked before the run; with another version, which is brought to all nodes. The error says why
+    /// not and what would help.
+    async fn probe(&self, version: Option<&str>) -> Result<(), String>;
+
+    /// Which version each node is started with, where there are several.
+    fn versions(&self) -> BTreeMap<Name, String>;
+
+    /// Restarts a node, with another version if one is given, and waits until it is a healthy member.
+    async fn restart(
+        &self,
+        node: &Name,
+        version: Option<&str>,
+    ) -> Result<Restarted, CapabilityError>;
+}
+
 /// Telling leaders.
 #[async_trait]
 pub trait Primaries: Send + Sync {
@@ -348,6 +378,8 @@ pub struct Environment {
     pub scripts: Option<Arc<dyn Scripts>>,
     /// Clocks, if they can be changed.
     pub clocks: Option<Arc<dyn Clocks>>,
+    /// Restarting nodes in good order, with the same or another version of the system, if that can be done.
+    pub rolling: Option<Arc<dyn Rolling>>,
     /// The disks under the system's data, if they can be acted on.
     pub disks: Option<Arc<dyn Disks>>,
 }

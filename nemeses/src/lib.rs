@@ -59,6 +59,7 @@ mod power;
 mod prepare;
 mod presets;
 mod process;
+mod rolling;
 pub mod schedule;
 mod script;
 mod spec;

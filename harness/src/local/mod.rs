@@ -49,6 +49,7 @@ pub use cluster::{
     reap_orphans, up,
 };
 pub use error::LocalError;
+pub use netns::outside;
 pub use plan::MAX_NODES;
 pub use tools::{Missing, install_tools, missing_tools};
 

@@ -19,6 +19,7 @@ mod nft;
 mod pause;
 mod processes;
 mod revival;
+mod rolling;
 mod scripts;
 #[cfg(test)]
 mod testing;
@@ -31,6 +32,7 @@ pub use journaled::Journaled;
 pub use membership::DbMembership;
 pub use network::AgentNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
+pub use rolling::DbRolling;
 pub use scripts::NodeScripts;
 
 /// Nodes with what a run keeps on them. `run` names it in their undo journals.
@@ -40,10 +42,13 @@ pub fn journaled(nodes: &[Node], run: &str) -> Vec<Journaled> {
 
 /// What faults can act on: the links between these nodes, the system's processes on them, and programs of the user's own.
 pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
+    let processes = Arc::new(DbProcesses::new(nodes, db.clone()));
+    let rolling = DbRolling::new(nodes, db.clone(), processes.clone());
     Environment {
         nodes: nodes.iter().map(|at| at.node.name.clone()).collect(),
         network: Some(Arc::new(AgentNetwork::new(nodes))),
-        processes: Some(Arc::new(DbProcesses::new(nodes, db.clone()))),
+        processes: Some(processes),
+        rolling: Some(Arc::new(rolling)),
         confinement: Some(Arc::new(NodeConfinement::new(nodes, db.clone()))),
         clocks: Some(Arc::new(NodeClocks::new(nodes, db.clone()))),
         membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),

@@ -3,25 +3,27 @@
 //! The package's own service is never started: ours runs beside it under its own name, with its data in
 //! a folder of ours, so that nothing of the user's is touched.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
 use harness::Name;
 use harness::capability::{ProcessState, Signal};
-use harness::db::{Db, DbError, DbMembership};
+use harness::db::{Db, DbError, DbMembership, DbVersions};
 use harness::node::daemon::Daemon;
 use harness::node::{files, packages, ports};
 use harness::remote::{Command, Node, quote};
 use harness::{Value, json};
+use workloads::kit::Shelf;
 
 use crate::http::Connection;
+use crate::release::Release;
 use crate::{CLIENT_PORT, PEER_PORT};
 
 /// Debian's package.
 pub(crate) const PACKAGE: &str = "etcd-server";
-/// Where the package puts the program.
-const PROGRAM: &str = "/usr/bin/etcd";
 /// Everything of ours, the data included. Its name says whose it is.
 const HOME: &str = "/var/lib/gainsay-etcd";
 const LOG: &str = "/var/log/gainsay-etcd.log";
@@ -37,8 +39,72 @@ const STOP_GRACE: Duration = Duration::ZERO;
 /// Between two looks at whether a node is healthy.
 const HEALTH_PAUSE: Duration = Duration::from_millis(100);
 
-/// etcd on Debian nodes.
-pub(crate) struct EtcdDb;
+/// etcd on nodes.
+pub(crate) struct EtcdDb {
+    shelf: Shelf,
+    /// Which version each node is started with.
+    chosen: Mutex<BTreeMap<Name, Release>>,
+    /// The same where nothing else was chosen.
+    first: Release,
+}
+
+impl EtcdDb {
+    pub(crate) fn new(first: Release) -> EtcdDb {
+        EtcdDb {
+            shelf: Shelf::default(),
+            chosen: Mutex::default(),
+            first,
+        }
+    }
+
+    fn all_chosen(&self) -> MutexGuard<'_, BTreeMap<Name, Release>> {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self, node: &Node) -> Release {
+        let chosen = self.all_chosen().get(&node.name).cloned();
+        chosen.unwrap_or_else(|| self.first.clone())
+    }
+
+    /// The process of a member.
+    fn member(&self, node: &Node, nodes: &[Node], cluster: Cluster) -> Daemon {
+        Daemon {
+            program: self.release(node).program(),
+            args: arguments(node, nodes, cluster),
+            ..process()
+        }
+    }
+
+    /// Starts a member, unless it runs.
+    async fn start_member(
+        &self,
+        node: &Node,
+        nodes: &[Node],
+        cluster: Cluster,
+    ) -> Result<(), DbError> {
+        files::mkdir(&*node.remote, HOME).await?;
+        let member = self.member(node, nodes, cluster);
+        member.start(&*node.remote).await?;
+        Ok(())
+    }
+
+    /// Starts a member without data that its cluster already knows: of these nodes, it among them.
+    pub(crate) async fn join(&self, node: &Node, cluster: &[Node]) -> Result<(), DbError> {
+        self.start_member(node, cluster, Cluster::Existing).await
+    }
+
+    async fn bring_release(&self, node: &Node, release: &Release) -> Result<(), DbError> {
+        match release.source() {
+            None => packages::install(&*node.remote, &[PACKAGE]).await?,
+            Some(source) => {
+                let folder = release.label();
+                let brought = self.shelf.bring(node, &folder, "etcd", &source);
+                brought.await?;
+            }
+        }
+        Ok(())
+    }
+}
 
 pub(crate) fn server(node: &Node) -> String {
     format!("{}:{CLIENT_PORT}", node.address)
@@ -129,31 +195,11 @@ fn arguments(node: &Node, nodes: &[Node], cluster: Cluster) -> Vec<String> {
 /// The process, for what does not start it.
 fn process() -> Daemon {
     Daemon {
-        program: PROGRAM.to_owned(),
+        program: "etcd".to_owned(),
         log: LOG.to_owned(),
         pid_file: "/run/gainsay-etcd.pid".to_owned(),
         ..Daemon::default()
     }
-}
-
-/// The process of a member.
-fn member(node: &Node, nodes: &[Node], cluster: Cluster) -> Daemon {
-    Daemon {
-        args: arguments(node, nodes, cluster),
-        ..process()
-    }
-}
-
-/// Starts a member, unless it runs.
-async fn start(node: &Node, nodes: &[Node], cluster: Cluster) -> Result<(), DbError> {
-    files::mkdir(&*node.remote, HOME).await?;
-    member(node, nodes, cluster).start(&*node.remote).await?;
-    Ok(())
-}
-
-/// Starts a member without data that its cluster already knows: of these nodes, it among them.
-pub(crate) async fn join(node: &Node, cluster: &[Node]) -> Result<(), DbError> {
-    start(node, cluster, Cluster::Existing).await
 }
 
 /// Ends our etcd on a node, and removes everything of it but the package.
@@ -185,10 +231,33 @@ async fn ended(node: &Node) -> Result<DbError, DbError> {
 }
 
 #[async_trait]
+impl DbVersions for EtcdDb {
+    async fn bring(&self, node: &Node, version: &str) -> Result<(), DbError> {
+        let read = Release::read(version);
+        let release = read.map_err(|message| DbError::System {
+            node: node.name.clone(),
+            message,
+            hint: "see `gainsay test etcd --help`, --version".to_owned(),
+        })?;
+        self.bring_release(node, &release).await
+    }
+
+    fn choose(&self, node: &Node, version: &str) {
+        // What is none was refused when it was to be brought.
+        if let Ok(release) = Release::read(version) {
+            self.all_chosen().insert(node.name.clone(), release);
+        }
+    }
+
+    fn chosen(&self, node: &Node) -> String {
+        self.release(node).to_string()
+    }
+}
+
+#[async_trait]
 impl Db for EtcdDb {
     async fn install(&self, node: &Node) -> Result<(), DbError> {
-        packages::install(&*node.remote, &[PACKAGE]).await?;
-        Ok(())
+        self.bring_release(node, &self.first).await
     }
 
     async fn wipe(&self, node: &Node) -> Result<(), DbError> {
@@ -211,7 +280,7 @@ impl Db for EtcdDb {
     }
 
     async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
-        start(node, nodes, Cluster::New).await
+        self.start_member(node, nodes, Cluster::New).await
     }
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {
@@ -240,7 +309,7 @@ impl Db for EtcdDb {
     }
 
     fn revive_script(&self, node: &Node, nodes: &[Node]) -> Option<String> {
-        Some(member(node, nodes, Cluster::New).revive_script())
+        Some(self.member(node, nodes, Cluster::New).revive_script())
     }
 
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
@@ -252,6 +321,10 @@ impl Db for EtcdDb {
     }
 
     fn membership(&self) -> Option<&dyn DbMembership> {
+        Some(self)
+    }
+
+    fn versions(&self) -> Option<&dyn DbVersions> {
         Some(self)
     }
 

@@ -8,7 +8,7 @@ use harness::db::DbMembership;
 use harness::remote::Node;
 use harness::{Name, Value, json};
 
-use crate::db::{self, EtcdDb, ask, peer, server};
+use crate::db::{EtcdDb, ask, peer, server};
 use crate::http::{Connection, HttpError};
 
 /// How long a change may take to be agreed on: some elections.
@@ -131,7 +131,7 @@ impl DbMembership for EtcdDb {
         let all = others.iter().chain([node]);
         let belongs = |node: &&Node| members.iter().any(|member| is_on(member, node));
         let cluster: Vec<Node> = all.filter(belongs).cloned().collect();
-        let started = db::join(node, &cluster).await;
+        let started = self.join(node, &cluster).await;
         started.map_err(|error| doubtful(error.to_string()))
     }
 }
