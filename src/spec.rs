@@ -100,6 +100,8 @@ pub(crate) enum NodesSpec {
     Simulated(usize),
     /// So many nodes of a local cluster.
     Local(usize),
+    /// So many nodes of a local cluster, with kernels of their own.
+    LocalMachines(usize),
     /// Hosts reached over SSH.
     Ssh(SshSpec),
 }
@@ -141,7 +143,9 @@ impl NodesSpec {
     pub(crate) fn names(&self) -> Vec<store::Name> {
         let numbered = |n: &usize| (1..=*n).map(|i| format!("n{i}").into()).collect();
         match self {
-            NodesSpec::Simulated(n) | NodesSpec::Local(n) => numbered(n),
+            NodesSpec::Simulated(n) | NodesSpec::Local(n) | NodesSpec::LocalMachines(n) => {
+                numbered(n)
+            }
             NodesSpec::Ssh(ssh) => ssh.hosts.iter().map(|host| host.as_str().into()).collect(),
         }
     }

@@ -29,6 +29,10 @@ pub(crate) fn again(spec: &TestSpec) -> String {
     match &spec.nodes {
         NodesSpec::Simulated(n) => flag("node-count", &n.to_string()),
         NodesSpec::Local(n) => flag("local", &n.to_string()),
+        NodesSpec::LocalMachines(n) => {
+            flag("local", &n.to_string());
+            flag("kernel", "own");
+        }
         NodesSpec::Ssh(ssh) => hosts(ssh, &mut flag),
     }
     // Its name alone is known, and only if it was given as a flag.
