@@ -123,6 +123,9 @@ pub(crate) struct SshSpec {
     pub(crate) ssh_config: Option<PathBuf>,
     /// How long connecting may take; where absent, the SSH configuration's or 15 seconds.
     pub(crate) connect_timeout: Option<Duration>,
+    /// A command for this machine's shell that turns a node's power `off` or `on`; the node and that word are its arguments.
+    #[serde(default)]
+    pub(crate) power_command: Option<String>,
 }
 
 /// How host keys are checked. A key that changed is refused in every mode but `Off`.

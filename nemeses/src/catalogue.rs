@@ -10,7 +10,9 @@ use harness::options::{OptionKind, OptionSpec};
 use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
-use crate::{clock, confine, corrupt, disk, membership, packet, partition, power, process, script};
+use crate::{
+    clock, confine, corrupt, disk, membership, packet, partition, power, process, reboot, script,
+};
 
 /// The option of every fault that sets the time from one start to the next.
 pub(crate) const INTERVAL: &str = "interval";
@@ -68,6 +70,7 @@ pub fn catalogue() -> &'static [FaultInfo] {
             process::pause_info(),
             clock::info(),
             power::info(),
+            reboot::info(),
             confine::freeze_info(),
             confine::stress_info(),
             disk::info(),

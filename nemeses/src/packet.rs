@@ -11,8 +11,8 @@ use harness::capability::{CapabilityError, Environment};
 use harness::client::Op;
 use harness::fault::{Fault, FaultOutcome};
 use harness::links::{
-    CLIENTS, Chance, Delay, Distribution, LinkNeeds, LinkRule, LinkRules, Loss, Party, Quality,
-    Reorder, Traffic, Treatment,
+    Backend, CLIENTS, Chance, Delay, Distribution, LinkNeeds, LinkRule, LinkRules, Loss, Party,
+    Quality, Reorder, Traffic, Treatment,
 };
 use harness::options::{OptionKind, OptionSpec, Options};
 use harness::seed::Rng;
@@ -32,6 +32,7 @@ use crate::outcome::{
 };
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
+use crate::ssh::netem_lacks;
 use crate::target::{Target, primaries, struck_primary};
 
 const NAME: &str = "packet";
@@ -54,6 +55,7 @@ const DUPLICATE: &str = "duplicate";
 const REORDER: &str = "reorder";
 const GAP: &str = "gap";
 const RATE: &str = "rate";
+const BACKEND: &str = "backend";
 
 /// What is assumed where the user says nothing: Jepsen's.
 const USUAL_DELAY: Duration = Duration::from_millis(50);
@@ -162,9 +164,10 @@ pub(crate) fn info() -> FaultInfo {
         summary: "Makes links bad: packets come late, are lost, damaged, come twice, out of order, or slowly.",
         variants: variants.collect(),
         options: with_common(options()),
-        evidence: "Packets counted as delayed (by how much, as measured), lost, corrupted, duplicated and reordered, node by \
+        evidence: "Packets counted as delayed (by how much, where that is measured: by the queue), lost, corrupted, duplicated and reordered, node by \
                    node and link by link.",
-        undo: "Its own firewall table is deleted, and seen to be gone; packets that are still held are delivered.",
+        undo: "Its own firewall table is deleted, and seen to be gone; packets that are still held are delivered. Its netem trees are deleted, \
+               and seen to be gone; packets that they hold are lost.",
         synthetic: false,
         make,
     }
@@ -258,6 +261,15 @@ fn options() -> Vec<OptionSpec> {
             "How much passes: `500kbit`, `1mbit`, `1gbit`; 1mbit by default.",
         ),
     ];
+    let backend = "By which means: `netem`, the kernel's (tc), or a `queue` to the agent, which needs nf_tables and no netem. With `any` netem \
+                   does what it can do and prove, where the nodes' kernels have it, and the queue the rest: duplicates, every so-many-th \
+                   packet lost, damage alone, and what clients send.";
+    options.push(OptionSpec::new(
+        BACKEND,
+        words(&["any", "netem", "queue"]),
+        Some("any"),
+        backend,
+    ));
     options.extend(traffic_options());
     options
 }
@@ -327,6 +339,12 @@ struct Start {
     seed: u64,
     #[serde(default, skip_serializing_if = "is_all")]
     traffic: Traffic,
+    #[serde(default, skip_serializing_if = "is_any")]
+    backend: Backend,
+}
+
+fn is_any(backend: &Backend) -> bool {
+    *backend == Backend::Any
 }
 
 /// What the user left open, and what not.
@@ -341,6 +359,7 @@ struct Choice {
     /// `None`: a mix.
     direction: Option<Direction>,
     traffic: Traffic,
+    backend: Backend,
     nodes: Vec<Name>,
 }
 
@@ -380,17 +399,45 @@ impl Choice {
                 _ => Some(Direction::Both),
             },
             traffic: links::traffic(options)?,
+            backend: match options.text(BACKEND) {
+                "netem" => Backend::Netem,
+                "queue" => Backend::Queue,
+                _ => Backend::Any,
+            },
             nodes: nodes.to_vec(),
         })
+    }
+
+    /// Whether a flaw may be drawn.
+    fn may_have(&self, flaw: Flaw) -> bool {
+        let quality = self.qualities.with(&[flaw].into());
+        self.backend != Backend::Netem || netem_lacks(&quality).is_none()
+    }
+
+    /// What netem would lack, if anything is to be done to lines that it cannot do.
+    fn beyond_netem(&self) -> Option<&'static str> {
+        if self.peers.have_clients() && self.direction != Some(Direction::Out) {
+            return Some("it acts on what nodes send, and not on what clients do");
+        }
+        match self.flaws.is_empty() {
+            false => netem_lacks(&self.qualities.with(&self.flaws)),
+            true => {
+                let possible = Flaw::ALL.into_iter().filter(|flaw| self.may_have(*flaw));
+                let mut lacking =
+                    possible.map(|flaw| netem_lacks(&self.qualities.with(&[flaw].into())));
+                lacking.find_map(|why| why)
+            }
+        }
     }
 
     fn start(&self, number: u64, rng: &mut Rng) -> Start {
         // Everything is drawn whether it is needed or not, so that one choice of the user does not
         // change what is drawn for another.
-        let flaw = *weighted(&FLAWS, |_| true, rng);
+        let flaw = *weighted(&FLAWS, |flaw| flaw.is_none_or(|it| self.may_have(it)), rng);
         let mut mixed = Flaw::ALL.to_vec();
+        mixed.retain(|flaw| self.may_have(*flaw));
         mixed.shuffle(rng);
-        mixed.truncate(rng.random_range(2..=Flaw::ALL.len()));
+        mixed.truncate(rng.random_range(2..=mixed.len()));
         let drawn = match (number, weighted(&TARGETS, |_| true, rng)) {
             (0, _) => &Target::Primary,
             (_, drawn) => drawn,
@@ -412,6 +459,7 @@ impl Choice {
             // Short enough to be read, and to be a number in any reader of JSON.
             seed: rng.random_range(0..1 << 32),
             traffic: self.traffic.clone(),
+            backend: self.backend,
         }
     }
 }
@@ -547,6 +595,9 @@ fn make(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
             holding: true,
             clients: choice.peers.have_clients(),
             traffic: !is_all(&choice.traffic),
+            quality: true,
+            backend: choice.backend,
+            beyond_netem: choice.beyond_netem(),
             ..LinkNeeds::default()
         },
         needs_primaries: choice.target.as_ref().is_some_and(Target::needs_primaries),
@@ -656,6 +707,7 @@ fn rules(start: &Start, targets: &[Name], nodes: &[Name]) -> LinkRules {
         rules: links.into_iter().map(rule).collect(),
         flap: None,
         seed: start.seed,
+        backend: start.backend,
     }
 }
 

@@ -169,6 +169,14 @@ fn node_args() -> Vec<Arg> {
             .value_parser(spec::parse_duration)
             .env("GAINSAY_CONNECT_TIMEOUT")
             .help("How long connecting to a node may take [default: ~/.ssh/config, or 15s]"),
+        Arg::new("power-command")
+            .long("power-command")
+            .value_name("COMMAND")
+            .env("GAINSAY_POWER_COMMAND")
+            .help(
+                "For the fault reboot:off: a command for this machine's shell that turns a node's power off and on; \
+                 the node and `off` or `on` follow it as arguments",
+            ),
         Arg::new("password-file")
             .long("password-file")
             .value_name("FILE")
@@ -547,6 +555,12 @@ pub(super) fn ssh_spec(matches: &ArgMatches) -> Result<SshSpec> {
             .expect("it has a default"),
         ssh_config: readable(matches, "ssh-config")?,
         connect_timeout: matches.get_one::<Duration>("connect-timeout").copied(),
+        // Of a run alone: what only looks at nodes has no such flag.
+        power_command: matches
+            .try_get_one::<String>("power-command")
+            .ok()
+            .flatten()
+            .cloned(),
     })
 }
 
@@ -672,6 +686,8 @@ mod tests {
                 "none",
                 "--connect-timeout",
                 "3s",
+                "--power-command",
+                "ipmi --quiet",
                 "--password-file",
                 password,
             ],

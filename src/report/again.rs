@@ -98,6 +98,9 @@ fn hosts(ssh: &SshSpec, flag: &mut impl FnMut(&str, &str)) {
     if let Some(file) = &ssh.ssh_config {
         flag("ssh-config", &file.to_string_lossy());
     }
+    if let Some(command) = &ssh.power_command {
+        flag("power-command", command);
+    }
     if let Some(limit) = ssh.connect_timeout {
         flag(
             "connect-timeout",

@@ -5,11 +5,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::join_all;
+use harness::capability::PowerSwitch;
 use harness::local::{self, Kernel, LocalCluster};
 use harness::remote::ssh::{ConfigFile, HostKeyPolicy, Secret, SshOptions, SshRemote};
 use harness::remote::{Command, Node};
+use nemeses::ssh::PowerSwitches;
 use store::Name;
 
+use super::power;
 use crate::cli::{Output, Verbosity};
 use crate::spec::{HostKeyChecking, NodesSpec, SshSpec};
 
@@ -89,6 +92,23 @@ impl Inventory {
             let (lost, all) = (errors.len(), nodes.len());
             let errors = errors.join("\n");
             Err(anyhow!("{lost} of {all} nodes cannot be used\n{errors}"))
+        }
+    }
+
+    /// The switches of the nodes' power, as far as there are some.
+    pub(crate) fn power(&self) -> PowerSwitches {
+        match self {
+            Inventory::Simulated => PowerSwitches::new(),
+            Inventory::Local(cluster) => {
+                let names = cluster
+                    .nodes()
+                    .into_iter()
+                    .map(|node| Name::from(node.name));
+                let power = cluster.power().into_iter().flatten();
+                let switch = |power| Arc::new(power) as Arc<dyn PowerSwitch>;
+                names.zip(power.map(switch)).collect()
+            }
+            Inventory::Ssh(ssh, _) => power::of(ssh),
         }
     }
 

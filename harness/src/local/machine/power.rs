@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+
 use super::{CUT, ON};
+use crate::capability::PowerSwitch;
 use crate::local::error::{Doing, LocalError};
 use crate::local::process::Identity;
 
@@ -96,4 +99,23 @@ impl Power {
         }
         Ok(())
     }
+}
+
+#[async_trait]
+impl PowerSwitch for Power {
+    async fn cut(&self) -> Result<(), String> {
+        aside(self, Power::cut).await
+    }
+
+    async fn on(&self) -> Result<(), String> {
+        aside(self, Power::on).await
+    }
+}
+
+/// Does something that blocks for a moment.
+async fn aside(power: &Power, turn: fn(&Power) -> Result<(), LocalError>) -> Result<(), String> {
+    let power = power.clone();
+    let turned = tokio::task::spawn_blocking(move || turn(&power)).await;
+    let turned = turned.map_err(|error| error.to_string())?;
+    turned.map_err(|error| error.to_string())
 }
