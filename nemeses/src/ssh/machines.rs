@@ -147,7 +147,7 @@ fi";
 fn can_script(ending: Ending) -> &'static str {
     match ending {
         Ending::Orderly => {
-            "command -v systemctl reboot >/dev/null || { echo 'it has neither systemctl nor reboot'; exit 1; }"
+            "command -v systemctl >/dev/null || command -v reboot >/dev/null || { echo 'it has neither systemctl nor reboot'; exit 1; }"
         }
         Ending::Hard | Ending::Off => ":",
     }

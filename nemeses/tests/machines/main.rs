@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod clocks;
+mod netem;
 mod outside;
 mod reboots;
 
@@ -57,6 +58,23 @@ const TESTS: &[(&str, Test)] = &[
     (
         "one_that_was_not_ended_is_there",
         reboots::one_that_was_not_ended_is_there,
+    ),
+    (
+        "netem_delays_one_way_of_one_link",
+        netem::netem_delays_one_way_of_one_link,
+    ),
+    ("netem_loses_a_share", netem::netem_loses_a_share),
+    (
+        "netem_finds_the_traffic_that_is_meant",
+        netem::netem_finds_the_traffic_that_is_meant,
+    ),
+    (
+        "netem_is_gone_with_its_controller",
+        netem::netem_is_gone_with_its_controller,
+    ),
+    (
+        "what_netem_cannot_do_is_refused",
+        netem::what_netem_cannot_do_is_refused_or_left_to_the_queue,
     ),
 ];
 

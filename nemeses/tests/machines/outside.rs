@@ -64,6 +64,8 @@ impl Machines {
     pub(crate) fn ahead(&self, i: usize) -> (f64, f64) {
         let command = || Command::new("date +%s.%N").quick().idempotent();
         let remote = &self.outside[i - 1].remote;
+        // The session is open then.
+        self.runtime.block_on(remote.run(command())).unwrap();
         let before = now();
         let output = self.runtime.block_on(remote.run(command())).unwrap();
         let after = now();

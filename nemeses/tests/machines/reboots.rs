@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use harness::Name;
 use harness::capability::{
-    Bounds, ClockChange, ClockKind, ClockScope, ClockSetting, Ending,
-    Environment, Machines as _, PowerSwitch, ProcessState, Signal,
+    Bounds, ClockChange, ClockKind, ClockScope, ClockSetting, Ending, Environment, Machines as _,
+    PowerSwitch, ProcessState, Signal,
 };
 use harness::client::Op;
 use harness::fault::FaultOutcome;
