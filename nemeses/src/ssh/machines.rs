@@ -101,7 +101,7 @@ impl NodeMachines {
                  --kernel own have a switch; or write reboot:hard"
             ));
         }
-        let can = Command::new(format!("{}\n{CAN_END}", can_script(ending))).idempotent();
+        let can = Command::new(format!("{CAN_END}\n{}", can_script(ending))).idempotent();
         let said = at.node.remote.run(can).await.map_err(|it| it.to_string())?;
         match said.status {
             0 => Ok(boot),
