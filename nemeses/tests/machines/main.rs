@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod clocks;
+#[path = "../common/conformance.rs"]
+mod conformance;
 mod netem;
 mod outside;
 mod reboots;
@@ -60,10 +62,10 @@ const TESTS: &[(&str, Test)] = &[
         reboots::one_that_was_not_ended_is_there,
     ),
     (
-        "netem_delays_one_way_of_one_link",
-        netem::netem_delays_one_way_of_one_link,
+        "netem_does_what_every_means_does",
+        netem::netem_does_what_every_means_does,
     ),
-    ("netem_loses_a_share", netem::netem_loses_a_share),
+    ("netem_loses_in_bursts", netem::netem_loses_in_bursts),
     (
         "netem_finds_the_traffic_that_is_meant",
         netem::netem_finds_the_traffic_that_is_meant,
@@ -75,6 +77,10 @@ const TESTS: &[(&str, Test)] = &[
     (
         "what_netem_cannot_do_is_refused",
         netem::what_netem_cannot_do_is_refused_or_left_to_the_queue,
+    ),
+    (
+        "the_queue_does_what_every_means_does",
+        netem::the_queue_does_what_every_means_does,
     ),
 ];
 

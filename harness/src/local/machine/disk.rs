@@ -36,7 +36,8 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("/usr/sbin/halt", "#!/bin/sh\nkill -TERM 1\n"),
 ];
 
-/// How an image is made of what an overlay shows, in the current directory. The image is a sparse file: of what nobody wrote, it has nothing.
+/// How an image is made of what an overlay shows, in the current directory. The image is a sparse file: of what nobody wrote, it has
+/// nothing.
 const BUILD: &str = "\
 cp -a \"$1\"/. upper/usr/lib/modules/
 mount -t overlay overlay -o \"lowerdir=upper:$2\" tree

@@ -149,7 +149,10 @@ impl Machine<'_> {
                     image.display()
                 ),
                 format!("hostfs={}", spec.node_dir(node).join("seed").display()),
-                format!("vec0:transport=tap,ifname={name},mac={},gro=1", plan::mac(node)),
+                format!(
+                    "vec0:transport=tap,ifname={name},mac={},gro=1",
+                    plan::mac(node)
+                ),
                 // The rest of the image's tables is not to be written out to every node's disk.
                 "root=/dev/ubda rw rootflags=noinit_itable".to_owned(),
                 format!("init={}", disk::INIT),
