@@ -132,20 +132,21 @@ impl Action for Rebooting {
     }
 
     async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
-        let returned = machines(env)?.back(node, PATIENCE).await.map_err(message)?;
+        let machines = machines(env)?;
+        let returned = machines.back(node, PATIENCE).await.map_err(message)?;
         if let Some(disks) = &env.disks {
             disks.interpose_again(node).await.map_err(message)?;
         }
-        match processes(env)?.start(node).await {
-            Ok(ProcessState::Running) => Ok(Undone {
-                effective: Some(returned.boot != returned.before),
-                seen: json!(returned),
-            }),
-            Ok(state) => Err(
-                format!("the machine is back, and the process is seen {state:?}").to_lowercase(),
-            ),
-            Err(error) => Err(message(error)),
+        let state = processes(env)?.start(node).await.map_err(message)?;
+        if state != ProcessState::Running {
+            let why = format!("the machine is back, and the process is seen {state:?}");
+            return Err(why.to_lowercase());
         }
+        machines.settle(node).await.map_err(message)?;
+        Ok(Undone {
+            effective: Some(returned.boot != returned.before),
+            seen: json!(returned),
+        })
     }
 
     fn takes_down(&self) -> bool {

@@ -55,6 +55,9 @@ pub trait Machines: Send + Sync {
     /// Gives it power if it has none, and waits until it is back and can be talked to: so long at most. Then what faults had set up on it
     /// and a boot takes away is known to be gone. Indeterminate where it is not back yet.
     async fn back(&self, node: &Name, patience: Duration) -> Result<Returned, CapabilityError>;
+
+    /// The system runs there again: nothing is left to be undone.
+    async fn settle(&self, node: &Name) -> Result<(), CapabilityError>;
 }
 
 /// The switch of a machine's power.

@@ -1,7 +1,7 @@
 //! Ending the machines that nodes are, and having them back.
 //!
-//! Nothing is written into the undo journal: an end cannot be taken back, and is over when the machine is there again. What other faults
-//! had written there is then taken out, as far as a boot undoes it.
+//! An end cannot be taken back, and is over when the machine is there again. What is written into the undo journal starts the system again,
+//! and survives the end. What other faults had written there is taken out when the machine is back, as far as a boot undoes it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,12 @@ use async_trait::async_trait;
 use futures::future::try_join_all;
 use harness::Name;
 use harness::capability::{CapabilityError, Ended, Ending, Machines, PowerSwitch, Returned};
-use harness::node::undo::forget_rebooted_in;
-use harness::remote::{Command, Remote, quote};
+use harness::db::Db;
+use harness::node::undo::{Undo, forget_rebooted_in};
+use harness::remote::{Command, Node, Remote, quote};
 
-use super::journaled::{Journaled, no_answer};
+use super::journaled::{Journaled, Standing, no_answer};
+use super::revival;
 use crate::outcome::message;
 
 /// What names the time since a machine was started.
@@ -34,7 +36,10 @@ pub type PowerSwitches = BTreeMap<Name, Arc<dyn PowerSwitch>>;
 /// The machines that nodes are.
 pub struct NodeMachines {
     nodes: Vec<Journaled>,
+    db: Arc<dyn Db>,
     power: PowerSwitches,
+    /// Those whose systems are to be started again.
+    standing: Standing,
     /// Those that were ended and are not back yet, with the boots that ended.
     ended: Mutex<BTreeMap<Name, Before>>,
 }
@@ -57,10 +62,12 @@ struct Facts {
 
 impl NodeMachines {
     /// The machines of these nodes, and the switches of the power of those that have one.
-    pub fn new(nodes: &[Journaled], power: PowerSwitches) -> NodeMachines {
+    pub fn new(nodes: &[Journaled], db: Arc<dyn Db>, power: PowerSwitches) -> NodeMachines {
         NodeMachines {
             nodes: nodes.to_vec(),
+            db,
             power,
+            standing: Standing::default(),
             ended: Mutex::default(),
         }
     }
@@ -89,6 +96,33 @@ impl NodeMachines {
             boot: boot.to_owned(),
             up_ms: (up * 1000.0) as u64,
         })
+    }
+
+    /// Does something on a node that it may not come back from by itself, with how the system is started again written down before.
+    async fn act(&self, at: &Journaled, command: Command) -> Result<(), CapabilityError> {
+        let nodes: Vec<Node> = self.nodes.iter().map(|at| at.node.clone()).collect();
+        let Some(revive) = revival::revive(&*self.db, &at.node, &nodes) else {
+            let done = at.node.remote.exec(command).await;
+            return done.map(drop).map_err(no_answer);
+        };
+        let undo = Undo {
+            fault: "reboot".to_owned(),
+            undo: revive,
+            verify: ":".to_owned(),
+            survives_reboot: true,
+            process: None,
+        };
+        let output = self.standing.act(at, &undo, command).await?;
+        match output.status {
+            0 => Ok(()),
+            _ => {
+                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                Err(CapabilityError::Indeterminate(format!(
+                    "{}: {said}",
+                    at.node.name
+                )))
+            }
+        }
     }
 
     /// A node's boot, if it is a machine that can be ended so. The error says why not.
@@ -207,11 +241,12 @@ impl Machines for NodeMachines {
         if ending == Ending::Off {
             let missing = || CapabilityError::NotDone(format!("{node}: nobody has its power"));
             let power = self.power.get(node).ok_or_else(missing)?;
+            self.act(at, Command::new(":").timeout(ANSWER)).await?;
             power.cut().await.map_err(CapabilityError::Indeterminate)?;
             certain = true;
         } else {
             let end = Command::new(end_script(ending)).timeout(ANSWER);
-            at.node.remote.exec(end).await.map_err(no_answer)?;
+            self.act(at, end).await?;
             certain |= self.watch(at, &boot).await;
         }
         at.node.remote.renew();
@@ -261,5 +296,16 @@ impl Machines for NodeMachines {
             up_ms: facts.up_ms,
             ended,
         })
+    }
+
+    async fn settle(&self, node: &Name) -> Result<(), CapabilityError> {
+        match self.standing.has(node) {
+            true => self
+                .standing
+                .undo(self.at(node)?, Command::new(":"))
+                .await
+                .map(drop),
+            false => Ok(()),
+        }
     }
 }

@@ -21,6 +21,7 @@ mod network;
 mod nft;
 mod pause;
 mod processes;
+mod revival;
 mod scripts;
 #[cfg(test)]
 mod testing;
@@ -54,7 +55,7 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>, power: PowerSwitche
         clocks: Some(Arc::new(NodeClocks::new(nodes, db.clone()))),
         membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db.clone()))),
-        machines: Some(Arc::new(NodeMachines::new(nodes, power))),
+        machines: Some(Arc::new(NodeMachines::new(nodes, db.clone(), power))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),
         disks: Some(Arc::new(DbDisks::new(nodes, db))),
     }

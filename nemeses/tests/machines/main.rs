@@ -82,6 +82,10 @@ const TESTS: &[(&str, Test)] = &[
         "the_queue_does_what_every_means_does",
         netem::the_queue_does_what_every_means_does,
     ),
+    (
+        "heal_starts_what_a_dead_controller_ended",
+        reboots::heal_starts_what_a_dead_controller_ended,
+    ),
 ];
 
 fn main() {

@@ -136,6 +136,13 @@ pub(crate) struct Sleeper;
 
 const PID_FILE: &str = "/run/sleeper.pid";
 
+fn start_script() -> String {
+    format!(
+        "[ -d /proc/$(cat {PID_FILE} 2>/dev/null || echo none) ] || \
+             {{ setsid sleep 100000 </dev/null >/dev/null 2>&1 & echo $! >{PID_FILE}; }}"
+    )
+}
+
 #[async_trait]
 impl Db for Sleeper {
     async fn signal(&self, _: &Node, _: Signal) -> Result<ProcessState, DbError> {
@@ -159,6 +166,10 @@ impl Db for Sleeper {
         Some(format!("cat {PID_FILE} 2>/dev/null; true"))
     }
 
+    fn revive_script(&self, _: &Node, _: &[Node]) -> Option<String> {
+        Some(start_script())
+    }
+
     async fn install(&self, _: &Node) -> Result<(), DbError> {
         Ok(())
     }
@@ -172,10 +183,7 @@ impl Db for Sleeper {
     }
 
     async fn start(&self, node: &Node, _: &[Node]) -> Result<(), DbError> {
-        let script = format!(
-            "[ -d /proc/$(cat {PID_FILE} 2>/dev/null || echo none) ] || \
-             {{ setsid sleep 100000 </dev/null >/dev/null 2>&1 & echo $! >{PID_FILE}; }}"
-        );
+        let script = start_script();
         node.remote.exec(Command::new(script)).await?;
         Ok(())
     }

@@ -12,6 +12,8 @@ use harness::capability::{
 use harness::client::Op;
 use harness::fault::FaultOutcome;
 use harness::local::{self, Config};
+use harness::node::undo::{Healing, heal_node};
+use harness::remote::Command;
 use harness::seed::Seed;
 use harness::time::RealClock;
 use nemeses::ssh::{Journaled, NodeMachines, PowerSwitches, ssh_environment};
@@ -265,7 +267,8 @@ pub(crate) fn a_node_that_shares_its_kernel_is_refused(_: &Machines) {
         cluster
             .in_switch_netns(|| {
                 let runtime = tokio::runtime::Runtime::new().unwrap();
-                let machines = NodeMachines::new(&journaled_of(&cluster), BTreeMap::new());
+                let machines =
+                    NodeMachines::new(&journaled_of(&cluster), Arc::new(Sleeper), BTreeMap::new());
                 runtime.block_on(machines.probe(ending)).unwrap_err()
             })
             .unwrap()
@@ -283,10 +286,40 @@ pub(crate) fn a_node_that_shares_its_kernel_is_refused(_: &Machines) {
 }
 
 pub(crate) fn one_that_was_not_ended_is_there(machines: &Machines) {
-    let nodes = NodeMachines::new(&machines.journaled(), BTreeMap::new());
+    let nodes = NodeMachines::new(&machines.journaled(), Arc::new(Sleeper), BTreeMap::new());
     let returned = machines
         .runtime
         .block_on(nodes.back(&"n2".into(), PATIENCE))
         .unwrap();
     assert_eq!(returned.before, returned.boot);
+}
+
+pub(crate) fn heal_starts_what_a_dead_controller_ended(machines: &Machines) {
+    let stage = stage(machines, "reboot:hard:target=n1", None);
+    let (n1, before) = (Name::from("n1"), boot(machines, 1));
+    let nodes = stage.env.machines.clone().unwrap();
+    machines
+        .runtime
+        .block_on(async { nodes.end(&n1, Ending::Hard).await })
+        .unwrap();
+    drop(nodes);
+    machines.renew(1);
+    machines.until("it is back", || {
+        let command = Command::new("cat /proc/sys/kernel/random/boot_id").idempotent();
+        let remote = &stage.nodes[0].node.remote;
+        let said = machines.runtime.block_on(remote.exec(command)).ok()?;
+        (said.text() != before).then_some(())
+    });
+    assert_eq!(runs(machines, 1), "0");
+    let healed = machines
+        .runtime
+        .block_on(heal_node(&*stage.nodes[0].node.remote))
+        .unwrap();
+    assert_eq!(healed.len(), 1, "{healed:?}");
+    assert_eq!(
+        (&*healed[0].fault, &healed[0].healing),
+        ("reboot", &Healing::Undone)
+    );
+    assert_eq!(runs(machines, 1), "1");
+    stage.leave();
 }
