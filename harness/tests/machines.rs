@@ -150,7 +150,7 @@ fn nodes_have_kernels_of_their_own() {
         let devices = "for d in null zero full random urandom tty fuse net/tun; do test -c /dev/$d || exit 1; done; \
                        echo ok > /dev/shm/x; cat /dev/shm/x; df -P / | awk 'NR == 2 {print $1}'";
         assert_eq!(says(&cluster, node, devices), "ok\n/dev/root");
-        assert!(says(&cluster, node, "ulimit -n").parse::<u64>().unwrap() > 65536);
+        assert!(says(&cluster, node, "ulimit -Hn").parse::<u64>().unwrap() > 65536);
     }
     assert_eq!(boots.len(), 3, "three kernels");
     assert_eq!(

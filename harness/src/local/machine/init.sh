@@ -32,7 +32,9 @@ ip link set vec0 name eth0
 ip addr add "$gainsay_address" dev eth0
 ip link set eth0 up
 unset gainsay_address
-ulimit -n 1048576
+# Programs that become daemons close each file that they might have open, one by one.
+ulimit -Hn 1048576
+ulimit -Sn 4096
 
 # Ends the node in order: `b` to begin anew, `o` for good.
 end() {
