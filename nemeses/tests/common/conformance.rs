@@ -32,7 +32,8 @@ pub(crate) struct Ping {
 impl Ping {
     /// The script that does it.
     pub(crate) fn script(&self, to: &str) -> String {
-        format!("ping -c {} -i 0.02 -W 3 {to}; true", self.count)
+        // -U: until it is here, not until it was at the interface, where what is held has its time stamp from.
+        format!("ping -U -c {} -i 0.02 -W 3 {to}; true", self.count)
     }
 
     /// Judges what it said.
@@ -167,13 +168,10 @@ pub(crate) fn judge_counts(case: &Case, counts: &[LinkCount]) {
         "{}: {counts:?}",
         case.name
     );
-    for (rule, count) in case.rules.rules.iter().zip(counts) {
-        assert_eq!(
-            (&rule.from, &rule.to),
-            (&count.from, &count.to),
-            "{}",
-            case.name
-        );
-        assert!((case.counted)(&count.counts), "{}: {count:?}", case.name);
+    for rule in &case.rules.rules {
+        let mut all = counts.iter();
+        let count = all.find(|count| (&count.from, &count.to) == (&rule.from, &rule.to));
+        let counted = count.is_some_and(|count| (case.counted)(&count.counts));
+        assert!(counted, "{}: {counts:?}", case.name);
     }
 }

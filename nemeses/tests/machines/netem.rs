@@ -311,7 +311,6 @@ pub(crate) fn the_queue_does_what_every_means_does(_: &Machines) {
                         .exec(command)
                         .await
                         .unwrap();
-                    eprintln!("{:?}", network.counts(LAYER).await);
                     ping.judge(case.name, &said.text());
                 }
                 let counts = network.counts(LAYER).await.unwrap();
