@@ -13,8 +13,10 @@ use thiserror::Error;
 
 use crate::links::{LinkCount, LinkNeeds, LinkRules};
 mod disks;
+mod machines;
 
 pub use disks::{Corruption, Damage, DiskEffect, DiskRule, DiskStatus, Disks, Lost, Survival};
+pub use machines::{Ended, Ending, Machines, PowerSwitch, Returned};
 
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
 ///
@@ -382,4 +384,6 @@ pub struct Environment {
     pub rolling: Option<Arc<dyn Rolling>>,
     /// The disks under the system's data, if they can be acted on.
     pub disks: Option<Arc<dyn Disks>>,
+    /// The nodes as machines, if they can be ended.
+    pub machines: Option<Arc<dyn Machines>>,
 }

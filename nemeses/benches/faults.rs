@@ -20,6 +20,7 @@ use harness::node::daemon::Daemon;
 use harness::remote::{Command, Node};
 use harness::seed::Seed;
 use harness::time::RealClock;
+use nemeses::ssh::PowerSwitches;
 use nemeses::{BuildContext, Composition, build, parse, prepare};
 
 use common::{node, quantiles};
@@ -151,7 +152,7 @@ fn measure(cluster: &LocalCluster) {
         let nodes: Vec<Node> = cluster.ssh_targets().into_iter().map(node).collect();
         let db = Arc::new(Busy);
         let journaled = nemeses::ssh::journaled(&nodes, "bench");
-        let env = nemeses::ssh::ssh_environment(&journaled, db.clone());
+        let env = nemeses::ssh::ssh_environment(&journaled, db.clone(), PowerSwitches::default());
         let disks = parse("disk,power").unwrap();
         prepare(&disks, &env).await.unwrap();
         join_all(nodes.iter().map(|node| db.start(node, &nodes))).await;

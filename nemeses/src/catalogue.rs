@@ -11,7 +11,8 @@ use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
 use crate::{
-    clock, confine, corrupt, disk, membership, packet, partition, power, process, rolling, script,
+    clock, confine, corrupt, disk, membership, packet, partition, power, process, reboot, rolling,
+    script,
 };
 
 /// The option of every fault that sets the time from one start to the next.
@@ -70,6 +71,7 @@ pub fn catalogue() -> &'static [FaultInfo] {
             process::pause_info(),
             clock::info(),
             power::info(),
+            reboot::info(),
             confine::freeze_info(),
             confine::stress_info(),
             disk::info(),

@@ -33,6 +33,8 @@
 //!   `duplicated` and `reordered`. `links`: the same by link, with `delay-ms`, the mean delay as it was measured. `installed`: for each
 //!   node the addresses that its rules are about.
 //! - `states`: what was seen of processes.
+//! - `boots`: of machines that were ended, what named the time before (`before`) and since (`boot`), how long they have been up, and which
+//!   faults' effects ended with them (`ended`).
 //!
 //! Beside them, where the system has leaders, the [leader watch](leader_watch) `nemesis/leaders` says who leads when.
 //!
@@ -59,6 +61,7 @@ mod power;
 mod prepare;
 mod presets;
 mod process;
+mod reboot;
 mod rolling;
 pub mod schedule;
 mod script;

@@ -11,10 +11,9 @@ use harness::capability::{CapabilityError, Environment};
 use harness::client::Op;
 use harness::fault::{Fault, FaultOutcome};
 use harness::links::{
-    CLIENTS, Chance, Delay, Distribution, LinkNeeds, LinkRule, LinkRules, Loss, Party, Quality,
-    Reorder, Traffic, Treatment,
+    Backend, CLIENTS, LinkNeeds, LinkRule, LinkRules, Party, Quality, Traffic, Treatment,
 };
-use harness::options::{OptionKind, OptionSpec, Options};
+use harness::options::{OptionKind, OptionSpec};
 use harness::seed::Rng;
 use harness::time::SharedClock;
 use harness::{Name, OpError};
@@ -32,7 +31,12 @@ use crate::outcome::{
 };
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
+use crate::ssh::netem_lacks;
 use crate::target::{Target, primaries, struck_primary};
+
+mod quality;
+
+use quality::Qualities;
 
 const NAME: &str = "packet";
 const TARGET: &str = "target";
@@ -54,16 +58,7 @@ const DUPLICATE: &str = "duplicate";
 const REORDER: &str = "reorder";
 const GAP: &str = "gap";
 const RATE: &str = "rate";
-
-/// What is assumed where the user says nothing: Jepsen's.
-const USUAL_DELAY: Duration = Duration::from_millis(50);
-const USUAL_JITTER: Duration = Duration::from_millis(10);
-const USUAL_DELAY_CORRELATION: f64 = 25.0;
-const USUAL_SHARE: f64 = 20.0;
-const USUAL_CORRELATION: f64 = 75.0;
-const USUAL_RATE: u64 = 1_000_000;
-/// The longest delay: longer ones are partitions.
-const LONGEST: Duration = Duration::from_secs(60);
+const BACKEND: &str = "backend";
 
 /// What can be wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,9 +157,10 @@ pub(crate) fn info() -> FaultInfo {
         summary: "Makes links bad: packets come late, are lost, damaged, come twice, out of order, or slowly.",
         variants: variants.collect(),
         options: with_common(options()),
-        evidence: "Packets counted as delayed (by how much, as measured), lost, corrupted, duplicated and reordered, node by \
+        evidence: "Packets counted as delayed (by how much, where that is measured: by the queue), lost, corrupted, duplicated and reordered, node by \
                    node and link by link.",
-        undo: "Its own firewall table is deleted, and seen to be gone; packets that are still held are delivered.",
+        undo: "Its own firewall table is deleted, and seen to be gone; packets that are still held are delivered. Its netem trees are deleted, \
+               and seen to be gone; packets that they hold are lost.",
         synthetic: false,
         make,
     }
@@ -258,6 +254,15 @@ fn options() -> Vec<OptionSpec> {
             "How much passes: `500kbit`, `1mbit`, `1gbit`; 1mbit by default.",
         ),
     ];
+    let backend = "By which means: `netem`, the kernel's (tc), or a `queue` to the agent, which needs nf_tables and no netem. With `any` netem \
+                   does what it can do and prove, where the nodes' kernels have it, and the queue the rest: duplicates, every so-many-th \
+                   packet lost, damage alone, and what clients send.";
+    options.push(OptionSpec::new(
+        BACKEND,
+        words(&["any", "netem", "queue"]),
+        Some("any"),
+        backend,
+    ));
     options.extend(traffic_options());
     options
 }
@@ -327,6 +332,12 @@ struct Start {
     seed: u64,
     #[serde(default, skip_serializing_if = "is_all")]
     traffic: Traffic,
+    #[serde(default, skip_serializing_if = "is_any")]
+    backend: Backend,
+}
+
+fn is_any(backend: &Backend) -> bool {
+    *backend == Backend::Any
 }
 
 /// What the user left open, and what not.
@@ -341,6 +352,7 @@ struct Choice {
     /// `None`: a mix.
     direction: Option<Direction>,
     traffic: Traffic,
+    backend: Backend,
     nodes: Vec<Name>,
 }
 
@@ -380,17 +392,45 @@ impl Choice {
                 _ => Some(Direction::Both),
             },
             traffic: links::traffic(options)?,
+            backend: match options.text(BACKEND) {
+                "netem" => Backend::Netem,
+                "queue" => Backend::Queue,
+                _ => Backend::Any,
+            },
             nodes: nodes.to_vec(),
         })
+    }
+
+    /// Whether a flaw may be drawn.
+    fn may_have(&self, flaw: Flaw) -> bool {
+        let quality = self.qualities.with(&[flaw].into());
+        self.backend != Backend::Netem || netem_lacks(&quality).is_none()
+    }
+
+    /// What netem would lack, if anything is to be done to lines that it cannot do.
+    fn beyond_netem(&self) -> Option<&'static str> {
+        if self.peers.have_clients() && self.direction != Some(Direction::Out) {
+            return Some("it acts on what nodes send, and not on what clients do");
+        }
+        match self.flaws.is_empty() {
+            false => netem_lacks(&self.qualities.with(&self.flaws)),
+            true => {
+                let possible = Flaw::ALL.into_iter().filter(|flaw| self.may_have(*flaw));
+                let mut lacking =
+                    possible.map(|flaw| netem_lacks(&self.qualities.with(&[flaw].into())));
+                lacking.find_map(|why| why)
+            }
+        }
     }
 
     fn start(&self, number: u64, rng: &mut Rng) -> Start {
         // Everything is drawn whether it is needed or not, so that one choice of the user does not
         // change what is drawn for another.
-        let flaw = *weighted(&FLAWS, |_| true, rng);
+        let flaw = *weighted(&FLAWS, |flaw| flaw.is_none_or(|it| self.may_have(it)), rng);
         let mut mixed = Flaw::ALL.to_vec();
+        mixed.retain(|flaw| self.may_have(*flaw));
         mixed.shuffle(rng);
-        mixed.truncate(rng.random_range(2..=Flaw::ALL.len()));
+        mixed.truncate(rng.random_range(2..=mixed.len()));
         let drawn = match (number, weighted(&TARGETS, |_| true, rng)) {
             (0, _) => &Target::Primary,
             (_, drawn) => drawn,
@@ -412,130 +452,9 @@ impl Choice {
             // Short enough to be read, and to be a number in any reader of JSON.
             seed: rng.random_range(0..1 << 32),
             traffic: self.traffic.clone(),
+            backend: self.backend,
         }
     }
-}
-
-/// How bad a line is in each respect, if it is bad in that.
-struct Qualities {
-    delay: Delay,
-    loss: Loss,
-    corrupt: Chance,
-    duplicate: Chance,
-    reorder: Reorder,
-    rate: u64,
-}
-
-impl Qualities {
-    fn of(options: &Options) -> Result<Qualities, String> {
-        let mean = options.duration_if(DELAY).unwrap_or(USUAL_DELAY);
-        let usual = if mean == USUAL_DELAY {
-            USUAL_JITTER
-        } else {
-            mean / 5
-        };
-        let jitter = options.duration_if(JITTER).unwrap_or(usual);
-        if mean > LONGEST || jitter > LONGEST {
-            return Err(format!(
-                "options `{DELAY}` and `{JITTER}`: {LONGEST:?} at most"
-            ));
-        }
-        let correlation = |usual| options.number_if(CORRELATION).unwrap_or(usual) / 100.0;
-        let chance = |name| Chance {
-            share: options.number_if(name).unwrap_or(USUAL_SHARE) / 100.0,
-            correlation: correlation(USUAL_CORRELATION),
-        };
-        let delay = Delay {
-            mean_us: mean.as_micros() as u64,
-            jitter_us: jitter.as_micros() as u64,
-            distribution: match options.text_if(DISTRIBUTION) {
-                Some("uniform") => Distribution::Uniform,
-                Some("pareto") => Distribution::Pareto,
-                _ => Distribution::Normal,
-            },
-            correlation: correlation(USUAL_DELAY_CORRELATION),
-        };
-        let ways = [LOSS, NTH, GEMODEL];
-        if ways
-            .iter()
-            .filter(|name| options.get(name).is_some())
-            .count()
-            > 1
-        {
-            return Err(format!("one of {} at most", ways.join(", ")));
-        }
-        let loss = match (options.integer_if(NTH), options.text_if(GEMODEL)) {
-            (Some(nth), _) => Loss::Nth(nth as u32),
-            (_, Some(text)) => gemodel(text)?,
-            (None, None) => Loss::Bernoulli(chance(LOSS)),
-        };
-        Ok(Qualities {
-            delay,
-            loss,
-            corrupt: chance(CORRUPT),
-            duplicate: chance(DUPLICATE),
-            reorder: Reorder {
-                chance: chance(REORDER),
-                gap: options.integer_if(GAP).unwrap_or(1) as u32,
-            },
-            rate: options.text_if(RATE).map_or(Ok(USUAL_RATE), rate)?,
-        })
-    }
-
-    fn with(&self, flaws: &BTreeSet<Flaw>) -> Quality {
-        let has = |flaw| flaws.contains(&flaw);
-        Quality {
-            // There is nobody to overtake where nobody is late.
-            delay: (has(Flaw::Delay) || has(Flaw::Reorder)).then_some(self.delay),
-            loss: has(Flaw::Loss).then_some(self.loss),
-            corrupt: has(Flaw::Corrupt).then_some(self.corrupt),
-            duplicate: has(Flaw::Duplicate).then_some(self.duplicate),
-            reorder: has(Flaw::Reorder).then_some(self.reorder),
-            rate: has(Flaw::Rate).then_some(self.rate),
-        }
-    }
-}
-
-/// Reads `P/R/1-H/1-K`, in percent.
-fn gemodel(text: &str) -> Result<Loss, String> {
-    let wrong = || {
-        format!(
-            "option `{GEMODEL}`: two to four numbers from 0 to 100 with `/` between them expected, found `{text}`"
-        )
-    };
-    let share = |text: &str| text.trim().parse::<f64>().ok().map(|it| it / 100.0);
-    let shares: Option<Vec<f64>> = text.split('/').map(share).collect();
-    let shares = shares.ok_or_else(wrong)?;
-    if !shares.iter().all(|share| (0.0..=1.0).contains(share)) {
-        return Err(wrong());
-    }
-    let (p, r, rest) = match &shares[..] {
-        [p, r, rest @ ..] if rest.len() <= 2 => (*p, *r, rest),
-        _ => return Err(wrong()),
-    };
-    Ok(Loss::GilbertElliott {
-        p,
-        r,
-        bad: rest.first().copied().unwrap_or(1.0),
-        good: rest.get(1).copied().unwrap_or(0.0),
-    })
-}
-
-/// Reads bits in a second: `1mbit`.
-fn rate(text: &str) -> Result<u64, String> {
-    let units = [
-        ("kbit", 1_000),
-        ("mbit", 1_000_000),
-        ("gbit", 1_000_000_000),
-        ("bit", 1),
-    ];
-    let found = units.iter().find_map(|(unit, factor)| {
-        let number: u64 = text.trim().strip_suffix(unit)?.trim().parse().ok()?;
-        number.checked_mul(*factor).filter(|rate| *rate > 0)
-    });
-    found.ok_or_else(|| {
-        format!("option `{RATE}`: a rate such as `500kbit` or `1mbit` expected, found `{text}`")
-    })
 }
 
 fn make(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
@@ -547,6 +466,9 @@ fn make(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
             holding: true,
             clients: choice.peers.have_clients(),
             traffic: !is_all(&choice.traffic),
+            quality: true,
+            backend: choice.backend,
+            beyond_netem: choice.beyond_netem(),
             ..LinkNeeds::default()
         },
         needs_primaries: choice.target.as_ref().is_some_and(Target::needs_primaries),
@@ -656,6 +578,7 @@ fn rules(start: &Start, targets: &[Name], nodes: &[Name]) -> LinkRules {
         rules: links.into_iter().map(rule).collect(),
         flap: None,
         seed: start.seed,
+        backend: start.backend,
     }
 }
 
@@ -692,6 +615,7 @@ impl Fault for Packet {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use harness::links::{Chance, Loss};
     use harness::seed::Seed;
 
     use super::*;

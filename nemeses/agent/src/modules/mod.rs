@@ -15,6 +15,7 @@ pub mod disk;
 pub mod machine_clock;
 pub mod network;
 pub mod processes;
+pub mod script;
 
 /// Why a request was not done, or perhaps not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,7 @@ pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
         machine_clock::NAME => Some(Box::new(machine_clock::MachineClock::new(folder))),
         corrupt::NAME => Some(Box::new(Typed(corrupt::handle))),
         disk::NAME => Some(Box::new(Typed(disk::handle))),
+        script::NAME => Some(Box::new(Typed(script::handle))),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,
     }
