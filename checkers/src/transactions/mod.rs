@@ -47,6 +47,7 @@ mod anomaly;
 mod argument;
 mod cast;
 mod checker;
+mod collected;
 mod components;
 mod conclude;
 mod deciding;

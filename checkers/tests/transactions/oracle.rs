@@ -224,13 +224,25 @@ pub(crate) enum Order {
     Realtime,
 }
 
-pub(crate) fn before(one: &Txn, other: &Txn, order: Order) -> bool {
-    let ended = one.outcome == EventType::Ok && one.complete.is_some_and(|end| end < other.invoke);
-    match order {
-        Order::Free => false,
-        Order::Sessions => ended && one.process == other.process,
-        Order::Realtime => ended,
+impl Order {
+    /// Whether one that ended `ok` then, in its process, comes before one that was begun then, in its process.
+    pub(crate) fn puts_before(
+        self,
+        (process, end): (u64, Option<u64>),
+        (other, begun): (u64, u64),
+    ) -> bool {
+        let ended = end.is_some_and(|end| end < begun);
+        match self {
+            Order::Free => false,
+            Order::Sessions => ended && process == other,
+            Order::Realtime => ended,
+        }
     }
+}
+
+pub(crate) fn before(one: &Txn, other: &Txn, order: Order) -> bool {
+    let end = one.complete.filter(|_| one.outcome == EventType::Ok);
+    order.puts_before((one.process, end), (other.process, other.invoke))
 }
 
 /// Whether a transaction reads what it did, from a snapshot; if so, what it appends.

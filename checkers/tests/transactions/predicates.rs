@@ -4,60 +4,36 @@ use std::collections::BTreeMap;
 
 use checkers::budget::Unlimited;
 use checkers::transactions::models::find;
-use checkers::transactions::verify::{verify_anomaly, verify_cycle};
 use checkers::transactions::{ClosedPredicate, Options};
-use checkers::{CheckResult, Evidence, Valid, check};
+use checkers::{CheckResult, Valid, check};
 use serde_json::{Value, json};
-use store::import::edn::{Edn, Reader};
 use store::import::{ImportOptions, events_of};
 use store::{Event, EventType};
 
-use crate::corpus::{corpus, is_violated, names, shows};
+use crate::corpus::{corpus, elle_cases, is_violated, names, shows};
 use crate::dice::Dice;
 use crate::events::event;
-use crate::oracle::cases;
-use crate::support::{anomalies, is_without_dependencies};
+use crate::oracle::{Order, cases};
+use crate::support::{anomalies, explained, is_without_dependencies, proved_by};
 
 fn judge(events: &[Event], level: &str) -> CheckResult {
     let options = Options {
         consistency: find(level).unwrap(),
     };
     let result = check(&mut ClosedPredicate::new(options), events, &Unlimited);
-    assert!(!result.details.contains_key("unproved"), "{result:#?}");
-    assert_eq!(result.valid == Valid::False, !result.evidence.is_empty());
-    for evidence in &result.evidence {
-        let transactions = match evidence {
-            Evidence::Cycle(cycle) => {
-                verify_cycle(cycle).unwrap();
-                &cycle.transactions
-            }
-            Evidence::Anomaly(anomaly) => {
-                verify_anomaly(anomaly).unwrap();
-                &anomaly.transactions
-            }
-            other => panic!("{other:?}"),
-        };
-        for view in transactions {
-            let event = view.complete.or(view.invoke);
-            let event = events.iter().find(|one| Some(one.index) == event).unwrap();
-            assert!(&*event.f == "init" || event.value == view.value);
-        }
-    }
+    proved_by(&result, |view| {
+        let event = view.complete.or(view.invoke);
+        let event = events.iter().find(|one| Some(one.index) == event).unwrap();
+        assert!(&*event.f == "init" || event.value == view.value);
+    });
     result
 }
 
 #[test]
 fn elle_s_own_cases() {
     let Some(corpus) = corpus() else { return };
-    let text = std::fs::read_to_string(corpus.join("elle/cases.edn")).unwrap();
-    let mut reader = Reader::new(&text);
-    let mut judged = 0;
-    while let Some(case) = reader.next_value().unwrap() {
-        if case.get("checker").and_then(Edn::text) != Some("closed-predicate") {
-            continue;
-        }
+    let judged = elle_cases(&corpus, "closed-predicate", |id, case| {
         let events = events_of(case.get("history").unwrap(), ImportOptions::default()).unwrap();
-        let id = format!("{:?}", case.get("id"));
         let result = judge(&events, "strict-serializable");
         let found = anomalies(&result);
         for wanted in names(case.get("anomaly-types")) {
@@ -71,11 +47,10 @@ fn elle_s_own_cases() {
             // Transactions that were begun and ended at once in the record are not in each other's real time.
             let realtime = model.starts_with("strong-");
             if !realtime {
-                is_violated(&id, &result, find(&model).unwrap().name);
+                is_violated(&format!("case {id}"), &result, find(&model).unwrap().name);
             }
         }
-        judged += 1;
-    }
+    });
     assert!(judged > 5, "{judged}");
 }
 
@@ -269,23 +244,12 @@ fn run(txn: &Txn, from: &State) -> Option<State> {
     Some(state)
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Order {
-    Free,
-    Sessions,
-    Realtime,
-}
-
 /// Whether some order explains all reads; with snapshots, each of some state before.
 fn explains(txns: &[Txn], done: u32, states: &[State], order: Order, snapshots: bool) -> bool {
     let waits = |at: usize| {
         let before = |other: &Txn| {
-            let ended = other.outcome == EventType::Ok && other.complete < txns[at].invoke;
-            match order {
-                Order::Free => false,
-                Order::Sessions => ended && other.process == txns[at].process,
-                Order::Realtime => ended,
-            }
+            let end = (other.outcome == EventType::Ok).then_some(other.complete);
+            order.puts_before((other.process, end), (txns[at].process, txns[at].invoke))
         };
         (0..txns.len()).any(|other| done >> other & 1 == 0 && before(&txns[other]))
     };
@@ -411,13 +375,7 @@ fn what_predicates_say_is_explained() {
             &lines(&format!("{universe}\n{example}")),
             "strict-serializable",
         );
-        let of = result.evidence.iter().find_map(|evidence| match evidence {
-            Evidence::Cycle(cycle) if cycle.anomaly == anomaly => Some(&cycle.explanation),
-            Evidence::Anomaly(one) if one.anomaly == anomaly => Some(&one.explanation),
-            _ => None,
-        });
-        let of = of.unwrap_or_else(|| panic!("no {anomaly}: {}", result.reason));
-        text += &format!("== {anomaly}\n\n{}\n\n{}\n\n", result.reason, of.join("\n"));
+        text += &explained(&result, anomaly);
     }
     insta::assert_snapshot!(text);
 }

@@ -4,42 +4,28 @@ use std::collections::BTreeSet;
 
 use checkers::budget::Unlimited;
 use checkers::transactions::models::find;
-use checkers::transactions::verify::{verify_anomaly, verify_cycle};
 use checkers::transactions::{Options, SetAdd};
-use checkers::{CheckResult, Evidence, Valid, check};
+use checkers::{CheckResult, Valid, check};
 use serde_json::{Value, json};
 use store::{Event, EventType};
 
 use crate::dice::Dice;
-use crate::oracle::cases;
-use crate::support::{event, is_without_dependencies, listed};
+use crate::oracle::{Order, cases};
+use crate::support::{event, explained, is_without_dependencies, listed, proved_by};
 
 fn judge(events: &[Event], level: &str) -> CheckResult {
     let options = Options {
         consistency: find(level).unwrap(),
     };
     let result = check(&mut SetAdd::new(options), events, &Unlimited);
-    assert!(!result.details.contains_key("unproved"), "{result:#?}");
-    assert_eq!(result.valid == Valid::False, !result.evidence.is_empty());
-    for evidence in &result.evidence {
-        let views = match evidence {
-            Evidence::Cycle(cycle) => {
-                verify_cycle(cycle).unwrap();
-                &cycle.transactions
-            }
-            Evidence::Anomaly(one) => {
-                verify_anomaly(one).unwrap();
-                &one.transactions
-            }
-            other => panic!("{other:?}"),
-        };
-        for view in views.iter().filter(|view| view.outcome == EventType::Ok) {
+    proved_by(&result, |view| {
+        if view.outcome == EventType::Ok {
             let event = events
                 .iter()
                 .find(|event| Some(event.index) == view.complete);
             assert_eq!(event.unwrap().value, view.value);
         }
-    }
+    });
     result
 }
 
@@ -157,13 +143,6 @@ fn events(txns: &[Txn]) -> Vec<Event> {
     events
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Order {
-    Free,
-    Sessions,
-    Realtime,
-}
-
 fn serial(txns: &[Txn], done: u32, sets: &Sets, order: Order) -> bool {
     let left: Vec<usize> = (0..txns.len()).filter(|at| done >> at & 1 == 0).collect();
     if left.iter().all(|at| txns[*at].outcome != EventType::Ok) {
@@ -173,12 +152,8 @@ fn serial(txns: &[Txn], done: u32, sets: &Sets, order: Order) -> bool {
         let one = &txns[*at];
         let waits = left.iter().any(|other| {
             let other = &txns[*other];
-            let ended = other.outcome == EventType::Ok && other.complete < one.invoke;
-            match order {
-                Order::Free => false,
-                Order::Sessions => ended && other.process == one.process,
-                Order::Realtime => ended,
-            }
+            let end = (other.outcome == EventType::Ok).then_some(other.complete);
+            order.puts_before((other.process, end), (one.process, one.invoke))
         });
         if waits || one.outcome == EventType::Fail {
             return false;
@@ -288,13 +263,7 @@ fn what_sets_show_is_explained() {
     let mut text = String::new();
     for (anomaly, example) in examples {
         let result = judge(&history(example), "strict-serializable");
-        let of = result.evidence.iter().find_map(|evidence| match evidence {
-            Evidence::Cycle(cycle) if cycle.anomaly == anomaly => Some(&cycle.explanation),
-            Evidence::Anomaly(one) if one.anomaly == anomaly => Some(&one.explanation),
-            _ => None,
-        });
-        let of = of.unwrap_or_else(|| panic!("no {anomaly}: {}", result.reason));
-        text += &format!("== {anomaly}\n\n{}\n\n{}\n\n", result.reason, of.join("\n"));
+        text += &explained(&result, anomaly);
     }
     insta::assert_snapshot!(text);
 }

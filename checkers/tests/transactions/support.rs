@@ -59,6 +59,37 @@ pub(crate) fn proved(result: &CheckResult, events: &[Event]) {
     }
 }
 
+/// Verifies all evidence of a verdict, cycles and anomalies, and has each of its transactions compared with the events.
+pub(crate) fn proved_by(result: &CheckResult, compare: impl Fn(&TransactionView)) {
+    assert!(!result.details.contains_key("unproved"), "{result:#?}");
+    assert_eq!(result.valid == Valid::False, !result.evidence.is_empty());
+    for evidence in &result.evidence {
+        let transactions = match evidence {
+            Evidence::Cycle(cycle) => {
+                verify_cycle(cycle).unwrap();
+                &cycle.transactions
+            }
+            Evidence::Anomaly(anomaly) => {
+                verify_anomaly(anomaly).unwrap();
+                &anomaly.transactions
+            }
+            other => panic!("{other:?}"),
+        };
+        transactions.iter().for_each(&compare);
+    }
+}
+
+/// What a verdict says, and what it says of an anomaly, which it must have found: a part of a snapshot.
+pub(crate) fn explained(result: &CheckResult, anomaly: &str) -> String {
+    let of = result.evidence.iter().find_map(|evidence| match evidence {
+        Evidence::Cycle(cycle) if cycle.anomaly == anomaly => Some(&cycle.explanation),
+        Evidence::Anomaly(one) if one.anomaly == anomaly => Some(&one.explanation),
+        _ => None,
+    });
+    let of = of.unwrap_or_else(|| panic!("no {anomaly}: {}", result.reason));
+    format!("== {anomaly}\n\n{}\n\n{}\n\n", result.reason, of.join("\n"))
+}
+
 fn prove(evidence: &Evidence, events: &[Event]) {
     match evidence {
         Evidence::Cycle(cycle) => {

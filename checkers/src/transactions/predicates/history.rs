@@ -5,8 +5,8 @@ use serde_json::Value;
 use store::{Event, EventType, Process};
 use thiserror::Error;
 
-use super::super::history::{Outcome, Transactions};
-use super::super::values::NONE;
+use super::super::collected::{Collect, Pairing};
+use super::super::history::Transactions;
 
 /// What a row is: a value, or `None` where there is none.
 pub(super) type State = Option<Value>;
@@ -99,8 +99,13 @@ pub(super) struct History {
     pub(super) init: Option<u32>,
     /// By key, what it made.
     pub(super) base: Vec<State>,
-    open: FxHashMap<u64, u32>,
-    processes: FxHashMap<u64, u32>,
+    pairing: Pairing,
+}
+
+impl Collect for History {
+    fn take(&mut self, event: &Event) -> Result<(), String> {
+        self.record(event).map_err(|why| why.to_string())
+    }
 }
 
 impl History {
@@ -115,23 +120,7 @@ impl History {
         number
     }
 
-    fn begin(&mut self, process: u64, invoke: u32) -> u32 {
-        let next = self.processes.len() as u32;
-        let number = *self.processes.entry(process).or_insert(next);
-        if number == next {
-            self.all.processes.push(process);
-        }
-        self.all.process.push(number);
-        self.all.invoke.push(invoke);
-        self.all.complete.push(NONE);
-        self.all.outcome.push(Outcome::Info);
-        self.mops.push(Vec::new());
-        self.values.push(Value::Null);
-        self.mops.len() as u32 - 1
-    }
-
-    /// Takes an event in.
-    pub(super) fn take(&mut self, event: &Event) -> Result<(), Malformed> {
+    fn record(&mut self, event: &Event) -> Result<(), Malformed> {
         let Process::Client(process) = event.process else {
             return Ok(());
         };
@@ -139,26 +128,15 @@ impl History {
         if !is_init && &*event.f != "txn" {
             return Err(Malformed::Function(event.index, event.f.to_string()));
         }
-        let index = event.index as u32;
-        let open = self.open.remove(&process);
-        let transaction = match open.filter(|_| !event.is_invoke()) {
-            Some(open) => open,
-            None => self.begin(process, if event.is_invoke() { index } else { NONE }),
-        };
-        if event.is_invoke() {
-            self.open.insert(process, transaction);
-        } else {
-            self.all.complete[transaction as usize] = index;
-            self.all.outcome[transaction as usize] = match event.kind {
-                EventType::Ok => Outcome::Ok,
-                EventType::Fail => Outcome::Fail,
-                EventType::Info | EventType::Invoke => Outcome::Info,
-            };
+        let (transaction, is_first) = self.pairing.take(&mut self.all, process, event);
+        if is_first {
+            self.mops.push(Vec::new());
+            self.values.push(Value::Null);
         }
         if is_init {
             return self.universe(transaction, event);
         }
-        if event.value.is_null() || event.kind == EventType::Fail && open.is_some() {
+        if event.value.is_null() || event.kind == EventType::Fail && !is_first {
             return Ok(());
         }
         let is_known = event.kind == EventType::Ok;

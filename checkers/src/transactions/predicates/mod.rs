@@ -22,13 +22,14 @@ use store::Event;
 
 use super::Options;
 use super::anomaly::{Anomaly, Class};
+use super::collected::Collected;
 use super::components::components;
 use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude_all, cycles, undecided};
 use super::graph::{Graph, RW, Sink, Time};
 use super::models::{Boundary, Level};
 use super::search::{Found, classify};
 use crate::budget::{Budget, Exhausted, Scope};
-use crate::{CheckResult, Checker, Feed, Valid};
+use crate::{CheckResult, Checker, Feed};
 use history::History;
 use infer::{Inferred, infer};
 use prove::Prover;
@@ -62,8 +63,7 @@ const DECIDED: &[&str] = &[
 /// is `"true"`, `["=", value]` or `["mod", modulus, rest]`. Keys are compared as JSON writes them in objects.
 pub struct ClosedPredicate {
     options: Options,
-    history: History,
-    wrong: Option<CheckResult>,
+    collected: Collected<History>,
 }
 
 impl ClosedPredicate {
@@ -71,43 +71,20 @@ impl ClosedPredicate {
     pub fn new(options: Options) -> ClosedPredicate {
         ClosedPredicate {
             options,
-            history: History::default(),
-            wrong: None,
+            collected: Collected::default(),
         }
-    }
-
-    fn take(&mut self, event: &Event, budget: &dyn Budget) -> Result<(), CheckResult> {
-        let exhausted =
-            |why: Exhausted| CheckResult::new(Valid::Unknown, format!("out of budget: {why}"));
-        if event.index.is_multiple_of(1 << 10) {
-            budget.check().map_err(exhausted)?;
-        }
-        // About what an event's values take.
-        let parts = event.value.as_array().map_or(1, Vec::len);
-        budget.charge(256 + 128 * parts).map_err(exhausted)?;
-        let taken = self.history.take(event);
-        taken.map_err(|why| CheckResult::new(Valid::Unknown, why.to_string()))
     }
 }
 
 impl Checker for ClosedPredicate {
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        for event in events {
-            if self.wrong.is_some() {
-                break;
-            }
-            self.wrong = self.take(event, budget).err();
-        }
-        Feed::Continue
+        self.collected.feed(events, budget)
     }
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {
-        match self.wrong.take() {
-            Some(wrong) => wrong,
-            None => judge(&self.history, self.options.consistency, budget).unwrap_or_else(|why| {
-                CheckResult::new(Valid::Unknown, format!("out of budget: {why}"))
-            }),
-        }
+        let level = self.options.consistency;
+        self.collected
+            .judged(|history| judge(history, level, budget))
     }
 }
 

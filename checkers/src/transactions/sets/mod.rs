@@ -20,6 +20,7 @@ use store::{Event, EventType, Process};
 use super::Options;
 use super::anomaly::Anomaly;
 use super::cast::{Cast, view};
+use super::collected::{Collect, Collected, Pairing};
 use super::components::components;
 use super::conclude::{NOT_ENOUGH, Proved, conclude_all, cycles, undecided};
 use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step};
@@ -29,7 +30,6 @@ use super::history::{Outcome, Transactions};
 use super::models::{Boundary, Level};
 use super::scan::{Sighting, Sightings};
 use super::search::{Found, Link};
-use super::values::NONE;
 use crate::budget::{Budget, Exhausted, Scope};
 use crate::{CheckResult, Checker, Feed, Valid};
 
@@ -52,8 +52,7 @@ const DECIDED: &[&str] = &[
 /// Values are `[["add", key, element], ["r", key, elements]]`. Each element is added to its key at most once.
 pub struct SetAdd {
     options: Options,
-    history: History,
-    wrong: Option<String>,
+    collected: Collected<History>,
 }
 
 #[derive(Default)]
@@ -61,8 +60,7 @@ struct History {
     /// Who did what when, but for the micro-operations.
     all: Transactions,
     values: Vec<Value>,
-    open: FxHashMap<u64, u32>,
-    processes: FxHashMap<u64, u32>,
+    pairing: Pairing,
 }
 
 /// Micro-operations as function, key, and element or elements.
@@ -74,7 +72,7 @@ fn micro(value: &Value) -> impl DoubleEndedIterator<Item = (&str, &Value, &Value
     })
 }
 
-impl History {
+impl Collect for History {
     fn take(&mut self, event: &Event) -> Result<(), String> {
         let Process::Client(process) = event.process else {
             return Ok(());
@@ -96,40 +94,20 @@ impl History {
                 "event {index}: micro-operations are [\"add\", key, element] or [\"r\", key, elements]"
             ));
         }
-        let open = self.open.remove(&process).filter(|_| !event.is_invoke());
-        let at = open.unwrap_or_else(|| self.begin(process, event));
-        if event.is_invoke() {
-            self.open.insert(process, at);
-            return Ok(());
-        }
-        self.all.complete[at as usize] = index as u32;
-        self.all.outcome[at as usize] = match event.kind {
-            EventType::Ok => Outcome::Ok,
-            EventType::Fail => Outcome::Fail,
-            EventType::Info | EventType::Invoke => Outcome::Info,
-        };
-        if event.kind == EventType::Ok {
+        let (at, is_first) = self.pairing.take(&mut self.all, process, event);
+        if is_first {
+            self.values.push(event.value.clone());
+        } else if event.kind == EventType::Ok {
             self.values[at as usize] = event.value.clone();
         }
         Ok(())
     }
 
-    fn begin(&mut self, process: u64, event: &Event) -> u32 {
-        let next = self.processes.len() as u32;
-        let number = *self.processes.entry(process).or_insert(next);
-        if number == next {
-            self.all.processes.push(process);
-        }
-        let invoke = match event.is_invoke() {
-            true => event.index as u32,
-            false => NONE,
-        };
-        self.all.process.push(number);
-        self.all.invoke.push(invoke);
-        self.all.complete.push(NONE);
-        self.all.outcome.push(Outcome::Info);
-        self.values.push(event.value.clone());
-        self.values.len() as u32 - 1
+    fn bytes(event: &Event) -> usize {
+        let elements: usize = micro(&event.value)
+            .map(|(_, _, what)| 4 + what.as_array().map_or(1, Vec::len))
+            .sum();
+        256 + 32 * elements
     }
 }
 
@@ -138,42 +116,20 @@ impl SetAdd {
     pub fn new(options: Options) -> SetAdd {
         SetAdd {
             options,
-            history: History::default(),
-            wrong: None,
+            collected: Collected::default(),
         }
-    }
-
-    fn take(&mut self, event: &Event, budget: &dyn Budget) -> Result<(), String> {
-        let exhausted = |why: Exhausted| format!("out of budget: {why}");
-        if event.index.is_multiple_of(1 << 10) {
-            budget.check().map_err(exhausted)?;
-        }
-        let elements: usize = micro(&event.value)
-            .map(|(_, _, what)| 4 + what.as_array().map_or(1, Vec::len))
-            .sum();
-        budget.charge(256 + 32 * elements).map_err(exhausted)?;
-        self.history.take(event)
     }
 }
 
 impl Checker for SetAdd {
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        for event in events {
-            if self.wrong.is_some() {
-                break;
-            }
-            self.wrong = self.take(event, budget).err();
-        }
-        Feed::Continue
+        self.collected.feed(events, budget)
     }
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {
-        let unknown = |why: String| CheckResult::new(Valid::Unknown, why);
-        match self.wrong.take() {
-            Some(wrong) => unknown(wrong),
-            None => judge(&self.history, self.options.consistency, budget)
-                .unwrap_or_else(|why| unknown(format!("out of budget: {why}"))),
-        }
+        let level = self.options.consistency;
+        self.collected
+            .judged(|history| judge(history, level, budget))
     }
 }
 

@@ -25,6 +25,7 @@ use serde_json::Value;
 use store::Event;
 
 use super::Options;
+use super::collected::Collected;
 use super::evidence::Objects;
 use super::models::Level;
 use super::verify::verify_anomaly;
@@ -59,8 +60,7 @@ enum Respects {
 pub struct Timestamps {
     options: Options,
     objects: Objects,
-    told: Told,
-    wrong: Option<String>,
+    collected: Collected<Told>,
 }
 
 impl Timestamps {
@@ -69,47 +69,27 @@ impl Timestamps {
         Timestamps {
             options,
             objects,
-            told: Told::default(),
-            wrong: None,
+            collected: Collected::default(),
         }
-    }
-
-    fn take(&mut self, event: &Event, budget: &dyn Budget) -> Result<(), String> {
-        let exhausted = |why: Exhausted| format!("out of budget: {why}");
-        if event.index.is_multiple_of(1 << 10) {
-            budget.check().map_err(exhausted)?;
-        }
-        let parts = event.value.as_array().map_or(1, Vec::len);
-        budget.charge(256 + 128 * parts).map_err(exhausted)?;
-        self.told.take(event)
     }
 }
 
 impl Checker for Timestamps {
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        for event in events {
-            if self.wrong.is_some() {
-                break;
-            }
-            self.wrong = self.take(event, budget).err();
-        }
-        Feed::Continue
+        self.collected.feed(events, budget)
     }
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {
-        if let Some(wrong) = self.wrong.take() {
-            return CheckResult::new(Valid::Unknown, wrong);
-        }
-        let level = self.options.consistency;
-        if !TIMESTAMPED.contains(&level.name) {
-            let all = TIMESTAMPED.join(", ");
-            let why = format!("timestamps do not decide {}, but {all}", level.name);
-            return CheckResult::new(Valid::Unknown, why);
-        }
-        match replay(&self.told, self.objects, level, budget) {
-            Ok(replay) => replay.conclude(&self.told, level),
-            Err(why) => CheckResult::new(Valid::Unknown, format!("out of budget: {why}")),
-        }
+        let (level, objects) = (self.options.consistency, self.objects);
+        self.collected.judged(|told| {
+            if !TIMESTAMPED.contains(&level.name) {
+                let all = TIMESTAMPED.join(", ");
+                let why = format!("timestamps do not decide {}, but {all}", level.name);
+                return Ok(CheckResult::new(Valid::Unknown, why));
+            }
+            let replay = replay(told, objects, level, budget)?;
+            Ok(replay.conclude(told, level))
+        })
     }
 }
 

@@ -4,6 +4,8 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 use store::{Event, EventType, Process};
 
+use super::super::collected::Collect;
+
 /// A transaction.
 pub(super) struct Transaction {
     pub(super) process: u64,
@@ -71,9 +73,8 @@ pub(super) struct Told {
     open: FxHashMap<u64, usize>,
 }
 
-impl Told {
-    /// Takes an event in.
-    pub(super) fn take(&mut self, event: &Event) -> Result<(), String> {
+impl Collect for Told {
+    fn take(&mut self, event: &Event) -> Result<(), String> {
         let Process::Client(process) = event.process else {
             return Ok(());
         };

@@ -7,11 +7,11 @@ use checkers::transactions::Assumptions;
 use checkers::transactions::models::{academic, find};
 use serde_json::Value;
 use store::Event;
-use store::import::edn::{Edn, Reader};
+use store::import::edn::Edn;
 use store::import::{ImportOptions, events_of};
 
 use super::support::{judge, judge_with, raw};
-use crate::corpus::{corpus, generated, is_violated, load, names, shows, shows_all};
+use crate::corpus::{corpus, elle_cases, generated, is_violated, load, names, shows, shows_all};
 use crate::support::{anomalies, event, listed};
 
 /// Cases of Elle's where we differ, and what we say.
@@ -33,16 +33,7 @@ const DIFFERENT: &[(i64, Valid, &str)] = &[
 #[test]
 fn elle_s_own_cases() {
     let Some(corpus) = corpus() else { return };
-    let text = std::fs::read_to_string(corpus.join("elle/cases.edn")).unwrap();
-    let mut reader = Reader::new(&text);
-    let mut judged = 0;
-    while let Some(case) = reader.next_value().unwrap() {
-        if case.get("checker").and_then(Edn::text) != Some("rw-register") {
-            continue;
-        }
-        let Some(&Edn::Int(id)) = case.get("id") else {
-            panic!("a case without a number")
-        };
+    let judged = elle_cases(&corpus, "rw-register", |id, case| {
         let events = events_of(case.get("history").unwrap(), ImportOptions::default()).unwrap();
         let options = case.get("options");
         let option = |name: &str| options.and_then(|options| options.get(name));
@@ -64,15 +55,14 @@ fn elle_s_own_cases() {
         {
             assert!(shows(&found, wanted), "case {id}: {wanted}, not {found:?}");
         }
-        judged += 1;
         let different = DIFFERENT.iter().find(|(other, ..)| *other == id);
         if let Some((_, valid, _)) = different {
             assert_eq!(result.valid, *valid, "case {id}: {}", result.reason);
-            continue;
+            return;
         }
         // Where only some anomalies were asked for, Elle's verdict is on these.
         if !names(option("anomalies")).is_empty() {
-            continue;
+            return;
         }
         match case.get("valid?") {
             Some(Edn::Bool(true)) => {
@@ -91,7 +81,7 @@ fn elle_s_own_cases() {
                 "case {id}: {model}"
             );
         }
-    }
+    });
     assert!(judged > 10, "{judged}");
 }
 

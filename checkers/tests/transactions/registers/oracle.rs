@@ -221,12 +221,8 @@ fn events(txns: &[Txn]) -> Vec<Event> {
 }
 
 fn before(one: &Txn, other: &Txn, order: Order) -> bool {
-    let ended = one.is_ok() && one.complete.is_some_and(|end| end < other.invoke);
-    match order {
-        Order::Free => false,
-        Order::Sessions => ended && one.process == other.process,
-        Order::Realtime => ended,
-    }
+    let end = one.complete.filter(|_| one.is_ok());
+    order.puts_before((one.process, end), (other.process, other.invoke))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
