@@ -6,22 +6,20 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "common/cluster.rs"]
+mod cluster;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::local::{
-    self, ClusterState, Config, LocalCluster, LocalError, Owner, SshTarget, run_helper_if_asked,
-};
+use harness::local::{self, ClusterState, Config, LocalCluster, LocalError, Owner, SshTarget};
 use harness::remote::Remote;
 use harness::remote::ssh::{ConfigFile, HostKeyPolicy, SshOptions, SshRemote};
 
-/// The argument that makes this executable a controller to be killed.
-const CONTROLLER: &str = "controller-to-be-killed";
+use cluster::{controller, last_words, says, ssh};
 
 /// What suites are to be able to install, offline.
 const PACKAGE: &str = "etcd-server";
@@ -65,75 +63,16 @@ const TESTS: &[(&str, fn())] = &[
 ];
 
 fn main() {
-    run_helper_if_asked();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == CONTROLLER) {
-        return be_a_controller();
-    }
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("\n*** SKIPPED: tests of the local cluster need root, and did NOT run ***\n");
-        return;
-    }
-    let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    for &(name, test) in TESTS {
-        if wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())) {
-            let begin = Instant::now();
-            eprint!("test {name} ... ");
-            test();
-            eprintln!("ok ({:.1} s)", begin.elapsed().as_secs_f64());
-        }
-    }
+    cluster::run(TESTS, be_a_controller, || {
+        let fit = nix::unistd::geteuid().is_root();
+        (!fit).then_some("tests of the local cluster need root")
+    });
 }
 
 fn up(nodes: usize, packages: &[&str]) -> LocalCluster {
     let mut config = Config::new(nodes);
     config.packages = packages.iter().map(|&name| name.to_owned()).collect();
     local::up(&config, &mut |line| eprintln!("  {line}")).unwrap()
-}
-
-/// Runs a script on a node, by the plain `ssh` of this machine, host keys checked.
-fn ssh(cluster: &LocalCluster, node: usize, script: &str) -> Output {
-    let SshTarget {
-        address,
-        user,
-        key,
-        known_hosts,
-        ..
-    } = cluster.ssh_targets().remove(node - 1);
-    let mut command = Command::new("ssh");
-    command.args([
-        "-F",
-        "none",
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "StrictHostKeyChecking=yes",
-    ]);
-    command
-        .args(["-o", "ConnectTimeout=10", "-o", "IdentitiesOnly=yes", "-i"])
-        .arg(key);
-    command
-        .arg("-o")
-        .arg(format!("UserKnownHostsFile={}", known_hosts.display()));
-    command
-        .arg(format!("{user}@{address}"))
-        .arg(script)
-        .stdin(Stdio::null());
-    cluster
-        .in_switch_netns(|| command.output().unwrap())
-        .unwrap()
-}
-
-/// As [`ssh`], for scripts that must succeed; returns their output.
-fn says(cluster: &LocalCluster, node: usize, script: &str) -> String {
-    let output = ssh(cluster, node, script);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "n{node}: {script}: {} {errors}",
-        output.status
-    );
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 fn nodes_are_machines() {
@@ -439,19 +378,7 @@ fn be_a_controller() {
 
 /// A cluster whose controller was killed once it was up.
 fn orphan() -> LocalCluster {
-    let mut controller = Command::new("/proc/self/exe")
-        .arg0("controller")
-        .arg(CONTROLLER)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut id = String::new();
-    BufReader::new(controller.stdout.take().unwrap())
-        .read_line(&mut id)
-        .unwrap();
-    controller.kill().unwrap();
-    controller.wait().unwrap();
-    local::open(id.trim()).unwrap()
+    local::open(&last_words()).unwrap()
 }
 
 fn a_killed_controller_leaves_an_orphan() {
@@ -477,12 +404,7 @@ fn controllers_may_be_killed_at_start() {
     let helpers = helpers_of_none(&[]);
     let mut starting = 0;
     for delay in (0..240).step_by(10) {
-        let mut controller = Command::new("/proc/self/exe")
-            .arg0("controller")
-            .arg(CONTROLLER)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut controller = controller().stdout(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(delay));
         controller.kill().unwrap();
         controller.wait().unwrap();

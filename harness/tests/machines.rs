@@ -4,18 +4,18 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "common/cluster.rs"]
+mod cluster;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::local::{self, Config, Kernel, LocalCluster, SshTarget, run_helper_if_asked};
+use harness::local::{self, Config, Kernel, LocalCluster};
 
-/// The argument that makes this executable a controller to be killed.
-const CONTROLLER: &str = "controller-to-be-killed";
+use cluster::{last_words, says, ssh};
 
 /// How long a node may take to boot here.
 const BOOT: Duration = Duration::from_secs(90);
@@ -37,84 +37,16 @@ const TESTS: &[(&str, fn())] = &[
 ];
 
 fn main() {
-    run_helper_if_asked();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == CONTROLLER) {
-        return be_a_controller();
-    }
-    if !nix::unistd::geteuid().is_root() || !local::missing_for_own_kernels().is_empty() {
-        eprintln!(
-            "\n*** SKIPPED: tests of nodes with kernels of their own need root and user-mode-linux, and did NOT run ***\n"
-        );
-        return;
-    }
-    let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    for &(name, test) in TESTS {
-        if wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())) {
-            let begin = Instant::now();
-            eprint!("test {name} ... ");
-            test();
-            eprintln!("ok ({:.1} s)", begin.elapsed().as_secs_f64());
-        }
-    }
+    cluster::run(TESTS, be_a_controller, || {
+        let fit = nix::unistd::geteuid().is_root() && local::missing_for_own_kernels().is_empty();
+        (!fit).then_some("tests of nodes with kernels of their own need root and user-mode-linux")
+    });
 }
 
 fn up(nodes: usize) -> LocalCluster {
     let mut config = Config::new(nodes);
     config.kernel = Kernel::Own;
     local::up(&config, &mut |line| eprintln!("  {line}")).unwrap()
-}
-
-/// Runs a script on a node, by the plain `ssh` of this machine, host keys checked.
-fn ssh(cluster: &LocalCluster, node: usize, script: &str) -> Output {
-    let SshTarget {
-        address,
-        user,
-        key,
-        known_hosts,
-        ..
-    } = cluster.ssh_targets().remove(node - 1);
-    let mut command = Command::new("ssh");
-    command.args([
-        "-F",
-        "none",
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "StrictHostKeyChecking=yes",
-    ]);
-    command.args([
-        "-o",
-        "ServerAliveInterval=2",
-        "-o",
-        "ConnectTimeout=10",
-        "-o",
-        "IdentitiesOnly=yes",
-        "-i",
-    ]);
-    command
-        .arg(key)
-        .arg("-o")
-        .arg(format!("UserKnownHostsFile={}", known_hosts.display()));
-    command
-        .arg(format!("{user}@{address}"))
-        .arg(script)
-        .stdin(Stdio::null());
-    cluster
-        .in_switch_netns(|| command.output().unwrap())
-        .unwrap()
-}
-
-/// As [`ssh`], for scripts that must succeed; returns their output.
-fn says(cluster: &LocalCluster, node: usize, script: &str) -> String {
-    let output = ssh(cluster, node, script);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "n{node}: {script}: {} {errors}",
-        output.status
-    );
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Waits until a node's SSH server answers, or does not.
@@ -303,19 +235,8 @@ fn kernels(supervisor: &str) -> Vec<String> {
 }
 
 fn a_killed_controller_leaves_an_orphan() {
-    let mut controller = Command::new("/proc/self/exe")
-        .arg0("controller")
-        .arg(CONTROLLER)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(controller.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    controller.kill().unwrap();
-    controller.wait().unwrap();
-    let (id, supervisor) = line.trim().split_once(' ').unwrap();
+    let line = last_words();
+    let (id, supervisor) = line.split_once(' ').unwrap();
     let kernels = kernels(supervisor);
     assert!(!kernels.is_empty());
     let cluster = local::open(id).unwrap();

@@ -10,16 +10,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::future::{join_all, try_join_all};
-use harness::Name;
-use harness::capability::{
-    ClockChange, ClockKind, ClockScope, ClockSetting, Clocks, ProcessState, Signal,
-};
-use harness::db::{Db, DbError};
+use harness::capability::{ClockChange, ClockKind, ClockScope, ClockSetting, Clocks};
+use harness::db::DbError;
 use harness::local::{self, Config, LocalCluster, run_helper_if_asked};
 use harness::remote::{Command, Node};
 use nemeses::ssh::{Journaled, NodeClocks};
 
-use common::{node, quantiles};
+use common::part::{Part, System};
+use common::quantiles;
+use common::ssh::node;
 
 const ROUNDS: usize = 50;
 
@@ -27,7 +26,7 @@ const ROUNDS: usize = 50;
 struct Loop;
 
 #[async_trait]
-impl Db for Loop {
+impl Part for Loop {
     async fn start(&self, node: &Node, _: &[Node]) -> Result<(), DbError> {
         let program = "while (1) { $t = time; select(undef, undef, undef, 0.01) }";
         let start = format!(
@@ -39,50 +38,6 @@ impl Db for Loop {
 
     fn pids_script(&self, _: &Node) -> Option<String> {
         Some("cat /run/loop.pid".to_owned())
-    }
-
-    async fn install(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn wipe(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn start_fresh(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn healthy(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn signal(&self, _: &Node, _: Signal) -> Result<ProcessState, DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn state(&self, _: &Node) -> Result<ProcessState, DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn teardown(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn primaries(&self, _: &[Node]) -> Vec<Name> {
-        Vec::new()
-    }
-
-    fn log_files(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn election_timeout(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    async fn version(&self, _: &Node) -> Result<String, DbError> {
-        unreachable!("nobody asks for it here")
     }
 }
 
@@ -114,7 +69,7 @@ fn measure(cluster: &LocalCluster) -> [Vec<Duration>; 4] {
         .iter()
         .map(|node| Journaled::new(node, "bench"))
         .collect();
-    let clocks = NodeClocks::new(&journaled, Arc::new(Loop));
+    let clocks = NodeClocks::new(&journaled, Arc::new(System(Loop)));
     let setting = |offset_ms: i64| ClockSetting {
         scope: ClockScope::Process,
         clocks: ClockKind::Realtime,

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use harness::Name;
 use harness::capability::{Environment, ProcessState, Signal};
 use harness::client::Op;
-use harness::db::{Db, DbError};
+use harness::db::DbError;
 use harness::fault::FaultOutcome;
 use harness::local::{self, Config, LocalCluster, run_helper_if_asked};
 use harness::node::daemon::Daemon;
@@ -23,7 +22,9 @@ use harness::time::RealClock;
 use nemeses::ssh::PowerSwitches;
 use nemeses::{BuildContext, Composition, build, parse, prepare};
 
-use common::{node, quantiles};
+use common::part::{Part, System};
+use common::quantiles;
+use common::ssh::node;
 
 const ROUNDS: usize = 10;
 
@@ -71,7 +72,7 @@ fn busy(nodes: &[Node]) -> Daemon {
 }
 
 #[async_trait]
-impl Db for Busy {
+impl Part for Busy {
     async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
         busy(nodes).start(&*node.remote).await?;
         Ok(())
@@ -104,34 +105,6 @@ impl Db for Busy {
     async fn version(&self, _: &Node) -> Result<String, DbError> {
         Ok("1".to_owned())
     }
-
-    async fn install(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn wipe(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn start_fresh(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn teardown(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("nobody asks for it here")
-    }
-
-    async fn primaries(&self, _: &[Node]) -> Vec<Name> {
-        Vec::new()
-    }
-
-    fn log_files(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn election_timeout(&self) -> Duration {
-        Duration::from_secs(1)
-    }
 }
 
 fn main() {
@@ -150,7 +123,7 @@ fn measure(cluster: &LocalCluster) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let nodes: Vec<Node> = cluster.ssh_targets().into_iter().map(node).collect();
-        let db = Arc::new(Busy);
+        let db = Arc::new(System(Busy));
         let journaled = nemeses::ssh::journaled(&nodes, "bench");
         let mut env =
             nemeses::ssh::ssh_environment(&journaled, db.clone(), PowerSwitches::default());

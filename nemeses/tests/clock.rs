@@ -2,6 +2,8 @@
 #![cfg(target_arch = "x86_64")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/part.rs"]
+mod part;
 #[path = "common/shell.rs"]
 mod shell;
 
@@ -13,13 +15,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use harness::Name;
 use harness::capability::{
-    CapabilityError, ClockChange, ClockKind, ClockScope, ClockSetting, Clocks, ProcessState, Signal,
+    CapabilityError, ClockChange, ClockKind, ClockScope, ClockSetting, Clocks, ProcessState,
 };
-use harness::db::{Db, DbError};
+use harness::db::DbError;
 use harness::node::undo::{Healing, heal_node_in};
 use harness::remote::{Node, Remote};
 use nemeses::ssh::{Journaled, NodeClocks};
 
+use part::{Part, System};
 use shell::Shell;
 
 /// A system that says what time it is.
@@ -38,7 +41,7 @@ impl Drop for Speaking {
 
 impl Speaking {
     /// One, unless this machine does not let us change it, which is said loudly.
-    fn start(test: &str) -> Option<Arc<Speaking>> {
+    fn start(test: &str) -> Option<Arc<System<Speaking>>> {
         if !nix::unistd::geteuid().is_root() {
             // Not `eprintln`, which the test harness swallows.
             let message = format!("\nSKIPPED {test}: ptrace of other processes needs root\n\n");
@@ -61,11 +64,11 @@ impl Speaking {
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let ends = Mutex::new((child.stdin.take().unwrap(), output));
-        let speaking = Arc::new(Speaking {
+        let speaking = Arc::new(System(Speaking {
             child,
             ends,
             _folder: folder,
-        });
+        }));
         // It has begun when it speaks.
         assert!(speaking.ahead().abs() < SLACK);
         Some(speaking)
@@ -101,57 +104,13 @@ const SLACK: i64 = 120;
 const HOUR: i64 = 3600;
 
 #[async_trait]
-impl Db for Speaking {
-    async fn signal(&self, _: &Node, _: Signal) -> Result<ProcessState, DbError> {
-        unreachable!("nothing is signalled here")
-    }
-
+impl Part for Speaking {
     async fn state(&self, _: &Node) -> Result<ProcessState, DbError> {
         Ok(ProcessState::Running)
     }
 
     fn pids_script(&self, _: &Node) -> Option<String> {
         Some(format!("echo {}", self.child.id()))
-    }
-
-    async fn install(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn wipe(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn start_fresh(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn start(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
-        unreachable!("nothing is killed here")
-    }
-
-    async fn healthy(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn teardown(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn primaries(&self, _: &[Node]) -> Vec<Name> {
-        Vec::new()
-    }
-
-    fn log_files(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn election_timeout(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    async fn version(&self, _: &Node) -> Result<String, DbError> {
-        unreachable!("no fault does that")
     }
 }
 

@@ -558,8 +558,10 @@ async fn no_mount_is_left_without_its_process() {
             .status();
     }
     stage.gone().await;
+    // Who asks while the last one is still ending is sent away a little later than who asks afterwards.
     let error = fs::read(stage.seen("wal")).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotConnected);
+    let nobody = [ErrorKind::NotConnected, ErrorKind::ConnectionAborted];
+    assert!(nobody.contains(&error.kind()), "{error}");
     let remote: &dyn Remote = &*stage.at.node.remote;
     let state = stage.folder.path().join("state").display().to_string();
     heal_node_in(remote, &state).await.unwrap();

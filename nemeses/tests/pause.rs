@@ -1,21 +1,23 @@
 //! Pausing a real process through a system's `Db`, with the undo journal.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/part.rs"]
+mod part;
 #[path = "common/shell.rs"]
 mod shell;
 
 use std::process::{Child, Command as Process};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use harness::Name;
 use harness::capability::{CapabilityError, ProcessState, Processes, Signal};
-use harness::db::{Db, DbError};
+use harness::db::DbError;
 use harness::node::undo::{Healing, heal_node_in};
 use harness::remote::{Node, Remote};
 use nemeses::ssh::{DbProcesses, Journaled};
 
+use part::{Part, System};
 use shell::Shell;
 
 /// A system that is one `sleep`.
@@ -32,12 +34,12 @@ impl Drop for Sleep {
 }
 
 impl Sleep {
-    fn new(says_pids: bool) -> Arc<Sleep> {
+    fn new(says_pids: bool) -> Arc<System<Sleep>> {
         let child = Process::new("sleep").arg("600").spawn().unwrap();
-        Arc::new(Sleep { child, says_pids })
+        Arc::new(System(Sleep { child, says_pids }))
     }
 
-    fn state(&self) -> ProcessState {
+    fn now(&self) -> ProcessState {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         match stat.rsplit(") ").next().unwrap().starts_with('T') {
             true => ProcessState::Stopped,
@@ -47,57 +49,13 @@ impl Sleep {
 }
 
 #[async_trait]
-impl Db for Sleep {
-    async fn signal(&self, _: &Node, _: Signal) -> Result<ProcessState, DbError> {
-        unreachable!("the agent does that, where it can know the processes")
-    }
-
+impl Part for Sleep {
     async fn state(&self, _: &Node) -> Result<ProcessState, DbError> {
-        Ok(self.state())
+        Ok(self.now())
     }
 
     fn pids_script(&self, _: &Node) -> Option<String> {
         self.says_pids.then(|| format!("echo {}", self.child.id()))
-    }
-
-    async fn install(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn wipe(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn start_fresh(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn start(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
-        unreachable!("nothing is killed here")
-    }
-
-    async fn healthy(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn teardown(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn primaries(&self, _: &[Node]) -> Vec<Name> {
-        Vec::new()
-    }
-
-    fn log_files(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn election_timeout(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    async fn version(&self, _: &Node) -> Result<String, DbError> {
-        unreachable!("no fault does that")
     }
 }
 
@@ -119,13 +77,13 @@ async fn a_pause_is_written_down_and_the_entry_taken_back() {
     let name = Name::from("n1");
     let paused = processes.signal(&name, Signal::Stop).await.unwrap();
     assert_eq!(
-        (paused, db.state()),
+        (paused, db.now()),
         (ProcessState::Stopped, ProcessState::Stopped)
     );
     assert_eq!(at.journal.list().await.unwrap().len(), 1);
     let resumed = processes.signal(&name, Signal::Cont).await.unwrap();
     assert_eq!(
-        (resumed, db.state()),
+        (resumed, db.now()),
         (ProcessState::Running, ProcessState::Running)
     );
     assert_eq!(at.journal.list().await.unwrap(), []);
@@ -147,7 +105,7 @@ async fn the_journal_resumes_what_a_dead_controller_paused() {
         (&*healed[0].fault, &healed[0].healing),
         ("pause", &Healing::Undone)
     );
-    assert_eq!(db.state(), ProcessState::Running);
+    assert_eq!(db.now(), ProcessState::Running);
 }
 
 #[tokio::test]
@@ -161,7 +119,7 @@ async fn what_could_not_be_undone_without_us_is_not_paused() {
         .await
         .unwrap_err();
     assert!(matches!(refused, CapabilityError::NotDone(_)), "{refused}");
-    assert_eq!(db.state(), ProcessState::Running);
+    assert_eq!(db.now(), ProcessState::Running);
 }
 
 #[tokio::test]
@@ -172,13 +130,13 @@ async fn a_pause_ends_when_the_controller_is_gone_and_so_does_the_agent() {
     let db = Sleep::new(true);
     let processes = DbProcesses::new(std::slice::from_ref(&at), db.clone());
     processes.signal(&"n1".into(), Signal::Stop).await.unwrap();
-    assert_eq!(db.state(), ProcessState::Stopped);
+    assert_eq!(db.now(), ProcessState::Stopped);
     at.agent.leave().await;
-    assert_eq!(db.state(), ProcessState::Running);
+    assert_eq!(db.now(), ProcessState::Running);
     assert!(!state.exists());
     // It comes again when it is needed again.
     processes.signal(&"n1".into(), Signal::Stop).await.unwrap();
-    assert_eq!(db.state(), ProcessState::Stopped);
+    assert_eq!(db.now(), ProcessState::Stopped);
     at.agent.leave().await;
     assert!(!state.exists());
 }

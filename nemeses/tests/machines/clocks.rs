@@ -1,6 +1,5 @@
 //! The clocks of machines, seen by `date` over a session of its own.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::Name;
@@ -25,7 +24,7 @@ struct Tested<'a> {
 impl<'a> Tested<'a> {
     fn new(machines: &'a Machines) -> Tested<'a> {
         let nodes = machines.journaled();
-        let clocks = NodeClocks::new(&nodes, Arc::new(Sleeper));
+        let clocks = NodeClocks::new(&nodes, Sleeper::system());
         machines
             .runtime
             .block_on(clocks.probe(ClockScope::Machine))

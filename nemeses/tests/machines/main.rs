@@ -11,7 +11,11 @@ mod clocks;
 mod conformance;
 mod netem;
 mod outside;
+#[path = "../common/part.rs"]
+mod part;
 mod reboots;
+#[path = "../common/ssh.rs"]
+mod ssh;
 
 use std::time::Instant;
 

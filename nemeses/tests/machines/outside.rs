@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use harness::Name;
-use harness::capability::{ProcessState, Signal};
-use harness::db::{Db, DbError};
-use harness::local::{LocalCluster, SshTarget};
-use harness::remote::ssh::{ConfigFile, SshOptions, SshRemote};
+use harness::capability::ProcessState;
+use harness::db::DbError;
+use harness::local::LocalCluster;
 use harness::remote::{Command, Node};
 use nemeses::ssh::Journaled;
 use tokio::runtime::Runtime;
+
+use crate::part::{Part, System};
+use crate::ssh::node;
 
 /// How long something may take that takes a moment.
 pub(crate) const LONG: Duration = Duration::from_secs(120);
@@ -111,28 +112,19 @@ pub(crate) fn setting_of_our_clock() -> f64 {
     seconds(realtime) - seconds(raw)
 }
 
-fn node(target: SshTarget) -> Node {
-    let options = SshOptions {
-        user: Some(target.user),
-        port: Some(target.port),
-        private_keys: vec![target.key],
-        known_hosts: vec![target.known_hosts],
-        agent: false,
-        config: ConfigFile::None,
-        ..SshOptions::default()
-    };
-    let address = target.address.to_string();
-    let name = Name::from(target.name);
-    let remote = SshRemote::new(name.clone(), &address, options).unwrap();
-    Node {
-        name,
-        address,
-        remote: Arc::new(remote),
-    }
-}
-
 /// A system of one process that does nothing.
 pub(crate) struct Sleeper;
+
+impl Sleeper {
+    pub(crate) fn system() -> Arc<System<Sleeper>> {
+        Arc::new(System(Sleeper))
+    }
+
+    pub(crate) async fn end(node: &Node) {
+        let script = format!("kill -9 $(cat {PID_FILE}); rm -f {PID_FILE}");
+        node.remote.exec(Command::new(script)).await.unwrap();
+    }
+}
 
 const PID_FILE: &str = "/run/sleeper.pid";
 
@@ -144,11 +136,7 @@ fn start_script() -> String {
 }
 
 #[async_trait]
-impl Db for Sleeper {
-    async fn signal(&self, _: &Node, _: Signal) -> Result<ProcessState, DbError> {
-        unreachable!("the agent signals")
-    }
-
+impl Part for Sleeper {
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
         let script =
             format!("[ -d /proc/$(cat {PID_FILE} 2>/dev/null || echo none) ] && echo there; true");
@@ -170,18 +158,6 @@ impl Db for Sleeper {
         Some(start_script())
     }
 
-    async fn install(&self, _: &Node) -> Result<(), DbError> {
-        Ok(())
-    }
-
-    async fn wipe(&self, _: &Node) -> Result<(), DbError> {
-        Ok(())
-    }
-
-    async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
-        self.start(node, nodes).await
-    }
-
     async fn start(&self, node: &Node, _: &[Node]) -> Result<(), DbError> {
         let script = start_script();
         node.remote.exec(Command::new(script)).await?;
@@ -190,24 +166,6 @@ impl Db for Sleeper {
 
     async fn healthy(&self, _: &Node) -> Result<(), DbError> {
         Ok(())
-    }
-
-    async fn teardown(&self, node: &Node) -> Result<(), DbError> {
-        let script = format!("kill -9 $(cat {PID_FILE}); rm -f {PID_FILE}");
-        node.remote.exec(Command::new(script)).await?;
-        Ok(())
-    }
-
-    async fn primaries(&self, _: &[Node]) -> Vec<Name> {
-        Vec::new()
-    }
-
-    fn log_files(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn election_timeout(&self) -> Duration {
-        Duration::from_secs(1)
     }
 
     async fn version(&self, _: &Node) -> Result<String, DbError> {

@@ -40,7 +40,7 @@ fn stage<'a>(machines: &'a Machines, spec: &str, max_down: Option<usize>) -> Sta
     let power = machines.cluster.power().unwrap().into_iter();
     let switch = |power| Arc::new(power) as Arc<dyn PowerSwitch>;
     let power: PowerSwitches = names.iter().cloned().zip(power.map(switch)).collect();
-    let env = ssh_environment(&nodes, Arc::new(Sleeper), power);
+    let env = ssh_environment(&nodes, Sleeper::system(), power);
     let packages = machines.runtime.block_on(async {
         let ctx = BuildContext {
             seed: Seed::new(1),
@@ -109,7 +109,7 @@ impl Stage<'_> {
             for at in &self.nodes {
                 let left = at.journal.list().await.unwrap();
                 assert_eq!(left, []);
-                harness::db::Db::teardown(&Sleeper, &at.node).await.unwrap();
+                Sleeper::end(&at.node).await;
             }
         });
     }
@@ -268,7 +268,7 @@ pub(crate) fn a_node_that_shares_its_kernel_is_refused(_: &Machines) {
             .in_switch_netns(|| {
                 let runtime = tokio::runtime::Runtime::new().unwrap();
                 let machines =
-                    NodeMachines::new(&journaled_of(&cluster), Arc::new(Sleeper), BTreeMap::new());
+                    NodeMachines::new(&journaled_of(&cluster), Sleeper::system(), BTreeMap::new());
                 runtime.block_on(machines.probe(ending)).unwrap_err()
             })
             .unwrap()
@@ -286,7 +286,7 @@ pub(crate) fn a_node_that_shares_its_kernel_is_refused(_: &Machines) {
 }
 
 pub(crate) fn one_that_was_not_ended_is_there(machines: &Machines) {
-    let nodes = NodeMachines::new(&machines.journaled(), Arc::new(Sleeper), BTreeMap::new());
+    let nodes = NodeMachines::new(&machines.journaled(), Sleeper::system(), BTreeMap::new());
     let returned = machines
         .runtime
         .block_on(nodes.back(&"n2".into(), PATIENCE))
