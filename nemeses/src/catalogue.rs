@@ -10,7 +10,9 @@ use harness::options::{OptionKind, OptionSpec};
 use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
-use crate::{clock, confine, corrupt, disk, membership, packet, partition, power, process, script};
+use crate::{
+    clock, confine, corrupt, disk, load, membership, packet, partition, power, process, script,
+};
 
 /// The option of every fault that sets the time from one start to the next.
 pub(crate) const INTERVAL: &str = "interval";
@@ -70,6 +72,7 @@ pub fn catalogue() -> &'static [FaultInfo] {
             power::info(),
             confine::freeze_info(),
             confine::stress_info(),
+            load::info(),
             disk::info(),
             corrupt::info(),
             membership::info(),

@@ -39,6 +39,7 @@
 //! A start that ends `fail` did nothing. One that ends `info` may be in force, in part; its stop undoes
 //! it. A stop that ends `info` did not undo everything, and is tried again.
 
+mod action;
 mod build;
 mod catalogue;
 mod clock;
@@ -48,8 +49,10 @@ mod corrupt;
 mod disk;
 mod down;
 pub mod grudge;
+mod holds;
 mod leaders;
 mod links;
+mod load;
 mod membership;
 mod node_fault;
 mod outcome;
@@ -61,6 +64,7 @@ mod presets;
 mod process;
 pub mod schedule;
 mod script;
+mod setback;
 mod spec;
 pub mod ssh;
 pub mod target;

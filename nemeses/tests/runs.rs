@@ -45,6 +45,11 @@ fn run(faults: &str, seed: u64) -> Vec<Event> {
 
 /// The same, with faults that go together as told.
 fn composed(faults: &str, composition: Composition, seed: u64) -> Vec<Event> {
+    in_zones(faults, composition, seed, &[])
+}
+
+/// The same, with nodes in zones.
+fn in_zones(faults: &str, composition: Composition, seed: u64, zones: &[&str]) -> Vec<Event> {
     let runtime = VirtualRuntime::new();
     let nodes = names(5);
     let world = Shared::new(&nodes);
@@ -55,7 +60,7 @@ fn composed(faults: &str, composition: Composition, seed: u64) -> Vec<Event> {
         election_timeout: Duration::from_secs(1),
         leaders: true,
         nodes: nodes.clone(),
-        zones: nemeses::Zones::default(),
+        zones: nemeses::Zones::read(zones.iter().copied(), &nodes).unwrap(),
         clock: Arc::new(runtime.clock()),
         composition,
     };
@@ -360,6 +365,41 @@ fn no_more_nodes_are_down_than_may_be() {
         refused += events.iter().filter(error).count();
     }
     assert!(refused > 0);
+}
+
+#[test]
+fn a_zone_is_down_as_a_whole_or_not_at_all() {
+    let zones = ["n1=a", "n2=a", "n3=b", "n4=b", "n5=c"];
+    let (mut whole, mut refused) = (0, 0);
+    for seed in 0..60 {
+        let composition = Composition {
+            max_down: Some(2),
+            ..Composition::default()
+        };
+        let events = in_zones(
+            "kill:target=zone,pause:target=one",
+            composition,
+            seed,
+            &zones,
+        );
+        for window in windows(&events)
+            .iter()
+            .filter(|window| &*window.fault == "kill")
+        {
+            let mut targets = window.targets.clone();
+            targets.sort();
+            let is_zone = [&["n1", "n2"][..], &["n3", "n4"], &["n5"]]
+                .contains(&&*targets.iter().map(|it| &**it).collect::<Vec<_>>());
+            assert!(is_zone, "{targets:?}");
+            whole += usize::from(targets.len() == 2);
+        }
+        let error = |event: &&Event| {
+            let error = event.error.as_ref();
+            error.is_some_and(|it| it.to_string().contains("over-budget"))
+        };
+        refused += events.iter().filter(error).count();
+    }
+    assert!(whole > 20 && refused > 0, "{whole} {refused}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod clocks;
 mod confinement;
 mod disks;
 mod journaled;
+mod loads;
 mod membership;
 mod network;
 mod nft;
@@ -27,6 +28,7 @@ pub use clocks::NodeClocks;
 pub use confinement::NodeConfinement;
 pub use disks::DbDisks;
 pub use journaled::Journaled;
+pub use loads::NodeLoads;
 pub use membership::DbMembership;
 pub use network::AgentNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
@@ -48,7 +50,8 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>) -> Environment {
         membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db.clone()))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),
-        disks: Some(Arc::new(DbDisks::new(nodes, db))),
+        disks: Some(Arc::new(DbDisks::new(nodes, db.clone()))),
+        loads: Some(Arc::new(NodeLoads::new(nodes, db))),
     }
 }
 

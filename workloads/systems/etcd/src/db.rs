@@ -3,6 +3,8 @@
 //! The package's own service is never started: ours runs beside it under its own name, with its data in
 //! a folder of ours, so that nothing of the user's is touched.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +18,7 @@ use harness::remote::{Command, Node, quote};
 use harness::{Value, json};
 
 use crate::http::Connection;
+use crate::membership::members_now;
 use crate::{CLIENT_PORT, PEER_PORT};
 
 /// Debian's package.
@@ -38,7 +41,22 @@ const STOP_GRACE: Duration = Duration::ZERO;
 const HEALTH_PAUSE: Duration = Duration::from_millis(100);
 
 /// etcd on Debian nodes.
-pub(crate) struct EtcdDb;
+#[derive(Default)]
+pub(crate) struct EtcdDb {
+    /// Nodes that joined a cluster that was there: without data, they must not begin a new one.
+    joined: Mutex<BTreeSet<Name>>,
+}
+
+impl EtcdDb {
+    fn joined(&self) -> MutexGuard<'_, BTreeSet<Name>> {
+        self.joined.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on a node joins a cluster that is there, whenever it starts.
+    pub(crate) fn joins(&self, node: &Node) {
+        self.joined().insert(node.name.clone());
+    }
+}
 
 pub(crate) fn server(node: &Node) -> String {
     format!("{}:{CLIENT_PORT}", node.address)
@@ -147,11 +165,6 @@ async fn start(node: &Node, nodes: &[Node], cluster: Cluster) -> Result<(), DbEr
     Ok(())
 }
 
-/// Starts a member without data that its cluster already knows: of these nodes, it among them.
-pub(crate) async fn join(node: &Node, cluster: &[Node]) -> Result<(), DbError> {
-    start(node, cluster, Cluster::Existing).await
-}
-
 /// Ends our etcd on a node, and removes everything of it but the package.
 async fn remove(node: &Node) -> Result<(), DbError> {
     process().stop(&*node.remote, STOP_GRACE).await?;
@@ -203,11 +216,22 @@ impl Db for EtcdDb {
     }
 
     async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
-        self.start(node, nodes).await
+        self.joined().remove(&node.name);
+        start(node, nodes, Cluster::New).await
     }
 
     async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
-        start(node, nodes, Cluster::New).await
+        let joined = self.joined().contains(&node.name);
+        match joined {
+            false => start(node, nodes, Cluster::New).await,
+            // The members as they are now: etcd refuses one that thinks otherwise and has no data to know better.
+            true => start(node, &members_now(node, nodes).await, Cluster::Existing).await,
+        }
+    }
+
+    async fn start_empty(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
+        self.joins(node);
+        self.start(node, nodes).await
     }
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {

@@ -57,7 +57,7 @@ impl Suite for EtcdSuite {
     }
 
     fn world(&self, _request: &WorldRequest<'_>) -> Result<World, BuildError> {
-        Ok(World::Nodes(Arc::new(EtcdDb)))
+        Ok(World::Nodes(Arc::new(EtcdDb::default())))
     }
 
     fn plan(&self, _world: &World, request: &BuildRequest<'_>) -> Result<Plan, BuildError> {
