@@ -136,6 +136,14 @@ fn arguments(node: &Node, nodes: &[Node]) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
+/// The process on a node, for what starts it.
+fn server(node: &Node, nodes: &[Node]) -> Daemon {
+    Daemon {
+        args: arguments(node, nodes),
+        ..process()
+    }
+}
+
 /// What a node says about itself, if it answers.
 async fn info(node: &Node, section: &str) -> Option<String> {
     let asked = async {
@@ -179,12 +187,12 @@ impl Db for RedisDb {
 
     async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
         files::mkdir(&*node.remote, HOME).await?;
-        let server = Daemon {
-            args: arguments(node, nodes),
-            ..process()
-        };
-        server.start(&*node.remote).await?;
+        server(node, nodes).start(&*node.remote).await?;
         Ok(())
+    }
+
+    fn revive_script(&self, node: &Node, nodes: &[Node]) -> Option<String> {
+        Some(server(node, nodes).revive_script())
     }
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {

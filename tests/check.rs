@@ -65,6 +65,56 @@ fn levels_are_those_of_the_model() {
     assert!(said.out.contains("missing"), "{}", said.out);
 }
 
+/// Each reads all rows, and does not see what the other inserts.
+const PHANTOMS: &str = r#"{"process":0,"type":"invoke","f":"init","value":{"x":0}}
+{"process":0,"type":"ok","f":"init","value":{"x":0}}
+{"process":1,"type":"invoke","f":"txn","value":[["rp","true",null],["insert","y",1]]}
+{"process":2,"type":"invoke","f":"txn","value":[["rp","true",null],["insert","z",1]]}
+{"process":1,"type":"ok","f":"txn","value":[["rp","true",{"x":0}],["insert","y",1]]}
+{"process":2,"type":"ok","f":"txn","value":[["rp","true",{"x":0}],["insert","z",1]]}
+"#;
+
+/// Two that each miss what the other adds.
+const SETS: &str = r#"{"process":0,"type":"invoke","f":"txn","value":[["r","x",null],["add","y",1]]}
+{"process":1,"type":"invoke","f":"txn","value":[["r","y",null],["add","x",1]]}
+{"process":0,"type":"ok","f":"txn","value":[["r","x",[]],["add","y",1]]}
+{"process":1,"type":"ok","f":"txn","value":[["r","y",[]],["add","x",1]]}
+"#;
+
+/// A read at 5 of what was committed at 6.
+const STAMPED: &str = r#"{"process":0,"type":"invoke","f":"txn","value":[["w","x",1]]}
+{"process":1,"type":"invoke","f":"txn","value":[["r","x",null]]}
+{"process":0,"type":"ok","f":"txn","value":[["w","x",1],["timestamps",1,6]]}
+{"process":1,"type":"ok","f":"txn","value":[["r","x",1],["timestamps",5,5]]}
+"#;
+
+#[test]
+fn rows_sets_and_timestamps_are_judged() {
+    let program = Program::new();
+    for (text, arguments, shows) in [
+        (PHANTOMS, &["closed-predicate"][..], "serializable: G2;"),
+        (SETS, &["set-add"], "G2-item"),
+        (
+            STAMPED,
+            &[
+                "rw-register",
+                "--timestamps",
+                "--consistency",
+                "snapshot-isolation",
+            ],
+            "by its timestamps not snapshot-isolation: EXT",
+        ),
+    ] {
+        std::fs::write(program.folder.path().join("h.jsonl"), text).unwrap();
+        let said = program.run(&[&["check", "h.jsonl", "--model"], arguments].concat());
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+        assert!(said.out.contains(shows), "{}", said.out);
+    }
+    let said = program.run(&["check", "h.jsonl", "--model", "set-add", "--timestamps"]);
+    assert_eq!(said.code, 2, "{}{}", said.out, said.err);
+    assert!(said.out.contains("--timestamps is of"), "{}", said.out);
+}
+
 /// One reads x before another writes it, and then y after.
 const FRACTURED: &str = r#"{"process":0,"type":"invoke","f":"txn","value":[["w","x",1],["w","y",1]]}
 {"process":1,"type":"invoke","f":"txn","value":[["r","x",null],["r","y",null]]}

@@ -5,6 +5,7 @@
 mod check;
 mod cluster;
 mod demo;
+mod heal;
 mod mistakes;
 mod online;
 mod program;

@@ -81,6 +81,13 @@ pub trait Db: Send + Sync {
         None
     }
 
+    /// A shell script that starts the system again, with the data it has, where it was started, was not stopped since, and does
+    /// not run. Written down on a node before what may end the system there, so that it is started again also when we are gone.
+    /// Without it, it is not. `nodes` is the whole cluster.
+    fn revive_script(&self, _node: &Node, _nodes: &[Node]) -> Option<String> {
+        None
+    }
+
     /// The folders that hold the system's data on every node, as absolute paths. Faults of disks strike what is in them. A file system may
     /// be put over each before the system starts, and while it stands they can be emptied, but not removed, as
     /// [`files::remove`](crate::node::files::remove) does it; it is gone before

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use checkers::coverage::{self, Coverage};
 use checkers::linearizability::models::ModelInfo;
 use checkers::linearizability::{self, FailedCas, Linearizable, NullRead, SequentiallyConsistent};
-use checkers::transactions::{self, Assumptions, LEVELS, Level, RwRegister};
+use checkers::transactions::{
+    self, Assumptions, ClosedPredicate, LEVELS, Level, Objects, RwRegister, SetAdd, Timestamps,
+};
 use checkers::{CheckResult, Checker, ListAppend, Stats, Unhandled, Valid};
 use harness::interpreter;
 use store::import::{Format, ImportOptions, format_of, load_any};
@@ -38,8 +40,26 @@ const RW_REGISTER: ModelInfo = ModelInfo {
     initial: "every register is null (in plume text 0)",
 };
 
+/// Transactions of rows that are read by predicates.
+const CLOSED_PREDICATE: ModelInfo = ModelInfo {
+    name: "closed-predicate",
+    summary: "transactions that write rows, each once, and read all that match a predicate",
+    functions: "init, of {key: value}; txn, of [\"insert\", key, value], [\"w\", key, value], [\"delete\", key], [\"r\", key, value] and \
+                [\"rp\", predicate, {key: value}], of predicates \"true\", [\"=\", value] and [\"mod\", modulus, rest]",
+    initial: "what init made",
+};
+
+/// Transactions of sets.
+const SET_ADD: ModelInfo = ModelInfo {
+    name: "set-add",
+    summary: "transactions that read sets and add elements to them",
+    functions: "txn, of [\"add\", key, element] and [\"r\", key, elements]",
+    initial: "every set is empty",
+};
+
 /// The models of `gainsay check` that are of transactions.
-pub(crate) const TRANSACTIONAL: [&ModelInfo; 2] = [&LIST_APPEND, &RW_REGISTER];
+pub(crate) const TRANSACTIONAL: [&ModelInfo; 4] =
+    [&LIST_APPEND, &RW_REGISTER, &CLOSED_PREDICATE, &SET_ADD];
 
 fn is_transactional(model: &str) -> bool {
     TRANSACTIONAL.iter().any(|one| one.name == model)
@@ -227,8 +247,16 @@ fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checke
     let consistency = meaning(&request.consistency)
         .with_context(|| format!("there is no model {:?}", request.consistency))?;
     let options = transactions::Options { consistency };
-    Ok(match request.model == RW_REGISTER.name {
-        true => {
+    if request.timestamps {
+        let objects = match request.model.as_str() {
+            model if model == LIST_APPEND.name => Objects::Lists,
+            model if model == RW_REGISTER.name => Objects::Registers,
+            other => bail!("--timestamps is of list-append and rw-register, not of {other}"),
+        };
+        return Ok(Box::new(Timestamps::new(options, objects)));
+    }
+    Ok(match request.model.as_str() {
+        model if model == RW_REGISTER.name => {
             let assume = Assumptions {
                 wfr_keys: true,
                 sequential_keys: request.sequential_keys,
@@ -236,7 +264,9 @@ fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checke
             };
             Box::new(RwRegister::new(options, assume))
         }
-        false => Box::new(ListAppend::new(options)),
+        model if model == CLOSED_PREDICATE.name => Box::new(ClosedPredicate::new(options)),
+        model if model == SET_ADD.name => Box::new(SetAdd::new(options)),
+        _ => Box::new(ListAppend::new(options)),
     })
 }
 

@@ -91,6 +91,15 @@ pub(super) fn command() -> Command {
                 .help("Of rw-register: take each key alone to be linearizable, which orders its versions"),
         )
         .arg(
+            Arg::new("timestamps")
+                .long("timestamps")
+                .action(ArgAction::SetTrue)
+                .help(
+                    "Of list-append and rw-register: check that transactions are what the system says of them by the micro-operation \
+                     [\"timestamps\", start, commit] in each, at serializable or snapshot-isolation, or their strong variants",
+                ),
+        )
+        .arg(
             Arg::new("failed-cas")
                 .long("failed-cas")
                 .value_name("MEANING")
@@ -155,6 +164,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
                 .unwrap_or_default(),
             sequential_keys: matches.get_flag("sequential-keys"),
             linearizable_keys: matches.get_flag("linearizable-keys"),
+            timestamps: matches.get_flag("timestamps"),
             order: matches.get_flag("order"),
             initial: initial.clone(),
             limits,

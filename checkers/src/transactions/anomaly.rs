@@ -92,11 +92,25 @@ pub enum Anomaly {
     LostUpdate,
     /// An append was acknowledged, later ones are seen, and it never is.
     LostAppend,
+    /// A read by a predicate does not show what matched it whatever was there.
+    PredicateReadMiss,
     /// Transactions that cannot be put in any order.
     Cycle(Class, Base),
+    /// The same, where something was missed by a predicate: with one anti-dependency or more.
+    Predicate(Class, Base),
     /// A transaction saw another (or, with [`Base::Process`], its session had), and yet read a key as it was before that one wrote
-    /// it. Of registers, where versions have no known order.
+    /// it.
     View(View, Base),
+    /// A transaction read a key and wrote it, and missed another's write in between.
+    Cursor,
+    /// What a transaction had seen implies what it then missed, by write and read dependencies.
+    Monotonic,
+    /// A transaction wrote a key after another, and yet missed what this one wrote elsewhere.
+    FracturedUpdate,
+    /// A cycle in which who misses something had always read what came later.
+    PrefixViolation,
+    /// A cycle with anti-dependencies of which all transactions but one write.
+    Update,
     /// Whatever the order of versions, transactions cannot be put in any order (that of processes, real time). Of registers.
     NoSerialOrder(Base),
     /// Whatever the order of versions, transactions cannot have read snapshots and excluded each other.
@@ -106,8 +120,17 @@ pub enum Anomaly {
 }
 
 impl Anomaly {
+    /// Cycles of certain shapes, which tell models apart that the classes do not.
+    pub const SHAPES: [Anomaly; 5] = [
+        Anomaly::Cursor,
+        Anomaly::Monotonic,
+        Anomaly::FracturedUpdate,
+        Anomaly::PrefixViolation,
+        Anomaly::Update,
+    ];
+
     /// Anomalies that are no cycles.
-    pub const ACYCLIC: [Anomaly; 12] = [
+    pub const ACYCLIC: [Anomaly; 13] = [
         Anomaly::CyclicVersions,
         Anomaly::DuplicateElements,
         Anomaly::GarbageRead,
@@ -120,6 +143,7 @@ impl Anomaly {
         Anomaly::UnseenOwnWrite,
         Anomaly::LostUpdate,
         Anomaly::LostAppend,
+        Anomaly::PredicateReadMiss,
     ];
 
     /// What it is called.
@@ -145,12 +169,28 @@ impl Anomaly {
             Anomaly::NoSnapshots(Process) => "no-snapshots-process",
             Anomaly::NoSnapshots(Realtime) => "no-snapshots-realtime",
             Anomaly::NoPrefixes => "no-prefixes",
+            Anomaly::Cursor => "G-cursor",
+            Anomaly::Monotonic => "G-monotonic",
+            Anomaly::FracturedUpdate => "fractured-update",
+            Anomaly::PrefixViolation => "prefix-violation",
+            Anomaly::Update => "G-update",
             Anomaly::View(View::Monotonic, Plain) => "OTV",
             Anomaly::View(View::Monotonic, Process | Realtime) => "OTV-process",
             Anomaly::View(View::Atomic, Plain) => "fractured-read",
             Anomaly::View(View::Atomic, Process | Realtime) => "fractured-read-process",
             Anomaly::View(View::Causal, Plain) => "causality-violation",
             Anomaly::View(View::Causal, Process | Realtime) => "causality-violation-process",
+            Anomaly::PredicateReadMiss => "predicate-read-miss",
+            Anomaly::Predicate(Class::GSingle, Plain) => "G-single",
+            Anomaly::Predicate(Class::GSingle, Process) => "G-single-process",
+            Anomaly::Predicate(Class::GSingle, Realtime) => "G-single-realtime",
+            Anomaly::Predicate(Class::GNonadjacent, Plain) => "G-nonadjacent",
+            Anomaly::Predicate(Class::GNonadjacent, Process) => "G-nonadjacent-process",
+            Anomaly::Predicate(Class::GNonadjacent, Realtime) => "G-nonadjacent-realtime",
+            Anomaly::Predicate(Class::G2, Plain) => "G2",
+            Anomaly::Predicate(Class::G2, Process) => "G2-process",
+            Anomaly::Predicate(Class::G2, Realtime) => "G2-realtime",
+            Anomaly::Predicate(class, base) => Anomaly::Cycle(class, base).name(),
             Anomaly::Cycle(Class::G0, Plain) => "G0",
             Anomaly::Cycle(Class::G0, Process) => "G0-process",
             Anomaly::Cycle(Class::G0, Realtime) => "G0-realtime",
@@ -176,6 +216,14 @@ impl Anomaly {
             .flat_map(|base| Class::ALL.map(|class| Anomaly::Cycle(class, base)))
     }
 
+    /// All cycles in which something was missed by a predicate.
+    pub fn predicates() -> impl Iterator<Item = Anomaly> {
+        let classes = [Class::GSingle, Class::GNonadjacent, Class::G2];
+        Base::ALL
+            .into_iter()
+            .flat_map(move |base| classes.map(|class| Anomaly::Predicate(class, base)))
+    }
+
     /// All that are of views, the most telling first.
     pub fn views() -> impl Iterator<Item = Anomaly> {
         [Base::Plain, Base::Process]
@@ -188,7 +236,9 @@ impl Anomaly {
         Anomaly::ACYCLIC
             .into_iter()
             .chain(Anomaly::cycles())
+            .chain(Anomaly::predicates())
             .chain(Anomaly::views())
+            .chain(Anomaly::SHAPES)
             .chain(Base::ALL.map(Anomaly::NoSerialOrder))
             .chain(Base::ALL.map(Anomaly::NoSnapshots))
             .chain([Anomaly::NoPrefixes])
@@ -222,9 +272,12 @@ pub(super) fn implies(anomaly: &str, other: &str) -> bool {
     reached.contains(&other)
 }
 
-/// Which anomalies imply which others at once. Elle's, and ours: `garbage-read`, `lost-append`, and those of views, each of which is a
-/// G-single or a G1c whatever the order of versions.
+/// Which anomalies imply which others at once. Elle's, and ours: `garbage-read`, `lost-append`, shapes of cycles, and those of views, each
+/// of which is a G-single or a G1c whatever the order of versions.
 pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
+    ("G-cursor", &["G-single-item"]),
+    ("G-monotonic", &["G-single-item"]),
+    ("G-update", &["G2-item"]),
     ("G-nonadjacent", &["G-nonadjacent-process", "G2"]),
     (
         "G-nonadjacent-item",
@@ -250,7 +303,12 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("G-single", &["G-nonadjacent", "G-single-process", "GSIb"]),
     (
         "G-single-item",
-        &["G-nonadjacent-item", "G-single", "G-single-item-process"],
+        &[
+            "G-nonadjacent-item",
+            "G-single",
+            "G-single-item-process",
+            "G-update",
+        ],
     ),
     (
         "G-single-item-process",
@@ -290,7 +348,11 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
     ("OTV-process", &["fractured-read-process"]),
     (
         "causality-violation",
-        &["G-single-item", "causality-violation-process"],
+        &[
+            "G-single-item",
+            "causality-violation-process",
+            "prefix-violation",
+        ],
     ),
     ("causality-violation-process", &["G-single-item-process"]),
     ("dirty-update", &["G1a"]),
@@ -299,6 +361,7 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
         &["causality-violation", "fractured-read-process"],
     ),
     ("fractured-read-process", &["causality-violation-process"]),
+    ("fractured-update", &["G-single-item"]),
     ("future-read", &["G1c"]),
     ("garbage-read", &["G1a"]),
     ("incompatible-order", &["G1a"]),
@@ -331,6 +394,7 @@ pub(super) const IMPLICATIONS: &[(&str, &[&str])] = &[
         "no-snapshots-realtime",
         &["G-nonadjacent-item-realtime", "no-serial-order-realtime"],
     ),
+    ("prefix-violation", &["no-prefixes"]),
     ("unseen-own-write", &["internal"]),
     ("write-skew", &["G2"]),
 ];
@@ -342,7 +406,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_a_cycle_implies_those_with_more_in_it() {
         let names: std::collections::BTreeSet<_> = Anomaly::all().map(Anomaly::name).collect();
-        assert_eq!(names.len(), 40);
+        assert_eq!(names.len(), 55);
         for (one, base) in Class::ALL
             .into_iter()
             .flat_map(|class| Base::ALL.map(|base| (class, base)))

@@ -102,6 +102,8 @@ pub(super) fn observations(
     match objects {
         Objects::Registers => registers(views, passed_over),
         Objects::Lists => lists(views),
+        // Nothing is argued of these.
+        Objects::Rows | Objects::Sets => Observations::new(),
     }
 }
 

@@ -19,6 +19,7 @@ use super::models::{Boundary, DEFAULT, Level, find};
 use super::prove::Prover;
 use super::scan::{Sightings, scan};
 use super::search::{Anti, rank};
+use super::shapes::{self, Conflict, Shapes};
 use super::unread::Unread;
 use super::versions::Versions;
 use crate::budget::{Budget, Exhausted, Scope};
@@ -79,6 +80,7 @@ impl Checker for ListAppend {
 struct Findings {
     sightings: Sightings,
     cycles: Cycles,
+    shapes: Shapes,
     /// Whether transactions depend on each other at all.
     depends: bool,
     /// All dependencies, and the components that they form, where there are cycles.
@@ -97,11 +99,22 @@ fn look(
     let cycles = cycles(&graph, &component, budget)?;
     Ok(Findings {
         sightings,
+        shapes: shapes::find(&edges.lists(), &graph, &cycles, budget)?,
         depends,
         tangled: (!cycles.is_empty()).then_some((graph, component)),
         cycles,
     })
 }
+
+/// By which dependencies appends that nobody read are put in an order: with which anti-dependencies, and whether such that who wrote a
+/// key after another had not missed what this one wrote, of that key or of any.
+const RANKS: [(Anti, Option<Conflict>); 5] = [
+    (Anti::Any, None),
+    (Anti::Apart, None),
+    (Anti::No, None),
+    (Anti::No, Some(Conflict::Cursor)),
+    (Anti::No, Some(Conflict::Any)),
+];
 
 /// Orders of the appends that nobody read, until all models hold in one of them that may.
 fn guess(
@@ -111,31 +124,42 @@ fn guess(
     budget: &dyn Budget,
 ) -> Result<Vec<BTreeSet<Anomaly>>, Exhausted> {
     let mut ways = Vec::new();
-    for (anti, base) in [Anti::Any, Anti::Apart, Anti::No]
-        .into_iter()
-        .flat_map(|anti| Base::ALL.map(|base| (anti, base)))
-    {
+    let known = edges.lists();
+    for (anti, conflict) in RANKS {
         let budget = &Scope::of(budget);
-        edges.guess(rank(graph, base, anti, budget)?);
-        let (guessed, _) = edges.graph(budget)?;
-        let component = components(&guessed, !0, budget)?;
-        let mut way = certain.clone();
-        way.extend(cycles(&guessed, &component, budget)?.into_keys());
-        ways.push(way);
-        if !Boundary::of(certain, &ways, &|level| level.decided).is_open(&|level| level.decided) {
-            break;
+        let firsts = conflict.map(|what| shapes::with_conflicts(&known, graph, what, budget));
+        let firsts = firsts.transpose()?;
+        for base in Base::ALL {
+            let budget = &Scope::of(budget);
+            edges.guess(rank(firsts.as_ref().unwrap_or(graph), base, anti, budget)?);
+            let (guessed, _) = edges.graph(budget)?;
+            let component = components(&guessed, !0, budget)?;
+            let cycles = cycles(&guessed, &component, budget)?;
+            let mut way = certain.clone();
+            way.extend(shapes::find(&edges.lists(), &guessed, &cycles, budget)?.into_keys());
+            way.extend(cycles.into_keys());
+            ways.push(way);
+            let boundary = Boundary::of(certain, &ways, &|level| level.decided);
+            if !boundary.is_open(&|level| level.decided) {
+                return Ok(ways);
+            }
         }
     }
     Ok(ways)
 }
 
 fn prove(findings: &Findings, prover: &Prover) -> Proved {
-    Proved::of(
+    let mut proved = Proved::of(
         &findings.sightings,
         &findings.cycles,
         |sighting| prover.sighting(sighting),
         |found| prover.cycle(found),
-    )
+    );
+    for (anomaly, (count, kept)) in &findings.shapes {
+        let made = kept.iter().map(|shape| prover.shape(shape));
+        proved.keep_cycles(*anomaly, *count, made);
+    }
+    proved
 }
 
 fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckResult, Exhausted> {

@@ -97,14 +97,24 @@ impl Proved {
             proved.keep(*anomaly, *count, made);
         }
         for (anomaly, (count, kept)) in cycles {
-            let made = kept.iter().map(|found| {
-                let cycle = cycle(found).ok_or("a step has no reason")?;
-                verify_cycle(&cycle).map_err(|why| why.to_string())?;
-                Ok(Evidence::Cycle(Box::new(cycle)))
-            });
-            proved.keep(*anomaly, *count, made);
+            proved.keep_cycles(*anomaly, *count, kept.iter().map(&cycle));
         }
         proved
+    }
+
+    /// Takes cycles of an anomaly that was found so often: each as evidence, unless a step of it has no reason.
+    pub(super) fn keep_cycles(
+        &mut self,
+        anomaly: Anomaly,
+        count: u64,
+        cycles: impl Iterator<Item = Option<Cycle>>,
+    ) {
+        let made = cycles.map(|cycle| {
+            let cycle = cycle.ok_or("a step has no reason")?;
+            verify_cycle(&cycle).map_err(|why| why.to_string())?;
+            Ok(Evidence::Cycle(Box::new(cycle)))
+        });
+        self.keep(anomaly, count, made);
     }
 
     /// Takes evidence of an anomaly that was found so often, or why it proves nothing.
@@ -136,7 +146,29 @@ pub(super) fn conclude(
     boundary: &Boundary,
     open: impl FnOnce() -> String,
 ) -> CheckResult {
-    let mut details = details(intake, proved, boundary);
+    let mut counts = Map::new();
+    let mut put = |name: &str, value: Value| counts.insert(name.to_owned(), value);
+    put("transactions", intake.transactions.len().into());
+    put("keys", intake.transactions.keys.len().into());
+    if intake.overlapping > 0 {
+        let note = "transactions begun while their process had another open, which is taken as never ended";
+        put(
+            "overlapping",
+            json!({ "count": intake.overlapping, "note": note }),
+        );
+    }
+    conclude_all(level, counts, proved, boundary, open)
+}
+
+/// The verdict at a level, with what was counted.
+pub(super) fn conclude_all(
+    level: &Level,
+    counts: Map<String, Value>,
+    proved: &Proved,
+    boundary: &Boundary,
+    open: impl FnOnce() -> String,
+) -> CheckResult {
+    let mut details = details(counts, proved, boundary);
     let (valid, reason) = match boundary.standing(level) {
         Standing::Violated => (Valid::False, violated(level, proved, boundary)),
         Standing::Holds => (Valid::True, holds(level, proved, boundary)),
@@ -227,15 +259,16 @@ fn holds(level: &Level, proved: &Proved, boundary: &Boundary) -> String {
     format!("{}; but not {weakest}: {found}", level.name)
 }
 
-fn details(intake: &Intake, proved: &Proved, boundary: &Boundary) -> Map<String, Value> {
+fn details(
+    mut details: Map<String, Value>,
+    proved: &Proved,
+    boundary: &Boundary,
+) -> Map<String, Value> {
     let counts = proved.counts.iter();
     let anomalies: Map<String, Value> = counts
         .map(|(anomaly, count)| (anomaly.name().to_owned(), (*count).into()))
         .collect();
-    let mut details = Map::new();
     let mut put = |name: &str, value: Value| details.insert(name.to_owned(), value);
-    put("transactions", intake.transactions.len().into());
-    put("keys", intake.transactions.keys.len().into());
     put("anomalies", anomalies.into());
     put("violated", json!(names(&boundary.all(Standing::Violated))));
     put(
@@ -247,12 +280,5 @@ fn details(intake: &Intake, proved: &Proved, boundary: &Boundary) -> Map<String,
         "strongest-that-holds",
         json!(names(&boundary.strongest_holding())),
     );
-    if intake.overlapping > 0 {
-        let note = "transactions begun while their process had another open, which is taken as never ended";
-        put(
-            "overlapping",
-            json!({ "count": intake.overlapping, "note": note }),
-        );
-    }
     details
 }

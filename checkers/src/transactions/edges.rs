@@ -1,7 +1,10 @@
 //! The dependencies of a list-append history, as a graph.
 
+use rustc_hash::FxHashMap;
+
 use super::graph::{Fan, Graph, RW, Sink, Time, WR, WW, WW_READ};
 use super::history::{Seen, Transactions};
+use super::shapes::Lists;
 use super::values::NONE;
 use super::versions::{Versions, Writer};
 use crate::budget::{Budget, Exhausted};
@@ -122,11 +125,7 @@ impl<'a> Edges<'a> {
             }
         }
         if let Some(rank) = &self.guess {
-            let mut guess = unread.to_vec();
-            guess.sort_by_key(|writer| {
-                let at = writer.transaction as usize;
-                (std::cmp::Reverse(rank[at]), self.all.complete[at])
-            });
+            let guess = self.guessed(unread, rank);
             for pair in guess
                 .windows(2)
                 .filter(|pair| pair[0].transaction != pair[1].transaction)
@@ -136,6 +135,32 @@ impl<'a> Edges<'a> {
         }
         let targets = unread.iter().map(|writer| writer.transaction);
         self.tails[key as usize].each_hop(targets, visit);
+    }
+
+    /// Appends in the order that is guessed.
+    fn guessed(&self, unread: &[Writer], rank: &[u32]) -> Vec<Writer> {
+        let mut guess = unread.to_vec();
+        guess.sort_by_key(|writer| {
+            let at = writer.transaction as usize;
+            (std::cmp::Reverse(rank[at]), self.all.complete[at])
+        });
+        guess
+    }
+
+    /// Where lists stand among each other, with what is guessed.
+    pub(super) fn lists(&self) -> Lists<'a> {
+        let mut guess = FxHashMap::default();
+        if let Some(rank) = &self.guess {
+            for key in 0..self.all.keys.len() as u32 {
+                let unread = self.guessed(self.versions.unread(key), rank);
+                guess.extend(unread.iter().map(|writer| writer.mop).zip(0..));
+            }
+        }
+        Lists {
+            all: self.all,
+            versions: self.versions,
+            guess,
+        }
     }
 
     /// What a read depends on, and what depends on it.

@@ -15,6 +15,10 @@ pub enum Objects {
     Lists,
     /// Registers, to which values are written.
     Registers,
+    /// Rows, which are also read by predicates.
+    Rows,
+    /// Sets, to which elements are added.
+    Sets,
 }
 
 /// A transaction, as its operation stands in the history.
@@ -34,7 +38,7 @@ pub struct TransactionView {
     /// `ok`, `fail` or `info` (nobody knows, or it had not ended when the history did).
     pub outcome: EventType,
     /// Its micro-operations, `["append", key, element]` and `["r", key, list]`; of registers `["w", key, value]` and
-    /// `["r", key, value]`. What a transaction read that is not `ok` is `null`.
+    /// `["r", key, value]`; of rows and sets as they were recorded, and `["init", key, value]`. What a transaction read that is not `ok` is `null`.
     pub value: Value,
 }
 
@@ -48,6 +52,10 @@ pub enum Relation {
     Wr,
     /// The first read the key without the second one's element (an anti-dependency).
     Rw,
+    /// The second read by a predicate, and that this did not show the key says that it came after the first one's write. Of rows.
+    Wrp,
+    /// The first read by a predicate, and that this did not show the key says that it came before the second one's write. Of rows.
+    Rwp,
     /// One process executed the first, then the second.
     Process,
     /// The first ended before the second began.
@@ -195,6 +203,7 @@ pub struct Cycle {
 /// | `cyclic-versions` of a register | those that show each version to follow the one before | the versions |
 /// | `internal` | the transaction | |
 /// | `lost-update` | both | |
+/// | `predicate-read-miss` | the reader, who made the universe, who writes the key | |
 /// | `lost-append` | the writer, a later one, a reader of the later one's element | their elements |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, TransactionView};
+use super::predicates::explain as rows;
 use super::registers::explain as registers;
+use super::sets::explain as sets;
 
 /// The most characters of a list that a sentence shows.
 const LIST_MAX: usize = 60;
@@ -20,6 +22,8 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
         let because = match cycle.objects {
             Objects::Lists => because(step, &cycle.transactions),
             Objects::Registers => registers::because(step, cycle),
+            Objects::Rows => rows::because(step, cycle),
+            Objects::Sets => sets::because(step, cycle),
         };
         let however = if at == last { "However, " } else { "" };
         let end = if at == last {
@@ -32,8 +36,43 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
             step.from, step.to
         ));
     }
+    if let (Objects::Lists, Some(first)) = (cycle.objects, cycle.steps.first()) {
+        let whichever =
+            cycle.steps.len() > 2 || cycle.steps.iter().any(|step| step.relation == Relation::Wr);
+        sentences.extend(shape(&cycle.anomaly, whichever, &first.from, &first.to));
+    }
     sentences.extend(none_too_many(cycle.minimal, &cycle.transactions));
     sentences
+}
+
+/// What a cycle of some shape says, of the transaction that missed something of another.
+fn shape(anomaly: &str, whichever: bool, one: &str, other: &str) -> Option<String> {
+    Some(match anomaly {
+        "OTV" => format!("What {one} had read of {other} was gone when it read on."),
+        "fractured-read" => format!("So {one} saw one part of {other}, and not the other."),
+        "fractured-read-process" => {
+            format!("So {one} missed what its own process had done before.")
+        }
+        "causality-violation" | "causality-violation-process" => {
+            format!("So {one} saw what came of {other}, and not {other} itself.")
+        }
+        "G-cursor" | "fractured-update" if whichever => format!(
+            "Whoever missed an append here wrote the same key as its transaction: if later, it wrote without having seen what it wrote \
+             after; if earlier, {one} < {other} as above."
+        ),
+        "G-cursor" => format!("So {one} overwrote what {other} did, without having seen it: an update is lost."),
+        "fractured-update" => {
+            format!("So {one} wrote after {other}, without having seen all of it.")
+        }
+        "G-monotonic" => {
+            format!("{one} came after {other} before it read on, and then read what was there before {other}.")
+        }
+        "prefix-violation" => {
+            "Whoever missed something here had read something later: these are no prefixes of one order.".to_owned()
+        }
+        "G-update" => "All of these, but one at most, write something.".to_owned(),
+        _ => return None,
+    })
 }
 
 /// That none of some transactions can be left out. Of two that goes without saying.
@@ -120,7 +159,10 @@ fn micro(value: &Value) -> String {
     let texts: Vec<String> = each
         .map(|one| {
             let f = one[0].as_str().unwrap_or_default();
-            format!("{f}({}, {})", one[1], list(&one[2]))
+            match one.get(2) {
+                Some(what) => format!("{f}({}, {})", one[1], list(what)),
+                None => format!("{f}({})", one[1]),
+            }
         })
         .collect();
     format!("[{}]", texts.join(", "))
@@ -205,7 +247,7 @@ fn because(step: &Step, transactions: &[TransactionView]) -> String {
             format!("{from} read {read}, without {to}'s append of {next}")
         }
         Relation::Process | Relation::Realtime => in_time(step, transactions),
-        Relation::Overwritten | Relation::Initial => String::new(),
+        Relation::Overwritten | Relation::Initial | Relation::Wrp | Relation::Rwp => String::new(),
     }
 }
 
@@ -234,6 +276,8 @@ pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
     sentences.push(match evidence.objects {
         Objects::Lists => of_list(evidence),
         Objects::Registers => registers::anomaly(evidence),
+        Objects::Rows => rows::anomaly(evidence),
+        Objects::Sets => sets::anomaly(evidence),
     });
     sentences.extend(none_too_many(evidence.minimal, &evidence.transactions));
     sentences
@@ -284,6 +328,9 @@ fn of_list(evidence: &AnomalyEvidence) -> String {
             "{one} read a list of key {key} with {first} before {second}, or without {second}; {two} read one with {second} before \
              {first}, or without {first}. Both were appended for good, so one comes after the other."
         ),
+        "unseen-own-write" => {
+            format!("{one} read key {key} without what it had itself appended to it.")
+        }
         "internal" => format!(
             "{one}'s reads of key {key} do not agree with each other or with its own appends, though nobody else can have changed the key \
              for it."

@@ -7,6 +7,7 @@
 
 use store::{Event, EventType, Process};
 
+use super::anomaly::{Anomaly, implies};
 use super::conclude::Proved;
 use super::evidence::{AnomalyEvidence, Cycle, Objects, TransactionView};
 use super::explain;
@@ -34,27 +35,34 @@ pub(super) fn fewest(evidence: Evidence, find: Find) -> Result<Evidence, Exhaust
     // All of them first: there may be a shorter way through them.
     let mut at = few.len();
     let mut is_new = true;
+    let mut minimal = true;
     while is_new || at < few.len() {
         let mut left = few.clone();
         if !is_new {
             left.remove(at);
         }
-        let smaller = again(&anomaly, objects, &left, find)?;
         let count = |one: &Evidence| parts(one).map_or(usize::MAX, |(.., all)| distinct(all).len());
-        match smaller.filter(|one| count(one) < few.len()) {
-            Some(one) => {
+        let shown = again(&anomaly, objects, &left, find)?;
+        minimal &= match shown {
+            Shown::It(_) => true,
+            Shown::More => false,
+            Shown::Nothing => !is_new,
+        };
+        match shown {
+            Shown::It(one) if count(&one) < few.len() => {
                 few = parts(&one)
                     .map(|(.., all)| distinct(all))
                     .unwrap_or_default();
-                best = one;
+                best = *one;
                 at = 0;
+                minimal = true;
             }
-            None if is_new => at = 0,
-            None => at += 1,
+            _ if is_new => at = 0,
+            _ => at += 1,
         }
         is_new = false;
     }
-    Ok(finish(best, &evidence))
+    Ok(finish(best, &evidence, minimal))
 }
 
 /// What an anomaly is called, of what, and its transactions, if fewer may do.
@@ -77,13 +85,21 @@ fn distinct(all: &[TransactionView]) -> Vec<TransactionView> {
     few
 }
 
+/// What some transactions alone show of an anomaly.
+enum Shown {
+    It(Box<Evidence>),
+    /// Not it by its name, but what implies it.
+    More,
+    Nothing,
+}
+
 /// The anomaly in a history of some transactions alone.
 fn again(
     anomaly: &str,
     objects: Objects,
     few: &[TransactionView],
     find: Find,
-) -> Result<Option<Evidence>, Exhausted> {
+) -> Result<Shown, Exhausted> {
     let mut events: Vec<Event> = few.iter().flat_map(events).collect();
     events.sort_by_key(|event| event.index);
     let mut intake = Intake::of(objects);
@@ -92,12 +108,19 @@ fn again(
             continue;
         };
         if intake.take(event, process).is_err() {
-            return Ok(None);
+            return Ok(Shown::Nothing);
         }
     }
-    let mut proved = find(&intake)?.evidence.into_iter();
-    let found = proved.find(|(one, _)| one.name() == anomaly);
-    Ok(found.and_then(|(_, evidence)| evidence.into_iter().next()))
+    let mut proved = find(&intake)?.evidence;
+    let it = proved.keys().find(|one| one.name() == anomaly).copied();
+    let evidence = it.and_then(|it| proved.remove(&it)?.into_iter().next());
+    // What was appended by those that are left out is nobody's.
+    proved.remove(&Anomaly::GarbageRead);
+    Ok(match evidence {
+        Some(evidence) => Shown::It(Box::new(evidence)),
+        None if proved.keys().any(|one| implies(one.name(), anomaly)) => Shown::More,
+        None => Shown::Nothing,
+    })
 }
 
 /// The events of a transaction.
@@ -118,12 +141,12 @@ fn events(view: &TransactionView) -> Vec<Event> {
     invoke.into_iter().chain(complete).collect()
 }
 
-/// Says of evidence that nothing can be left out of it.
-fn finish(best: Evidence, before: &Evidence) -> Evidence {
+/// Says of evidence whether it is known that nothing can be left out of it.
+fn finish(best: Evidence, before: &Evidence, minimal: bool) -> Evidence {
     match (best, before) {
         (Evidence::Cycle(cycle), Evidence::Cycle(before)) => {
             let mut cycle = Cycle {
-                minimal: true,
+                minimal,
                 shortest: before.shortest,
                 ..*cycle
             };
@@ -139,7 +162,7 @@ fn finish(best: Evidence, before: &Evidence) -> Evidence {
         }
         (Evidence::Anomaly(anomaly), _) => {
             let mut anomaly = AnomalyEvidence {
-                minimal: true,
+                minimal,
                 ..*anomaly
             };
             anomaly.explanation = explain::anomaly(&anomaly);

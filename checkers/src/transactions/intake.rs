@@ -15,6 +15,8 @@ impl Objects {
         match self {
             Objects::Lists => "list-append",
             Objects::Registers => "rw-register",
+            Objects::Rows => "closed-predicate",
+            Objects::Sets => "set-add",
         }
     }
 
@@ -22,7 +24,8 @@ impl Objects {
     pub(super) fn write(self) -> &'static str {
         match self {
             Objects::Lists => "append",
-            Objects::Registers => "w",
+            Objects::Registers | Objects::Rows => "w",
+            Objects::Sets => "add",
         }
     }
 
@@ -30,7 +33,8 @@ impl Objects {
     fn shape(self) -> &'static str {
         match self {
             Objects::Lists => r#"["append", key, element] or ["r", key, list]"#,
-            Objects::Registers => r#"["w", key, value] or ["r", key, value]"#,
+            Objects::Registers | Objects::Rows => r#"["w", key, value] or ["r", key, value]"#,
+            Objects::Sets => r#"["add", key, element] or ["r", key, elements]"#,
         }
     }
 }

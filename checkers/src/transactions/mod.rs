@@ -24,7 +24,7 @@
 //! events ── intake: columns of numbers; a list that was read is its length
 //!             └── versions: the order of each key, who wrote what, who committed
 //!                   ├── scan: anomalies of single reads and of pairs
-//!                   └── graph, components, search: shortest cycles of each class
+//!                   └── graph, components, search: shortest cycles of each class; shapes: those that tell weaker models apart
 //!                         └── prove: evidence, explain: sentences, verify: proves it again
 //!                               └── models: which hold, which are violated; unread: what hangs on the order of appends that nobody read
 //!                                     └── fewest: evidence without what it does not need
@@ -61,11 +61,15 @@ mod intake;
 pub mod models;
 mod online;
 pub mod polygraph;
+mod predicates;
 mod prove;
 mod registers;
 mod scan;
 mod search;
+mod sets;
+mod shapes;
 mod telling;
+mod timestamps;
 mod unread;
 mod values;
 pub mod verify;
@@ -79,4 +83,7 @@ pub use evidence::{
     TransactionView, VersionOrder,
 };
 pub use models::{LEVELS, Level};
+pub use predicates::ClosedPredicate;
 pub use registers::{Assumptions, RwRegister};
+pub use sets::SetAdd;
+pub use timestamps::{TIMESTAMPED, Timestamps};

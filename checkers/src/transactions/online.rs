@@ -7,8 +7,8 @@
 //!
 //! What is noticed is a *suspicion*. Then all that was taken in is judged as after a run, and only a verdict that was proved
 //! so is one ([`Feeding`](super::feeding::Feeding)). What could be missed is found after the run: cycles through transactions that were
-//! forgotten ([`KEPT`], [`STEPS`]), appends that were lost long ago ([`UNREAD_MAX`]), and, of snapshot isolation, what no order of
-//! appends that nobody read can explain.
+//! forgotten ([`KEPT`], [`STEPS`]), appends that were lost long ago ([`UNREAD_MAX`]), what no order of appends that nobody read can
+//! explain, and cycles of a shape that came soon after others of their class that were none.
 //!
 //! An element that nobody appended is no suspicion: its append might still be recorded.
 
@@ -291,7 +291,10 @@ impl Online {
         }
         let mut first: Vec<(u32, Seen)> = Vec::new();
         for (read, key, seen) in all.reads(transaction) {
-            if all.torn.contains(&read) || first.iter().any(|one| one.0 == key && one.1 != seen) {
+            if all.torn.contains(&read) {
+                self.suspect(Anomaly::UnseenOwnWrite);
+            }
+            if first.iter().any(|one| one.0 == key && one.1 != seen) {
                 self.suspect(Anomaly::Internal);
             }
             let is_first = first.iter().all(|one| one.0 != key);

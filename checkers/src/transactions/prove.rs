@@ -81,7 +81,7 @@ impl Prover<'_> {
     }
 
     /// A transaction's micro-operations.
-    fn micro(&self, transaction: u32) -> Value {
+    pub(super) fn micro(&self, transaction: u32) -> Value {
         let micro = self.all.mops(transaction).map(|(number, mop)| {
             let key = self.all.key_value(mop.key());
             match mop.element() {
@@ -99,7 +99,7 @@ impl Prover<'_> {
         micro.collect()
     }
 
-    fn orders(&self, steps: &[Step], links: &[Link]) -> Vec<VersionOrder> {
+    pub(super) fn orders(&self, steps: &[Step], links: &[Link]) -> Vec<VersionOrder> {
         let mut orders: Vec<VersionOrder> = Vec::new();
         for (step, link) in steps.iter().zip(links) {
             let Some(key) = step
@@ -125,7 +125,7 @@ impl Prover<'_> {
         orders
     }
 
-    fn step(&self, link: &Link, cast: &mut Cast) -> Option<Step> {
+    pub(super) fn step(&self, link: &Link, cast: &mut Cast) -> Option<Step> {
         let (from, to) = (link.from, link.to);
         let mut step = Step::new(cast.name(from), cast.name(to), Relation::Realtime);
         let element = |code: u32| Some(self.all.elements.value(code));

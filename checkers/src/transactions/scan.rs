@@ -237,6 +237,10 @@ impl Scan<'_> {
             if (changed || self.all.torn.contains(&read)) && !at_odds.contains(&key) {
                 at_odds.push(key);
                 self.found.add(Anomaly::Internal, key, &[], &[transaction]);
+                if self.all.torn.contains(&read) {
+                    self.found
+                        .add(Anomaly::UnseenOwnWrite, key, &[], &[transaction]);
+                }
             }
             if !self.versions.is_ambiguous(key) {
                 self.own_later(transaction, read, key, seen);

@@ -12,7 +12,9 @@
 
 use super::anomaly::{Anomaly, Base, Class};
 use super::components::components;
-use super::graph::{DEPENDENCIES, Graph, HOP, PROCESS, REALTIME, RW, Sink, WR, WW, WW_READ};
+use super::graph::{
+    DEPENDENCIES, Graph, HOP, OVERWRITTEN, PROCESS, REALTIME, RW, Sink, WR, WW, WW_READ,
+};
 use super::values::NONE;
 use crate::budget::{Budget, Exhausted, Scope};
 
@@ -90,9 +92,21 @@ pub(super) fn through(
     Ok(found.map(|(path, _)| links(&part, &path, members)))
 }
 
+/// The shortest cycle through one of some edges that goes on along edges of some relations. With `inside`, the former are among the latter.
+pub(super) fn shortest(
+    graph: &Graph,
+    walk: u8,
+    starts: Vec<Edge>,
+    inside: bool,
+    budget: &dyn Budget,
+) -> Result<Option<Vec<Edge>>, Exhausted> {
+    let found = Search::new(graph, walk, budget).run(starts, inside)?;
+    Ok(found.map(|(path, _)| path))
+}
+
 /// The graph of a component's members alone, numbered from zero. `local` is as long as the graph, and full of `NONE` before and
 /// after.
-fn part(
+pub(super) fn part(
     graph: &Graph,
     members: &[u32],
     local: &mut [u32],
@@ -121,7 +135,7 @@ fn part(
 }
 
 /// An edge.
-type Edge = (u32, u32, u8);
+pub(super) type Edge = (u32, u32, u8);
 
 /// A cycle of a class, as its edges. It may have another name if there are cycles of classes that imply this.
 fn find(
@@ -156,7 +170,8 @@ fn find(
     Search::new(graph, walk, budget).run(starts(graph, start), class != Class::GSingle)
 }
 
-fn starts(graph: &Graph, relation: u8) -> Vec<Edge> {
+/// All edges of a relation from transactions.
+pub(super) fn starts(graph: &Graph, relation: u8) -> Vec<Edge> {
     let vertices = 0..graph.relays;
     vertices
         .flat_map(|from| graph.from(from).map(move |(to, kind)| (from, to, kind)))
@@ -195,7 +210,8 @@ pub(super) enum Anti {
     No,
 }
 
-/// Ranks vertices such that what comes first is higher, as far as a level with such a base rules out such cycles.
+/// Ranks vertices such that what comes first is higher, as far as a level with such a base rules out such cycles. That a transaction must
+/// have overwritten another's version is heeded where anti-dependencies are not.
 pub(super) fn rank(
     graph: &Graph,
     base: Base,
@@ -205,7 +221,7 @@ pub(super) fn rank(
     let walk = relations(base);
     match anti {
         Anti::Any => return components(graph, walk, budget),
-        Anti::No => return components(graph, walk & !RW, budget),
+        Anti::No => return components(graph, walk & !RW | OVERWRITTEN, budget),
         Anti::Apart => {}
     }
     let product = apart(graph, walk, budget)?;

@@ -6,9 +6,10 @@
 //! have appends in such a tangle is decided by trying what their order may be ([`polygraph`]). Transactions that are in no cycle together
 //! come in the order of the components, whatever they appended, so each component is decided by itself.
 //!
-//! Prefix consistency is decided in the same way, as its cycles have no names.
+//! What the cycles of a shape ([`shapes`](super::shapes)) have proved violated is not asked. Prefix consistency needs no order of appends: any
+//! in which the transactions commit will do, and that there is none of these is a shape, which was looked for.
 
-use super::anomaly::{Anomaly, Base};
+use super::anomaly::Anomaly;
 use super::argument;
 use super::cast::Cast;
 use super::components::{components, groups};
@@ -19,7 +20,7 @@ use super::evidence::Objects;
 use super::graph::Graph;
 use super::history::{Seen, Transactions};
 use super::models::Level;
-use super::polygraph::{self, Decision, Model, Observations, Observed, Proof};
+use super::polygraph::{self, Decision, Observations, Observed, Proof};
 use super::prove::Prover;
 use super::search::relations;
 use super::versions::Versions;
@@ -63,25 +64,18 @@ impl Unread<'_> {
         })
     }
 
-    /// The components that must be decided: those with two appends that nobody read; of prefix consistency, all.
+    /// The components that must be decided: those with two appends that nobody read.
     fn tangles(&self, what: &Decidable, budget: &dyn Budget) -> Result<Vec<Vec<u32>>, Exhausted> {
-        let base = match what.anomaly() {
-            Anomaly::NoSerialOrder(base) | Anomaly::NoSnapshots(base) => base,
-            _ => Base::Plain,
+        let (Anomaly::NoSerialOrder(base) | Anomaly::NoSnapshots(base)) = what.anomaly() else {
+            return Ok(Vec::new());
         };
         let component = components(self.graph, relations(base), budget)?;
-        let contested = match what.asked().model {
-            Model::Prefix => None,
-            Model::Serializable | Model::SnapshotIsolation => {
-                Some(self.edges.contested(&component))
-            }
-        };
+        let contested = self.edges.contested(&component);
         let mut tangles = groups(&component);
         tangles.retain_mut(|members| {
             let number = component[members[0] as usize];
             members.retain(|one| !self.graph.is_relay(*one));
-            let counts = contested.as_ref();
-            members.len() > 1 && counts.is_none_or(|all| all.binary_search(&number).is_ok())
+            contested.binary_search(&number).is_ok()
         });
         Ok(tangles)
     }

@@ -12,7 +12,10 @@ use thiserror::Error;
 use super::evidence::{
     AnomalyEvidence, Cycle, Impossible, Objects, PassedOver, Relation, Step, TransactionView,
 };
+use super::predicates::verify as rows;
 use super::registers::verify as registers;
+use super::sets::verify as sets;
+use super::shapes::verify as shapes;
 
 /// Why evidence proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -133,6 +136,8 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
         let follows = match cycle.objects {
             Objects::Lists => cast.follows(step)?,
             Objects::Registers => registers::follows(&cast, step)?,
+            Objects::Rows => rows::follows(&cast, step)?,
+            Objects::Sets => sets::follows(&cast, step)?,
         };
         if !follows {
             return Err(NotProved::Step {
@@ -140,6 +145,12 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
                 to: step.to.clone(),
             });
         }
+    }
+    if let (Objects::Lists, Some(shows)) = (cycle.objects, shapes::shows(cycle)) {
+        return match shows {
+            true => Ok(()),
+            false => Err(NotProved::Misnamed(cycle.anomaly.clone())),
+        };
     }
     match name_of(cycle) {
         Some(name) if name == cycle.anomaly => Ok(()),
@@ -163,7 +174,7 @@ fn name_of(cycle: &Cycle) -> Option<String> {
     let anti: Vec<bool> = cycle
         .steps
         .iter()
-        .map(|step| step.relation == Relation::Rw)
+        .map(|step| matches!(step.relation, Relation::Rw | Relation::Rwp))
         .collect();
     let in_a_row = anti
         .iter()
@@ -174,7 +185,7 @@ fn name_of(cycle: &Cycle) -> Option<String> {
         .iter()
         .any(|step| step.relation == Relation::Ww && !certain(step));
     let class = match anti.iter().filter(|one| **one).count() {
-        0 if has(Relation::Wr) || doubtful => "G1c",
+        0 if has(Relation::Wr) || has(Relation::Wrp) || doubtful => "G1c",
         0 if has(Relation::Ww) => "G0",
         0 => return None,
         1 => "G-single-item",
@@ -186,7 +197,11 @@ fn name_of(cycle: &Cycle) -> Option<String> {
         () if has(Relation::Process) => "-process",
         () => "",
     };
-    Some(format!("{class}{base}"))
+    let name = format!("{class}{base}");
+    Some(match cycle.objects {
+        Objects::Rows => rows::name_of(cycle, &name),
+        Objects::Lists | Objects::Registers | Objects::Sets => name,
+    })
 }
 
 /// Proves from what is in it that transactions are impossible.
@@ -205,9 +220,13 @@ pub fn verify_impossible(evidence: &Impossible) -> Result<(), NotProved> {
 /// # Errors
 /// That it does not follow.
 pub fn verify_anomaly(evidence: &AnomalyEvidence) -> Result<(), NotProved> {
+    let of_timestamps = super::timestamps::verify::shows(evidence);
     let shows = match evidence.objects {
+        _ if of_timestamps.is_some() => of_timestamps,
         Objects::Lists => shows(evidence),
         Objects::Registers => registers::shows(evidence),
+        Objects::Rows => rows::shows(evidence),
+        Objects::Sets => sets::shows(evidence),
     };
     match shows {
         Some(true) => Ok(()),
@@ -299,6 +318,18 @@ fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
                 && earlier(other, second, first)
         }
         "internal" => one.outcome == EventType::Ok && at_odds(one, key),
+        "unseen-own-write" => {
+            let mut own: Vec<Value> = Vec::new();
+            let mut all = micro(one).filter(|(_, of, _)| *of == key);
+            one.outcome == EventType::Ok
+                && all.any(|(f, _, what)| match what.as_array() {
+                    Some(list) if f == "r" => !list.ends_with(&own),
+                    _ => {
+                        own.push(what.clone());
+                        false
+                    }
+                })
+        }
         "lost-update" => {
             let first = |view: &TransactionView| {
                 let (f, _, list) = micro(view).find(|(_, of, _)| *of == key)?;

@@ -3,8 +3,8 @@
 //! What a level rules out are cycles in some graph: of all dependencies (serializability), of those in which no two
 //! anti-dependencies follow each other (snapshot isolation: the product that [`search`](super::search) knows), of reads and writes or
 //! of writes alone (read committed, read uncommitted); with the order of processes or real time, where the level
-//! has that. The graph of a level is watched that has all these cycles. It may have others, so what is found is
-//! a suspicion, which the whole history has to confirm.
+//! has that. Of a level that rules out cycles of some shape ([`shapes`](super::shapes)), all of their class are watched for. The graph of a
+//! level is watched that has all these cycles. It may have others, so what is found is a suspicion, which the whole history has to confirm.
 //!
 //! Vertices are numbered as they are made, and the oldest may be forgotten: an edge from or to one of these is no edge.
 
@@ -30,13 +30,20 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn of(level: &Level) -> Watch {
-        let ruled_out = |class: Class, base: Base| level.rules_out(Anomaly::Cycle(class, base));
+        let shapes = Anomaly::views().chain(Anomaly::SHAPES);
+        let shapes = shapes.filter(|shape| level.rules_out(*shape));
+        let classes = shapes.filter_map(|shape| Anomaly::cycles().find(|one| shape.implies(*one)));
+        let classes: Vec<Anomaly> = classes.collect();
+        let watched = |class: Class, base: Base| {
+            let cycle = Anomaly::Cycle(class, base);
+            level.rules_out(cycle) || classes.contains(&cycle)
+        };
         let class = Class::ALL
             .into_iter()
-            .rfind(|class| Base::ALL.iter().any(|base| ruled_out(*class, *base)));
+            .rfind(|class| Base::ALL.iter().any(|base| watched(*class, *base)));
         let base = Base::ALL
             .into_iter()
-            .rfind(|base| Class::ALL.iter().any(|class| ruled_out(*class, *base)));
+            .rfind(|base| Class::ALL.iter().any(|class| watched(*class, *base)));
         let dependencies = match class {
             None => 0,
             Some(Class::G0) => WW | WW_READ,
@@ -178,6 +185,10 @@ mod tests {
             ("serializable", [true, true, true, false, false]),
             ("strong-snapshot-isolation", [false, true, true, true, true]),
             ("snapshot-isolation", [false, true, true, false, false]),
+            ("update-serializable", [true, true, true, false, false]),
+            ("prefix", [false, true, true, false, false]),
+            ("causal", [false, true, true, false, true]),
+            ("cursor-stability", [false, true, true, false, false]),
             ("read-committed", [false, false, true, false, false]),
             ("strong-read-committed", [false, false, true, false, true]),
             ("read-uncommitted", [false, false, false, false, false]),

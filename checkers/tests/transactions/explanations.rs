@@ -1,6 +1,6 @@
 //! What a person reads of each anomaly.
 
-use checkers::transactions::Anomaly;
+use checkers::transactions::{Anomaly, Base, View};
 use checkers::{CheckResult, Evidence};
 
 use crate::support::{history, judge};
@@ -84,6 +84,50 @@ const EXAMPLES: &[(&str, &str)] = &[
         "G2-item-realtime",
         "1 invoke y? x+1\n0 invoke y+1\n0 ok y+1\n2 invoke x?\n2 ok x=\n1 ok y= x+1",
     ),
+    (
+        "OTV",
+        "0 invoke x+1 y+1\n1 invoke x? y?\n0 ok x+1 y+1\n1 ok x=1 y=",
+    ),
+    (
+        "fractured-read",
+        "0 invoke x+1 y+1\n1 invoke x? y?\n0 ok x+1 y+1\n1 ok x= y=1",
+    ),
+    (
+        "fractured-read-process",
+        "0 invoke x+1\n0 ok x+1\n0 invoke x?\n0 ok x=\n1 invoke x?\n1 ok x=1",
+    ),
+    (
+        "causality-violation",
+        "0 invoke x+1\n1 invoke x? y+1\n2 invoke x? y?\n0 ok x+1\n1 ok x=1 y+1\n2 ok x= y=1",
+    ),
+    (
+        "causality-violation-process",
+        "0 invoke x+1\n0 ok x+1\n0 invoke y+1\n0 ok y+1\n1 invoke x? y?\n1 ok x= y=1",
+    ),
+    (
+        "G-cursor",
+        "0 invoke x+1\n1 invoke x? x+2\n0 ok x+1\n1 ok x= x+2\n2 invoke x?\n2 ok x=1,2",
+    ),
+    (
+        "G-monotonic",
+        "0 invoke x+1 z+1\n1 invoke x+2 y+1\n2 invoke y? z?\n0 ok x+1 z+1\n1 ok x+2 y+1\n2 ok y=1 z=\n3 invoke x?\n3 ok x=1,2",
+    ),
+    (
+        "fractured-update",
+        "0 invoke x+1 y+1\n1 invoke y? x+2\n0 ok x+1 y+1\n1 ok y= x+2\n2 invoke x?\n2 ok x=1,2",
+    ),
+    (
+        "prefix-violation",
+        "0 invoke x+1\n1 invoke y+1\n2 invoke x? y?\n3 invoke x? y?\n0 ok x+1\n1 ok y+1\n2 ok x=1 y=\n3 ok x= y=1",
+    ),
+    (
+        "G-update",
+        "0 invoke x? y+1\n1 invoke y? x+1\n0 ok x= y+1\n1 ok y= x+1",
+    ),
+    (
+        "unseen-own-write",
+        "0 invoke x+1 x?\n0 ok x+1 x=\n1 invoke x?\n1 ok x=1",
+    ),
     ("G1a", "0 invoke x+1\n1 invoke x?\n0 fail x+1\n1 ok x=1"),
     (
         "G1b",
@@ -119,12 +163,8 @@ const EXAMPLES: &[(&str, &str)] = &[
         "0 invoke x? x+1\n1 invoke x? x+2\n0 ok x= x+1\n1 ok x= x+2\n2 invoke x?\n2 ok x=1,2",
     ),
     (
-        "no-prefixes",
-        "0 invoke x+1 y+1\n1 invoke x? y?\n0 ok x+1 y+1\n1 ok x= y=1",
-    ),
-    (
         "no-snapshots",
-        "0 invoke x? y+1 z+1\n1 invoke y? x+1 z+2\n0 ok x= y+1 z+1\n1 ok y= x+1 z+2",
+        "0 invoke x? y+1\n1 invoke x? y+2\n2 invoke x+1\n2 ok x+1\n3 invoke x? y?\n3 ok x=1 y=\n0 ok x= y+1\n1 ok x= y+2",
     ),
     (
         "no-snapshots-process",
@@ -151,7 +191,12 @@ fn every_anomaly_is_explained() {
     let of_lists = |anomaly: &Anomaly| {
         !matches!(
             anomaly,
-            Anomaly::UnseenOwnWrite | Anomaly::View(..) | Anomaly::NoSerialOrder(_)
+            Anomaly::View(View::Monotonic, Base::Process)
+                | Anomaly::View(_, Base::Realtime)
+                | Anomaly::Predicate(..)
+                | Anomaly::PredicateReadMiss
+                | Anomaly::NoSerialOrder(_)
+                | Anomaly::NoPrefixes
         )
     };
     for anomaly in Anomaly::all().filter(of_lists) {

@@ -95,12 +95,17 @@ fn a_history_that_could_show_nothing_is_unknown() {
 fn a_model_that_no_check_decides_is_unknown_unless_a_stronger_one_holds() {
     let skew = history("0 invoke x? y+1\n1 invoke y? x+1\n0 ok x= y+1\n1 ok y= x+1");
     assert_eq!(judge(&skew, "prefix").valid, Valid::True);
-    let result = judge(&skew, "update-serializable");
+    let result = judge(&skew, "monotonic-snapshot-read");
+    assert_eq!(result.valid, Valid::True);
+    let fork = history(
+        "0 invoke x+1\n1 invoke y+1\n2 invoke x? y?\n3 invoke x? y?\n0 ok x+1\n1 ok y+1\n2 ok x=1 y=\n3 ok x= y=1",
+    );
+    let result = judge(&fork, "monotonic-snapshot-read");
     assert_eq!(result.valid, Valid::Unknown);
     assert!(
         result
             .reason
-            .starts_with("no check is complete for update-serializable alone"),
+            .starts_with("no check is complete for monotonic-snapshot-read alone"),
         "{}",
         result.reason
     );

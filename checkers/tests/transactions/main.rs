@@ -10,10 +10,14 @@ mod dice;
 #[path = "../common/events.rs"]
 mod events;
 mod explanations;
+mod levels;
 mod limits;
 mod online;
 mod oracle;
+mod predicates;
 mod registers;
+mod sets;
 mod stores;
 mod support;
 mod tampering;
+mod timestamps;

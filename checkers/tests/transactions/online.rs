@@ -9,7 +9,7 @@ use store::Event;
 use store::EventType::{Invoke, Ok};
 
 use crate::dice::Dice;
-use crate::oracle::{cases, events, sloppy};
+use crate::oracle::{Manners, cases, events, simulate, sloppy};
 use crate::stores::serial;
 use crate::support::{event, history, judge, proved};
 
@@ -31,22 +31,31 @@ fn lists(level: &str) -> ListAppend {
     })
 }
 
-/// After how many events a checker that is in a hurry notices a violation, with its verdict, which is proved again from these events.
-fn online(mut checker: impl Checker, history: &[Event]) -> Option<(usize, CheckResult)> {
+/// After how many events a checker that is in a hurry notices a violation, with its verdict, which is proved again from these events; or
+/// `None`, with the verdict at the end.
+fn follow(mut checker: impl Checker, history: &[Event]) -> (Option<usize>, CheckResult) {
     checker.hurry();
+    let mut noticed = None;
     for (at, event) in (1..).zip(history) {
         match checker.feed(std::slice::from_ref(event), &Unlimited) {
             Feed::Continue => {}
             Feed::Violation => {
-                let result = checker.finish(&Unlimited);
-                assert_eq!(result.valid, Valid::False);
-                proved(&result, &history[..at]);
-                return Some((at, result));
+                noticed = Some(at);
+                break;
             }
             Feed::Exhausted => panic!("there is no limit"),
         }
     }
-    None
+    let result = checker.finish(&Unlimited);
+    proved(&result, &history[..noticed.unwrap_or(history.len())]);
+    assert!(noticed.is_none() || result.valid == Valid::False);
+    (noticed, result)
+}
+
+/// After how many events a violation is noticed, if it is before the end.
+fn online(checker: impl Checker, history: &[Event]) -> Option<(usize, CheckResult)> {
+    let (noticed, result) = follow(checker, history);
+    noticed.map(|at| (at, result))
 }
 
 /// How many events are a violation for the first time.
@@ -70,10 +79,10 @@ fn first_invalid(events: &[Event], level: &str) -> Option<usize> {
     Some(invalid)
 }
 
-/// Whether a violation was noticed later than it could have been, or only at the end: at snapshot isolation, where it
-/// hangs on the order of appends that nobody had read.
+/// Whether a violation was noticed later than it could have been, or only at the end: at snapshot isolation and consistent view, where
+/// it hangs on the order of appends that nobody had read.
 fn is_late(noticed: Option<usize>, first: Option<usize>, level: &str) -> bool {
-    level.ends_with("snapshot-isolation")
+    (level.ends_with("snapshot-isolation") || level == "consistent-view")
         && first.is_some_and(|first| noticed.is_none_or(|at| at > first))
 }
 
@@ -94,6 +103,48 @@ fn a_violation_is_noticed_at_the_event_that_shows_it() {
     }
     assert!(found * 10 > cases(900), "{found}");
     assert!(late * 20 < found, "{late} of {found}");
+}
+
+#[test]
+fn a_violation_that_is_a_shape_is_noticed_when_it_is_there_and_at_the_end_at_the_latest() {
+    let levels = [
+        "parallel-snapshot-isolation",
+        "prefix",
+        "update-serializable",
+        "update-atomic",
+        "causal",
+        "read-atomic",
+        "strong-session-monotonic-atomic-view",
+        "monotonic-view",
+        "cursor-stability",
+    ];
+    let [mut at_once, mut later, mut at_the_end] = [0; 3];
+    for seed in 1..=cases(900) {
+        let manners = Manners {
+            present: 40,
+            steady: 85,
+            ok: 95,
+            late: 6,
+        };
+        let events = events(&simulate(&mut Dice::new(seed), 8, manners));
+        let level = levels[seed as usize % levels.len()];
+        let (noticed, result) = follow(lists(level), &events);
+        let first = first_invalid(&events, level);
+        match (noticed, first) {
+            (Some(noticed), Some(first)) if noticed == first => at_once += 1,
+            (Some(noticed), Some(first)) if noticed > first => later += 1,
+            (None, Some(_)) => at_the_end += 1,
+            (None, None) => {}
+            _ => panic!("seed {seed}, {level}: {noticed:?} {first:?}"),
+        }
+        let whole = check(&mut lists(level), &events, &Unlimited);
+        assert!(noticed.is_some() || result.valid == whole.valid, "{seed}");
+    }
+    eprintln!("noticed at once {at_once}, later {later}, at the end {at_the_end}");
+    assert!(
+        at_once > 5 * (later + at_the_end),
+        "{at_once} {later} {at_the_end}"
+    );
 }
 
 #[test]

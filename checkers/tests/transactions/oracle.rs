@@ -27,14 +27,41 @@ pub(crate) struct Txn {
 pub(crate) const KEYS: usize = 2;
 const PROCESSES: usize = 3;
 
+/// How a store behaves, in hundredths.
+#[derive(Clone, Copy)]
+pub(crate) struct Manners {
+    /// A transaction's view of a key is of the present.
+    pub(crate) present: usize,
+    /// A read is of this view.
+    pub(crate) steady: usize,
+    /// A transaction ends `ok`.
+    pub(crate) ok: usize,
+    /// What a transaction appends to a key comes after what others append.
+    pub(crate) late: usize,
+}
+
+/// What comes later than it was appended, with its key.
+type Late = Vec<(usize, Vec<i64>)>;
+
 /// A history of a store that mostly shows the present, and mostly keeps what it is given.
 pub(crate) fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
+    let manners = Manners {
+        present: 75,
+        steady: 95,
+        ok: 85,
+        late: 6,
+    };
+    simulate(dice, most, manners)
+}
+
+/// A history of a store.
+pub(crate) fn simulate(dice: &mut Dice, most: usize, manners: Manners) -> Vec<Txn> {
     let mut txns: Vec<Txn> = Vec::new();
     let mut lists: Vec<Vec<i64>> = vec![Vec::new(); KEYS];
     let mut state: Vec<Option<(usize, bool)>> = vec![None; PROCESSES];
     let mut process: Vec<u64> = (0..PROCESSES as u64).collect();
     let (mut clock, mut element) = (0, 0);
-    let mut late: Vec<(usize, Vec<i64>)> = Vec::new();
+    let mut late = Late::new();
     let total = 2 + dice.below(most - 1);
     while txns.len() < total || state.iter().any(Option::is_some) {
         let at = dice.below(PROCESSES);
@@ -64,7 +91,7 @@ pub(crate) fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
                 if dice.percent(50) {
                     late.drain(..).for_each(|(key, own)| lists[key].extend(own));
                 }
-                execute(dice, &mut txns[txn], &mut lists, &mut late);
+                execute(dice, &mut txns[txn], (&mut lists, &mut late), manners);
                 state[at] = Some((txn, true));
             }
             Some((txn, true)) => {
@@ -86,12 +113,12 @@ pub(crate) fn sloppy(dice: &mut Dice, most: usize) -> Vec<Txn> {
 fn execute(
     dice: &mut Dice,
     txn: &mut Txn,
-    lists: &mut [Vec<i64>],
-    late: &mut Vec<(usize, Vec<i64>)>,
+    (lists, late): (&mut [Vec<i64>], &mut Late),
+    manners: Manners,
 ) {
     txn.outcome = match dice.below(100) {
-        0..85 => EventType::Ok,
-        85..92 => EventType::Fail,
+        chance if chance < manners.ok => EventType::Ok,
+        chance if chance < manners.ok + (100 - manners.ok) / 2 => EventType::Fail,
         _ => EventType::Info,
     };
     let applied = match txn.outcome {
@@ -103,7 +130,7 @@ fn execute(
     let shown: Vec<usize> = lists
         .iter()
         .map(|list| {
-            if dice.percent(75) {
+            if dice.percent(manners.present) {
                 list.len()
             } else {
                 dice.below(list.len() + 1)
@@ -114,7 +141,7 @@ fn execute(
         match mop {
             Mop::Append(key, element) => own[*key].push(*element),
             Mop::Read(key, list) => {
-                let length = if dice.percent(95) {
+                let length = if dice.percent(manners.steady) {
                     shown[*key]
                 } else {
                     dice.below(lists[*key].len() + 1)
@@ -131,7 +158,7 @@ fn execute(
     }
     if applied {
         for (key, own) in own.into_iter().enumerate() {
-            match dice.percent(6) {
+            match dice.percent(manners.late) {
                 true => late.push((key, own)),
                 false => lists[key].extend(own),
             }

@@ -104,6 +104,7 @@ fn is_drawable(steps: &[Step], transactions: &[TransactionView]) {
             Relation::Ww | Relation::Overwritten => about == (true, true, true),
             Relation::Wr => about == (true, true, false),
             Relation::Rw => about.0 && about.2,
+            Relation::Wrp | Relation::Rwp => about.0,
             Relation::Process | Relation::Realtime | Relation::Initial => true,
         };
         assert!(whole, "{step:?}");

@@ -68,6 +68,21 @@ const LOOK: &str = r#"look() {
 impl Daemon {
     /// Starts it, unless it runs.
     pub async fn start(&self, remote: &dyn Remote) -> Result<Started, RemoteError> {
+        let output = remote.exec(Command::new(self.start_script(":"))).await?;
+        Ok(match output.text().as_ref() {
+            "already" => Started::AlreadyRunning,
+            _ => Started::Started,
+        })
+    }
+
+    /// A script that starts it again where it was started, was not stopped since, and does not run, for
+    /// [`Db::revive_script`](crate::db::Db::revive_script).
+    pub fn revive_script(&self) -> String {
+        self.start_script("[ -e \"$record\" ] || exit 0")
+    }
+
+    /// A script that starts it, unless it runs or `first` leaves it.
+    fn start_script(&self, first: &str) -> String {
         let mut exec = vec!["exec env".to_owned()];
         exec.extend(self.env.iter().map(|(key, value)| {
             let pair = format!("{key}={value}");
@@ -89,8 +104,8 @@ impl Daemon {
             None => (String::new(), ":".to_owned()),
         };
         // The record is made from what the process is, not from when it was asked for.
-        let script = format!(
-            "# start {program}\n{head}look\n\
+        format!(
+            "# start {program}\n{head}{first}\nlook\n\
              [ \"$state\" = absent ] || {{ echo already; exit 0; }}\n\
              [ -x {program} ] || {{ echo {program}: not an executable file >&2; exit 127; }}\n\
              {own} && rm -f -- \"$record\" {pid_file} && start-stop-daemon --start --oknodo \
@@ -105,12 +120,7 @@ impl Daemon {
             folder = quote(folder),
             inner = quote(&inner),
             log = quote(&self.log),
-        );
-        let output = remote.exec(Command::new(script)).await?;
-        Ok(match output.text().as_ref() {
-            "already" => Started::AlreadyRunning,
-            _ => Started::Started,
-        })
+        )
     }
 
     /// What is seen of its processes: `Stopped` if all of them are.

@@ -11,10 +11,11 @@ use harness::Name;
 use harness::capability::{Bounds, CapabilityError, Confinement, Counters};
 use harness::db::Db;
 use harness::node::undo::Undo;
-use harness::remote::quote;
+use harness::remote::{Node, quote};
 
 use super::agent::Errand;
 use super::journaled::{Journaled, Standing, find, named, pids};
+use super::revival;
 use crate::outcome::message;
 
 /// How long the agent may take.
@@ -84,9 +85,12 @@ impl Confinement for NodeConfinement {
             let (program, folder) = (at.agent.program(), &at.folder);
             format!("{} {verb} {} {name}", quote(&program), quote(folder))
         };
+        let nodes: Vec<Node> = self.nodes.iter().map(|at| at.node.clone()).collect();
+        // The kernel may have killed what had no memory left.
+        let revive = revival::revive(&*self.db, &at.node, &nodes).unwrap_or_default();
         let undo = Undo {
             fault: fault.to_owned(),
-            undo: call("release"),
+            undo: format!("{} && {{\n{revive}\n:; }}", call("release")),
             verify: call("released"),
             survives_reboot: false,
             process: None,

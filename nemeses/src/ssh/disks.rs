@@ -15,11 +15,12 @@ use harness::capability::{
 };
 use harness::db::Db;
 use harness::node::undo::Undo;
-use harness::remote::quote;
+use harness::remote::{Node, quote};
 use harness::{Name, Value, json};
 
 use super::agent::Errand;
 use super::journaled::{Journaled, Standing, find, pids, translated};
+use super::revival;
 use crate::outcome::message;
 
 /// How long the agent may take. Longer than the file system may take to answer it.
@@ -96,7 +97,7 @@ impl DbDisks {
         let folders: Vec<String> = self.db.data_folders();
         let undo = Undo {
             fault: "the file system between the system and its data".to_owned(),
-            undo: format!("({})\n{}", self.calm_script(at), detach_script(&folders)),
+            undo: self.withdraw_script(at, &folders),
             verify: gone_script(&folders),
             survives_reboot: false,
             process: None,
@@ -104,6 +105,24 @@ impl DbDisks {
         let request = self.request(at, Deed::Interpose);
         let asked = self.interposed.ask(at, &undo, NAME, &request, PATIENCE);
         asked.await.map(|_: Report| ())
+    }
+
+    /// Takes the file system away. Who runs on it is ended, and started again without it, if that is possible without us; else it
+    /// keeps what files it has open there.
+    fn withdraw_script(&self, at: &Journaled, folders: &[String]) -> String {
+        let nodes: Vec<Node> = self.nodes.iter().map(|at| at.node.clone()).collect();
+        let pids = self.db.pids_script(&at.node);
+        let revive = revival::revive(&*self.db, &at.node, &nodes);
+        let (kill, revive) = match pids.zip(revive) {
+            Some((pids, revive)) => (revival::kill(&pids), revive),
+            None => (String::new(), String::new()),
+        };
+        format!(
+            "({})\nif ! ( {} ); then\n{kill}\n{}fi\n{revive}",
+            self.calm_script(at),
+            gone_script(folders),
+            detach_script(folders)
+        )
     }
 
     async fn withdraw_from(&self, at: &Journaled) -> Result<(), CapabilityError> {

@@ -19,6 +19,7 @@ mod network;
 mod nft;
 mod pause;
 mod processes;
+mod revival;
 mod scripts;
 #[cfg(test)]
 mod testing;

@@ -1,7 +1,7 @@
 //! Acting on a system's processes through its [`Db`].
 //!
-//! A pause is written down in the node's undo journal before it is done. A kill is not: it cannot be taken
-//! back, and ends when the system is started again.
+//! A pause is written down in the node's undo journal before it is done, and so is a kill where the system can be started
+//! again without us.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use harness::Name;
 use harness::capability::{CapabilityError, Primaries, ProcessState, Processes, Signal};
 use harness::db::{Db, DbError};
 use harness::node::undo::Undo;
-use harness::remote::Node;
+use harness::remote::{Command, Node};
 
 use super::agent::Errand;
 use super::journaled::{Journaled, Standing, find, no_answer, pids};
-use super::pause;
+use super::{pause, revival};
 use crate::outcome::message;
 
 /// How long a signal may take to be seen to have worked.
@@ -35,6 +35,8 @@ pub struct DbProcesses {
     db: Arc<dyn Db>,
     /// Nodes whose processes are paused, or may be.
     paused: Standing,
+    /// Nodes whose processes were ended, or may be.
+    ended: Standing,
 }
 
 impl DbProcesses {
@@ -45,6 +47,7 @@ impl DbProcesses {
             plain: nodes.iter().map(|at| at.node.clone()).collect(),
             db,
             paused: Standing::default(),
+            ended: Standing::default(),
         }
     }
 
@@ -70,16 +73,42 @@ impl DbProcesses {
         asked.map(state)
     }
 
-    /// Any other signal: through the agent where it can know the processes.
-    async fn send(&self, at: &Journaled, signal: Signal) -> Result<ProcessState, CapabilityError> {
-        match self.db.pids_script(&at.node) {
-            Some(pids) => {
-                let request = request(pids, signal);
-                let asked = at.agent.ask(NAME, &request, Errand::default(), PATIENCE);
-                asked.await.map(state)
-            }
-            None => self.db.signal(&at.node, signal).await.map_err(uncertain),
+    /// What is seen of a system that was just started: what was written down lest it stays down is taken back.
+    async fn started(
+        &self,
+        at: &Journaled,
+        started: Result<(), DbError>,
+    ) -> Result<ProcessState, CapabilityError> {
+        started.map_err(uncertain)?;
+        if self.ended.has(&at.node.name) {
+            self.ended.undo(at, Command::new(":")).await?;
         }
+        self.db.state(&at.node).await.map_err(uncertain)
+    }
+
+    /// Any other signal, which may end the processes: through the agent where it can know them.
+    async fn send(&self, at: &Journaled, signal: Signal) -> Result<ProcessState, CapabilityError> {
+        let Some(pids) = self.db.pids_script(&at.node) else {
+            return self.db.signal(&at.node, signal).await.map_err(uncertain);
+        };
+        let request = request(pids, signal);
+        let asked = match revival::revive(&*self.db, &at.node, &self.plain) {
+            Some(revive) => {
+                let undo = Undo {
+                    fault: "kill".to_owned(),
+                    undo: revive,
+                    verify: ":".to_owned(),
+                    survives_reboot: false,
+                    process: None,
+                };
+                self.ended.ask(at, &undo, NAME, &request, PATIENCE).await
+            }
+            None => {
+                let asked = at.agent.ask(NAME, &request, Errand::default(), PATIENCE);
+                asked.await
+            }
+        };
+        asked.map(state)
     }
 }
 
@@ -116,16 +145,15 @@ impl Processes for DbProcesses {
     }
 
     async fn start(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
-        let node = &find(&self.nodes, node)?.node;
-        self.db.start(node, &self.plain).await.map_err(uncertain)?;
-        self.db.state(node).await.map_err(uncertain)
+        let at = find(&self.nodes, node)?;
+        let started = self.db.start(&at.node, &self.plain).await;
+        self.started(at, started).await
     }
 
     async fn start_empty(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
-        let node = &find(&self.nodes, node)?.node;
-        let started = self.db.start_empty(node, &self.plain).await;
-        started.map_err(uncertain)?;
-        self.db.state(node).await.map_err(uncertain)
+        let at = find(&self.nodes, node)?;
+        let started = self.db.start_empty(&at.node, &self.plain).await;
+        self.started(at, started).await
     }
 
     async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError> {

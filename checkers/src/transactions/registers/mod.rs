@@ -90,6 +90,21 @@ const DECIDED: &[&str] = &[
     "strong-session-read-uncommitted",
 ];
 
+/// The levels that are decided besides where all versions are in order, each having been read by the writer of the next.
+const IN_ORDER: &[&str] = &[
+    "consistent-view",
+    "cursor-stability",
+    "forward-consistent-view",
+    "parallel-snapshot-isolation",
+    "repeatable-read",
+    "serializable",
+    "snapshot-isolation",
+    "strict-serializable",
+    "strong-session-serializable",
+    "strong-session-snapshot-isolation",
+    "strong-snapshot-isolation",
+];
+
 /// The fewest transactions of a history of which, of the levels up to causal, only those are decided that the one that is asked for
 /// needs: to decide causal takes as long as all else.
 const LARGE: usize = 100_000;
@@ -174,7 +189,7 @@ fn judge(
     }
     let decided = |level: &Level| {
         let whatever = DECIDED.contains(&level.name) && view_of(level) <= view;
-        whatever || order.total && level.decided
+        whatever || order.total && IN_ORDER.contains(&level.name)
     };
     // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
     let mut odd = seen.sightings.by_anomaly.keys();

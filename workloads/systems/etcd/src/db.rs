@@ -154,14 +154,18 @@ fn process() -> Daemon {
     }
 }
 
+/// The process of a member.
+fn member(node: &Node, nodes: &[Node], cluster: Cluster) -> Daemon {
+    Daemon {
+        args: arguments(node, nodes, cluster),
+        ..process()
+    }
+}
+
 /// Starts a member, unless it runs.
 async fn start(node: &Node, nodes: &[Node], cluster: Cluster) -> Result<(), DbError> {
     files::mkdir(&*node.remote, HOME).await?;
-    let member = Daemon {
-        args: arguments(node, nodes, cluster),
-        ..process()
-    };
-    member.start(&*node.remote).await?;
+    member(node, nodes, cluster).start(&*node.remote).await?;
     Ok(())
 }
 
@@ -257,6 +261,14 @@ impl Db for EtcdDb {
 
     fn pids_script(&self, _node: &Node) -> Option<String> {
         Some(process().pids_script())
+    }
+
+    fn revive_script(&self, node: &Node, nodes: &[Node]) -> Option<String> {
+        let cluster = match self.joined().contains(&node.name) {
+            true => Cluster::Existing,
+            false => Cluster::New,
+        };
+        Some(member(node, nodes, cluster).revive_script())
     }
 
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {

@@ -1,0 +1,344 @@
+//! Whatever becomes of the controller, every fault is undone exactly: real nodes, looked at by their own tools before it
+//! and after it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::program::{Program, said};
+
+/// How a node is, in words that are the same as long as nothing of importance changes.
+const LOOK: &str = r##"
+echo "# firewall"; nft list ruleset
+echo "# network"; tc qdisc show; tc filter show dev eth0; ip -o link show | cut -d' ' -f2-9; ip rule; ip route; ip -6 route
+echo "# mounts"; cat /proc/self/mounts
+echo "# groups"; find /sys/fs/cgroup /sys/fs/cgroup/freezer -maxdepth 2 -name '*gainsay*' 2>/dev/null | sort
+echo "# kernel"; cat /proc/sys/kernel/core_pattern /proc/sys/vm/overcommit_memory
+echo "# files"; find /var/lib/gainsay /run/gainsay* /tmp 2>/dev/null | grep -v -e '\.pid' -e '^/var/lib/gainsay$' -e '^/var/lib/gainsay/lock$' | sort
+echo "# processes"
+for process in /proc/[0-9]*; do
+  words=$(tr '\0' ' ' 2>/dev/null <"$process/cmdline") || continue
+  case "$words" in "" | *sshd* | sh\ * | bash\ * | "tr "*) continue;; esac
+  case $(sed 's/^.*) //' "$process/stat") in T*) state=stopped;; *) state=runs;; esac
+  echo "$state $words"
+  case "$words" in /usr/bin/etcd*) ;; *) continue;; esac
+  grep -v :memory: "$process/cgroup"
+  cat "$process/limits" "$process/oom_score_adj"
+  grep Tracer "$process/status"
+  awk '{ print $2, $6 }' "$process/maps" | grep -v ' $' | sort -u
+  vdso=$(awk '/\[vdso\]/ { print $1 }' "$process/maps")
+  first=$((0x${vdso%-*} / 4096)); last=$((0x${vdso#*-} / 4096))
+  echo "code of clocks $(dd if="$process/mem" bs=4096 skip=$first count=$((last - first)) 2>/dev/null | md5sum)"
+done 2>/dev/null
+echo "# date"; date +%s.%N
+"##;
+
+/// Every fault that something of stands on nodes, such that it acts at once and goes on.
+const FAULTS: [&str; 18] = [
+    "partition",
+    "partition:halves:action=reject",
+    "partition:one:action=jam",
+    "partition:clients",
+    "partition:one:flap=200ms",
+    "packet:loss:target=all",
+    "packet:delay:target=all",
+    "kill:target=all",
+    "pause:target=all",
+    "freeze:target=all",
+    "stress:target=all",
+    "load:cpu:target=all",
+    "load:memory:amount=64MiB:target=all",
+    "load:io:target=all",
+    "clock:target=all",
+    "disk:slow:target=all",
+    "disk:errors:target=all",
+    "power:target=all",
+];
+
+/// Faults that stand beside each other.
+const TOGETHER: [&[&str]; 3] = [
+    &[
+        "partition",
+        "packet:delay",
+        "clock",
+        "stress",
+        "load:io",
+        "disk:slow",
+    ],
+    &["partition:one:action=jam", "freeze", "disk:errors"],
+    &[
+        "kill:target=10.77.0.1",
+        "pause:target=10.77.0.2",
+        "power:target=10.77.0.3",
+        "partition:one:flap=200ms",
+    ],
+];
+
+/// Who is gone, and who is left to undo what stands.
+#[derive(Clone, Copy, Debug)]
+enum Gone {
+    /// The controller. The agents undo.
+    Controller,
+    /// The agents too. `gainsay heal` undoes.
+    All,
+}
+
+/// How each node is, by its address.
+type Look = BTreeMap<String, String>;
+
+/// A local node, as `gainsay nodes up` tells how to get there.
+struct Node {
+    address: String,
+    ssh: Vec<String>,
+}
+
+/// Local nodes that outlive runs.
+struct Nodes {
+    program: Program,
+    nodes: Vec<Node>,
+}
+
+impl Nodes {
+    fn up() -> Nodes {
+        let program = Program::new();
+        let up = program.run(&["nodes", "up", "3", "--setup"]);
+        assert_eq!(up.code, 0, "{}{}", up.out, up.err);
+        let node = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            (words.len() > 3).then(|| Node {
+                address: words[1].to_owned(),
+                ssh: words[2..].iter().map(|word| (*word).to_owned()).collect(),
+            })
+        };
+        let nodes = up.out.lines().filter_map(node).collect();
+        Nodes { program, nodes }
+    }
+
+    /// A command of the program, where it reaches the nodes.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let ssh = &self.nodes[0].ssh;
+        let key = ssh.iter().skip_while(|word| *word != "-i").nth(1).unwrap();
+        let addresses: Vec<&str> = self.nodes.iter().map(|node| &*node.address).collect();
+        let addresses = addresses.join(",");
+        let reach = [
+            "--nodes",
+            &addresses,
+            "--ssh-private-key",
+            key,
+            "--host-key-checking",
+            "off",
+        ];
+        let all: Vec<&str> = arguments.iter().copied().chain(reach).collect();
+        let plain = self.program.command(&all);
+        let mut command = Command::new(&ssh[0]);
+        command
+            .arg(&ssh[1])
+            .arg(plain.get_program())
+            .args(plain.get_args());
+        command
+            .current_dir(self.program.folder.path())
+            .env("NO_COLOR", "1");
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+
+    /// How each node is.
+    fn look(&self) -> Look {
+        let look = |node: &Node| {
+            let ran = Command::new(&node.ssh[0])
+                .args(&node.ssh[1..])
+                .arg(LOOK)
+                .output()
+                .unwrap();
+            let said = said(ran);
+            let now = jiff::Timestamp::now().as_second() as f64;
+            let (text, date) = said.out.rsplit_once("# date").unwrap();
+            let date: f64 = date.trim().parse().unwrap();
+            // The machine's clock may be slewed; no fault here means it.
+            assert!(
+                (date - now).abs() < 5.0,
+                "{}: {date} at {now}",
+                node.address
+            );
+            (node.address.clone(), text.to_owned())
+        };
+        self.nodes.iter().map(look).collect()
+    }
+
+    fn heal(&self) -> String {
+        let healed = said(self.command(&["heal"]).output().unwrap());
+        assert_eq!(healed.code, 0, "{}{}", healed.out, healed.err);
+        healed.out + &healed.err
+    }
+
+    /// A run with faults as a file says.
+    fn start(&self, schedule: &str) -> Child {
+        let file = self.program.folder.path().join("schedule.toml");
+        std::fs::write(&file, schedule).unwrap();
+        let _ = std::fs::remove_dir_all(self.program.folder.path().join("runs"));
+        let file = file.display().to_string();
+        let arguments = [
+            "test",
+            "etcd",
+            "--time-limit",
+            "60",
+            "--rate",
+            "200",
+            "--seed",
+            "7",
+            "--schedule",
+            &file,
+        ];
+        let mut command = self.command(&arguments);
+        command
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(self.said_file()).unwrap())
+            .spawn()
+            .unwrap()
+    }
+
+    /// What the last run said.
+    fn said_file(&self) -> PathBuf {
+        self.program.folder.path().join("said")
+    }
+
+    /// The completions of the first starts of so many faults.
+    fn in_force(&self, run: &mut Child, count: usize) -> Vec<Value> {
+        let history = self.program.latest().join("history.jsonl");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let done = started(&history);
+            if done.len() == count {
+                return done;
+            }
+            let ended = run.try_wait().unwrap();
+            assert!(
+                ended.is_none(),
+                "it ended before the faults began: {}",
+                std::fs::read_to_string(self.said_file()).unwrap()
+            );
+            assert!(Instant::now() < deadline, "the fault does not begin");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Ends a run, and if need be its agents, without a chance to say anything to anybody.
+    fn end(&self, mut run: Child, gone: Gone) {
+        let pid = nix::unistd::Pid::from_raw(run.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        if let Gone::All = gone {
+            let kill = "for process in /proc/[0-9]*; do case $(tr '\\0' ' ' <$process/cmdline) in \
+                        /var/lib/gainsay/agent-*' serve /var/lib/gainsay '*) kill -KILL ${process#/proc/};; esac; done 2>/dev/null; :";
+            for node in &self.nodes {
+                let mut command = Command::new(&node.ssh[0]);
+                assert!(
+                    command
+                        .args(&node.ssh[1..])
+                        .arg(kill)
+                        .status()
+                        .unwrap()
+                        .success()
+                );
+            }
+        }
+        run.kill().unwrap();
+        run.wait().unwrap();
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        self.program.run(&["nodes", "down"]);
+    }
+}
+
+/// What a history says of starts of faults that are over.
+fn started(history: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(history).unwrap_or_default();
+    let events = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let started = |event: &Value| event["f"] == "start" && event["type"] != "invoke";
+    events.filter(started).collect()
+}
+
+/// The lines of each that the other has not.
+fn differences(one: &Look, other: &Look) -> Vec<String> {
+    let mut found = Vec::new();
+    for (node, text) in one {
+        let (before, after): (Vec<&str>, Vec<&str>) =
+            (text.lines().collect(), other[node].lines().collect());
+        let lost = before.iter().filter(|line| !after.contains(line));
+        found.extend(lost.map(|line| format!("{node}: - {line}")));
+        let new = after.iter().filter(|line| !before.contains(line));
+        found.extend(new.map(|line| format!("{node}: + {line}")));
+    }
+    found
+}
+
+/// Runs with faults, ends the run while they are in force, and sees each node become as it was.
+fn put_into_force_and_undo(nodes: &Nodes, before: &Look, faults: &[&str], gone: Gone) {
+    let activity = |fault: &&str| {
+        format!("[[activity]]\nat = \"500ms\"\nfor = \"50s\"\nnemesis = \"{fault}\"\n")
+    };
+    let mut run = nodes.start(&faults.iter().map(activity).collect::<String>());
+    let starts = nodes.in_force(&mut run, faults.len());
+    assert!(
+        starts.iter().all(|start| start["type"] == "ok"),
+        "{faults:?}: {starts:#?}"
+    );
+    let standing = differences(before, &nodes.look());
+    assert!(
+        standing.len() > 1,
+        "{faults:?}: nothing of it is seen on the nodes: {standing:#?}"
+    );
+    nodes.end(run, gone);
+    match gone {
+        Gone::All => assert!(nodes.heal().contains("undone")),
+        Gone::Controller => {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !differences(before, &nodes.look()).is_empty() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+    }
+    let left = differences(before, &nodes.look());
+    assert!(
+        left.is_empty(),
+        "{faults:?}, {gone:?}: {left:#?}\nit was: {starts:#?}"
+    );
+    // The lock of the run that is gone.
+    nodes.heal();
+}
+
+#[test]
+fn every_fault_is_undone_exactly_when_the_controller_is_killed() {
+    let _alone = crate::ALONE.lock();
+    if !crate::cluster::ready() {
+        return;
+    }
+    let nodes = Nodes::up();
+    // A system that runs, and nothing else.
+    let mut run = nodes.start("[[activity]]\nat = \"0s\"\nfor = \"50s\"\nnemesis = \"pause\"\n");
+    nodes.in_force(&mut run, 1);
+    nodes.end(run, Gone::All);
+    nodes.heal();
+    let before = nodes.look();
+    let runs = |text: &String| text.contains("runs /usr/bin/etcd");
+    assert!(before.values().all(runs), "{before:#?}");
+    for fault in FAULTS {
+        put_into_force_and_undo(&nodes, &before, &[fault], Gone::All);
+    }
+    for faults in TOGETHER {
+        put_into_force_and_undo(&nodes, &before, faults, Gone::Controller);
+    }
+    drop(nodes);
+}
