@@ -32,7 +32,10 @@
 //! - `dropped`: packets dropped, by the node that dropped them; so also `rejected`, `held` (by a jam), `delayed`, `lost`, `corrupted`,
 //!   `duplicated` and `reordered`. `links`: the same by link, with `delay-ms`, the mean delay as it was measured. `installed`: for each
 //!   node the addresses that its rules are about.
+//! - `zone`: the zone or region that the targets are all nodes of, where one was aimed at.
+//! - `down`: whether the targets are down while the fault is in force: where that leaves no majority, nothing can succeed.
 //! - `states`: what was seen of processes.
+//! - `load`: what a load has used on each node, and how much of the time anybody there waited for what.
 //!
 //! Beside them, where the system has leaders, the [leader watch](leader_watch) `nemesis/leaders` says who leads when.
 //!
