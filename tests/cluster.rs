@@ -151,8 +151,8 @@ fn etcd_keeps_its_promise_under_partitions_kills_and_pauses() {
     assert_same(&before);
 }
 
-/// A power cut of all nodes while a member that lost its disk is out; a slow disk whose end comes while the power is off, and must not start what
-/// that holds down; and a load when all is well again.
+/// A power cut of all nodes while a member that lost its disk is out; a slow disk whose end comes while the power is off, and
+/// must not start what that holds down; and a load when all is well again.
 const TOGETHER: &str = r#"
 [[activity]]
 at = "2s"

@@ -1,8 +1,9 @@
 //! The fault `load`: something else on the node is busy.
 //!
-//! A neighbour uses up the node's CPU time, its memory or its disk, and the system must make do with the rest. Where `stress` takes from the
-//! system's processes what they could have (control groups limit them from outside), a load leaves them alone and competes with them, and with
-//! everything else on the node: its kernel's caches, its SSH server. It is a process of the agent's own; no `stress-ng` is needed.
+//! A neighbour uses up the node's CPU time, its memory or its disk, and the system must make do with the rest. Where `stress`
+//! takes from the system's processes what they could have (control groups limit them from outside), a load leaves them alone and
+//! competes with them, and with everything else on the node: its kernel's caches, its SSH server. It is a process of the agent's
+//! own; no `stress-ng` is needed.
 
 use std::time::Duration;
 

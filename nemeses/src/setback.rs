@@ -1,8 +1,9 @@
 //! Data that goes back, or away, as a whole, across a stop of the system: variants of [`corrupt`](crate::corrupt).
 //!
-//! A node that is restored from an older backup, or that comes back with an empty disk, has forgotten what it acknowledged and whom it voted
-//! for. No protocol whose nodes are to have stable storage survives that with the usual number of nodes: with three, an entry that is on two of
-//! them is lost when one of these forgets it. So neither is ever drawn.
+//! A node that is restored from an older backup, or that comes back with an empty disk, has forgotten what it acknowledged and
+//! whom it voted for. No protocol whose nodes are to have stable storage survives that with the usual number of nodes: with three,
+//! an entry that is on two of them is lost when one of these forgets it. etcd notices that its log is too short, and ends. So
+//! neither is ever drawn.
 
 use std::time::Duration;
 

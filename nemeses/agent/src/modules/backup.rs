@@ -1,7 +1,7 @@
 //! All data of a system that does not run: kept, put back later, or taken away.
 //!
-//! What is put back is durable when the answer is given, and so is its absence when it is taken away. What was there before is gone, and cannot be
-//! had back. Owners, modes and times of files are kept; extended attributes are not.
+//! What is put back is durable when the answer is given, and so is its absence when it is taken away. What was there before is
+//! gone, and cannot be had back. Owners, modes and times of files are kept; extended attributes are not.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
