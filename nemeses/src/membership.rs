@@ -24,6 +24,7 @@ use tokio::sync::Mutex;
 use crate::action::{Action, Struck, Undone, fields, processes, read};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
+use crate::grudge::majority;
 use crate::holds::Hold;
 use crate::node_fault::{make, target_option};
 use crate::outcome::message;
@@ -203,7 +204,7 @@ impl<'a> Views<'a> {
     fn agree(&self, node: &Name, belongs: bool) -> (usize, usize) {
         let (yes, no) = self.votes(node);
         let others = self.members().into_iter().filter(|name| *name != node);
-        let needed = (others.count() + 1) / 2 + 1;
+        let needed = majority(others.count() + 1);
         (if belongs { yes } else { no }, needed)
     }
 
