@@ -42,7 +42,9 @@ impl World {
         system.done.push(format!("{what} {node}"));
         match what {
             "remove" => system.members.retain(|member| member != node),
-            "clear" => drop(system.silent.insert(node.clone())),
+            "clear" => {
+                system.silent.insert(node.clone());
+            }
             _ => {
                 system.silent.remove(node);
                 system.members.push(node.clone());
@@ -265,7 +267,9 @@ fn a_member_that_lost_its_disk_joins_anew() {
 
 #[test]
 fn a_new_member_that_does_not_run_is_started() {
-    let ended = |system: &mut System| drop(system.silent.insert("n2".into()));
+    let ended = |system: &mut System| {
+        system.silent.insert("n2".into());
+    };
     let steps: [Step; 2] = [("start", nothing), ("stop", ended)];
     let (outcomes, done) = outcomes("membership:replace:target=n2", 5, &steps);
     installed(&outcomes[1]);
