@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::capability::{CapabilityError, Environment, Grudge, ProcessState};
-use harness::client::Op;
-use harness::fault::{Fault, FaultOutcome};
+use harness::fault::FaultOutcome;
 use harness::seed::Seed;
-use harness::time::{Clock, VirtualRuntime};
+use harness::time::VirtualRuntime;
 use harness::{Name, Value};
 use nemeses::grudge::majority;
-use nemeses::{BuildContext, Composition, Package, Zones, build, parse};
+use nemeses::{BuildContext, Composition, Zones, build, parse};
 use proptest::prelude::*;
 use serde_json::json;
 
