@@ -100,6 +100,8 @@ pub(crate) enum NodesSpec {
     Simulated(usize),
     /// So many nodes of a local cluster.
     Local(usize),
+    /// So many nodes of a local cluster, with kernels of their own.
+    LocalMachines(usize),
     /// Hosts reached over SSH.
     Ssh(SshSpec),
 }
@@ -121,6 +123,9 @@ pub(crate) struct SshSpec {
     pub(crate) ssh_config: Option<PathBuf>,
     /// How long connecting may take; where absent, the SSH configuration's or 15 seconds.
     pub(crate) connect_timeout: Option<Duration>,
+    /// A command for this machine's shell that turns a node's power `off` or `on`; the node and that word are its arguments.
+    #[serde(default)]
+    pub(crate) power_command: Option<String>,
 }
 
 /// How host keys are checked. A key that changed is refused in every mode but `Off`.
@@ -141,7 +146,9 @@ impl NodesSpec {
     pub(crate) fn names(&self) -> Vec<store::Name> {
         let numbered = |n: &usize| (1..=*n).map(|i| format!("n{i}").into()).collect();
         match self {
-            NodesSpec::Simulated(n) | NodesSpec::Local(n) => numbered(n),
+            NodesSpec::Simulated(n) | NodesSpec::Local(n) | NodesSpec::LocalMachines(n) => {
+                numbered(n)
+            }
             NodesSpec::Ssh(ssh) => ssh.hosts.iter().map(|host| host.as_str().into()).collect(),
         }
     }

@@ -14,9 +14,11 @@ use thiserror::Error;
 use crate::links::{LinkCount, LinkNeeds, LinkRules};
 mod disks;
 mod loads;
+mod machines;
 
 pub use disks::{Corruption, Damage, DiskEffect, DiskRule, DiskStatus, Disks, Lost, Survival};
 pub use loads::{Load, LoadKind, LoadSeen, Loads, MemoryAmount, Pressure};
+pub use machines::{Ended, Ending, Machines, PowerSwitch, Returned};
 
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
 ///
@@ -143,6 +145,36 @@ pub trait Processes: Send + Sync {
 
     /// What is seen of the system's process on a node.
     async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError>;
+}
+
+/// A node that was restarted in good order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarted {
+    /// The version that it was started with before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The version that it says it runs now.
+    pub runs: String,
+    /// Whether its processes ended as they were asked to; else they were killed.
+    pub in_order: bool,
+}
+
+/// Restarting nodes in good order: the system is asked to end, and started again with the data it has.
+#[async_trait]
+pub trait Rolling: Send + Sync {
+    /// Whether it can be done here, asked before the run; with another version, which is brought to all nodes. The error says why
+    /// not and what would help.
+    async fn probe(&self, version: Option<&str>) -> Result<(), String>;
+
+    /// Which version each node is started with, where there are several.
+    fn versions(&self) -> BTreeMap<Name, String>;
+
+    /// Restarts a node, with another version if one is given, and waits until it is a healthy member.
+    async fn restart(
+        &self,
+        node: &Name,
+        version: Option<&str>,
+    ) -> Result<Restarted, CapabilityError>;
 }
 
 /// Telling leaders.
@@ -357,8 +389,12 @@ pub struct Environment {
     pub scripts: Option<Arc<dyn Scripts>>,
     /// Clocks, if they can be changed.
     pub clocks: Option<Arc<dyn Clocks>>,
+    /// Restarting nodes in good order, with the same or another version of the system, if that can be done.
+    pub rolling: Option<Arc<dyn Rolling>>,
     /// The disks under the system's data, if they can be acted on.
     pub disks: Option<Arc<dyn Disks>>,
     /// Whole nodes, if they can be loaded.
     pub loads: Option<Arc<dyn Loads>>,
+    /// The nodes as machines, if they can be ended.
+    pub machines: Option<Arc<dyn Machines>>,
 }

@@ -41,6 +41,20 @@ pub trait DbMembership: Send + Sync {
     async fn add(&self, node: &Node, others: &[Node]) -> Result<(), CapabilityError>;
 }
 
+/// A system of which several versions can run on a node, one after another.
+#[async_trait]
+pub trait DbVersions: Send + Sync {
+    /// Brings the software of a version to the node, which may run another one meanwhile. The error says what is wrong with a
+    /// version that is none.
+    async fn bring(&self, node: &Node, version: &str) -> Result<(), DbError>;
+
+    /// Which version the node is started with from now on.
+    fn choose(&self, node: &Node, version: &str);
+
+    /// Which version the node is started with.
+    fn chosen(&self, node: &Node) -> String;
+}
+
 /// A system under test. Every method is called for all nodes in parallel, by phase, with a time
 /// limit around it.
 #[async_trait]
@@ -98,6 +112,11 @@ pub trait Db: Send + Sync {
 
     /// How nodes are taken out and brought in, for systems that can do that.
     fn membership(&self) -> Option<&dyn DbMembership> {
+        None
+    }
+
+    /// How nodes are given other versions, for systems that can do that.
+    fn versions(&self) -> Option<&dyn DbVersions> {
         None
     }
 

@@ -59,6 +59,19 @@ impl fmt::Display for Party {
     }
 }
 
+/// By which means lines are made bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// The kernel's, where it is there and can do it, and prove it; else the other.
+    #[default]
+    Any,
+    /// The kernel's: `tc-netem(8)`.
+    Netem,
+    /// The firewall, and a queue to a program that holds packets back.
+    Queue,
+}
+
 /// Rules for links, all of one fault. The first that fits a packet decides.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinkRules {
@@ -66,8 +79,10 @@ pub struct LinkRules {
     pub rules: Vec<LinkRule>,
     /// If the rules are to be in force by turns: for half of this time, then not for the other half.
     pub flap: Option<Duration>,
-    /// The root of what chance there is.
+    /// The root of what chance there is, as far as it can be chosen.
     pub seed: u64,
+    /// By which means lines are to be made bad.
+    pub backend: Backend,
 }
 
 /// What happens to packets on a link.
@@ -221,6 +236,12 @@ pub struct LinkNeeds {
     pub traffic: bool,
     /// Rules that are in force by turns.
     pub flapping: bool,
+    /// Lines that are made bad.
+    pub quality: bool,
+    /// By which means.
+    pub backend: Backend,
+    /// Why netem would not do for all that the fault may do to lines.
+    pub beyond_netem: Option<&'static str>,
 }
 
 /// What a rule did, in packets.

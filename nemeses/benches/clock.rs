@@ -3,6 +3,8 @@
 //! node, which is how it is done elsewhere. Needs root.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,10 +15,11 @@ use harness::capability::{
     ClockChange, ClockKind, ClockScope, ClockSetting, Clocks, ProcessState, Signal,
 };
 use harness::db::{Db, DbError};
-use harness::local::{self, Config, LocalCluster, SshTarget, run_helper_if_asked};
-use harness::remote::ssh::{ConfigFile, SshOptions, SshRemote};
+use harness::local::{self, Config, LocalCluster, run_helper_if_asked};
 use harness::remote::{Command, Node};
 use nemeses::ssh::{Journaled, NodeClocks};
+
+use common::{node, quantiles};
 
 const ROUNDS: usize = 50;
 
@@ -145,34 +148,4 @@ fn measure(cluster: &LocalCluster) -> [Vec<Duration>; 4] {
         }
         times
     })
-}
-
-fn node(target: SshTarget) -> Node {
-    let options = SshOptions {
-        user: Some(target.user),
-        port: Some(target.port),
-        private_keys: vec![target.key],
-        known_hosts: vec![target.known_hosts],
-        config: ConfigFile::None,
-        ..SshOptions::default()
-    };
-    let address = target.address.to_string();
-    let name = Name::from(target.name);
-    let remote = SshRemote::new(name.clone(), &address, options).unwrap();
-    Node {
-        name,
-        address,
-        remote: Arc::new(remote),
-    }
-}
-
-fn quantiles(mut times: Vec<Duration>) -> String {
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    format!(
-        "median {:?}, p90 {:?}, worst {:?}",
-        at(0.5),
-        at(0.9),
-        at(1.0)
-    )
 }

@@ -11,7 +11,8 @@ use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
 use crate::{
-    clock, confine, corrupt, disk, load, membership, packet, partition, power, process, script,
+    clock, confine, corrupt, disk, load, membership, packet, partition, power, process, reboot,
+    rolling, script,
 };
 
 /// The option of every fault that sets the time from one start to the next.
@@ -70,12 +71,14 @@ pub fn catalogue() -> &'static [FaultInfo] {
             process::pause_info(),
             clock::info(),
             power::info(),
+            reboot::info(),
             confine::freeze_info(),
             confine::stress_info(),
             load::info(),
             disk::info(),
             corrupt::info(),
             membership::info(),
+            rolling::info(),
             script::info(),
         ]
     });

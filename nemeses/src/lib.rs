@@ -36,6 +36,8 @@
 //! - `down`: whether the targets are down while the fault is in force: where that leaves no majority, nothing can succeed.
 //! - `states`: what was seen of processes.
 //! - `load`: what a load has used on each node, and how much of the time anybody there waited for what.
+//! - `boots`: of machines that were ended, what named the time before (`before`) and since (`boot`), how long they have been up, and which
+//!   faults' effects ended with them (`ended`).
 //!
 //! Beside them, where the system has leaders, the [leader watch](leader_watch) `nemesis/leaders` says who leads when.
 //!
@@ -65,6 +67,8 @@ mod power;
 mod prepare;
 mod presets;
 mod process;
+mod reboot;
+mod rolling;
 pub mod schedule;
 mod script;
 mod setback;

@@ -139,7 +139,10 @@ fn link(kinds: &[Kind], count: &LinkCount) -> Option<Value> {
         }
     }
     // On average, as measured, to the microsecond.
-    if let Some(mean) = counts.delay_us.checked_div(counts.delayed) {
+    if let Some(mean) = counts.delay_us.checked_div(counts.delayed)
+        // Not everybody who counts also measures.
+        && counts.delay_us > 0
+    {
         link["delay-ms"] = (mean as f64 / 1000.0).into();
     }
     Some(link)

@@ -30,7 +30,7 @@ use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
 use crate::target::{Aim, Target, primaries, struck_primary};
 
-const TARGET: &str = "target";
+pub(crate) const TARGET: &str = "target";
 /// The word for "drawn anew for each activity".
 pub(crate) const MIX: &str = "mix";
 

@@ -4,11 +4,29 @@ use harness::capability::Environment;
 
 use crate::outcome::message;
 use crate::spec::FaultSpec;
-use crate::{disk, power};
+use crate::{disk, power, rolling};
 
 /// Sets up what the faults need, after earlier data is wiped and before the system starts. The error says what cannot be had, and what
 /// would help.
 pub async fn prepare(specs: &[FaultSpec], env: &Environment) -> Result<(), String> {
+    bring_versions(specs, env).await?;
+    interpose(specs, env).await
+}
+
+/// Versions that nodes are given later. To build one takes minutes, which are none of the run's.
+async fn bring_versions(specs: &[FaultSpec], env: &Environment) -> Result<(), String> {
+    let Some(rolling) = &env.rolling else {
+        // Its own probe says so.
+        return Ok(());
+    };
+    for version in specs.iter().filter_map(rolling::version) {
+        rolling.probe(Some(version)).await?;
+    }
+    Ok(())
+}
+
+/// A file system between the system and its data.
+async fn interpose(specs: &[FaultSpec], env: &Environment) -> Result<(), String> {
     let through_disks = |spec: &&FaultSpec| [disk::NAME, power::NAME].contains(&&*spec.name);
     let Some(spec) = specs.iter().find(through_disks) else {
         return Ok(());

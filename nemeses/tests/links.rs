@@ -46,6 +46,7 @@ fn rules(rules: Vec<LinkRule>) -> LinkRules {
         rules,
         flap: None,
         seed: 7,
+        ..LinkRules::default()
     }
 }
 

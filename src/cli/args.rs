@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use harness::local::Kernel;
 use nemeses::Zones;
 use rand::Rng;
 use workloads::{OptionKind, OptionSpec, Options, Suite};
@@ -83,6 +84,27 @@ fn simulated_args() -> Vec<Arg> {
     ]
 }
 
+/// The flag that says whose kernel local nodes run.
+pub(super) fn kernel_arg() -> Arg {
+    Arg::new("kernel")
+        .long("kernel")
+        .value_name("WHOSE")
+        .value_parser(["shared", "own"])
+        .default_value("shared")
+        .help(
+            "Whose kernel local nodes run: this machine's, shared by all, or each its own (user-mode Linux), \
+             so that they can be rebooted and their clocks set",
+        )
+}
+
+/// Whose kernel local nodes run.
+pub(super) fn kernel(matches: &ArgMatches) -> Kernel {
+    match matches.get_one::<String>("kernel").map(String::as_str) {
+        Some("own") => Kernel::Own,
+        _ => Kernel::Shared,
+    }
+}
+
 fn node_args() -> Vec<Arg> {
     let args = [
         Arg::new("local")
@@ -92,6 +114,7 @@ fn node_args() -> Vec<Arg> {
             .conflicts_with_all(["nodes", "nodes-file"])
             .env("GAINSAY_LOCAL")
             .help("Use N nodes on this machine, made for the run and removed after it (needs root)"),
+        kernel_arg().env("GAINSAY_KERNEL"),
         Arg::new("setup").long("setup").action(ArgAction::SetTrue).help(
             "Install what this machine lacks for local nodes, from its own Debian package sources",
         ),
@@ -146,6 +169,14 @@ fn node_args() -> Vec<Arg> {
             .value_parser(spec::parse_duration)
             .env("GAINSAY_CONNECT_TIMEOUT")
             .help("How long connecting to a node may take [default: ~/.ssh/config, or 15s]"),
+        Arg::new("power-command")
+            .long("power-command")
+            .value_name("COMMAND")
+            .env("GAINSAY_POWER_COMMAND")
+            .help(
+                "For the fault reboot:off: a command for this machine's shell that turns a node's power off and on; \
+                 the node and `off` or `on` follow it as arguments",
+            ),
         Arg::new("password-file")
             .long("password-file")
             .value_name("FILE")
@@ -477,7 +508,11 @@ fn nodes_spec(matches: &ArgMatches) -> Result<NodesSpec> {
     if let Some(local) = matches.get_one::<u64>("local")
         && !explicit_hosts
     {
-        return Ok(NodesSpec::Local(*local as usize));
+        let count = *local as usize;
+        return Ok(match kernel(matches) {
+            Kernel::Shared => NodesSpec::Local(count),
+            Kernel::Own => NodesSpec::LocalMachines(count),
+        });
     }
     Ok(NodesSpec::Ssh(ssh_spec(matches)?))
 }
@@ -520,6 +555,12 @@ pub(super) fn ssh_spec(matches: &ArgMatches) -> Result<SshSpec> {
             .expect("it has a default"),
         ssh_config: readable(matches, "ssh-config")?,
         connect_timeout: matches.get_one::<Duration>("connect-timeout").copied(),
+        // Of a run alone: what only looks at nodes has no such flag.
+        power_command: matches
+            .try_get_one::<String>("power-command")
+            .ok()
+            .flatten()
+            .cloned(),
     })
 }
 
@@ -604,6 +645,8 @@ mod tests {
                 "etcd",
                 "--local",
                 "5",
+                "--kernel",
+                "own",
                 "--nemesis",
                 "partition:one:interval=5s,kill",
                 "--zone",
@@ -643,6 +686,8 @@ mod tests {
                 "none",
                 "--connect-timeout",
                 "3s",
+                "--power-command",
+                "ipmi --quiet",
                 "--password-file",
                 password,
             ],

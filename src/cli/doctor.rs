@@ -22,6 +22,8 @@ pub(super) fn command() -> Command {
 struct Finding {
     what: String,
     wrong: Option<String>,
+    /// Whether a run can do without.
+    optional: bool,
 }
 
 impl Finding {
@@ -29,6 +31,7 @@ impl Finding {
         Finding {
             what: what.into(),
             wrong: None,
+            optional: false,
         }
     }
 
@@ -36,6 +39,15 @@ impl Finding {
         Finding {
             what: what.into(),
             wrong: Some(fix.into()),
+            optional: false,
+        }
+    }
+
+    /// What only some runs need.
+    fn absent(what: impl Into<String>, fix: impl Into<String>) -> Finding {
+        Finding {
+            optional: true,
+            ..Finding::bad(what, fix)
         }
     }
 }
@@ -69,6 +81,11 @@ fn print(whose: &str, findings: &[Finding], output: &Output) -> Exit {
     for finding in findings {
         match &finding.wrong {
             None => outln!("  {}  {}", output.paint("32", "ok     "), finding.what),
+            Some(fix) if finding.optional => outln!(
+                "  {}  {}\n           to have it: {fix}",
+                output.paint("33", "absent "),
+                finding.what
+            ),
             Some(fix) => {
                 outln!(
                     "  {}  {}\n           fix: {fix}",
@@ -99,6 +116,7 @@ fn here() -> Vec<Finding> {
             "add --setup to the test, or install it",
         ));
     }
+    findings.extend(own_kernels());
     findings.push(namespaces());
     let cache = local::cache_dir();
     let space = std::fs::create_dir_all(&cache)
@@ -121,6 +139,38 @@ fn here() -> Vec<Finding> {
             "set GAINSAY_CACHE to a folder that can be written to",
         ),
     });
+    findings
+}
+
+/// What local nodes with kernels of their own need besides.
+fn own_kernels() -> Vec<Finding> {
+    let missing = local::missing_for_own_kernels();
+    let mut findings: Vec<Finding> = missing
+        .iter()
+        .map(|tool| {
+            let what = format!("for --kernel own: {}", run::describe_missing(tool));
+            let fix = format!(
+                "add --setup to the test, or apt-get install {}",
+                tool.package
+            );
+            Finding::absent(what, fix)
+        })
+        .collect();
+    if let Err(error) = std::fs::File::options().write(true).open("/dev/net/tun") {
+        findings.push(Finding::absent(
+            format!("for --kernel own: /dev/net/tun: {error}"),
+            "modprobe tun; give a container the device",
+        ));
+    }
+    if !cfg!(target_arch = "x86_64") {
+        findings = vec![Finding::absent(
+            "for --kernel own: user-mode Linux",
+            "there is none for this kind of processor",
+        )];
+    }
+    if findings.is_empty() {
+        findings.push(Finding::good("user-mode Linux, for --kernel own"));
+    }
     findings
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use harness::local::{self, ClusterInfo, ClusterState, Owner};
+use harness::local::{self, ClusterInfo, ClusterState, Kernel, Owner};
 
 use super::args;
 use super::output::outln;
@@ -19,6 +19,7 @@ pub(super) fn command() -> Command {
                 .default_value("5")
                 .value_parser(value_parser!(u64).range(1..=local::MAX_NODES as u64)),
         )
+        .arg(args::kernel_arg())
         .arg(
             Arg::new("setup")
                 .long("setup")
@@ -55,9 +56,11 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
 
 fn up(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
     let output = args::output(matches);
-    run::prepare(matches.get_flag("setup"), &output)?;
+    let kernel = args::kernel(matches);
+    run::prepare(kernel, matches.get_flag("setup"), &output)?;
     let count = *matches.get_one::<u64>("count").expect("it has a default");
     let mut config = local::Config::new(count as usize);
+    config.kernel = kernel;
     config.owner = Owner::Nobody;
     config.packages = suites.iter().flat_map(|suite| suite.packages()).collect();
     let cluster = run::up(&config, &output)?;
@@ -108,13 +111,17 @@ fn list() -> Result<Exit> {
             ClusterState::Up => "up",
             ClusterState::Broken => "broken",
         };
+        let kernels = match cluster.kernel {
+            Kernel::Shared => "",
+            Kernel::Own => " with kernels of their own",
+        };
         let owner = match (cluster.owner, cluster.orphaned) {
             (_, true) => "its run is gone".to_owned(),
             (Some(pid), false) => format!("of process {pid}"),
             (None, false) => "to stay".to_owned(),
         };
         outln!(
-            "{}  {} nodes  {state}  {owner}  since {}",
+            "{}  {} nodes{kernels}  {state}  {owner}  since {}",
             cluster.id,
             cluster.nodes,
             cluster.created

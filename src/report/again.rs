@@ -29,6 +29,10 @@ pub(crate) fn again(spec: &TestSpec) -> String {
     match &spec.nodes {
         NodesSpec::Simulated(n) => flag("node-count", &n.to_string()),
         NodesSpec::Local(n) => flag("local", &n.to_string()),
+        NodesSpec::LocalMachines(n) => {
+            flag("local", &n.to_string());
+            flag("kernel", "own");
+        }
         NodesSpec::Ssh(ssh) => hosts(ssh, &mut flag),
     }
     // Its name alone is known, and only if it was given as a flag.
@@ -93,6 +97,9 @@ fn hosts(ssh: &SshSpec, flag: &mut impl FnMut(&str, &str)) {
     }
     if let Some(file) = &ssh.ssh_config {
         flag("ssh-config", &file.to_string_lossy());
+    }
+    if let Some(command) = &ssh.power_command {
+        flag("power-command", command);
     }
     if let Some(limit) = ssh.connect_timeout {
         flag(

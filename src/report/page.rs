@@ -232,6 +232,9 @@ fn run(spec: &TestSpec, results: &Results) -> Markup {
     let nodes = match &spec.nodes {
         NodesSpec::Simulated(n) => format!("{n} simulated nodes"),
         NodesSpec::Local(n) => format!("{n} nodes on this machine"),
+        NodesSpec::LocalMachines(n) => {
+            format!("{n} nodes on this machine, with kernels of their own")
+        }
         NodesSpec::Ssh(ssh) => ssh.hosts.join(", "),
     };
     let options: Vec<(String, Value)> = match serde_json::to_value(&spec.options) {

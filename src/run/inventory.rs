@@ -5,11 +5,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::join_all;
-use harness::local::{self, LocalCluster};
+use harness::capability::PowerSwitch;
+use harness::local::{self, Kernel, LocalCluster};
 use harness::remote::ssh::{ConfigFile, HostKeyPolicy, Secret, SshOptions, SshRemote};
 use harness::remote::{Command, Node};
+use nemeses::ssh::PowerSwitches;
 use store::Name;
 
+use super::power;
 use crate::cli::{Output, Verbosity};
 use crate::spec::{HostKeyChecking, NodesSpec, SshSpec};
 
@@ -44,15 +47,24 @@ impl Inventory {
         match nodes {
             NodesSpec::Simulated(_) => Ok(Inventory::Simulated),
             NodesSpec::Ssh(ssh) => Ok(Inventory::Ssh(ssh.clone(), password)),
-            NodesSpec::Local(count) => {
-                prepare(local.setup, output)?;
-                let mut config = local::Config::new(*count);
-                config.packages = local.packages.clone();
-                let cluster = up(&config, output)?;
-                cluster.enter_switch_netns()?;
-                Ok(Inventory::Local(cluster))
-            }
+            NodesSpec::Local(count) => Inventory::local(*count, Kernel::Shared, local, output),
+            NodesSpec::LocalMachines(count) => Inventory::local(*count, Kernel::Own, local, output),
         }
+    }
+
+    fn local(
+        count: usize,
+        kernel: Kernel,
+        local: &LocalRequest,
+        output: &Output,
+    ) -> Result<Inventory> {
+        prepare(kernel, local.setup, output)?;
+        let mut config = local::Config::new(count);
+        config.kernel = kernel;
+        config.packages = local.packages.clone();
+        let cluster = up(&config, output)?;
+        cluster.enter_switch_netns()?;
+        Ok(Inventory::Local(cluster))
     }
 
     /// Opens a session to every node.
@@ -80,6 +92,23 @@ impl Inventory {
             let (lost, all) = (errors.len(), nodes.len());
             let errors = errors.join("\n");
             Err(anyhow!("{lost} of {all} nodes cannot be used\n{errors}"))
+        }
+    }
+
+    /// The switches of the nodes' power, as far as there are some.
+    pub(crate) fn power(&self) -> PowerSwitches {
+        match self {
+            Inventory::Simulated => PowerSwitches::new(),
+            Inventory::Local(cluster) => {
+                let names = cluster
+                    .nodes()
+                    .into_iter()
+                    .map(|node| Name::from(node.name));
+                let power = cluster.power().into_iter().flatten();
+                let switch = |power| Arc::new(power) as Arc<dyn PowerSwitch>;
+                names.zip(power.map(switch)).collect()
+            }
+            Inventory::Ssh(ssh, _) => power::of(ssh),
         }
     }
 
@@ -112,8 +141,11 @@ pub(crate) fn up(config: &local::Config, output: &Output) -> Result<LocalCluster
 }
 
 /// Sees that this machine has what local nodes need, and installs it if that was asked for.
-pub(crate) fn prepare(setup: bool, output: &Output) -> Result<()> {
-    let missing = local::missing_tools();
+pub(crate) fn prepare(kernel: Kernel, setup: bool, output: &Output) -> Result<()> {
+    let mut missing = local::missing_tools();
+    if kernel == Kernel::Own {
+        missing.extend(local::missing_for_own_kernels());
+    }
     if missing.is_empty() {
         return Ok(());
     }

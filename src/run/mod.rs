@@ -10,6 +10,7 @@ mod inventory;
 pub(crate) mod log;
 mod nodes;
 mod online;
+mod power;
 mod recovery;
 pub(crate) mod signals;
 mod simulated;

@@ -67,7 +67,11 @@ async fn on_nodes(
     let site = Site {
         request,
         folder,
-        environment: nemeses::ssh::ssh_environment(&journaled, db.clone()),
+        environment: nemeses::ssh::ssh_environment(
+            &journaled,
+            db.clone(),
+            request.inventory.power(),
+        ),
         db,
         journaled,
         nodes,

@@ -9,6 +9,7 @@
 //! options, its generator, its checkers. What differs between systems is the client, which the suite
 //! brings.
 
+pub mod kit;
 pub mod options;
 pub mod register;
 mod suite;

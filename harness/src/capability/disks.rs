@@ -147,6 +147,11 @@ pub trait Disks: Send + Sync {
     /// Puts a file system between the system and its data on all nodes. Done before the system starts, and stays.
     async fn interpose(&self) -> Result<(), CapabilityError>;
 
+    /// Puts it there again on a node that has booted since, before the system starts there, if it is to be there.
+    async fn interpose_again(&self, _node: &Name) -> Result<(), CapabilityError> {
+        Ok(())
+    }
+
     /// Takes it away again, and leaves the plain files. Nothing to do where it is not.
     async fn withdraw(&self) -> Result<(), CapabilityError>;
 

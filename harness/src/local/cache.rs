@@ -5,6 +5,7 @@
 //! <cache>/building/          what is being built; what is found there under the lock is rubbish
 //! <cache>/base/<key>/        a base system: root/ for the nodes, apt/ to fetch more packages with
 //! <cache>/layers/<key>/      packages for offline installation: root/ goes over a base's root/
+//! <cache>/disks/<key>/       a disk image of a base and a layer, for nodes with kernels of their own
 //! <cache>/clusters/<id>/     a running cluster: keys, and for each node what it wrote
 //! ```
 //!
@@ -36,7 +37,12 @@ impl Cache {
             let message = "its path has characters other than letters, digits and /._+~@-";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message)).doing(doing);
         }
-        for (name, mode) in [("base", 0o755), ("layers", 0o755), ("clusters", 0o700)] {
+        for (name, mode) in [
+            ("base", 0o755),
+            ("layers", 0o755),
+            ("disks", 0o755),
+            ("clusters", 0o700),
+        ] {
             let mut builder = DirBuilder::new();
             builder
                 .recursive(true)

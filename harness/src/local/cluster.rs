@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use super::cache::Cache;
 use super::end::{remove, remove_unused_dirs};
 use super::error::LocalError;
-use super::plan::{self, MAX_NODES, Spec};
+use super::machine::Power;
+use super::plan::{self, Kernel, MAX_NODES, Spec};
 use super::process::Identity;
 use super::registry::{self, Processes, Record};
 use super::start::start;
-use super::{Progress, image, keys, layer, netns};
+use super::{Progress, image, keys, layer, machine, netns};
 
 /// The format of records that this version writes.
 const RECORD_FORMAT: u32 = 1;
@@ -29,6 +30,8 @@ pub enum Owner {
 pub struct Config {
     /// How many nodes, named n1, n2 …: 1 to [`MAX_NODES`].
     pub nodes: usize,
+    /// Whose kernel they run.
+    pub kernel: Kernel,
     /// Debian packages that suites will install on the nodes with apt. They and what they depend on
     /// are fetched and offered to the nodes, not installed.
     pub packages: Vec<String>,
@@ -48,6 +51,7 @@ impl Config {
         let helper = std::env::var_os("GAINSAY_HELPER").filter(|path| !path.is_empty());
         Config {
             nodes,
+            kernel: Kernel::default(),
             packages: Vec::new(),
             cache: super::cache_dir(),
             owner: Owner::ThisProcess,
@@ -66,7 +70,8 @@ pub struct LocalNode {
     pub address: IpAddr,
     /// Its interface's hardware address.
     pub mac: String,
-    /// Its first process, as this machine numbers it: `/proc/<pid>/root` are its files.
+    /// Its first process, as this machine numbers it: `/proc/<pid>/root` are its files. Of a node with a kernel of its own, the process
+    /// that looks after it.
     pub pid: i32,
 }
 
@@ -114,6 +119,8 @@ pub struct ClusterInfo {
     pub id: String,
     /// How many nodes it has.
     pub nodes: usize,
+    /// Whose kernel they run.
+    pub kernel: Kernel,
     /// When it was made (RFC 3339, UTC).
     pub created: String,
     /// Its controller's process number; none for one that is to stay.
@@ -147,6 +154,15 @@ pub fn up(config: &Config, progress: Progress<'_>) -> Result<LocalCluster, Local
     let cache = Cache::open(&config.cache)?;
     let base = image::obtain(&cache, progress)?;
     let layer = layer::obtain(&cache, &base, &config.packages, progress)?;
+    let disk = match config.kernel {
+        Kernel::Shared => None,
+        Kernel::Own => Some(machine::disk::obtain(
+            &cache,
+            &base,
+            layer.as_deref(),
+            progress,
+        )?),
+    };
     let id = format!("{:08x}", rand::random::<u32>());
     let spec = Spec {
         id,
@@ -154,6 +170,7 @@ pub fn up(config: &Config, progress: Progress<'_>) -> Result<LocalCluster, Local
         base: base.entry,
         layer,
         nodes,
+        disk,
     };
     let record = Record {
         format: RECORD_FORMAT,
@@ -165,6 +182,7 @@ pub fn up(config: &Config, progress: Progress<'_>) -> Result<LocalCluster, Local
         },
         dir: spec.dir(),
         nodes,
+        kernel: config.kernel,
         created: jiff::Timestamp::now().to_string(),
         processes: None,
     };
@@ -259,6 +277,17 @@ impl LocalCluster {
         self.processes.nodes.iter().zip(1..).map(node).collect()
     }
 
+    /// The switch of each node's power, in the nodes' order. None where they share this machine's kernel.
+    pub fn power(&self) -> Option<Vec<Power>> {
+        if self.record.kernel == Kernel::Shared {
+            return None;
+        }
+        let power = |(process, number): (&Identity, u8)| {
+            Power::new(*process, self.record.dir.join(plan::name(number)))
+        };
+        Some(self.processes.nodes.iter().zip(1..).map(power).collect())
+    }
+
     /// The controller's address as the nodes see it (they know it as `controller`).
     pub fn controller_address(&self) -> IpAddr {
         plan::CONTROLLER.into()
@@ -341,6 +370,7 @@ fn info(record: &Record) -> ClusterInfo {
     ClusterInfo {
         id: record.id.clone(),
         nodes: usize::from(record.nodes),
+        kernel: record.kernel,
         created: record.created.clone(),
         owner: record.owner.map(|owner| owner.pid),
         orphaned: record.orphaned(),

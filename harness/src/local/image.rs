@@ -14,18 +14,19 @@ use super::sources::{self, Sources};
 use super::{Progress, apt, tools};
 
 /// Changes when the way a base system is built or finished does, so that old ones are not used.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How long a build may take; 40 s are usual, slow mirrors take minutes.
 const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// What nodes have beyond Debian's essential packages.
-const PACKAGES: [&str; 15] = [
+const PACKAGES: [&str; 16] = [
     "ca-certificates",
     "curl",
     "iproute2",
     "iptables",
     "iputils-ping",
+    "kmod",
     "lsof",
     "netcat-openbsd",
     "nftables",

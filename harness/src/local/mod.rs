@@ -15,6 +15,9 @@
 //! - **The register.** `/run/gainsay/<id>.json` says which clusters there are and whose they are. A
 //!   cluster outlives its controller; the next [`up`] removes it, unless it was made to stay.
 //!
+//! Nodes may also have kernels of their own ([`Kernel::Own`]): then a node's first process runs user-mode Linux (`machine`), from a disk
+//! that is made of the same base system and packages.
+//!
 //! The controller talks to the nodes from the switch's network namespace: [`LocalCluster::enter_switch_netns`].
 //!
 //! A program that uses this module calls [`run_helper_if_asked`] first thing in `main`.
@@ -31,6 +34,7 @@ mod error;
 mod image;
 mod keys;
 mod layer;
+mod machine;
 mod netns;
 mod node;
 mod plan;
@@ -49,8 +53,10 @@ pub use cluster::{
     reap_orphans, up,
 };
 pub use error::LocalError;
-pub use plan::MAX_NODES;
-pub use tools::{Missing, install_tools, missing_tools};
+pub use machine::Power;
+pub use netns::outside;
+pub use plan::{Kernel, MAX_NODES};
+pub use tools::{Missing, install_tools, missing_for_own_kernels, missing_tools};
 
 /// Called with one line of what goes on during something that takes its time.
 pub type Progress<'a> = &'a mut dyn FnMut(&str);

@@ -25,6 +25,7 @@ use nix::unistd::{Pid, pivot_root, sethostname, setsid};
 
 use super::error::{Doing, LocalError};
 use super::keys::USER_KEY;
+use super::machine;
 use super::plan::{self, PREFIX, Spec};
 use super::switch::{ENVIRONMENT, IP, batch};
 
@@ -82,11 +83,12 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
     let Some(node) = node.to_str().and_then(|node| node.parse().ok()) else {
         return 2;
     };
-    match start(Path::new(dir), node) {
-        Ok(sshd) => {
-            look_after(sshd);
-            0
-        }
+    let run = |spec: Spec| match spec.disk {
+        Some(_) => machine::main(&spec, node),
+        None => start(&spec, node).map(look_after),
+    };
+    match Spec::read(Path::new(dir)).and_then(run) {
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("{error}");
             1
@@ -95,31 +97,42 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
 }
 
 /// Makes the node; returns its SSH server's process number.
-fn start(dir: &Path, node: u8) -> Result<i32, LocalError> {
-    let spec = Spec::read(dir)?;
+fn start(spec: &Spec, node: u8) -> Result<i32, LocalError> {
     setsid().doing(|| "making a session")?;
     awaited_signals()
         .thread_block()
         .doing(|| "blocking signals")?;
     umask(Mode::from_bits_truncate(0o022));
-    let root = mount_root(&spec, node)?;
+    let root = mount_root(spec, node)?;
     mount_kernel_file_systems(&root)?;
     make_devices(&root)?;
-    write_identity(&spec, node, &root)?;
-    write_ssh_files(&spec, node, &root).doing(|| "writing SSH keys")?;
+    sethostname(plan::name(node)).doing(|| "setting the host name")?;
+    write_identity(spec, node, &root)?;
+    write_ssh_files(spec, node, &root).doing(|| "writing SSH keys")?;
     change_root(&root)?;
     limit()?;
     share_processors(node, spec.nodes).doing(|| "sharing the processors out")?;
 
-    io::stdin()
-        .read_exact(&mut [0])
-        .doing(|| "waiting for the network interface")?;
+    await_interface()?;
     let address = plan::address(node);
     batch(
         &mut Command::new(IP),
         &format!("link set lo up\naddr add {address}/{PREFIX} dev eth0\nlink set eth0 up\n"),
     )?;
     let sshd = start_sshd().doing(|| "starting sshd")?;
+    report_ready()?;
+    Ok(sshd)
+}
+
+/// Waits until the switch says that the node's network interface is there.
+pub(super) fn await_interface() -> Result<(), LocalError> {
+    io::stdin()
+        .read_exact(&mut [0])
+        .doing(|| "waiting for the network interface")
+}
+
+/// Tells the switch that the node is ready, and lets go of the pipes to it.
+pub(super) fn report_ready() -> Result<(), LocalError> {
     let mut stdout = io::stdout();
     stdout
         .write_all(b"r")
@@ -132,12 +145,12 @@ fn start(dir: &Path, node: u8) -> Result<i32, LocalError> {
         .doing(|| "opening null")?;
     nix::unistd::dup2_stdin(&null).doing(|| "letting go of the switch")?;
     nix::unistd::dup2_stdout(&null).doing(|| "letting go of the switch")?;
-    Ok(sshd)
+    Ok(())
 }
 
 /// Gives the node its share of the processors, one at least: a runtime that sees all of them in each of
 /// five nodes starts five times the threads that they can run, and these wait for each other.
-fn share_processors(node: u8, nodes: u8) -> nix::Result<()> {
+pub(super) fn share_processors(node: u8, nodes: u8) -> nix::Result<()> {
     let this = Pid::from_raw(0);
     let all = sched_getaffinity(this)?;
     let usable: Vec<usize> = (0..CpuSet::count())
@@ -259,10 +272,9 @@ fn make_devices(root: &Path) -> Result<(), LocalError> {
     Ok(())
 }
 
-/// Who the node is, and who the others are.
-fn write_identity(spec: &Spec, node: u8, root: &Path) -> Result<(), LocalError> {
+/// Writes who the node is, and who the others are.
+pub(super) fn write_identity(spec: &Spec, node: u8, root: &Path) -> Result<(), LocalError> {
     let name = plan::name(node);
-    sethostname(&name).doing(|| "setting the host name")?;
     // 32 hexadecimal digits (machine-id(5)).
     let machine_id = format!("{:0>24}{node:08x}\n", spec.id);
     let files = [
@@ -280,7 +292,7 @@ fn write_identity(spec: &Spec, node: u8, root: &Path) -> Result<(), LocalError> 
     Ok(())
 }
 
-fn write_ssh_files(spec: &Spec, node: u8, root: &Path) -> io::Result<()> {
+pub(super) fn write_ssh_files(spec: &Spec, node: u8, root: &Path) -> io::Result<()> {
     let (keys, ssh) = (spec.keys(), root.join("etc/ssh"));
     let name = plan::name(node);
     write_private(

@@ -47,6 +47,18 @@ pub(super) fn processors(node: u8, nodes: u8, processors: usize) -> Vec<usize> {
     (node..processors).step_by(nodes).collect()
 }
 
+/// Whose kernel a cluster's nodes run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kernel {
+    /// This machine's: nodes are namespaces. Up in a second, a few megabytes each.
+    #[default]
+    Shared,
+    /// Each its own (user-mode Linux), so that a node's clock can be set and the node rebooted. Up in seconds, some hundred
+    /// megabytes each, one processor each.
+    Own,
+}
+
 /// What the processes of a cluster need to know, in `<cluster>/spec.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Spec {
@@ -60,6 +72,8 @@ pub(super) struct Spec {
     pub(super) layer: Option<PathBuf>,
     /// How many nodes.
     pub(super) nodes: u8,
+    /// The entry of the disk image of nodes with kernels of their own; none where they share the machine's.
+    pub(super) disk: Option<PathBuf>,
 }
 
 impl Spec {
@@ -158,6 +172,7 @@ mod tests {
             base: "base/b".into(),
             layer: None,
             nodes: 2,
+            disk: None,
         };
         assert_eq!(
             spec.overlay_options(2),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, LocalError};
+use super::plan::Kernel;
 use super::process::Identity;
 
 const DIR: &str = "/run/gainsay";
@@ -27,6 +28,9 @@ pub(super) struct Record {
     pub(super) dir: PathBuf,
     /// How many nodes it has.
     pub(super) nodes: u8,
+    /// Whose kernel they run.
+    #[serde(default)]
+    pub(super) kernel: Kernel,
     /// When it was made (RFC 3339, UTC).
     pub(super) created: String,
     /// Its processes, once all of them run.

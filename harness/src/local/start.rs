@@ -18,10 +18,13 @@ use super::plan::{self, Spec};
 use super::process::Identity;
 use super::registry::{Processes, Record};
 use super::switch::{ENVIRONMENT, Report};
-use super::{SWITCH, keys, netns};
+use super::{SWITCH, keys, machine, netns};
 
 /// How long nodes may take to come up. They take less than a second each.
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a node with a kernel of its own may take besides, to boot. It takes four seconds, on a processor of its own.
+const BOOT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Between attempts to reach a node's SSH server.
 const BANNER_PAUSE: Duration = Duration::from_millis(10);
@@ -40,6 +43,9 @@ pub(super) fn start(spec: &Spec, helper: &Path, record: &Record) -> Result<Recor
     lock.lock_shared().doing(doing)?;
     keys::generate(spec)?;
     spec.write()?;
+    if spec.disk.is_some() {
+        machine::prepare(&dir)?;
+    }
 
     let mut child = spawn_switch(&dir, helper)?;
     let processes = start_nodes(&mut child, &dir).inspect_err(|_| {
@@ -108,7 +114,11 @@ fn start_nodes(child: &mut Child, dir: &Path) -> Result<Processes, LocalError> {
 
 /// Waits until all nodes' SSH servers answer.
 fn await_ssh(processes: &Processes, spec: &Spec) -> Result<(), LocalError> {
-    let deadline = Instant::now() + START_LIMIT;
+    let boot = match spec.disk {
+        None => Duration::ZERO,
+        Some(_) => BOOT_LIMIT * u32::from(spec.nodes),
+    };
+    let deadline = Instant::now() + START_LIMIT + boot;
     let answered: Vec<bool> = netns::run(processes.switch, || {
         thread::scope(|scope| {
             let waiting: Vec<_> = (1..=spec.nodes)

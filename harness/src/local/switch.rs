@@ -22,6 +22,7 @@ use nix::unistd::{Pid, setsid};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, LocalError};
+use super::machine::make_tap;
 use super::plan::{self, BRIDGE_MAC, CONTROLLER, PREFIX, Spec};
 use super::process::Identity;
 
@@ -189,11 +190,14 @@ fn launch(spec: &Spec, dir: &Path, node: u8) -> io::Result<Launched> {
         .stdout(ready_writer)
         .stderr(File::create(spec.console(node))?);
     command.env_clear().envs(ENVIRONMENT);
-    let flags = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWNET;
+    let own = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
+    let flags = match spec.disk {
+        // The rest its kernel has. It reaches the network through an interface of ours.
+        Some(_) => own,
+        None => {
+            own | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWNET
+        }
+    };
     // SAFETY: like fork(2), in a process of one thread, where it may go on as it likes.
     let pid = unsafe { fork_into(flags)? };
     if pid == 0 {
@@ -235,10 +239,15 @@ fn plug_in(spec: &Spec, nodes: &[Launched]) -> Result<(), LocalError> {
     );
     for (node, number) in nodes.iter().zip(1..) {
         let (name, mac, pid) = (plan::name(number), plan::mac(number), node.pid);
-        script.push_str(&format!(
-            "link add {name} type veth peer name eth0 address {mac} netns {pid}\n\
-             link set {name} master br0 up\n"
-        ));
+        match spec.disk {
+            Some(_) => {
+                make_tap(&name).doing(|| format!("making a network interface for {name}"))?
+            }
+            None => script.push_str(&format!(
+                "link add {name} type veth peer name eth0 address {mac} netns {pid}\n"
+            )),
+        }
+        script.push_str(&format!("link set {name} master br0 up\n"));
     }
     // The base system's own `ip`: this machine may have none.
     let base = spec.base_root();

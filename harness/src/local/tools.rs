@@ -53,18 +53,47 @@ const NEEDED: [Missing; 5] = [
     },
 ];
 
+/// What nodes with kernels of their own need besides.
+const NEEDED_FOR_OWN_KERNELS: [Missing; 2] = [
+    Missing {
+        tool: super::machine::PROGRAM,
+        package: "user-mode-linux",
+        why: "is the kernel of nodes that have one of their own",
+    },
+    Missing {
+        tool: "mke2fs",
+        package: "e2fsprogs",
+        why: "makes their disks",
+    },
+];
+
 /// The programs that building nodes needs and this machine lacks. They are not needed where base
 /// system and packages are cached.
 pub fn missing_tools() -> Vec<Missing> {
-    NEEDED
-        .into_iter()
-        .filter(|needed| !in_path(needed.tool))
-        .collect()
+    missing_of(&NEEDED)
 }
 
-/// Fails with all that is missing, if something is.
+/// The programs that nodes with kernels of their own need besides, and this machine lacks.
+pub fn missing_for_own_kernels() -> Vec<Missing> {
+    missing_of(&NEEDED_FOR_OWN_KERNELS)
+}
+
+fn missing_of(needed: &[Missing]) -> Vec<Missing> {
+    let missing = needed.iter().filter(|needed| !in_path(needed.tool));
+    missing.cloned().collect()
+}
+
+/// Fails with all that building nodes needs and is missing, if something is.
 pub(super) fn require() -> Result<(), LocalError> {
-    let missing = missing_tools();
+    refuse(missing_tools())
+}
+
+/// Fails with all that nodes with kernels of their own need besides and is missing, if something is.
+pub(super) fn require_own_kernels() -> Result<(), LocalError> {
+    refuse(missing_for_own_kernels())
+}
+
+fn refuse(missing: Vec<Missing>) -> Result<(), LocalError> {
     if missing.is_empty() {
         Ok(())
     } else {
@@ -72,7 +101,7 @@ pub(super) fn require() -> Result<(), LocalError> {
     }
 }
 
-/// Installs what [`missing_tools`] reported, with this machine's package manager (`--setup`).
+/// Installs what [`missing_tools`] or [`missing_for_own_kernels`] reported, with this machine's package manager (`--setup`).
 ///
 /// # Errors
 /// If this machine has no `apt-get`, or it fails.

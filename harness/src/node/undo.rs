@@ -76,6 +76,13 @@ pub struct Entry {
     pub process: Option<ProcessId>,
 }
 
+impl Entry {
+    /// Whether a boot since has undone it.
+    fn is_rebooted(&self, boot: &str) -> bool {
+        self.boot_id != boot && !self.survives_reboot
+    }
+}
+
 /// What goes wrong with a journal.
 #[derive(Debug, Error)]
 pub enum JournalError {
@@ -350,6 +357,24 @@ pub async fn heal_node_in(remote: &dyn Remote, folder: &str) -> Result<Vec<Heale
     heal_all(remote, folder, None).await
 }
 
+/// Takes out of a node's journal what was written before it was last booted, and a boot has undone: the faults' names, the newest first.
+pub async fn forget_rebooted_in(
+    remote: &dyn Remote,
+    folder: &str,
+) -> Result<Vec<String>, RemoteError> {
+    let (boot, entries) = read_entries(remote, folder).await?;
+    let mut gone = Vec::new();
+    for (file, entry) in entries {
+        if let Ok(entry) = entry
+            && entry.is_rebooted(&boot)
+        {
+            heal(remote, folder, &file, &entry, &boot).await?;
+            gone.push(entry.fault);
+        }
+    }
+    Ok(gone)
+}
+
 async fn heal_all(
     remote: &dyn Remote,
     folder: &str,
@@ -387,7 +412,7 @@ async fn heal(
     boot: &str,
 ) -> Result<Healing, RemoteError> {
     let path = quote(&format!("{folder}/undo/{file}")).into_owned();
-    if entry.boot_id != boot && !entry.survives_reboot {
+    if entry.is_rebooted(boot) {
         let command = Command::new(format!("rm -f -- {path}"))
             .quick()
             .idempotent();

@@ -235,6 +235,10 @@ pub trait Remote: Send + Sync {
     /// stream is dropped. Its time limit and standard input are not used.
     async fn talk(&self, command: Command) -> Result<UnixStream, RemoteError>;
 
+    /// Gives up what is open to the node, which was started anew: it would take long to be seen to lead nowhere. Commands that are under
+    /// way are lost; new ones go over what is opened then.
+    fn renew(&self) {}
+
     /// Runs a command that must succeed.
     async fn exec(&self, command: Command) -> Result<Output, RemoteError> {
         let shown = first_line(&command.script);

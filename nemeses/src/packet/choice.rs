@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use harness::Name;
-use harness::links::{CLIENTS, Party, Quality, Traffic};
+use harness::links::{Backend, CLIENTS, Party, Quality, Traffic};
 use harness::options::{OptionKind, OptionSpec};
 use harness::seed::Rng;
 use rand::RngExt;
@@ -15,6 +15,7 @@ use crate::grudge::Direction;
 use crate::links::{self, is_all, traffic_options};
 use crate::schedule::weighted;
 use crate::spec::FaultSpec;
+use crate::ssh::netem_lacks;
 use crate::target::{Aim, Target};
 use crate::zones::Zones;
 
@@ -22,6 +23,7 @@ const TARGET: &str = "target";
 const PEERS: &str = "peers";
 const DIRECTION: &str = "direction";
 pub(super) const MIX: &str = "mix";
+const BACKEND: &str = "backend";
 const NODES: &str = "nodes";
 const ALL: &str = "all";
 
@@ -61,6 +63,15 @@ pub(super) fn options() -> Vec<OptionSpec> {
         ),
     ];
     options.extend(quality::options());
+    let backend = "By which means: `netem`, the kernel's (tc), or a `queue` to the agent, which needs nf_tables and no netem. With `any` netem \
+                   does what it can do and prove, where the nodes' kernels have it, and the queue the rest: duplicates, every so-many-th \
+                   packet lost, damage alone, and what clients send.";
+    options.push(OptionSpec::new(
+        BACKEND,
+        words(&["any", "netem", "queue"]),
+        Some("any"),
+        backend,
+    ));
     options.extend(traffic_options());
     options
 }
@@ -133,6 +144,12 @@ pub(super) struct Start {
     pub(super) seed: u64,
     #[serde(default, skip_serializing_if = "is_all")]
     pub(super) traffic: Traffic,
+    #[serde(default, skip_serializing_if = "is_any")]
+    pub(super) backend: Backend,
+}
+
+fn is_any(backend: &Backend) -> bool {
+    *backend == Backend::Any
 }
 
 /// What the user left open, and what not.
@@ -147,6 +164,7 @@ pub(super) struct Choice {
     /// `None`: a mix.
     direction: Option<Direction>,
     pub(super) traffic: Traffic,
+    pub(super) backend: Backend,
     nodes: Vec<Name>,
 }
 
@@ -186,17 +204,45 @@ impl Choice {
                 _ => Some(Direction::Both),
             },
             traffic: links::traffic(options)?,
+            backend: match options.text(BACKEND) {
+                "netem" => Backend::Netem,
+                "queue" => Backend::Queue,
+                _ => Backend::Any,
+            },
             nodes: nodes.to_vec(),
         })
+    }
+
+    /// Whether a flaw may be drawn.
+    fn may_have(&self, flaw: Flaw) -> bool {
+        let quality = self.qualities.with(&[flaw].into());
+        self.backend != Backend::Netem || netem_lacks(&quality).is_none()
+    }
+
+    /// What netem would lack, if anything is to be done to lines that it cannot do.
+    pub(super) fn beyond_netem(&self) -> Option<&'static str> {
+        if self.peers.have_clients() && self.direction != Some(Direction::Out) {
+            return Some("it acts on what nodes send, and not on what clients do");
+        }
+        match self.flaws.is_empty() {
+            false => netem_lacks(&self.qualities.with(&self.flaws)),
+            true => {
+                let possible = Flaw::ALL.into_iter().filter(|flaw| self.may_have(*flaw));
+                let mut lacking =
+                    possible.map(|flaw| netem_lacks(&self.qualities.with(&[flaw].into())));
+                lacking.find_map(|why| why)
+            }
+        }
     }
 
     pub(super) fn start(&self, number: u64, rng: &mut Rng) -> Start {
         // Everything is drawn whether it is needed or not, so that one choice of the user does not
         // change what is drawn for another.
-        let flaw = *weighted(&FLAWS, |_| true, rng);
+        let flaw = *weighted(&FLAWS, |flaw| flaw.is_none_or(|it| self.may_have(it)), rng);
         let mut mixed = Flaw::ALL.to_vec();
+        mixed.retain(|flaw| self.may_have(*flaw));
         mixed.shuffle(rng);
-        mixed.truncate(rng.random_range(2..=Flaw::ALL.len()));
+        mixed.truncate(rng.random_range(2..=mixed.len()));
         let drawn = match (number, weighted(&TARGETS, |_| true, rng)) {
             (0, _) => &Target::Primary,
             (_, drawn) => drawn,
@@ -224,6 +270,7 @@ impl Choice {
             zone,
             seed,
             traffic: self.traffic.clone(),
+            backend: self.backend,
         }
     }
 }

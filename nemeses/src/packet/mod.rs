@@ -47,9 +47,10 @@ pub(crate) fn info() -> FaultInfo {
         summary: "Makes links bad: packets come late, are lost, damaged, come twice, out of order, or slowly.",
         variants: variants.collect(),
         options: with_common(options()),
-        evidence: "Packets counted as delayed (by how much, as measured), lost, corrupted, duplicated and reordered, node by \
+        evidence: "Packets counted as delayed (by how much, where that is measured: by the queue), lost, corrupted, duplicated and reordered, node by \
                    node and link by link.",
-        undo: "Its own firewall table is deleted, and seen to be gone; packets that are still held are delivered.",
+        undo: "Its own firewall table is deleted, and seen to be gone; packets that are still held are delivered. Its netem trees are deleted, \
+               and seen to be gone; packets that they hold are lost.",
         synthetic: false,
         make,
     }
@@ -64,6 +65,9 @@ fn make(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
             holding: true,
             clients: choice.peers.have_clients(),
             traffic: !is_all(&choice.traffic),
+            quality: true,
+            backend: choice.backend,
+            beyond_netem: choice.beyond_netem(),
             ..LinkNeeds::default()
         },
         needs_primaries: choice.aim.as_ref().is_some_and(Aim::needs_primaries),
@@ -173,6 +177,7 @@ fn rules(start: &Start, targets: &[Name], nodes: &[Name]) -> LinkRules {
         rules: links.into_iter().map(rule).collect(),
         flap: None,
         seed: start.seed,
+        backend: start.backend,
     }
 }
 

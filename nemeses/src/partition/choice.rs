@@ -268,6 +268,7 @@ impl Choice {
             clients: self.variant == Some(Variant::Clients),
             traffic: !is_all(&self.traffic),
             flapping: self.flap.is_some(),
+            ..LinkNeeds::default()
         }
     }
 }

@@ -154,6 +154,11 @@ impl Agent {
         }
     }
 
+    /// Gives it up: the node was started anew, and it is gone. What it was asked for and has not answered, nobody knows.
+    pub(super) async fn forget(&self) {
+        self.live.lock().await.take();
+    }
+
     async fn ensure<'a>(&self, live: &'a mut Option<Live>) -> Result<&'a Live, CapabilityError> {
         if live.as_ref().is_some_and(|live| live.reader.is_finished()) {
             *live = None;
@@ -193,7 +198,12 @@ impl Agent {
     /// Puts the program on the node, unless it is there.
     async fn put(&self, program: &str) -> Result<(), CapabilityError> {
         let remote = &self.node.remote;
-        let look = format!("uname -m; [ -x {} ] && echo there; true", quote(program));
+        // All of it: a machine that loses its power may keep a file, and not what is in it.
+        let look = format!(
+            "uname -m; [ -x {0} ] && [ \"$(wc -c <{0})\" -eq {1} ] && echo there; true",
+            quote(program),
+            PROGRAM.len()
+        );
         let look = Command::new(look).quick().idempotent();
         let found = remote.exec(look).await.map_err(no_answer)?;
         let text = found.text();

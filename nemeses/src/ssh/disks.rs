@@ -197,6 +197,13 @@ impl Disks for DbDisks {
         try_join_all(done).await.map(drop)
     }
 
+    async fn interpose_again(&self, node: &Name) -> Result<(), CapabilityError> {
+        match self.interposed.has(node) {
+            true => self.interpose_on(find(&self.nodes, node)?).await,
+            false => Ok(()),
+        }
+    }
+
     async fn withdraw(&self) -> Result<(), CapabilityError> {
         let done = self.nodes.iter().map(|at| self.withdraw_from(at));
         let done = futures::future::join_all(done).await;

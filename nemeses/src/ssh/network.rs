@@ -89,7 +89,7 @@ impl AgentNetwork {
     }
 
     /// What nodes know each other by, asked once.
-    async fn addresses(&self) -> Result<&Addresses, String> {
+    pub(super) async fn addresses(&self) -> Result<&Addresses, String> {
         let nodes = || self.nodes.iter().map(|at| at.node.clone());
         let resolve = || async { resolve(&nodes().collect::<Vec<Node>>()).await };
         self.addresses.get_or_try_init(resolve).await

@@ -60,11 +60,7 @@ impl SshRemote {
         let target =
             config::resolve(address, &options).map_err(|failure| failure.into_error(&node))?;
         let sessions = options.sessions;
-        let profile = Arc::new(Profile {
-            node,
-            target,
-            options,
-        });
+        let profile = Arc::new(Profile::new(node, target, options));
         Ok(SshRemote {
             ordinary: Pool::new(Arc::clone(&profile), Kind::Ordinary, sessions),
             quick: Pool::new(Arc::clone(&profile), Kind::Quick, 1),
@@ -166,6 +162,10 @@ struct Task {
 impl Remote for SshRemote {
     fn node(&self) -> &Name {
         &self.profile.node
+    }
+
+    fn renew(&self) {
+        self.profile.renew();
     }
 
     async fn run(&self, command: Command) -> Result<Output, RemoteError> {

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,9 +59,30 @@ pub(super) struct Profile {
     pub(super) node: Name,
     pub(super) target: Target,
     pub(super) options: SshOptions,
+    /// How often all sessions were given up: those that were opened before are not used any more.
+    epoch: AtomicU64,
 }
 
 impl Profile {
+    pub(super) fn new(node: Name, target: Target, options: SshOptions) -> Profile {
+        Profile {
+            node,
+            target,
+            options,
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    /// The number of giving up that a session belongs to that is opened now.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Gives up all sessions.
+    pub(super) fn renew(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// How a command becomes root, and the password that this takes.
     pub(super) fn elevation(&self, root: bool) -> (Elevation, Option<&str>) {
         if !root || self.target.user == "root" {

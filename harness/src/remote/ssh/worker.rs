@@ -33,6 +33,8 @@ struct Open {
     /// The channel of the last script, still to be closed.
     used: Option<Channel>,
     connection: Connection,
+    /// See [`Profile::epoch`].
+    epoch: u64,
 }
 
 /// A script's process group, and a word in the command line of its leader that proves it.
@@ -124,7 +126,9 @@ impl Worker {
     }
 
     fn ensure_open(&mut self) -> Result<(), Failure> {
+        let epoch = self.profile.epoch();
         if let Some(open) = &mut self.session
+            && open.epoch == epoch
             && open.shell_is_alive()
         {
             return Ok(());
@@ -142,9 +146,11 @@ impl Worker {
         };
         // A quick command is sooner done than killed.
         let quick = self.kind == Kind::Quick;
-        let cancelled = || !quick && job.reply.is_closed();
-        let token = token();
         let profile = &self.profile;
+        let epoch = open.epoch;
+        let given_up = || profile.epoch() != epoch;
+        let cancelled = || given_up() || (!quick && job.reply.is_closed());
+        let token = token();
         let (attempt, proof) = match (self.kind, &job.payload) {
             (Kind::Quick, Payload::Input(stdin)) => {
                 open.quick(profile, job, stdin, &token, deadline, &cancelled)
@@ -165,6 +171,10 @@ impl Worker {
                 (attempt, token)
             }
         };
+        if matches!(attempt, Attempt::Unfinished(Unfinished::Cancelled, _)) && given_up() {
+            // Nothing is left there to be killed.
+            return Ok(Attempt::Lost("the node was started anew".into()));
+        }
         if let Attempt::Unfinished(_, group) = &attempt {
             let victim = group.map(|group| Victim {
                 group,
@@ -264,10 +274,13 @@ pub(super) fn open_connection(profile: &Profile, deadline: Instant) -> Result<Co
 
 impl Open {
     fn new(profile: &Profile, deadline: Instant) -> Result<Open, Failure> {
+        // Before connecting: what is given up meanwhile is this one too.
+        let epoch = profile.epoch();
         Ok(Open {
             shell: None,
             used: None,
             connection: open_connection(profile, deadline)?,
+            epoch,
         })
     }
 

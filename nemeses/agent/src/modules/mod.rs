@@ -17,6 +17,7 @@ pub mod load;
 pub mod machine_clock;
 pub mod network;
 pub mod processes;
+pub mod script;
 
 /// Why a request was not done, or perhaps not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,7 @@ pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
         corrupt::NAME => Some(Box::new(Typed(corrupt::handle))),
         load::NAME => Some(Box::new(load::Loads::new(folder))),
         disk::NAME => Some(Box::new(Typed(disk::handle))),
+        script::NAME => Some(Box::new(Typed(script::handle))),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
         _ => None,
     }

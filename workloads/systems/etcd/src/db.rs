@@ -3,7 +3,7 @@
 //! The package's own service is never started: ours runs beside it under its own name, with its data in
 //! a folder of ours, so that nothing of the user's is touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use harness::Name;
 use harness::capability::{ProcessState, Signal};
-use harness::db::{Db, DbError, DbMembership};
+use harness::db::{Db, DbError, DbMembership, DbVersions};
 use harness::node::daemon::Daemon;
 use harness::node::{files, packages, ports};
 use harness::remote::{Command, Node, quote};
 use harness::{Value, json};
+use workloads::kit::Shelf;
 
 use crate::http::Connection;
 use crate::membership::members_now;
+use crate::release::Release;
 use crate::{CLIENT_PORT, PEER_PORT};
 
 /// Debian's package.
 pub(crate) const PACKAGE: &str = "etcd-server";
-/// Where the package puts the program.
-const PROGRAM: &str = "/usr/bin/etcd";
 /// Everything of ours, the data included. Its name says whose it is.
 const HOME: &str = "/var/lib/gainsay-etcd";
 const LOG: &str = "/var/log/gainsay-etcd.log";
@@ -40,14 +40,27 @@ const STOP_GRACE: Duration = Duration::ZERO;
 /// Between two looks at whether a node is healthy.
 const HEALTH_PAUSE: Duration = Duration::from_millis(100);
 
-/// etcd on Debian nodes.
-#[derive(Default)]
+/// etcd on nodes.
 pub(crate) struct EtcdDb {
+    shelf: Shelf,
+    /// Which version each node is started with.
+    chosen: Mutex<BTreeMap<Name, Release>>,
+    /// The same where nothing else was chosen.
+    first: Release,
     /// Nodes that joined a cluster that was there: without data, they must not begin a new one.
     joined: Mutex<BTreeSet<Name>>,
 }
 
 impl EtcdDb {
+    pub(crate) fn new(first: Release) -> EtcdDb {
+        EtcdDb {
+            shelf: Shelf::default(),
+            chosen: Mutex::default(),
+            first,
+            joined: Mutex::default(),
+        }
+    }
+
     fn joined(&self) -> MutexGuard<'_, BTreeSet<Name>> {
         self.joined.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,6 +68,49 @@ impl EtcdDb {
     /// From now on a node joins a cluster that is there, whenever it starts.
     pub(crate) fn joins(&self, node: &Node) {
         self.joined().insert(node.name.clone());
+    }
+
+    fn all_chosen(&self) -> MutexGuard<'_, BTreeMap<Name, Release>> {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self, node: &Node) -> Release {
+        let chosen = self.all_chosen().get(&node.name).cloned();
+        chosen.unwrap_or_else(|| self.first.clone())
+    }
+
+    /// The process of a member.
+    fn member(&self, node: &Node, nodes: &[Node], cluster: Cluster) -> Daemon {
+        Daemon {
+            program: self.release(node).program(),
+            args: arguments(node, nodes, cluster),
+            ..process()
+        }
+    }
+
+    /// Starts a member, unless it runs.
+    async fn start_member(
+        &self,
+        node: &Node,
+        nodes: &[Node],
+        cluster: Cluster,
+    ) -> Result<(), DbError> {
+        files::mkdir(&*node.remote, HOME).await?;
+        let member = self.member(node, nodes, cluster);
+        member.start(&*node.remote).await?;
+        Ok(())
+    }
+
+    async fn bring_release(&self, node: &Node, release: &Release) -> Result<(), DbError> {
+        match release.source() {
+            None => packages::install(&*node.remote, &[PACKAGE]).await?,
+            Some(source) => {
+                let folder = release.label();
+                let brought = self.shelf.bring(node, &folder, "etcd", &source);
+                brought.await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -147,26 +203,11 @@ fn arguments(node: &Node, nodes: &[Node], cluster: Cluster) -> Vec<String> {
 /// The process, for what does not start it.
 fn process() -> Daemon {
     Daemon {
-        program: PROGRAM.to_owned(),
+        program: "etcd".to_owned(),
         log: LOG.to_owned(),
         pid_file: "/run/gainsay-etcd.pid".to_owned(),
         ..Daemon::default()
     }
-}
-
-/// The process of a member.
-fn member(node: &Node, nodes: &[Node], cluster: Cluster) -> Daemon {
-    Daemon {
-        args: arguments(node, nodes, cluster),
-        ..process()
-    }
-}
-
-/// Starts a member, unless it runs.
-async fn start(node: &Node, nodes: &[Node], cluster: Cluster) -> Result<(), DbError> {
-    files::mkdir(&*node.remote, HOME).await?;
-    member(node, nodes, cluster).start(&*node.remote).await?;
-    Ok(())
 }
 
 /// Ends our etcd on a node, and removes everything of it but the package.
@@ -198,10 +239,33 @@ async fn ended(node: &Node) -> Result<DbError, DbError> {
 }
 
 #[async_trait]
+impl DbVersions for EtcdDb {
+    async fn bring(&self, node: &Node, version: &str) -> Result<(), DbError> {
+        let read = Release::read(version);
+        let release = read.map_err(|message| DbError::System {
+            node: node.name.clone(),
+            message,
+            hint: "see `gainsay test etcd --help`, --version".to_owned(),
+        })?;
+        self.bring_release(node, &release).await
+    }
+
+    fn choose(&self, node: &Node, version: &str) {
+        // What is none was refused when it was to be brought.
+        if let Ok(release) = Release::read(version) {
+            self.all_chosen().insert(node.name.clone(), release);
+        }
+    }
+
+    fn chosen(&self, node: &Node) -> String {
+        self.release(node).to_string()
+    }
+}
+
+#[async_trait]
 impl Db for EtcdDb {
     async fn install(&self, node: &Node) -> Result<(), DbError> {
-        packages::install(&*node.remote, &[PACKAGE]).await?;
-        Ok(())
+        self.bring_release(node, &self.first).await
     }
 
     async fn wipe(&self, node: &Node) -> Result<(), DbError> {
@@ -221,15 +285,18 @@ impl Db for EtcdDb {
 
     async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
         self.joined().remove(&node.name);
-        start(node, nodes, Cluster::New).await
+        self.start_member(node, nodes, Cluster::New).await
     }
 
     async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
         let joined = self.joined().contains(&node.name);
         match joined {
-            false => start(node, nodes, Cluster::New).await,
+            false => self.start_member(node, nodes, Cluster::New).await,
             // The members as they are now: etcd refuses one that thinks otherwise and has no data to know better.
-            true => start(node, &members_now(node, nodes).await, Cluster::Existing).await,
+            true => {
+                let members = members_now(node, nodes).await;
+                self.start_member(node, &members, Cluster::Existing).await
+            }
         }
     }
 
@@ -268,7 +335,7 @@ impl Db for EtcdDb {
             true => Cluster::Existing,
             false => Cluster::New,
         };
-        Some(member(node, nodes, cluster).revive_script())
+        Some(self.member(node, nodes, cluster).revive_script())
     }
 
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
@@ -280,6 +347,10 @@ impl Db for EtcdDb {
     }
 
     fn membership(&self) -> Option<&dyn DbMembership> {
+        Some(self)
+    }
+
+    fn versions(&self) -> Option<&dyn DbVersions> {
         Some(self)
     }
 

@@ -9,22 +9,25 @@ mod errors;
 mod http;
 mod membership;
 mod probe;
+mod release;
 
 use std::sync::Arc;
 
 use workloads::{
-    BuildError, BuildRequest, Claim, NamedChecker, OptionSpec, Options, Plan, Suite, WorkloadInfo,
-    World, WorldRequest, register,
+    BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
+    WorkloadInfo, World, WorldRequest, register,
 };
 
 use client::EtcdConnect;
 use db::EtcdDb;
+use release::Release;
 
 /// Where clients are served.
 const CLIENT_PORT: u16 = 2379;
 /// Where members talk to each other.
 const PEER_PORT: u16 = 2380;
 
+const VERSION: &str = "version";
 const SERIALIZABLE_READS: &str = "serializable-reads";
 
 /// The etcd suite.
@@ -45,6 +48,14 @@ impl Suite for EtcdSuite {
 
     fn options(&self) -> Vec<OptionSpec> {
         let mut options = register::options();
+        let version = "Which etcd: `debian` (the nodes' own package), 3.5.0 or later (built on this machine from its Go \
+                       module, and sent to the nodes), or the path of an etcd program";
+        options.push(OptionSpec::new(
+            VERSION,
+            OptionKind::Text,
+            Some(release::DEBIAN),
+            version,
+        ));
         options.push(OptionSpec::flag(
             SERIALIZABLE_READS,
             "Let each node answer reads from its own state, without consensus: stale under a partition",
@@ -56,8 +67,11 @@ impl Suite for EtcdSuite {
         vec![db::PACKAGE.to_owned()]
     }
 
-    fn world(&self, _request: &WorldRequest<'_>) -> Result<World, BuildError> {
-        Ok(World::Nodes(Arc::new(EtcdDb::default())))
+    fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
+        let version = request.options.text(VERSION);
+        let release = Release::read(version);
+        let release = release.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
+        Ok(World::Nodes(Arc::new(EtcdDb::new(release))))
     }
 
     fn plan(&self, _world: &World, request: &BuildRequest<'_>) -> Result<Plan, BuildError> {

@@ -162,7 +162,10 @@ mod tests {
     fn files_are_beside_the_data_and_fit() {
         let place = tempfile::tempdir().unwrap();
         let data = place.path().join("not/yet");
-        assert_eq!(folder(std::slice::from_ref(&data), 1 << 20).unwrap(), place.path());
+        assert_eq!(
+            folder(std::slice::from_ref(&data), 1 << 20).unwrap(),
+            place.path()
+        );
         assert!(folder(&[data], 1 << 60).unwrap_err().contains("hint"));
         assert!(folder(&[], 1).is_err());
     }

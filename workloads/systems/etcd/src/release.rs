@@ -1,0 +1,115 @@
+//! Which etcd: Debian's, any release since 3.5 by its Go module, or a program of the user's own.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use workloads::kit::{GoProgram, Shelf, Source, version_of};
+
+/// What `--version` takes for the nodes' own package.
+pub(crate) const DEBIAN: &str = "debian";
+/// Where the package puts the program.
+const PACKAGED: &str = "/usr/bin/etcd";
+
+/// A version of etcd, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// Of the nodes' own package sources.
+    Debian,
+    /// `3.5.2` and the like, built from the module of the server.
+    Module(String),
+    /// A program on this machine, named by what is in it.
+    File { file: PathBuf, name: String },
+}
+
+impl Release {
+    /// Reads what the user wrote. The error says what there is.
+    pub(crate) fn read(text: &str) -> Result<Release, String> {
+        if text == DEBIAN {
+            return Ok(Release::Debian);
+        }
+        if text.contains('/') {
+            let file = PathBuf::from(text);
+            let name = version_of(&file).map_err(|error| error.to_string())?;
+            let name = name.to_string();
+            return Ok(Release::File { file, name });
+        }
+        let numbers: Vec<Option<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
+        match numbers[..] {
+            // Earlier ones are no module that can be required.
+            [Some(3), Some(minor), Some(_)] if minor >= 5 => Ok(Release::Module(text.to_owned())),
+            _ => Err(format!(
+                "no etcd `{text}`; there are: {DEBIAN} (the nodes' own package), 3.5.0 and later (built here from their Go module), \
+                 or the path of an etcd program"
+            )),
+        }
+    }
+
+    /// Where its program comes from; none for the nodes' package.
+    pub(crate) fn source(&self) -> Option<Source> {
+        match self {
+            Release::Debian => None,
+            Release::Module(version) => Some(Source::Go(GoProgram {
+                label: self.label(),
+                module: "go.etcd.io/etcd/server/v3".to_owned(),
+                version: format!("v{version}"),
+                package: "go.etcd.io/etcd/server/v3".to_owned(),
+            })),
+            Release::File { file, .. } => Some(Source::File(file.clone())),
+        }
+    }
+
+    /// What names it among the programs on nodes.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Release::Debian => "etcd".to_owned(),
+            Release::Module(version) => format!("etcd-{version}"),
+            Release::File { name, .. } => format!("etcd-{name}"),
+        }
+    }
+
+    /// Where its program is on nodes.
+    pub(crate) fn program(&self) -> String {
+        match self {
+            Release::Debian => PACKAGED.to_owned(),
+            _ => Shelf::place(&self.label(), "etcd"),
+        }
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Release::Debian => f.write_str(DEBIAN),
+            Release::Module(version) => f.write_str(version),
+            Release::File { file, .. } => write!(f, "{}", file.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_written() {
+        let release = Release::read("3.5.2").unwrap();
+        assert_eq!(release.program(), "/opt/gainsay/etcd-3.5.2/etcd");
+        assert_eq!(release.to_string(), "3.5.2");
+        assert_eq!(Release::read("debian").unwrap().program(), PACKAGED);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("etcd");
+        std::fs::write(&file, "abc").unwrap();
+        let own = Release::read(file.to_str().unwrap()).unwrap();
+        assert_eq!(own.label(), "etcd-file-ba7816bf8f01");
+        assert_eq!(own.to_string(), file.display().to_string());
+    }
+
+    #[test]
+    fn what_is_no_version_is_refused() {
+        for text in ["3.4.3", "3.5", "latest", "4.0.0", "", "/nonexistent/etcd"] {
+            assert!(Release::read(text).is_err(), "{text}");
+        }
+    }
+}
