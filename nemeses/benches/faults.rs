@@ -152,7 +152,10 @@ fn measure(cluster: &LocalCluster) {
         let nodes: Vec<Node> = cluster.ssh_targets().into_iter().map(node).collect();
         let db = Arc::new(Busy);
         let journaled = nemeses::ssh::journaled(&nodes, "bench");
-        let env = nemeses::ssh::ssh_environment(&journaled, db.clone(), PowerSwitches::default());
+        let mut env =
+            nemeses::ssh::ssh_environment(&journaled, db.clone(), PowerSwitches::default());
+        // Nobody leads, and nobody is waited for to lead.
+        env.primaries = None;
         let disks = parse("disk,power").unwrap();
         prepare(&disks, &env).await.unwrap();
         join_all(nodes.iter().map(|node| db.start(node, &nodes))).await;

@@ -451,13 +451,14 @@ type Entries = Vec<(String, Result<Entry, String>)>;
 
 /// The node's boot id, and all entries on it.
 async fn read_entries(remote: &dyn Remote, folder: &str) -> Result<(String, Entries), RemoteError> {
-    // An entry that is taken back meanwhile is none.
+    // An entry that goes while it is read was taken back by the node's agent.
     let script = format!(
         "# read the undo journal\n\
          cat /proc/sys/kernel/random/boot_id || exit\n\
          cd -- {} 2>/dev/null || exit 0\n\
-         for file in *.json; do entry=$(cat -- \"$file\" 2>/dev/null) || continue; \
-         printf '\\036%s\\n%s\\n' \"$file\" \"$entry\"; done",
+         for file in *.json; do [ -f \"$file\" ] || continue; \
+         text=$(cat -- \"$file\") || {{ [ -e \"$file\" ] && exit 1; continue; }}; \
+         printf '\\036%s\\n%s\\n' \"$file\" \"$text\"; done",
         quote(&format!("{folder}/undo"))
     );
     let output = remote
