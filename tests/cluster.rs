@@ -151,6 +151,67 @@ fn etcd_keeps_its_promise_under_partitions_kills_and_pauses() {
     assert_same(&before);
 }
 
+/// A power cut of all nodes while a member that lost its disk is out; a slow disk whose end comes while the power is off, and
+/// must not start what that holds down; and a load when all is well again.
+const TOGETHER: &str = r#"
+[[activity]]
+at = "2s"
+for = "5s"
+nemesis = "membership:rejoin:target=primary"
+
+[[activity]]
+at = "4s"
+for = "1s"
+nemesis = "disk:slow:target=primary"
+
+[[activity]]
+at = "4500ms"
+for = "2s"
+nemesis = "power:target=all"
+
+[[activity]]
+at = "18s"
+for = "1s"
+nemesis = "load:io:target=primary"
+"#;
+
+#[test]
+fn what_is_held_down_comes_back_once_and_the_cluster_recovers() {
+    let _alone = crate::ALONE.lock();
+    if !ready() {
+        return;
+    }
+    let before = traces();
+    let program = Program::new();
+    std::fs::write(program.folder.path().join("together.toml"), TOGETHER).unwrap();
+    let said = program.run(&[
+        "test",
+        "etcd",
+        "--setup",
+        "--local",
+        "5",
+        "--schedule",
+        "together.toml",
+        "--time-limit",
+        "20",
+    ]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let results = json(&program.latest().join("results.json"));
+    assert_eq!(results["valid"], true, "{results:#}");
+    assert!(results["harness_failure"].is_null(), "{results:#}");
+    assert_eq!(results["recovery"]["proof"], "fresh-writes");
+    let history = program.latest().join("history.jsonl");
+    for fault in ["membership", "power", "disk", "load"] {
+        let process = format!(r#""process":"nemesis/{fault}""#);
+        let effective = [&*process, r#""type":"ok""#, r#""effective":true"#];
+        assert!(count(&history, &effective) >= 1, "{fault}");
+        let stopped = [&*process, r#""type":"ok""#, r#""f":"stop""#];
+        assert!(count(&history, &stopped) >= 1, "{fault}");
+    }
+    assert_eq!(count(&history, &["held down by power"]), 1);
+    assert_same(&before);
+}
+
 #[test]
 fn a_violation_ends_the_run_and_the_cluster_is_proved_to_recover() {
     let _alone = crate::ALONE.lock();

@@ -37,7 +37,7 @@ echo "# date"; date +%s.%N
 "##;
 
 /// Every fault that something of stands on nodes, such that it acts at once and goes on.
-const FAULTS: [&str; 15] = [
+const FAULTS: [&str; 18] = [
     "partition",
     "partition:halves:action=reject",
     "partition:one:action=jam",
@@ -49,6 +49,9 @@ const FAULTS: [&str; 15] = [
     "pause:target=all",
     "freeze:target=all",
     "stress:target=all",
+    "load:cpu:target=all",
+    "load:memory:amount=64MiB:target=all",
+    "load:io:target=all",
     "clock:target=all",
     "disk:slow:target=all",
     "disk:errors:target=all",
@@ -57,7 +60,14 @@ const FAULTS: [&str; 15] = [
 
 /// Faults that stand beside each other.
 const TOGETHER: [&[&str]; 3] = [
-    &["partition", "packet:delay", "clock", "stress", "disk:slow"],
+    &[
+        "partition",
+        "packet:delay",
+        "clock",
+        "stress",
+        "load:io",
+        "disk:slow",
+    ],
     &["partition:one:action=jam", "freeze", "disk:errors"],
     &[
         "kill:target=10.77.0.1",

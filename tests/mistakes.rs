@@ -30,6 +30,15 @@ fn wrong_arguments_name_the_place_and_the_next_step() {
         &["test", "sim", "--nemesis", "kill:interval=soon"],
         &["interval", "soon"],
     );
+    // Told before anything is set up, though nodes would have to be reached first.
+    let etcd = ["test", "etcd", "--nodes", "n1,n2,n3"];
+    let gorilla =
+        |more: &[&'static str]| [&etcd[..], &["--nemesis", "chaos-gorilla"], more].concat();
+    wrong(&gorilla(&[]), &["target=zone", "--zone n1=a,n2=b"]);
+    wrong(
+        &gorilla(&["--zone", "n1=a,n2=a,n3=b", "--max-down", "1"]),
+        &["zone `a` has 2 nodes", "--max-down 2", "target=zone-b"],
+    );
     wrong(
         &["test", "sim", "--time-limit", "soon"],
         &["time-limit", "30s"],

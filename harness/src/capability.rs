@@ -13,9 +13,11 @@ use thiserror::Error;
 
 use crate::links::{LinkCount, LinkNeeds, LinkRules};
 mod disks;
+mod loads;
 mod machines;
 
 pub use disks::{Corruption, Damage, DiskEffect, DiskRule, DiskStatus, Disks, Lost, Survival};
+pub use loads::{Load, LoadKind, LoadSeen, Loads, MemoryAmount, Pressure};
 pub use machines::{Ended, Ending, Machines, PowerSwitch, Returned};
 
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
@@ -136,6 +138,11 @@ pub trait Processes: Send + Sync {
     /// Starts the system on a node if it does not run.
     async fn start(&self, node: &Name) -> Result<ProcessState, CapabilityError>;
 
+    /// Starts the system on a node that has lost its data, and that the others still know.
+    async fn start_empty(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
+        self.start(node).await
+    }
+
     /// What is seen of the system's process on a node.
     async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError>;
 }
@@ -225,8 +232,10 @@ pub trait Membership: Send + Sync {
     async fn probe(&self) -> Result<(), String>;
     /// The nodes that belong to the system, as each node that answers sees it.
     async fn views(&self) -> BTreeMap<Name, Vec<Name>>;
-    /// Takes a node out: it does not belong to the system any more, does not run, and has no data.
+    /// Asks the others to take a node out. What runs on it, and its data, stay.
     async fn remove(&self, node: &Name) -> Result<(), CapabilityError>;
+    /// Ends the system on a node, and removes its data for good.
+    async fn clear(&self, node: &Name) -> Result<(), CapabilityError>;
     /// Brings a node in that does not belong to the system, without data.
     async fn add(&self, node: &Name) -> Result<(), CapabilityError>;
 }
@@ -384,6 +393,8 @@ pub struct Environment {
     pub rolling: Option<Arc<dyn Rolling>>,
     /// The disks under the system's data, if they can be acted on.
     pub disks: Option<Arc<dyn Disks>>,
+    /// Whole nodes, if they can be loaded.
+    pub loads: Option<Arc<dyn Loads>>,
     /// The nodes as machines, if they can be ended.
     pub machines: Option<Arc<dyn Machines>>,
 }

@@ -72,6 +72,11 @@ pub trait Db: Send + Sync {
     /// Starts the system again with the data it has, if it does not run. Idempotent.
     async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError>;
 
+    /// Starts the system on a node that has lost its data, and that the others still know.
+    async fn start_empty(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
+        self.start(node, nodes).await
+    }
+
     /// Waits until the node answers as a healthy member. The caller bounds it. Whether it takes and shows writes is
     /// proved with [`recovery_probe`](crate::client::Connect::recovery_probe), where there is one.
     async fn healthy(&self, node: &Node) -> Result<(), DbError>;

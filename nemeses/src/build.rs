@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::catalogue::{self, ALONE, DURATION, INTERVAL, Made, WEIGHT};
 use crate::composition::{Composition, Order};
 use crate::down::Down;
+use crate::holds::Holds;
 use crate::schedule::{Activity, Entry, Row, Rules, STOP, Schedule, Script, Timing, Turns};
 use crate::spec::FaultSpec;
 use crate::zones::Zones;
@@ -52,6 +53,8 @@ pub(crate) struct MakeContext {
     pub(crate) clock: SharedClock,
     /// What may be down at once.
     pub(crate) down: Down,
+    /// Who keeps which node's system from running.
+    pub(crate) holds: Holds,
     /// Whether it does exactly as it is told, as when a run is repeated: nothing is owed that was not asked for.
     pub(crate) exact: bool,
 }
@@ -91,6 +94,7 @@ pub fn build(specs: &[FaultSpec], ctx: &BuildContext) -> Result<Vec<Package>, Bu
         election_timeout: ctx.election_timeout,
         clock: ctx.clock.clone(),
         down: Down::at_most(ctx.composition.max_down),
+        holds: Holds::default(),
         exact: false,
     };
     let alone: Arc<[Name]> = specs

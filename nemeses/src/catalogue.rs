@@ -11,8 +11,8 @@ use crate::build::MakeContext;
 use crate::schedule::Draw;
 use crate::spec::FaultSpec;
 use crate::{
-    clock, confine, corrupt, disk, membership, packet, partition, power, process, reboot, rolling,
-    script,
+    clock, confine, corrupt, disk, load, membership, packet, partition, power, process, reboot,
+    rolling, script,
 };
 
 /// The option of every fault that sets the time from one start to the next.
@@ -74,6 +74,7 @@ pub fn catalogue() -> &'static [FaultInfo] {
             reboot::info(),
             confine::freeze_info(),
             confine::stress_info(),
+            load::info(),
             disk::info(),
             corrupt::info(),
             membership::info(),

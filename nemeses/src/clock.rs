@@ -12,14 +12,15 @@ use harness::capability::{
 };
 use harness::options::{OptionKind, OptionSpec, Options};
 use harness::seed::Rng;
-use harness::time::{SharedClock, nanos, sleep};
+use harness::time::SharedClock;
 use harness::{Name, Value};
 use rand::RngExt;
 use serde_json::{Map, json};
 
+use crate::action::{Action, Looks, Proof, Struck, Undone, fields, read};
 use crate::build::MakeContext;
 use crate::catalogue::{DURATION, FaultInfo, Made, VariantInfo, with_common};
-use crate::node_fault::{Action, Proof, Struck, Undone, make, target_option};
+use crate::node_fault::{make, target_option};
 use crate::outcome::message;
 use crate::schedule::weighted;
 use crate::spec::FaultSpec;
@@ -165,10 +166,7 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
         scope: choice.scope,
         clock: ctx.clock.clone(),
     };
-    let draw = move |_, rng: &mut Rng| match json!(choice.draw(rng)) {
-        Value::Object(what) => what,
-        _ => Map::new(),
-    };
+    let draw = move |_, rng: &mut Rng| fields(&choice.draw(rng));
     make(action, spec, ctx, Box::new(draw))
 }
 
@@ -248,19 +246,15 @@ impl Action for Changing {
         what: &Map<String, Value>,
     ) -> Result<Struck, CapabilityError> {
         let clocks = clocks(env).map_err(CapabilityError::NotDone)?;
-        let setting: ClockSetting = serde_json::from_value(Value::Object(what.clone()))
-            .map_err(|error| CapabilityError::NotDone(error.to_string()))?;
+        let setting: ClockSetting = read(what)?;
         let mut seen = clocks.change(node, &setting).await?;
         // What is off by more and more is not at first by more than can be told.
         let grows = matches!(
             setting.change,
             ClockChange::Drift { .. } | ClockChange::Freeze
         );
-        let deadline = self.clock.now().saturating_add(nanos(EFFECT_LIMIT));
-        let mut pause = FIRST_LOOK;
-        while grows && !proves(&seen) && self.clock.now() < deadline {
-            sleep(&*self.clock, pause).await;
-            pause *= 2;
+        let mut looks = Looks::new(&*self.clock, FIRST_LOOK, EFFECT_LIMIT);
+        while grows && !proves(&seen) && looks.again().await {
             let again = clocks.look(node).await;
             let again = again.map_err(|error| CapabilityError::Indeterminate(message(error)))?;
             let before = |whose: &str| seen.iter().find(|it| it.whose == whose)?.before;
@@ -278,10 +272,16 @@ impl Action for Changing {
                 proved => proved.into(),
             },
             seen: json!(seen),
+            free: false,
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
+    async fn undo(
+        &self,
+        env: &Environment,
+        node: &Name,
+        _: Option<&Name>,
+    ) -> Result<Undone, String> {
         let seen = clocks(env)?.restore(node).await.map_err(message)?;
         Ok(Undone {
             effective: (!seen.is_empty()).then(|| proves(&seen)),

@@ -6,11 +6,13 @@ use harness::options::{OptionKind, OptionSpec};
 use harness::seed::Rng;
 use harness::{Name, Value};
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
+use crate::action::{Action, Proof, Struck, Undone, fields, read};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
-use crate::node_fault::{Action, Proof, Struck, Undone, make, target_option};
+use crate::node_fault::{make, target_option};
 use crate::outcome::message;
 use crate::spec::FaultSpec;
 
@@ -97,7 +99,12 @@ pub(crate) fn freeze_info() -> FaultInfo {
                 fault: FREEZE,
                 probed: vec![bounds],
             };
-            make(action, spec, ctx, Box::new(move |_, _| fields(&bounds)))
+            make(
+                action,
+                spec,
+                ctx,
+                Box::new(move |_, _| fields(&What { bounds })),
+            )
         },
     }
 }
@@ -115,7 +122,8 @@ pub(crate) fn stress_info() -> FaultInfo {
     };
     FaultInfo {
         name: STRESS,
-        summary: "The system's processes are short of CPU time, memory, processes or open files.",
+        summary: "The system's own processes are limited, and so short of CPU time, memory, processes or open files. (`load` \
+                  keeps the whole node busy instead.)",
         variants: Shortage::ALL.map(variant).to_vec(),
         options: with_common(vec![
             OptionSpec::new(AMOUNT, range, None, amount),
@@ -148,16 +156,17 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
         let (least, most) = shortage.range();
         let drawn = rng.random_range(least..=most);
         let amount = amount.map_or(drawn, |amount| amount as u32);
-        fields(&shortage.bounds(amount))
+        fields(&What {
+            bounds: shortage.bounds(amount),
+        })
     };
     make(action, spec, ctx, Box::new(draw))
 }
 
-fn fields(bounds: &Bounds) -> Map<String, Value> {
-    match json!({ "bounds": bounds }) {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
+/// What a `start` says besides whom it strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct What {
+    bounds: Bounds,
 }
 
 /// Confines the system's processes.
@@ -192,9 +201,7 @@ impl Action for Confining {
         what: &Map<String, Value>,
     ) -> Result<Struck, CapabilityError> {
         let confinement = confinement(env).map_err(CapabilityError::NotDone)?;
-        let bounds = what.get("bounds").cloned().unwrap_or_default();
-        let bounds: Bounds = serde_json::from_value(bounds)
-            .map_err(|error| CapabilityError::NotDone(error.to_string()))?;
+        let What { bounds } = read(what)?;
         let told = confinement.confine(self.fault, node, &bounds).await?;
         Ok(Struck {
             effective: match bounds.freeze || bounds.more_files.is_some() {
@@ -203,10 +210,16 @@ impl Action for Confining {
                 false => Proof::AtEnd,
             },
             seen: json!(told),
+            free: false,
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
+    async fn undo(
+        &self,
+        env: &Environment,
+        node: &Name,
+        _: Option<&Name>,
+    ) -> Result<Undone, String> {
         let confinement = confinement(env)?;
         let counted = confinement
             .release(self.fault, node)

@@ -6,22 +6,27 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::capability::{CapabilityError, Corruption, Damage, Disks, Environment};
+use harness::capability::{CapabilityError, Corruption, Damage, Environment};
 use harness::options::{OptionKind, OptionSpec};
+use harness::time::SharedClock;
 use harness::{Name, Value};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
+use crate::action::{Action, Struck, Undone, disks, fields, read, seed_of};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
 use crate::grudge::minority;
-use crate::node_fault::{Action, Struck, Undone, make};
-use crate::power::seed_of;
+use crate::holds::Hold;
+use crate::node_fault::make;
 use crate::schedule::weighted;
+use crate::setback::Setback;
 use crate::spec::FaultSpec;
+use crate::target::Aim;
 
 pub(crate) const NAME: &str = "corrupt";
 const TARGET: &str = "target";
@@ -35,6 +40,9 @@ const PROBABILITY: &str = "probability";
 const BYTES: &str = "bytes";
 const MOST: &str = "nodes";
 const HELIX: &str = "helix";
+const BACK: &str = "back";
+/// The longest that a backup is old: it is all one activity, which has half a minute.
+const BACK_MOST: Duration = Duration::from_secs(15);
 
 /// Variants with their weights, where they are drawn.
 const VARIANTS: [(&str, u32, &str); 6] = [
@@ -67,8 +75,11 @@ const ROLLBACK_MS: u64 = 2000;
 
 /// The fault, described.
 pub(crate) fn info() -> FaultInfo {
-    let target = "Which nodes: `one`, `minority`, `minority-third`, `majority`, `all`, `primary`, `primaries`, or names joined by \
-                  `+`; at most as many as `nodes` says.";
+    let target = format!(
+        "Which nodes: `one`, `minority`, `minority-third`, `majority`, `all`, `primary`, `primaries`, names joined by `+`, or {}; \
+         at most as many as `nodes` says.",
+        Aim::PLACES
+    );
     let path =
         "Only files whose path in the data folder, or whose name, matches this pattern (`*`, `?`).";
     let whole = |max| OptionKind::Integer { min: 0, max };
@@ -78,7 +89,7 @@ pub(crate) fn info() -> FaultInfo {
     let probability = OptionKind::Number { min: 0.0, max: 1.0 };
     let all = 1 << 40;
     let own = vec![
-        OptionSpec::new(TARGET, OptionKind::Text, Some("one"), target),
+        OptionSpec::new(TARGET, OptionKind::Text, Some("one"), &target),
         OptionSpec::new(PATH, OptionKind::Text, Some("*"), path),
         OptionSpec::new(
             FILES,
@@ -127,17 +138,29 @@ pub(crate) fn info() -> FaultInfo {
         ),
         OptionSpec::new(MOST, OptionKind::Integer { min: 0, max: 1000 }, None, most),
         OptionSpec::flag(HELIX, helix),
+        OptionSpec::new(
+            BACK,
+            OptionKind::Duration,
+            Some("5s"),
+            "How old the backup is that `restore` restores; 15s at most. The other options but `target` and `nodes` are not for `restore` and \
+             `wipe`.",
+        ),
     ];
+    let variants = VARIANTS
+        .iter()
+        .map(|(name, _, summary)| VariantInfo { name, summary });
+    let setbacks = Setback::ALL.map(|setback| VariantInfo {
+        name: setback.name(),
+        summary: setback.summary(),
+    });
     FaultInfo {
         name: NAME,
-        summary: "Damages files of the system where they lie.",
-        variants: VARIANTS
-            .iter()
-            .map(|(name, _, summary)| VariantInfo { name, summary })
-            .collect(),
+        summary: "Damages files of the system where they lie, or takes its data back or away as a whole.",
+        variants: variants.chain(setbacks).collect(),
         options: with_common(own),
         evidence: "Bytes that are different, read back: where, what was there and what is.",
-        undo: "Cannot be taken back: data stays damaged until it is wiped, at the end of the run at the latest.",
+        undo: "Cannot be taken back: data stays damaged until it is wiped, at the end of the run at the latest. A copy that `restore` made is \
+               removed, and the system is started where it does not run.",
         synthetic: false,
         make: made,
     }
@@ -147,6 +170,16 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let options = spec.options.clone();
     let number = |name: &str| options.integer(name).max(0) as u64;
     let helix = options.flag(HELIX);
+    let setback = Setback::ALL
+        .into_iter()
+        .find(|it| Some(it.name()) == spec.variant.as_deref());
+    let back = options.duration(BACK);
+    if setback == Some(Setback::Restore) && !(Duration::from_millis(1)..=BACK_MOST).contains(&back)
+    {
+        return Err(format!(
+            "option `{BACK}`: from 1ms to {BACK_MOST:?} expected"
+        ));
+    }
     let (chosen, bytes) = (spec.variant.clone(), number(BYTES));
     let probability = options.number(PROBABILITY);
     let template = Corruption {
@@ -176,9 +209,12 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
             seed: rng.next_u64() >> 12,
             ..template.clone()
         };
-        match json!(What { corruption, helix }) {
-            Value::Object(what) => what,
-            _ => Map::new(),
+        match setback {
+            Some(setback) => fields(&What::Whole {
+                setback,
+                back_ms: back.as_millis() as u64,
+            }),
+            None => fields(&What::Parts { helix, corruption }),
         }
     };
     let all = ctx.nodes.len();
@@ -188,7 +224,9 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
         None => minority(all),
     };
     let action = Corrupting {
+        clock: ctx.clock.clone(),
         nodes: ctx.nodes.clone(),
+        setback,
         most,
         damaged: Mutex::default(),
     };
@@ -197,13 +235,20 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
 
 /// What a `start` says besides whom it strikes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct What {
-    helix: bool,
-    corruption: Corruption,
+#[serde(untagged)]
+enum What {
+    /// Files are damaged.
+    Parts { helix: bool, corruption: Corruption },
+    /// All data is struck.
+    #[serde(rename_all = "kebab-case")]
+    Whole { setback: Setback, back_ms: u64 },
 }
 
 /// Damages files.
 struct Corrupting {
+    clock: SharedClock,
+    /// The one that the user chose: none is drawn.
+    setback: Option<Setback>,
     nodes: Vec<Name>,
     most: usize,
     /// Nodes with damaged data, or perhaps.
@@ -220,11 +265,6 @@ impl Corrupting {
         }
         may
     }
-}
-
-fn disks(env: &Environment) -> Result<&dyn Disks, String> {
-    let missing = "there is no data here that could be damaged";
-    env.disks.as_deref().ok_or_else(|| missing.to_owned())
 }
 
 #[async_trait]
@@ -244,11 +284,7 @@ impl Action for Corrupting {
         what: &Map<String, Value>,
     ) -> Result<Struck, CapabilityError> {
         let disks = disks(env).map_err(CapabilityError::NotDone)?;
-        let What {
-            helix,
-            mut corruption,
-        } = serde_json::from_value(Value::Object(what.clone()))
-            .map_err(|error| CapabilityError::NotDone(error.to_string()))?;
+        let what: What = read(what)?;
         if !self.claim(node) {
             let message = format!(
                 "{node}: data of {} nodes is damaged already, which is as many as may be",
@@ -256,27 +292,55 @@ impl Action for Corrupting {
             );
             return Err(CapabilityError::NotDone(message));
         }
-        if helix {
-            let rest = self.nodes.iter().position(|it| it == node).unwrap_or(0);
-            corruption.every = (rest as u64, self.nodes.len() as u64);
-        }
-        corruption.seed = seed_of(corruption.seed, node);
-        let different = disks.corrupt(node, &corruption).await?;
+        let different = match what {
+            What::Whole { setback, back_ms } => {
+                let back = Duration::from_millis(back_ms);
+                setback.strike(env, &*self.clock, node, back).await?
+            }
+            What::Parts {
+                helix,
+                mut corruption,
+            } => {
+                if helix {
+                    let rest = self.nodes.iter().position(|it| it == node).unwrap_or(0);
+                    corruption.every = (rest as u64, self.nodes.len() as u64);
+                }
+                corruption.seed = seed_of(corruption.seed, node);
+                disks.corrupt(node, &corruption).await?
+            }
+        };
         Ok(Struck {
             effective: different["bytes"]
                 .as_u64()
                 .is_some_and(|bytes| bytes > 0)
                 .into(),
             seen: different,
+            // It runs again, with what it has now.
+            free: true,
         })
     }
 
-    async fn undo(&self, _: &Environment, _: &Name) -> Result<Undone, String> {
+    async fn undo(
+        &self,
+        env: &Environment,
+        node: &Name,
+        holder: Option<&Name>,
+    ) -> Result<Undone, String> {
+        if let Some(setback) = self.setback {
+            setback.undo(env, node, holder).await?;
+        }
         Ok(json!("stays").into())
     }
 
+    fn hold(&self, what: &Map<String, Value>) -> Hold {
+        match read(what) {
+            Ok(What::Whole { .. }) => Hold::Alone,
+            _ => Hold::Free,
+        }
+    }
+
     fn takes_down(&self) -> bool {
-        false
+        self.setback.is_some()
     }
 
     fn evidence(&self) -> &'static str {

@@ -6,21 +6,21 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::capability::{
-    CapabilityError, DiskEffect, DiskRule, Disks, Environment, ProcessState,
-};
+use harness::capability::{CapabilityError, DiskEffect, DiskRule, Environment, ProcessState};
 use harness::options::{OptionKind, OptionSpec, unknown};
-use harness::time::{SharedClock, nanos, sleep};
+use harness::time::SharedClock;
 use harness::{Name, Value};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
+use crate::action::{
+    Action, Looks, Proof, Struck, Undone, disks, fields, read, seed_of, start_again,
+};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
-use crate::node_fault::{Action, Proof, Struck, Undone, make, target_option};
+use crate::node_fault::{make, target_option};
 use crate::outcome::message;
-use crate::power::seed_of;
 use crate::schedule::weighted;
 use crate::spec::FaultSpec;
 
@@ -228,10 +228,7 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
             },
             seed: rng.next_u64() >> 12,
         };
-        match json!(what) {
-            Value::Object(what) => what,
-            _ => Map::new(),
-        }
+        fields(&what)
     };
     let action = BadDisk {
         clock: ctx.clock.clone(),
@@ -252,11 +249,6 @@ struct BadDisk {
     clock: SharedClock,
 }
 
-fn disks(env: &Environment) -> Result<&dyn Disks, String> {
-    let missing = "there are no disks here that could fail";
-    env.disks.as_deref().ok_or_else(|| missing.to_owned())
-}
-
 #[async_trait]
 impl Action for BadDisk {
     fn name(&self) -> &str {
@@ -274,15 +266,11 @@ impl Action for BadDisk {
         what: &Map<String, Value>,
     ) -> Result<Struck, CapabilityError> {
         let disks = disks(env).map_err(CapabilityError::NotDone)?;
-        let what: What = serde_json::from_value(Value::Object(what.clone()))
-            .map_err(|error| CapabilityError::NotDone(error.to_string()))?;
+        let what: What = read(what)?;
         let seed = seed_of(what.seed, node);
         let mut status = disks.rule(node, &[what.rule], seed).await?;
-        let deadline = self.clock.now().saturating_add(nanos(EFFECT_LIMIT));
-        let mut pause = FIRST_LOOK;
-        while status.struck == 0 && self.clock.now() < deadline {
-            sleep(&*self.clock, pause).await;
-            pause *= 2;
+        let mut looks = Looks::new(&*self.clock, FIRST_LOOK, EFFECT_LIMIT);
+        while status.struck == 0 && looks.again().await {
             // It is in force: not seeing the effect leaves it open.
             status = disks
                 .status(node)
@@ -295,20 +283,22 @@ impl Action for BadDisk {
                 _ => Proof::Seen,
             },
             seen: json!({"struck": status.struck}),
+            free: false,
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
+    async fn undo(
+        &self,
+        env: &Environment,
+        node: &Name,
+        holder: Option<&Name>,
+    ) -> Result<Undone, String> {
         let status = disks(env)?.calm(node).await.map_err(message)?;
         let mut seen = json!({"struck": status.struck});
         if let Some(processes) = env.processes.as_deref()
             && processes.state(node).await.map_err(message)? == ProcessState::Absent
         {
-            seen["restarted"] = true.into();
-            let state = processes.start(node).await.map_err(message)?;
-            if state != ProcessState::Running {
-                return Err(format!("the process is seen {state:?}").to_lowercase());
-            }
+            seen["restarted"] = start_again(env, node, holder).await?;
         }
         Ok(Undone {
             seen,

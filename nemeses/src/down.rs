@@ -38,6 +38,11 @@ impl Down {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many nodes may be down at once. No limit, if absent.
+    pub(crate) fn most(&self) -> Option<usize> {
+        self.state().most
+    }
+
     /// Claims nodes for a fault: those that it may take down, the first ones first. Nodes that are down already cost nothing.
     pub(crate) fn claim(&self, fault: &str, wanted: &[Name]) -> Vec<Name> {
         let mut state = self.state();

@@ -32,7 +32,10 @@
 //! - `dropped`: packets dropped, by the node that dropped them; so also `rejected`, `held` (by a jam), `delayed`, `lost`, `corrupted`,
 //!   `duplicated` and `reordered`. `links`: the same by link, with `delay-ms`, the mean delay as it was measured. `installed`: for each
 //!   node the addresses that its rules are about.
+//! - `zone`: the zone or region that the targets are all nodes of, where one was aimed at.
+//! - `down`: whether the targets are down while the fault is in force: where that leaves no majority, nothing can succeed.
 //! - `states`: what was seen of processes.
+//! - `load`: what a load has used on each node, and how much of the time anybody there waited for what.
 //! - `boots`: of machines that were ended, what named the time before (`before`) and since (`boot`), how long they have been up, and which
 //!   faults' effects ended with them (`ended`).
 //!
@@ -41,6 +44,7 @@
 //! A start that ends `fail` did nothing. One that ends `info` may be in force, in part; its stop undoes
 //! it. A stop that ends `info` did not undo everything, and is tried again.
 
+mod action;
 mod build;
 mod catalogue;
 mod clock;
@@ -50,8 +54,10 @@ mod corrupt;
 mod disk;
 mod down;
 pub mod grudge;
+mod holds;
 mod leaders;
 mod links;
+mod load;
 mod membership;
 mod node_fault;
 mod outcome;
@@ -65,6 +71,7 @@ mod reboot;
 mod rolling;
 pub mod schedule;
 mod script;
+mod setback;
 mod spec;
 pub mod ssh;
 pub mod target;

@@ -1,6 +1,6 @@
 //! Faults that strike nodes one by one: who is struck, what became of each, and what stands where.
 //!
-//! What is done to a node is an [`Action`]; all else is here.
+//! What is done to a node is an [`Action`](crate::action); all else is here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,14 +19,16 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
+use crate::action::{Action, DrawWhat, Proof, Struck, Undone};
 use crate::build::MakeContext;
 use crate::catalogue::Made;
 use crate::down::Down;
 use crate::grudge::{in_order, to_front};
+use crate::holds::{Hold, Holds};
 use crate::outcome::{not_in_force, over_budget, patience, refused, still_in_force, unknown_op};
 use crate::schedule::{START, STOP, weighted};
 use crate::spec::FaultSpec;
-use crate::target::{Target, primaries, struck_primary};
+use crate::target::{Aim, Target, primaries, struck_primary};
 
 pub(crate) const TARGET: &str = "target";
 /// The word for "drawn anew for each activity".
@@ -45,83 +47,14 @@ const TARGETS: [(Target, u32); 5] = [
     (Target::All, 1),
 ];
 
-/// What is done to a node.
-#[async_trait]
-pub(crate) trait Action: Send + Sync + 'static {
-    /// The fault's name in the history.
-    fn name(&self) -> &str;
-
-    /// Whether it can be done here, asked before the run. The error says why not.
-    async fn probe(&self, env: &Environment) -> Result<(), String>;
-
-    /// Does it to a node, as the start's value says.
-    async fn strike(
-        &self,
-        env: &Environment,
-        node: &Name,
-        what: &Map<String, Value>,
-    ) -> Result<Struck, CapabilityError>;
-
-    /// Undoes it on a node: what is seen then. The error says what still stands.
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String>;
-
-    /// Whether a node is down while it is in force.
-    fn takes_down(&self) -> bool;
-
-    /// Under which name the history has what was seen on each node.
-    fn evidence(&self) -> &'static str;
-}
-
-/// What became of a node.
-pub(crate) struct Struck {
-    /// What was seen there at the end.
-    pub(crate) seen: Value,
-    /// Whether it is proved that this fault did that.
-    pub(crate) effective: Proof,
-}
-
-/// Whether it is proved that a fault took effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
-    /// It is.
-    Seen,
-    /// It is not.
-    Missing,
-    /// Only its end can tell.
-    AtEnd,
-}
-
-impl From<bool> for Proof {
-    fn from(seen: bool) -> Proof {
-        if seen { Proof::Seen } else { Proof::Missing }
-    }
-}
-
-/// What was seen of a node when it was let go.
-pub(crate) struct Undone {
-    /// What was seen there.
-    pub(crate) seen: Value,
-    /// Whether it is proved now that the fault took effect, where only its end can tell.
-    pub(crate) effective: Option<bool>,
-}
-
-impl From<Value> for Undone {
-    fn from(seen: Value) -> Undone {
-        Undone {
-            seen,
-            effective: None,
-        }
-    }
-}
-
-/// Draws what an activity does besides whom it strikes, from its number.
-pub(crate) type DrawWhat = Box<dyn Fn(u64, &mut Rng) -> Map<String, Value> + Send + Sync>;
-
 /// The option that says which nodes are struck.
 pub(crate) fn target_option() -> OptionSpec {
-    let help = "Which nodes: `one`, `minority`, `minority-third`, `majority`, `all`, `primary`, \
-                `primaries`, names joined by `+`, or a `mix`, which begins with the primary.";
-    OptionSpec::new(TARGET, OptionKind::Text, Some(MIX), help)
+    let help = format!(
+        "Which nodes: `one`, `minority`, `minority-third`, `majority`, `all`, `primary`, `primaries`, names joined by `+`, {}, or \
+         a `mix`, which begins with the primary.",
+        Aim::PLACES
+    );
+    OptionSpec::new(TARGET, OptionKind::Text, Some(MIX), &help)
 }
 
 /// The value of a `start`: whom, and what.
@@ -129,6 +62,9 @@ pub(crate) fn target_option() -> OptionSpec {
 struct Start {
     target: Target,
     order: Vec<Name>,
+    /// The zone or region that the target is all nodes of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
     #[serde(flatten)]
     what: Map<String, Value>,
 }
@@ -140,19 +76,24 @@ pub(crate) fn make(
     ctx: &MakeContext,
     what: DrawWhat,
 ) -> Result<Made, String> {
-    let target = match spec.options.text(TARGET) {
+    let aim = match spec.options.text(TARGET) {
         MIX => None,
-        text => Some(Target::read(text, &ctx.nodes, &[MIX])?),
+        text => Some(Aim::read(text, &ctx.nodes, &ctx.zones, &[MIX])?),
     };
+    if let (Some(aim), true) = (&aim, action.takes_down()) {
+        aim.within_budget(ctx.down.most())?;
+    }
     let fault = NodeFault {
         action: Box::new(action),
         clock: ctx.clock.clone(),
         patience: patience(ctx.election_timeout),
-        needs_primaries: target.as_ref().is_some_and(Target::needs_primaries),
-        owes_primary: target.is_none() && !ctx.exact,
+        needs_primaries: aim.as_ref().is_some_and(Aim::needs_primaries),
+        owes_primary: aim.is_none() && !ctx.exact,
         standing: BTreeSet::new(),
         leaders: None,
         down: ctx.down.clone(),
+        holds: ctx.holds.clone(),
+        hold: Hold::Free,
     };
     let nodes = ctx.nodes.clone();
     let draw = move |number: u64, rng: &mut Rng| {
@@ -162,10 +103,17 @@ pub(crate) fn make(
         };
         let mut order = nodes.clone();
         order.shuffle(rng);
+        let what = what(number, rng);
+        // Drawn last, so that the choice of the user does not change what is drawn besides.
+        let (target, zone) = match &aim {
+            Some(aim) => aim.draw(rng),
+            None => (drawn.clone(), None),
+        };
         json!(Start {
-            target: target.as_ref().unwrap_or(drawn).clone(),
+            target,
             order,
-            what: what(number, rng),
+            zone,
+            what,
         })
     };
     Ok(Made {
@@ -189,6 +137,9 @@ struct NodeFault {
     /// Who believed to be primary when it was last begun, where there are primaries.
     leaders: Option<Vec<Name>>,
     down: Down,
+    holds: Holds,
+    /// How it holds the nodes where it is in force.
+    hold: Hold,
 }
 
 impl NodeFault {
@@ -224,18 +175,18 @@ impl NodeFault {
         let order = to_front(&in_order(&start.order, owed), &start.order);
         let mut targets = start.target.resolve(&order, known);
         if self.action.takes_down() {
-            targets = self.down.claim(self.action.name(), &targets);
-            if targets.is_empty() {
-                return (over_budget(self.down.refusal()), false);
+            match self.claim(start, targets) {
+                Ok(claimed) => targets = claimed,
+                Err(why) => return (over_budget(why), false),
             }
         }
         // Before acting: if this future is dropped half-way, `heal` still knows.
         let before = self.standing.clone();
         self.standing.extend(targets.iter().cloned());
-        let action = &self.action;
+        self.hold = self.action.hold(&start.what);
         let strikes = targets
             .iter()
-            .map(|node| action.strike(env, node, &start.what));
+            .map(|node| self.strike_node(env, node, &start.what, before.contains(node)));
         let results: Vec<Result<Struck, CapabilityError>> = join_all(strikes).await;
         for (node, result) in targets.iter().zip(&results) {
             if matches!(result, Err(CapabilityError::NotDone(_))) && !before.contains(node) {
@@ -251,17 +202,84 @@ impl NodeFault {
             Err(error) => matches!(error, CapabilityError::Indeterminate(_)),
         };
         let settled = results.iter().any(told);
-        let outcome = summary(&targets, results, leads, self.action.evidence());
+        let down = self.action.takes_down();
+        let mut outcome = summary(&targets, results, leads, self.action.evidence());
+        if let FaultOutcome::Installed(value) = &mut outcome {
+            if let Some(zone) = &start.zone {
+                value["zone"] = zone.as_str().into();
+            }
+            if down {
+                value["down"] = true.into();
+            }
+        }
         (outcome, settled)
+    }
+
+    /// Does it to a node, whose system is in its hands from before.
+    async fn strike_node(
+        &self,
+        env: &Environment,
+        node: &Name,
+        what: &Map<String, Value>,
+        stands: bool,
+    ) -> Result<Struck, CapabilityError> {
+        let (holds, fault) = (&self.holds, self.action.name());
+        let taken = holds.take(fault, node, self.hold);
+        taken.map_err(CapabilityError::NotDone)?;
+        let result = self.action.strike(env, node, what).await;
+        let free = match &result {
+            Ok(struck) => struck.free,
+            Err(CapabilityError::NotDone(_)) => !stands,
+            Err(CapabilityError::Indeterminate(_)) => false,
+        };
+        if free {
+            holds.let_go(fault, node);
+        }
+        result
+    }
+
+    /// Undoes it on a node.
+    async fn undo_node(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
+        let (holds, fault) = (&self.holds, self.action.name());
+        let holder = match self.hold {
+            // Nobody comes in between, unless somebody did when it was free.
+            Hold::Alone => match holds.take(fault, node, Hold::Alone) {
+                Ok(()) => None,
+                Err(_) => holds.other(fault, node),
+            },
+            Hold::Free => holds.other(fault, node),
+            // Of two that end at the same time, one is the last.
+            Hold::Stopped => holds.let_go(fault, node),
+        };
+        let undone = self.action.undo(env, node, holder.as_ref()).await;
+        match undone {
+            Ok(_) => drop(holds.let_go(fault, node)),
+            // Who has it alone meanwhile starts it in the end as well.
+            Err(_) => drop(holds.take(fault, node, self.hold)),
+        }
+        undone
+    }
+
+    /// Those of the targets that may be taken down; all of a place or none, for a part of one is another fault.
+    fn claim(&self, start: &Start, targets: Vec<Name>) -> Result<Vec<Name>, String> {
+        let (down, fault) = (&self.down, self.action.name());
+        if start.zone.is_some() {
+            return down.claim_all(fault, &targets).map(|()| targets);
+        }
+        let claimed = down.claim(fault, &targets);
+        match claimed.is_empty() {
+            true => Err(down.refusal()),
+            false => Ok(claimed),
+        }
     }
 
     async fn stop(&mut self, env: &Environment) -> FaultOutcome {
         if self.standing.is_empty() {
             return not_in_force();
         }
-        let action = &self.action;
+        let this = &*self;
         let undo = |node: Name| async move {
-            let result = action.undo(env, &node).await;
+            let result = this.undo_node(env, &node).await;
             (node, result)
         };
         let results = join_all(self.standing.iter().cloned().map(undo)).await;

@@ -6,17 +6,20 @@
 //! (LazyFS is the incumbent), which stands there from before the system starts.
 
 use async_trait::async_trait;
-use harness::capability::{CapabilityError, Disks, Environment, ProcessState, Processes, Survival};
+use harness::capability::{CapabilityError, Environment, Survival};
 use harness::options::{OptionKind, OptionSpec};
 use harness::{Name, Value};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
+use crate::action::{
+    Action, Proof, Struck, Undone, disks, fields, present, processes, read, seed_of, start_again,
+};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, with_common};
-use crate::node_fault::{Action, Proof, Struck, Undone, make, target_option};
-use crate::outcome::message;
+use crate::holds::Hold;
+use crate::node_fault::{make, target_option};
 use crate::process::{Restart, restart_option};
 use crate::spec::FaultSpec;
 
@@ -69,39 +72,17 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let survives = survives.map_or(Survival::Nothing, |(_, survives)| *survives);
     let restart = Restart::of(spec);
     let what = move |_, rng: &mut harness::seed::Rng| {
-        let seed = rng.next_u64() >> 12;
-        match json!(What {
+        fields(&What {
             survives,
             restart,
-            seed
-        }) {
-            Value::Object(what) => what,
-            _ => Map::new(),
-        }
+            seed: rng.next_u64() >> 12,
+        })
     };
     make(PowerCut, spec, ctx, Box::new(what))
 }
 
 /// Cuts the power.
 struct PowerCut;
-
-fn disks(env: &Environment) -> Result<&dyn Disks, String> {
-    let missing = "there are no disks here that could lose anything";
-    env.disks.as_deref().ok_or_else(|| missing.to_owned())
-}
-
-fn processes(env: &Environment) -> Result<&dyn Processes, String> {
-    let missing = "processes cannot be acted on here";
-    env.processes.as_deref().ok_or_else(|| missing.to_owned())
-}
-
-/// A seed for each node.
-pub(crate) fn seed_of(seed: u64, node: &Name) -> u64 {
-    let bytes = node.bytes();
-    bytes.fold(seed, |seed, byte| {
-        (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
 
 #[async_trait]
 impl Action for PowerCut {
@@ -122,36 +103,34 @@ impl Action for PowerCut {
     ) -> Result<Struck, CapabilityError> {
         let disks = disks(env).map_err(CapabilityError::NotDone)?;
         let processes = processes(env).map_err(CapabilityError::NotDone)?;
-        let what: What = serde_json::from_value(Value::Object(what.clone()))
-            .map_err(|error| CapabilityError::NotDone(error.to_string()))?;
-        let before = processes
-            .state(node)
-            .await
-            // Looking changes nothing.
-            .map_err(|error| CapabilityError::NotDone(message(error)))?;
-        if before == ProcessState::Absent {
-            let message = format!("{node}: the process was not there already");
-            return Err(CapabilityError::NotDone(message));
-        }
+        let what: What = read(what)?;
+        present(processes, node).await?;
         let lost = disks
             .cut_power(node, what.survives, seed_of(what.seed, node))
             .await?;
-        if what.restart == Restart::Once {
+        let at_once = what.restart == Restart::Once;
+        if at_once {
             // That it does not come up again is told when it is to be undone.
             let _ = processes.start(node).await;
         }
         Ok(Struck {
             seen: json!(lost),
             effective: Proof::Seen,
+            free: at_once,
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
-        match processes(env)?.start(node).await {
-            Ok(ProcessState::Running) => Ok(json!(ProcessState::Running).into()),
-            Ok(state) => Err(format!("the process is seen {state:?}").to_lowercase()),
-            Err(error) => Err(message(error)),
-        }
+    async fn undo(
+        &self,
+        env: &Environment,
+        node: &Name,
+        holder: Option<&Name>,
+    ) -> Result<Undone, String> {
+        start_again(env, node, holder).await.map(Undone::from)
+    }
+
+    fn hold(&self, _: &Map<String, Value>) -> Hold {
+        Hold::Stopped
     }
 
     fn takes_down(&self) -> bool {

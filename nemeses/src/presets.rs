@@ -18,6 +18,16 @@ const PRESETS: &[Preset] = &[
         nemesis: "kill:target=one",
     },
     Preset {
+        name: "chaos-gorilla",
+        summary: "Kills all nodes of one zone at a time; they come back. After Netflix's, which ended an availability zone. Needs --zone.",
+        nemesis: "kill:target=zone",
+    },
+    Preset {
+        name: "chaos-kong",
+        summary: "Kills all nodes of one region at a time; they come back. After Netflix's, which ended a region. Needs --zone.",
+        nemesis: "kill:target=region",
+    },
+    Preset {
         name: "latency-monkey",
         summary: "Makes one node slow for the others and for clients: a second, give or take half. After Netflix's.",
         nemesis: "packet:delay=1s:jitter=500ms:distribution=uniform:target=one:peers=all",
@@ -79,6 +89,10 @@ mod tests {
             ]
         );
         assert_eq!(texts("chaos-monkey, pause"), ["kill:target=one", "pause"]);
+        assert_eq!(
+            texts("chaos-gorilla:target=zone-a"),
+            ["kill:target=zone:target=zone-a"]
+        );
         let error = parse("kill,chaos-monkey").unwrap_err().to_string();
         assert!(error.starts_with("`kill` is given twice"), "{error}");
         let error = parse("classic:intervall=5s").unwrap_err().to_string();

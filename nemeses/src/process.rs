@@ -6,16 +6,18 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::capability::{CapabilityError, Environment, ProcessState, Processes, Signal};
+use harness::capability::{CapabilityError, Environment, ProcessState, Signal};
 use harness::options::{OptionKind, OptionSpec};
-use harness::time::{SharedClock, nanos, sleep};
+use harness::time::SharedClock;
 use harness::{Name, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
+use crate::action::{Action, Looks, Struck, Undone, fields, present, processes, read, start_again};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, with_common};
-use crate::node_fault::{Action, Struck, Undone, make, target_option};
+use crate::holds::Hold;
+use crate::node_fault::{make, target_option};
 use crate::outcome::message;
 use crate::spec::FaultSpec;
 
@@ -133,10 +135,7 @@ fn made(kind: Kind, spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String>
         signal: signal.map(|(_, signal)| *signal),
         restart: Restart::of(spec),
     };
-    let what = match json!(what) {
-        Value::Object(what) => what,
-        _ => Map::new(),
-    };
+    let what = fields(&what);
     let action = Signalling {
         kind,
         clock: ctx.clock.clone(),
@@ -184,11 +183,6 @@ struct Signalling {
     clock: SharedClock,
 }
 
-fn processes(env: &Environment) -> Result<&dyn Processes, String> {
-    let missing = "processes cannot be acted on here";
-    env.processes.as_deref().ok_or_else(|| missing.to_owned())
-}
-
 #[async_trait]
 impl Action for Signalling {
     fn name(&self) -> &str {
@@ -207,24 +201,12 @@ impl Action for Signalling {
         what: &Map<String, Value>,
     ) -> Result<Struck, CapabilityError> {
         let processes = processes(env).map_err(CapabilityError::NotDone)?;
-        let what: What = serde_json::from_value(Value::Object(what.clone()))
-            .map_err(|error| CapabilityError::NotDone(error.to_string()))?;
+        let what: What = read(what)?;
         let signal = self.kind.signal(what.signal);
-        let before = processes
-            .state(node)
-            .await
-            // Looking changes nothing.
-            .map_err(|error| CapabilityError::NotDone(message(error)))?;
-        if before == ProcessState::Absent {
-            let message = format!("{node}: the process was not there already");
-            return Err(CapabilityError::NotDone(message));
-        }
+        present(processes, node).await?;
         let mut seen = processes.signal(node, signal).await?;
-        let deadline = self.clock.now().saturating_add(nanos(EFFECT_LIMIT));
-        let mut pause = FIRST_LOOK;
-        while !proves(signal, seen) && self.clock.now() < deadline {
-            sleep(&*self.clock, pause).await;
-            pause *= 2;
+        let mut looks = Looks::new(&*self.clock, FIRST_LOOK, EFFECT_LIMIT);
+        while !proves(signal, seen) && looks.again().await {
             // It was signalled: not seeing the effect leaves it open.
             seen = processes
                 .state(node)
@@ -232,31 +214,39 @@ impl Action for Signalling {
                 .map_err(|error| CapabilityError::Indeterminate(message(error)))?;
         }
         let effective = proves(signal, seen);
-        if what.restart == Restart::Once && seen == ProcessState::Absent {
+        let at_once = what.restart == Restart::Once && seen == ProcessState::Absent;
+        if at_once {
             // That it does not come up again is told when it is to be undone.
             let _ = processes.start(node).await;
         }
         Ok(Struck {
             seen: json!(seen),
             effective: effective.into(),
+            free: at_once,
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
-        let processes = processes(env)?;
-        let (result, undone): (_, fn(ProcessState) -> bool) = match self.kind {
-            Kind::Kill => (processes.start(node).await, |state| {
-                state == ProcessState::Running
-            }),
+    async fn undo(
+        &self,
+        env: &Environment,
+        node: &Name,
+        holder: Option<&Name>,
+    ) -> Result<Undone, String> {
+        if self.kind == Kind::Kill {
+            return start_again(env, node, holder).await.map(Undone::from);
+        }
+        match processes(env)?.signal(node, Signal::Cont).await {
+            Ok(ProcessState::Stopped) => Err("the process is seen stopped".to_owned()),
             // A process that was paused and is gone is not paused.
-            Kind::Pause => (processes.signal(node, Signal::Cont).await, |state| {
-                state != ProcessState::Stopped
-            }),
-        };
-        match result {
-            Ok(state) if undone(state) => Ok(json!(state).into()),
-            Ok(state) => Err(format!("the process is seen {}", word(state))),
+            Ok(state) => Ok(json!(state).into()),
             Err(error) => Err(message(error)),
+        }
+    }
+
+    fn hold(&self, _: &Map<String, Value>) -> Hold {
+        match self.kind {
+            Kind::Kill => Hold::Stopped,
+            Kind::Pause => Hold::Free,
         }
     }
 
@@ -266,13 +256,5 @@ impl Action for Signalling {
 
     fn evidence(&self) -> &'static str {
         "states"
-    }
-}
-
-fn word(state: ProcessState) -> &'static str {
-    match state {
-        ProcessState::Running => "running",
-        ProcessState::Stopped => "stopped",
-        ProcessState::Absent => "absent",
     }
 }

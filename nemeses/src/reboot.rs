@@ -7,16 +7,16 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::capability::{
-    CapabilityError, Ending, Environment, Machines, ProcessState, Processes,
-};
+use harness::capability::{CapabilityError, Ending, Environment, Machines};
 use harness::seed::Rng;
 use harness::{Name, Value};
 use serde_json::{Map, json};
 
+use crate::action::{Action, Proof, Struck, Undone, processes, start_again};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
-use crate::node_fault::{Action, Proof, Struck, Undone, make, target_option};
+use crate::holds::Hold;
+use crate::node_fault::{make, target_option};
 use crate::outcome::message;
 use crate::schedule::weighted;
 use crate::spec::FaultSpec;
@@ -88,11 +88,6 @@ fn machines(env: &Environment) -> Result<&dyn Machines, String> {
     env.machines.as_deref().ok_or_else(|| missing.to_owned())
 }
 
-fn processes(env: &Environment) -> Result<&dyn Processes, String> {
-    let missing = "processes cannot be acted on here";
-    env.processes.as_deref().ok_or_else(|| missing.to_owned())
-}
-
 #[async_trait]
 impl Action for Rebooting {
     fn name(&self) -> &str {
@@ -128,25 +123,32 @@ impl Action for Rebooting {
                 false => Proof::AtEnd,
             },
             seen: json!(ended),
+            free: false,
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
+    async fn undo(
+        &self,
+        env: &Environment,
+        node: &Name,
+        holder: Option<&Name>,
+    ) -> Result<Undone, String> {
         let machines = machines(env)?;
         let returned = machines.back(node, PATIENCE).await.map_err(message)?;
         if let Some(disks) = &env.disks {
             disks.interpose_again(node).await.map_err(message)?;
         }
-        let state = processes(env)?.start(node).await.map_err(message)?;
-        if state != ProcessState::Running {
-            let why = format!("the machine is back, and the process is seen {state:?}");
-            return Err(why.to_lowercase());
-        }
+        let started = start_again(env, node, holder).await;
+        started.map_err(|why| format!("the machine is back, and {why}"))?;
         machines.settle(node).await.map_err(message)?;
         Ok(Undone {
             effective: Some(returned.boot != returned.before),
             seen: json!(returned),
         })
+    }
+
+    fn hold(&self, _: &Map<String, Value>) -> Hold {
+        Hold::Stopped
     }
 
     fn takes_down(&self) -> bool {

@@ -16,10 +16,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex as Plain, PoisonError};
 use tokio::sync::Mutex;
 
+use crate::action::{Action, Proof, Struck, Undone, fields, read};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
 use crate::down::Down;
-use crate::node_fault::{Action, Proof, Struck, TARGET, Undone, make};
+use crate::holds::{Hold, Holds};
+use crate::node_fault::{TARGET, make};
 use crate::outcome::message;
 use crate::spec::FaultSpec;
 
@@ -103,15 +105,13 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let action = Restarting {
         clock: ctx.clock.clone(),
         down: ctx.down.clone(),
+        holds: ctx.holds.clone(),
         to: to.clone(),
         back,
         turn: Mutex::new(()),
         before: Plain::default(),
     };
-    let what = match json!(What { to }) {
-        Value::Object(what) => what,
-        _ => Map::new(),
-    };
+    let what = fields(&What { to });
     make(action, spec, ctx, Box::new(move |_, _| what.clone()))
 }
 
@@ -119,6 +119,7 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
 struct Restarting {
     clock: SharedClock,
     down: Down,
+    holds: Holds,
     /// The version that is brought to the nodes before the run.
     to: Option<String>,
     back: bool,
@@ -150,13 +151,17 @@ impl Restarting {
             }
             sleep(&*self.clock, LOOK).await;
         }
-        let restarted = match self.clock.now() < deadline {
-            true => rolling.restart(node, version).await,
-            false => {
+        let taken = self.holds.take(NAME, node, Hold::Alone);
+        let restarted = match (taken, self.clock.now() < deadline) {
+            // What another fault holds down is not started.
+            (Err(why), _) => Err(CapabilityError::NotDone(why)),
+            (Ok(()), true) => rolling.restart(node, version).await,
+            (Ok(()), false) => {
                 let message = format!("{node}: those before it took longer than {TURN_LIMIT:?}");
                 Err(CapabilityError::NotDone(message))
             }
         };
+        self.holds.let_go(NAME, node);
         self.down.keep(NAME, []);
         restarted.map(|restarted| json!(restarted))
     }
@@ -178,8 +183,7 @@ impl Action for Restarting {
         node: &Name,
         what: &Map<String, Value>,
     ) -> Result<Struck, CapabilityError> {
-        let What { to } = serde_json::from_value(Value::Object(what.clone()))
-            .map_err(|error| CapabilityError::NotDone(error.to_string()))?;
+        let What { to } = read(what)?;
         if let Some(to) = &to {
             let versions = rolling(env).map_err(CapabilityError::NotDone)?.versions();
             let before = versions.get(node).filter(|before| *before != to);
@@ -192,10 +196,16 @@ impl Action for Restarting {
         Ok(Struck {
             seen: self.restart(env, node, to.as_deref()).await?,
             effective: Proof::Seen,
+            free: true,
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
+    async fn undo(
+        &self,
+        env: &Environment,
+        node: &Name,
+        _: Option<&Name>,
+    ) -> Result<Undone, String> {
         let before = {
             let mut all = self.before.lock().unwrap_or_else(PoisonError::into_inner);
             all.remove(node).filter(|_| self.back)

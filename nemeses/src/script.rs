@@ -19,9 +19,10 @@ use harness::options::{OptionKind, OptionSpec, Options};
 use harness::{Name, Value};
 use serde_json::Map;
 
+use crate::action::{Action, Struck, Undone};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, with_common};
-use crate::node_fault::{Action, Struck, Undone, make, target_option};
+use crate::node_fault::{make, target_option};
 use crate::outcome::message;
 use crate::spec::FaultSpec;
 
@@ -102,10 +103,16 @@ impl Action for Running {
         Ok(Struck {
             effective: proof.is_some().into(),
             seen: proof.map_or(Value::Null, Value::from),
+            free: false,
         })
     }
 
-    async fn undo(&self, env: &Environment, node: &Name) -> Result<Undone, String> {
+    async fn undo(
+        &self,
+        env: &Environment,
+        node: &Name,
+        _: Option<&Name>,
+    ) -> Result<Undone, String> {
         scripts(env)?
             .undo(&self.0, node)
             .await

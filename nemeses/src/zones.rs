@@ -8,6 +8,27 @@ use harness::Name;
 use harness::options::unknown;
 use serde::{Deserialize, Serialize};
 
+/// How large a place is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// A zone.
+    Zone,
+    /// A region, with all zones in it.
+    Region,
+}
+
+impl Level {
+    pub(crate) const ALL: [Level; 2] = [Level::Zone, Level::Region];
+
+    /// The word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Level::Zone => "zone",
+            Level::Region => "region",
+        }
+    }
+}
+
 /// The labels of nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -70,6 +91,23 @@ impl Zones {
         self.grouped(nodes, |label| {
             label.rsplit_once('/').map_or(label, |(region, _)| region)
         })
+    }
+
+    /// All places of a level. The error says what is missing where the user did not tell nodes apart so.
+    pub(crate) fn places(&self, level: Level, nodes: &[Name]) -> Result<Vec<Zone>, String> {
+        let places = match level {
+            Level::Zone => self.zones(nodes),
+            Level::Region => self.regions(nodes),
+        };
+        match places.iter().any(|place| place.nodes.len() < nodes.len()) {
+            true => Ok(places),
+            false => Err(format!(
+                "nodes in different {}s needed, there are {}\n  hint: say where they are: --zone n1=a,n2=b or --zone \
+                 n1=eu/a,n2=us/b",
+                level.word(),
+                places.len()
+            )),
+        }
     }
 
     fn grouped(&self, nodes: &[Name], name: impl Fn(&str) -> &str) -> Vec<Zone> {

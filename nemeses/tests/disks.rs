@@ -1,6 +1,8 @@
 //! Faults of disks on a node of its own mounts, seen by programs that know nothing of them.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/files.rs"]
+mod files;
 #[path = "common/shell.rs"]
 mod shell;
 
@@ -13,84 +15,17 @@ use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use harness::Name;
 use harness::capability::{
-    CapabilityError, Corruption, Damage, DiskEffect, DiskRule, Disks, ProcessState, Signal,
-    Survival,
+    CapabilityError, Corruption, Damage, DiskEffect, DiskRule, Disks, Survival,
 };
-use harness::db::{Db, DbError};
 use harness::node::undo::{Healing, heal_node_in};
 use harness::remote::{Node, Remote};
 use nemeses::ssh::{DbDisks, Journaled};
 use tempfile::TempDir;
 
+use files::Files;
 use shell::Shell;
-
-/// A system without processes but those that a test starts.
-struct Files {
-    data: String,
-    pid_file: String,
-}
-
-#[async_trait]
-impl Db for Files {
-    fn data_folders(&self) -> Vec<String> {
-        vec![self.data.clone()]
-    }
-
-    fn pids_script(&self, _: &Node) -> Option<String> {
-        Some(format!("cat {} 2>/dev/null", self.pid_file))
-    }
-
-    async fn install(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn wipe(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn start_fresh(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn start(&self, _: &Node, _: &[Node]) -> Result<(), DbError> {
-        unreachable!("no test starts it")
-    }
-
-    async fn healthy(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn signal(&self, _: &Node, _: Signal) -> Result<ProcessState, DbError> {
-        unreachable!("the agent does that")
-    }
-
-    async fn state(&self, _: &Node) -> Result<ProcessState, DbError> {
-        unreachable!("no test asks")
-    }
-
-    async fn teardown(&self, _: &Node) -> Result<(), DbError> {
-        unreachable!("no fault does that")
-    }
-
-    async fn primaries(&self, _: &[Node]) -> Vec<Name> {
-        Vec::new()
-    }
-
-    fn log_files(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn election_timeout(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    async fn version(&self, _: &Node) -> Result<String, DbError> {
-        unreachable!("no fault does that")
-    }
-}
 
 /// A node with a mount namespace of its own.
 struct Stage {
@@ -161,6 +96,11 @@ impl Stage {
     /// The plain file beneath.
     fn beneath(&self, name: &str) -> PathBuf {
         self.folder.path().join("data").join(name)
+    }
+
+    /// The folder of its records.
+    fn at_folder(&self) -> String {
+        self.folder.path().join("state").display().to_string()
     }
 
     fn mounts(&self) -> String {
@@ -601,4 +541,96 @@ async fn damage_is_read_back_and_is_where_it_is_said_to_be() {
     };
     let refused = stage.disks.corrupt(&name, &nothing).await.unwrap_err();
     assert!(matches!(refused, CapabilityError::NotDone(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn data_goes_back_through_the_file_system_for_good() {
+    let Some(stage) = Stage::new("keep and put back") else {
+        return;
+    };
+    let node: Name = "n1".into();
+    for interposed in [false, true] {
+        if interposed {
+            stage.disks.interpose().await.unwrap();
+        }
+        drop(synced(&stage.seen("wal"), b"yesterday"));
+        stage.disks.keep(&node).await.unwrap();
+        let noted = stage.at.journal.list().await.unwrap();
+        assert!(
+            noted
+                .iter()
+                .any(|entry| entry.fault == "a copy of the data")
+        );
+        drop(synced(&stage.seen("wal"), b"today"));
+        drop(synced(&stage.seen("new"), b"acknowledged"));
+        let different = stage.disks.put_back(&node).await.unwrap();
+        assert_eq!(different["files"], 2);
+        let read = |name: &str| fs::read_to_string(stage.seen(name));
+        assert_eq!(read("wal").unwrap(), "yesterday");
+        assert!(read("new").is_err());
+        if interposed {
+            // It was put back durably.
+            stage
+                .disks
+                .cut_power(&node, Survival::Nothing, 1)
+                .await
+                .unwrap();
+            assert_eq!(read("wal").unwrap(), "yesterday");
+            assert!(read("new").is_err());
+        }
+        let lost = stage.disks.wipe(&node).await.unwrap();
+        assert_eq!(lost["files"], 1 + u64::from(!interposed));
+        assert_eq!(fs::read_dir(stage.seen("")).unwrap().count(), 0);
+    }
+    stage
+        .disks
+        .cut_power(&node, Survival::Nothing, 1)
+        .await
+        .unwrap();
+    assert_eq!(fs::read_dir(stage.seen("")).unwrap().count(), 0);
+
+    // A copy that nobody puts back goes with the controller.
+    drop(synced(&stage.seen("wal"), b"x"));
+    stage.disks.keep(&node).await.unwrap();
+    let copy = stage.folder.path().join("state/copy-of-data");
+    assert!(copy.exists());
+    stage.disks.discard(&node).await.unwrap();
+    assert!(!copy.exists());
+    stage.disks.keep(&node).await.unwrap();
+    let healed = heal_node_in(&*stage.at.node.remote, &stage.at_folder())
+        .await
+        .unwrap();
+    assert!(
+        healed.iter().all(|it| it.healing == Healing::Undone),
+        "{healed:?}"
+    );
+    assert!(!copy.exists());
+    stage.gone().await;
+}
+
+#[tokio::test]
+async fn what_is_removed_beneath_a_mount_stays_removed() {
+    let Some(stage) = Stage::new("removal") else {
+        return;
+    };
+    let node: Name = "n1".into();
+    stage.disks.interpose().await.unwrap();
+    fs::create_dir_all(stage.seen("member/wal")).unwrap();
+    drop(synced(
+        &stage.seen("member/wal/0"),
+        b"of a member that is no more",
+    ));
+    let data = stage.folder.path().join("data");
+    let remote = &*stage.at.node.remote;
+    harness::node::files::remove(remote, data.to_str().unwrap())
+        .await
+        .unwrap();
+    stage
+        .disks
+        .cut_power(&node, Survival::Nothing, 1)
+        .await
+        .unwrap();
+    assert_eq!(fs::read_dir(stage.seen("")).unwrap().count(), 0);
+    stage.disks.withdraw().await.unwrap();
+    stage.gone().await;
 }

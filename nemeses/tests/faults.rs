@@ -1,6 +1,8 @@
 //! Faults against a world in memory: what they do to it, what they say of it, and how they undo it.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/stage.rs"]
+mod stage;
 #[path = "common/world.rs"]
 mod world;
 
@@ -8,95 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::capability::{CapabilityError, Environment, Grudge, ProcessState};
-use harness::client::Op;
-use harness::fault::{Fault, FaultOutcome};
+use harness::fault::FaultOutcome;
 use harness::seed::Seed;
 use harness::time::VirtualRuntime;
 use harness::{Name, Value};
 use nemeses::grudge::majority;
-use nemeses::{BuildContext, Composition, Package, Zones, build, parse};
+use nemeses::{BuildContext, Composition, Zones, build, parse};
 use proptest::prelude::*;
 use serde_json::json;
 
+use stage::{Stage, installed, skipped};
 use world::{Shared, World, names};
-
-/// One fault in a world of some nodes, on virtual time.
-struct Stage {
-    runtime: VirtualRuntime,
-    world: Shared,
-    env: Environment,
-    package: Package,
-}
-
-impl Stage {
-    fn new(nodes: usize, fault: &str, seed: u64) -> Stage {
-        Stage::in_zones(nodes, fault, seed, &[])
-    }
-
-    fn in_zones(nodes: usize, fault: &str, seed: u64, zones: &[&str]) -> Stage {
-        let runtime = VirtualRuntime::new();
-        let nodes = names(nodes);
-        let world = Shared::new(&nodes);
-        let env = world.environment(&nodes);
-        let ctx = BuildContext {
-            seed: Seed::new(seed),
-            time_limit: Duration::from_secs(60),
-            election_timeout: Duration::from_secs(1),
-            leaders: false,
-            zones: Zones::read(zones.iter().copied(), &nodes).unwrap(),
-            nodes,
-            clock: Arc::new(runtime.clock()),
-            composition: Composition::default(),
-        };
-        let mut packages = build(&parse(fault).unwrap(), &ctx).unwrap();
-        Stage {
-            runtime,
-            world,
-            env,
-            package: packages.remove(0),
-        }
-    }
-
-    fn fault(&mut self) -> &mut dyn Fault {
-        &mut *self.package.fault
-    }
-
-    fn invoke(&mut self, f: &str, value: Value) -> FaultOutcome {
-        let op = Op::new(f, value);
-        let run = self.package.fault.invoke(&self.env, &op);
-        self.runtime.block_on(run).unwrap()
-    }
-
-    fn start(&mut self, activity: usize) -> FaultOutcome {
-        let value = self.package.planned[activity].value.clone();
-        self.invoke("start", value)
-    }
-
-    fn stop(&mut self) -> FaultOutcome {
-        self.invoke("stop", Value::Null)
-    }
-
-    fn heal(&mut self) -> Result<(), String> {
-        let run = self.package.fault.heal(&self.env);
-        let healed = self.runtime.block_on(run).unwrap();
-        healed.map_err(|error| error.to_string())
-    }
-}
-
-/// The evidence of an outcome that must be `Installed`.
-fn installed(outcome: FaultOutcome) -> Value {
-    match outcome {
-        FaultOutcome::Installed(value) => value,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn skipped(outcome: FaultOutcome) -> String {
-    match outcome {
-        FaultOutcome::Skipped(error) => error.to_string(),
-        other => panic!("{other:?}"),
-    }
-}
 
 fn indeterminate(outcome: FaultOutcome) -> String {
     match outcome {
@@ -143,6 +67,39 @@ fn severed(world: &Shared, nodes: usize) -> String {
         .map(|(a, b)| format!("{a}-{b}"))
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[test]
+fn a_zone_dies_as_a_whole_and_comes_back() {
+    let zones = ["n1=eu/a", "n2=eu/a", "n3=eu/b", "n4=us/a", "n5=us/a"];
+    let mut struck = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        let mut stage = Stage::in_zones(5, "chaos-gorilla", seed, &zones);
+        let value = installed(stage.start(0));
+        assert_eq!(value["effective"], json!(true));
+        let dead = stage.world.with(|world| {
+            let dead = world
+                .processes
+                .iter()
+                .filter(|it| *it.1 == ProcessState::Absent);
+            dead.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        });
+        assert_eq!(value["targets"], json!(dead));
+        struck.insert(format!(
+            "{}: {}",
+            value["zone"].as_str().unwrap(),
+            dead.join(" ")
+        ));
+        installed(stage.stop());
+    }
+    assert_eq!(
+        Vec::from_iter(struck),
+        ["eu/a: n1 n2", "eu/b: n3", "us/a: n4 n5"]
+    );
+    let mut stage = Stage::in_zones(5, "pause:target=region-us", 1, &zones);
+    assert_eq!(installed(stage.start(0))["targets"], json!(["n4", "n5"]));
+    let mut stage = Stage::in_zones(5, "packet:target=zone-eu/b:peers=all", 1, &zones);
+    assert_eq!(installed(stage.start(0))["targets"], json!(["n3"]));
 }
 
 #[test]
@@ -330,7 +287,10 @@ fn the_killed_are_gone_and_started_again() {
     let states = json!({"n2": "absent", "n4": "absent"});
     assert_eq!(
         started,
-        json!({"effective": true, "leader": true, "states": states, "targets": ["n2", "n4"]})
+        json!({
+            "effective": true, "leader": true, "down": true, "states": states,
+            "targets": ["n2", "n4"],
+        })
     );
     let stopped = installed(stage.stop());
     assert_eq!(stopped["states"], json!({"n2": "running", "n4": "running"}));
@@ -454,7 +414,7 @@ fn a_disk_is_bad_until_the_stop_and_a_system_that_it_ended_is_started_again() {
     let stopped = installed(stage.stop());
     assert_eq!(
         stopped["operations"],
-        json!({"n2": {"struck": 2, "restarted": true}})
+        json!({"n2": {"struck": 2, "restarted": "running"}})
     );
     assert!(stage.world.with(|world| world.disk_rules.is_empty()));
     // Nothing that is struck is no evidence.

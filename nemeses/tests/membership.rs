@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::capability::{CapabilityError, Environment, Membership};
+use harness::capability::{
+    CapabilityError, Environment, Membership, ProcessState, Processes, Signal,
+};
 use harness::client::Op;
 use harness::fault::FaultOutcome;
 use harness::seed::Seed;
@@ -23,6 +25,8 @@ struct System {
     done: Vec<String>,
     /// The next change is made, and nobody hears of it.
     lose_answer: bool,
+    /// So many changes are refused.
+    refuse: usize,
 }
 
 #[derive(Clone, Default)]
@@ -31,10 +35,20 @@ struct World(Arc<Mutex<System>>);
 impl World {
     fn change(&self, what: &str, node: &Name) -> Result<(), CapabilityError> {
         let mut system = self.0.lock().unwrap();
+        if system.refuse > 0 {
+            system.refuse -= 1;
+            return Err(CapabilityError::NotDone("not now".to_owned()));
+        }
         system.done.push(format!("{what} {node}"));
         match what {
             "remove" => system.members.retain(|member| member != node),
-            _ => system.members.push(node.clone()),
+            "clear" => {
+                system.silent.insert(node.clone());
+            }
+            _ => {
+                system.silent.remove(node);
+                system.members.push(node.clone());
+            }
         }
         match std::mem::take(&mut system.lose_answer) {
             true => Err(CapabilityError::Indeterminate("no answer".to_owned())),
@@ -64,8 +78,34 @@ impl Membership for World {
         self.change("remove", node)
     }
 
+    async fn clear(&self, node: &Name) -> Result<(), CapabilityError> {
+        self.change("clear", node)
+    }
+
     async fn add(&self, node: &Name) -> Result<(), CapabilityError> {
         self.change("add", node)
+    }
+}
+
+#[async_trait]
+impl Processes for World {
+    async fn signal(&self, _: &Name, _: Signal) -> Result<ProcessState, CapabilityError> {
+        unreachable!("nobody is signalled")
+    }
+
+    async fn start(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
+        let mut system = self.0.lock().unwrap();
+        system.silent.remove(node);
+        system.done.push(format!("start {node}"));
+        Ok(ProcessState::Running)
+    }
+
+    async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
+        let system = self.0.lock().unwrap();
+        Ok(match system.silent.contains(node) {
+            true => ProcessState::Absent,
+            false => ProcessState::Running,
+        })
     }
 }
 
@@ -87,6 +127,7 @@ fn outcomes(fault: &str, count: usize, steps: &[Step]) -> (Vec<FaultOutcome>, Ve
     let env = Environment {
         nodes: names(count),
         membership: Some(Arc::new(world.clone())),
+        processes: Some(Arc::new(world.clone())),
         ..Environment::default()
     };
     let ctx = BuildContext {
@@ -142,7 +183,7 @@ fn a_member_leaves_and_comes_back() {
     let value = installed(&outcomes[1]);
     let members = value["changes"]["n2"]["members"]["n1"].as_array().unwrap();
     assert_eq!(members.len(), 5);
-    assert_eq!(done, ["remove n2", "add n2"]);
+    assert_eq!(done, ["remove n2", "clear n2", "add n2"]);
 }
 
 #[test]
@@ -154,7 +195,7 @@ fn a_member_is_replaced() {
     );
     assert_eq!(installed(&outcomes[0])["effective"], true);
     installed(&outcomes[1]);
-    assert_eq!(done, ["remove n2", "add n2"]);
+    assert_eq!(done, ["remove n2", "clear n2", "add n2"]);
 }
 
 #[test]
@@ -167,7 +208,7 @@ fn never_are_fewer_than_three_left() {
     let value = installed(&outcomes[0]);
     assert_eq!(value["targets"].as_array().unwrap().len(), 2);
     assert_eq!(value["skipped"].as_array().unwrap().len(), 3);
-    assert_eq!(done.len(), 4);
+    assert_eq!(done.len(), 6);
     installed(&outcomes[1]);
 }
 
@@ -192,8 +233,71 @@ fn of_a_change_of_which_nobody_heard_the_others_tell() {
     let lose = |system: &mut System| system.lose_answer = true;
     let steps: [Step; 3] = [("start", lose), ("stop", nothing), ("stop", nothing)];
     let (outcomes, done) = outcomes("membership:shrink:target=n2", 5, &steps);
-    assert!(matches!(outcomes[0], FaultOutcome::Indeterminate(_)));
+    // The others told that it was made, so the rest was done.
+    assert_eq!(installed(&outcomes[0])["effective"], true);
     installed(&outcomes[1]);
     assert!(matches!(outcomes[2], FaultOutcome::Skipped(_)));
-    assert_eq!(done, ["remove n2", "add n2"]);
+    assert_eq!(done, ["remove n2", "clear n2", "add n2"]);
+}
+
+#[test]
+fn what_is_refused_for_a_while_is_asked_for_again() {
+    let refuse = |system: &mut System| system.refuse = 7;
+    let steps: [Step; 2] = [("start", nothing), ("stop", refuse)];
+    let (outcomes, done) = outcomes("membership:shrink:target=n2", 5, &steps);
+    installed(&outcomes[1]);
+    assert_eq!(done, ["remove n2", "clear n2", "add n2"]);
+}
+
+#[test]
+fn a_member_that_lost_its_disk_joins_anew() {
+    let steps: [Step; 2] = [("start", nothing), ("stop", nothing)];
+    let (outcomes, done) = outcomes("membership:rejoin:target=n2", 3, &steps);
+    let value = installed(&outcomes[0]);
+    assert_eq!(value["effective"], true);
+    // It is still known to the others, and silent.
+    assert_eq!(
+        value["changes"]["n2"]["members"]["n1"],
+        json!(["n1", "n2", "n3"])
+    );
+    assert!(value["changes"]["n2"]["members"].get("n2").is_none());
+    installed(&outcomes[1]);
+    assert_eq!(done, ["clear n2", "remove n2", "add n2"]);
+}
+
+#[test]
+fn a_new_member_that_does_not_run_is_started() {
+    let ended = |system: &mut System| {
+        system.silent.insert("n2".into());
+    };
+    let steps: [Step; 2] = [("start", nothing), ("stop", ended)];
+    let (outcomes, done) = outcomes("membership:replace:target=n2", 5, &steps);
+    installed(&outcomes[1]);
+    assert_eq!(done, ["remove n2", "clear n2", "add n2", "start n2"]);
+}
+
+#[test]
+fn of_three_members_two_that_answer_are_a_majority() {
+    let few = |system: &mut System| {
+        system
+            .members
+            .retain(|name| **name != *"n4" && **name != *"n5");
+        system.silent.insert("n2".into());
+    };
+    // n4 and n5 are out, n2 has lost its disk: the two others say what there is to say.
+    let steps: [Step; 2] = [("start", few), ("stop", nothing)];
+    let (outcomes, _) = outcomes("membership:rejoin:target=n2", 5, &steps);
+    installed(&outcomes[0]);
+    installed(&outcomes[1]);
+}
+
+#[test]
+fn members_that_lost_their_disks_go_before_any_comes_back() {
+    let steps: [Step; 2] = [("start", nothing), ("stop", nothing)];
+    let (outcomes, done) = outcomes("membership:rejoin:target=n2+n3", 5, &steps);
+    installed(&outcomes[0]);
+    installed(&outcomes[1]);
+    let changes = done.iter().filter(|it| !it.starts_with("clear"));
+    let verbs: Vec<&str> = changes.filter_map(|it| it.split(' ').next()).collect();
+    assert_eq!(verbs, ["remove", "remove", "add", "add"]);
 }

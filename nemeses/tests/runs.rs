@@ -45,6 +45,11 @@ fn run(faults: &str, seed: u64) -> Vec<Event> {
 
 /// The same, with faults that go together as told.
 fn composed(faults: &str, composition: Composition, seed: u64) -> Vec<Event> {
+    in_zones(faults, composition, seed, &[])
+}
+
+/// The same, with nodes in zones.
+fn in_zones(faults: &str, composition: Composition, seed: u64, zones: &[&str]) -> Vec<Event> {
     let runtime = VirtualRuntime::new();
     let nodes = names(5);
     let world = Shared::new(&nodes);
@@ -55,7 +60,7 @@ fn composed(faults: &str, composition: Composition, seed: u64) -> Vec<Event> {
         election_timeout: Duration::from_secs(1),
         leaders: true,
         nodes: nodes.clone(),
-        zones: nemeses::Zones::default(),
+        zones: nemeses::Zones::read(zones.iter().copied(), &nodes).unwrap(),
         clock: Arc::new(runtime.clock()),
         composition,
     };
@@ -360,6 +365,48 @@ fn no_more_nodes_are_down_than_may_be() {
         refused += events.iter().filter(error).count();
     }
     assert!(refused > 0);
+}
+
+#[test]
+fn a_zone_is_down_as_a_whole_or_not_at_all() {
+    let zones = ["n1=a", "n2=a", "n3=b", "n4=b", "n5=c"];
+    let zones_of_two = |faults: &str, seed: u64| {
+        let composition = Composition {
+            max_down: Some(2),
+            ..Composition::default()
+        };
+        let events = in_zones(faults, composition, seed, &zones);
+        let all = windows(&events);
+        let kills = all.iter().filter(|window| &*window.fault == "kill");
+        let places = kills.map(|window| {
+            let mut targets = window.targets.clone();
+            targets.sort();
+            targets.join(" ")
+        });
+        let places: Vec<String> = places.collect();
+        let known = ["n1 n2", "n3 n4", "n5"];
+        assert!(
+            places.iter().all(|place| known.contains(&&**place)),
+            "{places:?}"
+        );
+        let error = |event: &&Event| {
+            let error = event.error.as_ref();
+            error.is_some_and(|it| it.to_string().contains("over-budget"))
+        };
+        let two = places.iter().filter(|place| *place != "n5").count();
+        (two, events.iter().filter(error).count())
+    };
+    let (mut killed, mut refused) = (0, 0);
+    for seed in 0..40 {
+        killed += zones_of_two("kill:target=zone,pause:target=one", seed).0;
+        // With one other node down, there is room for half of a zone.
+        refused += zones_of_two(
+            "kill:target=zone,pause:target=n5:interval=9s:duration=8s",
+            seed,
+        )
+        .1;
+    }
+    assert!(killed > 20 && refused > 5, "{killed} {refused}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod simulated;
 mod status;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -24,7 +25,7 @@ use harness::capability::Environment;
 use harness::interpreter::{Stage, Stop};
 use harness::node::undo::{Healed, Healing};
 use harness::seed::Seed;
-use harness::time::SharedClock;
+use harness::time::{SharedClock, VirtualRuntime};
 use nemeses::Package;
 use store::RunFolder;
 use workloads::{Suite, World, WorldRequest};
@@ -203,19 +204,29 @@ impl Nemeses {
     ) -> Result<Nemeses> {
         let spec = &request.spec;
         let context = nemeses::BuildContext {
-            seed: Seed::new(spec.seed).named("nemesis"),
-            time_limit: spec.time_limit,
             election_timeout,
             leaders: request.suite.has_leaders() && environment.primaries.is_some(),
             nodes: environment.nodes.clone(),
-            zones: spec.zones.clone(),
-            clock,
-            composition: spec.composition.clone(),
+            ..build_context(spec, clock)
         };
         Ok(Nemeses {
             faults: nemeses::build(&nemeses::parse(&spec.nemesis)?, &context)?,
             watch: context.leaders.then(|| nemeses::leader_watch(&context)),
         })
+    }
+}
+
+/// What faults are built for, as far as the specification says.
+fn build_context(spec: &TestSpec, clock: SharedClock) -> nemeses::BuildContext {
+    nemeses::BuildContext {
+        seed: Seed::new(spec.seed).named("nemesis"),
+        time_limit: spec.time_limit,
+        election_timeout: Duration::from_secs(1),
+        leaders: false,
+        nodes: spec.nodes.names(),
+        zones: spec.zones.clone(),
+        clock,
+        composition: spec.composition.clone(),
     }
 }
 
@@ -260,11 +271,13 @@ pub(crate) fn describe_healed(healed: &Healed) -> String {
     format!("{} of run {}: {how}", healed.fault, healed.run)
 }
 
-/// Whether the faults asked for exist: told before anything is set up.
+/// Whether the faults asked for exist, and can be built for these nodes: told before anything is set up.
 pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
-    nemeses::parse(&spec.nemesis)
-        .map(|_| ())
-        .map_err(|error| error.to_string())
+    let faults = nemeses::parse(&spec.nemesis).map_err(|error| error.to_string())?;
+    // These are not used: nobody looks at their clock.
+    let clock = VirtualRuntime::new().clock();
+    let built = nemeses::build(&faults, &build_context(spec, Arc::new(clock)));
+    built.map(drop).map_err(|error| error.to_string())
 }
 
 fn keep(folder: &RunFolder, results: &Results) -> Result<()> {

@@ -30,6 +30,8 @@ struct Fault {
     last_error: Option<Value>,
     /// In order, each begun when the one before had ended. Only the last may be in force.
     windows: Vec<Window>,
+    /// Operations that began after the end of one of them, and succeeded.
+    ok_later: u64,
 }
 
 /// What effective windows come to together.
@@ -87,6 +89,11 @@ impl Fault {
     }
 
     fn operation(&mut self, ended: &Ended<'_>) {
+        let over = self
+            .windows
+            .first()
+            .is_some_and(|first| first.is_before(ended));
+        self.ok_later += u64::from(over && ended.kind == EventType::Ok);
         // Windows end in order: before one that had ended, all had.
         for window in self.windows.iter_mut().rev() {
             if !window.take(ended) {
@@ -129,7 +136,9 @@ impl Fault {
                 "No operation was open while {name} was in force; raise --rate or --concurrency."
             ));
         }
-        if sum.operations.ok == 0 {
+        // Where nothing could succeed, what came afterwards shows what was lost.
+        let later = self.ok_later > 0 && self.effective().all(|it| it.left_no_majority(nodes));
+        if sum.operations.ok == 0 && !later {
             return Some(format!(
                 "No operation that was open while {name} was in force succeeded; strike fewer nodes at \
                  once, or raise --time-limit so that it lasts longer than an election."

@@ -29,6 +29,11 @@ impl Nodes {
         nodes
     }
 
+    /// How many were given.
+    pub(super) fn given(&self) -> usize {
+        self.given
+    }
+
     /// All names, by number.
     pub(super) fn names(&self) -> &[Name] {
         &self.names

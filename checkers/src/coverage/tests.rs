@@ -153,6 +153,53 @@ fn a_fault_under_which_nothing_succeeded() {
     assert!(problem(&text, &options()).contains("No operation that was open while partition"));
 }
 
+/// Nodes go down, nothing succeeds, and is then asked again.
+fn all_down(targets: &str, down: bool, later: &str) -> CheckResult {
+    let text = format!(
+        r#"
+        0 invoke read
+        1 invoke read
+        0 ok read
+        1 ok read
+        power invoke start
+        power ok start {{"effective": true, "targets": [{targets}], "down": {down}}}
+        0 invoke read
+        0 fail read
+        power invoke stop
+        power ok stop {{}}
+        0 invoke read
+        0 {later} read
+    "#
+    );
+    let options = Options {
+        faults: vec!["power".into()],
+        nodes: ["n1", "n2", "n3"].map(str::to_owned).to_vec(),
+        workers: 3,
+        ok_min: 1,
+        ..Options::default()
+    };
+    judge(&text, &options)
+}
+
+#[test]
+fn where_no_majority_is_left_what_comes_after_counts() {
+    assert_eq!(
+        all_down(r#""n1", "n2", "n3""#, true, "ok").valid,
+        Valid::True
+    );
+    assert_eq!(all_down(r#""n1", "n2""#, true, "ok").valid, Valid::True);
+    let unknown = [
+        all_down(r#""n1""#, true, "ok"),
+        all_down(r#""n1", "n2", "n3""#, true, "fail"),
+        // Nodes that run could have answered.
+        all_down(r#""n1", "n2", "n3""#, false, "ok"),
+    ];
+    for result in unknown {
+        assert_eq!(result.valid, Valid::Unknown);
+        assert!(result.reason.contains("while power was in force succeeded"));
+    }
+}
+
 #[test]
 fn an_operation_that_waited_for_the_heal_succeeded_all_the_same() {
     let text = GOOD

@@ -162,6 +162,8 @@ pub(super) struct Window {
     closed: bool,
     pub(super) effective: bool,
     pub(super) leader: bool,
+    /// Whether its targets were down.
+    down: bool,
     pub(super) targets: BTreeSet<Name>,
     pub(super) packets: Packets,
     grudge: Option<Grudge>,
@@ -208,6 +210,7 @@ impl Window {
         let says = |field: &str| value.get(field).and_then(Value::as_bool) == Some(true);
         self.effective |= says("effective");
         self.leader |= says("leader");
+        self.down |= says("down");
         let targets = value.get("targets").and_then(Value::as_array);
         let names = targets.into_iter().flatten().filter_map(Value::as_str);
         self.targets.extend(names.map(Name::from));
@@ -225,7 +228,7 @@ impl Window {
 
     /// Takes an operation that ended after the window began. False if it began after its end.
     pub(super) fn take(&mut self, ended: &Ended<'_>) -> bool {
-        if self.stopped.is_some_and(|stopped| stopped < ended.invoke) {
+        if self.is_before(ended) {
             return false;
         }
         let place = ended.node.map_or(0, |node| node + 1);
@@ -261,6 +264,16 @@ impl Window {
     /// All operations that were open in it.
     pub(super) fn operations(&self) -> Tallies {
         self.sum(|_| true)
+    }
+
+    /// Whether an operation began after its end.
+    pub(super) fn is_before(&self, ended: &Ended<'_>) -> bool {
+        self.stopped.is_some_and(|stopped| stopped < ended.invoke)
+    }
+
+    /// Whether so many nodes were down that no majority was left, so that nothing could succeed in it.
+    pub(super) fn left_no_majority(&self, nodes: &Nodes) -> bool {
+        self.down && nodes.given() > 0 && self.targets.len() * 2 >= nodes.given()
     }
 
     /// Whether links were cut, and if so, whether operations were open on nodes that were thereby cut

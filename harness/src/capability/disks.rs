@@ -180,4 +180,16 @@ pub trait Disks: Send + Sync {
     /// Damages files of a node where they lie. Returns what is different, read back: evidence. It cannot be taken back.
     async fn corrupt(&self, node: &Name, corruption: &Corruption)
     -> Result<Value, CapabilityError>;
+
+    /// Keeps a copy of all data of a system that does not run, on the node.
+    async fn keep(&self, node: &Name) -> Result<(), CapabilityError>;
+
+    /// Makes the data what it was then, for good, and removes the copy. The system does not run. Returns what is different: evidence.
+    async fn put_back(&self, node: &Name) -> Result<Value, CapabilityError>;
+
+    /// Removes the copy, if there is one.
+    async fn discard(&self, node: &Name) -> Result<(), CapabilityError>;
+
+    /// Removes all data of a system that does not run. Returns how much that was: evidence.
+    async fn wipe(&self, node: &Name) -> Result<Value, CapabilityError>;
 }

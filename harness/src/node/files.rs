@@ -34,7 +34,8 @@ pub async fn mkdir(remote: &dyn Remote, path: &str) -> Result<(), RemoteError> {
 }
 
 /// Removes a file, or a directory with all that is in it. What is not there is fine. Top-level
-/// directories and relative paths are refused. Directories that something is mounted on are emptied, and stay.
+/// directories and relative paths are refused. Directories that something is mounted on are emptied, and stay; no power cut
+/// brings back what was in them.
 pub async fn remove(remote: &dyn Remote, path: &str) -> Result<(), RemoteError> {
     if !removable(path) {
         return Err(RemoteError::Refused {
@@ -45,7 +46,8 @@ pub async fn remove(remote: &dyn Remote, path: &str) -> Result<(), RemoteError> 
     }
     let path = quote(path);
     let script = format!(
-        "rm -rf -- {path} || {{ grep -qF \" \"{path} /proc/self/mounts && [ -z \"$(find {path} ! -type d)\" ]; }}"
+        "rm -rf -- {path} || {{ grep -qF \" \"{path} /proc/self/mounts && [ -z \"$(find {path} ! -type d)\" ]; }} || exit\n\
+         [ ! -d {path} ] || find {path} -type d -exec sync {{}} +"
     );
     remote
         .exec(Command::new(script).idempotent())

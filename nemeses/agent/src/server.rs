@@ -15,11 +15,13 @@ use crate::journal::Journal;
 use crate::lines::{Heard, Lines};
 #[cfg(target_arch = "x86_64")]
 use crate::modules::clock;
-use crate::modules::{self, Failure, confine, machine_clock};
+use crate::modules::{self, Failure, confine, load, machine_clock};
 use crate::protocol::{ALIVE, Hello, Outcome, Reply, Request};
 
 const USAGE: &str = "usage: gainsay-agent serve FOLDER LEASE_SECONDS
        gainsay-agent release|released FOLDER NAME
+       gainsay-agent work-load PARENT
+       gainsay-agent end-load|load-ended FOLDER NAME
        gainsay-agent change-clocks|undo-clocks TAG
        gainsay-agent restore-machine-clock FOLDER
        gainsay-agent disk serve FOLDER SOCKET
@@ -39,11 +41,11 @@ pub fn main() -> ExitCode {
         [clock::RESIDENT, tag] => clock::serve(tag),
         #[cfg(target_arch = "x86_64")]
         [clock::UNDO, tag] => clock::undo(tag),
+        ["work-load", parent] => load::work(parent),
+        ["end-load", folder, name] => succeeded(load::end(folder.as_ref(), name)),
+        ["load-ended", folder, name] => passed(load::is_ended(folder.as_ref(), name)),
         ["release", folder, name] => succeeded(confine::release(folder.as_ref(), name)),
-        ["released", folder, name] => match confine::is_released(folder.as_ref(), name) {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        },
+        ["released", folder, name] => passed(confine::is_released(folder.as_ref(), name)),
         ["disk", ref words @ ..] => crate::disk::command(words).unwrap_or_else(usage),
         _ => usage(),
     }
@@ -56,6 +58,13 @@ fn succeeded<T>(done: Result<T, impl std::fmt::Display>) -> ExitCode {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn passed(is_so: bool) -> ExitCode {
+    match is_so {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 

@@ -1,15 +1,23 @@
-//! How bad a line is, from what the user says and what is assumed where nothing is said.
+//! What can be wrong with a line, and how bad it is.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use harness::links::{Chance, Delay, Distribution, Loss, Quality, Reorder};
-use harness::options::Options;
+use harness::options::{OptionKind, OptionSpec, Options};
 
-use super::{
-    CORRELATION, CORRUPT, DELAY, DISTRIBUTION, DUPLICATE, Flaw, GAP, GEMODEL, JITTER, LOSS, NTH,
-    RATE, REORDER,
-};
+const DELAY: &str = "delay";
+const JITTER: &str = "jitter";
+const DISTRIBUTION: &str = "distribution";
+const CORRELATION: &str = "correlation";
+const LOSS: &str = "loss";
+const NTH: &str = "nth";
+const GEMODEL: &str = "gemodel";
+const CORRUPT: &str = "corrupt";
+const DUPLICATE: &str = "duplicate";
+const REORDER: &str = "reorder";
+const GAP: &str = "gap";
+const RATE: &str = "rate";
 
 /// What is assumed where the user says nothing: Jepsen's.
 const USUAL_DELAY: Duration = Duration::from_millis(50);
@@ -20,6 +28,153 @@ const USUAL_CORRELATION: f64 = 75.0;
 const USUAL_RATE: u64 = 1_000_000;
 /// The longest delay: longer ones are partitions.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// What can be wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Flaw {
+    Delay,
+    Loss,
+    Corrupt,
+    Duplicate,
+    Reorder,
+    Rate,
+}
+
+impl Flaw {
+    pub(super) const ALL: [Flaw; 6] = [
+        Flaw::Delay,
+        Flaw::Loss,
+        Flaw::Corrupt,
+        Flaw::Duplicate,
+        Flaw::Reorder,
+        Flaw::Rate,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Flaw::Delay => DELAY,
+            Flaw::Loss => LOSS,
+            Flaw::Corrupt => CORRUPT,
+            Flaw::Duplicate => DUPLICATE,
+            Flaw::Reorder => REORDER,
+            Flaw::Rate => RATE,
+        }
+    }
+
+    pub(super) fn summary(self) -> &'static str {
+        match self {
+            Flaw::Delay => "Packets come late, by an amount that strays.",
+            Flaw::Loss => "Packets are lost: each by chance, in bursts, or every so-many-th.",
+            Flaw::Corrupt => {
+                "Packets have a bit flipped, so that the receiver's checksum is wrong."
+            }
+            Flaw::Duplicate => "Packets come twice.",
+            Flaw::Reorder => "Packets overtake others, which are delayed.",
+            Flaw::Rate => "Only so many bits pass in a second.",
+        }
+    }
+
+    /// The options that ask for it.
+    pub(super) fn options(self) -> &'static [&'static str] {
+        match self {
+            Flaw::Delay => &[DELAY, JITTER, DISTRIBUTION],
+            Flaw::Loss => &[LOSS, NTH, GEMODEL],
+            Flaw::Corrupt => &[CORRUPT],
+            Flaw::Duplicate => &[DUPLICATE],
+            Flaw::Reorder => &[REORDER, GAP],
+            Flaw::Rate => &[RATE],
+        }
+    }
+}
+
+/// Flaws with their weights, for activities for which the user chose none; none is a mix.
+pub(super) const FLAWS: [(Option<Flaw>, u32); 7] = [
+    (Some(Flaw::Delay), 4),
+    (Some(Flaw::Loss), 3),
+    (None, 2),
+    (Some(Flaw::Reorder), 1),
+    (Some(Flaw::Duplicate), 1),
+    (Some(Flaw::Corrupt), 1),
+    (Some(Flaw::Rate), 1),
+];
+
+/// The options that say how bad.
+pub(super) fn options() -> Vec<OptionSpec> {
+    let words = |words: &[&str]| OptionKind::OneOf(words.iter().map(|it| (*it).into()).collect());
+    let percent = || OptionKind::Number {
+        min: 0.0,
+        max: 100.0,
+    };
+    let option = |name, kind, help| OptionSpec::new(name, kind, None, help);
+    let count = || OptionKind::Integer {
+        min: 1,
+        max: 1_000_000,
+    };
+    vec![
+        option(
+            DELAY,
+            OptionKind::Duration,
+            "How late packets come on average; 50ms by default.",
+        ),
+        option(
+            JITTER,
+            OptionKind::Duration,
+            "How far the delay strays; 10ms by default, or a fifth of the delay.",
+        ),
+        option(
+            DISTRIBUTION,
+            words(&["uniform", "normal", "pareto"]),
+            "How the delay strays; `normal` by default.",
+        ),
+        option(
+            CORRELATION,
+            percent(),
+            "How much each packet's fate resembles the one's before, in percent; by default 25 for delays, 75 for \
+             everything else.",
+        ),
+        option(
+            LOSS,
+            percent(),
+            "The share of packets lost, in percent; 20 by default.",
+        ),
+        option(
+            NTH,
+            count(),
+            "Every so-many-th packet is lost, instead of a share.",
+        ),
+        option(
+            GEMODEL,
+            OptionKind::Text,
+            "Losses in bursts (Gilbert and Elliott), as netem's: `P/R/1-H/1-K` in percent: to turn bad, to turn good, lost \
+             while bad (100 if left out), lost while good (0 if left out).",
+        ),
+        option(
+            CORRUPT,
+            percent(),
+            "The share of packets damaged, in percent; 20 by default.",
+        ),
+        option(
+            DUPLICATE,
+            percent(),
+            "The share of packets that come twice, in percent; 20 by default.",
+        ),
+        option(
+            REORDER,
+            percent(),
+            "The share of packets that are not delayed as the others are, in percent; 20 by default.",
+        ),
+        option(
+            GAP,
+            count(),
+            "Only every so-many-th packet may overtake; 1 by default.",
+        ),
+        option(
+            RATE,
+            OptionKind::Text,
+            "How much passes: `500kbit`, `1mbit`, `1gbit`; 1mbit by default.",
+        ),
+    ]
+}
 
 /// How bad a line is in each respect, if it is bad in that.
 pub(super) struct Qualities {

@@ -17,7 +17,7 @@ use harness::node::undo::Undo;
 use harness::remote::quote;
 
 use super::agent::Errand;
-use super::journaled::{Journaled, Standing};
+use super::journaled::{Journaled, Standing, find, pids};
 use crate::outcome::message;
 
 /// How long the agent may take.
@@ -42,16 +42,6 @@ impl NodeClocks {
         }
     }
 
-    fn at(&self, name: &Name) -> Result<&Journaled, CapabilityError> {
-        let at = self.nodes.iter().find(|at| at.node.name == *name);
-        at.ok_or_else(|| CapabilityError::NotDone(format!("no node {name}")))
-    }
-
-    fn pids(&self, at: &Journaled) -> Result<String, String> {
-        let pids = self.db.pids_script(&at.node);
-        pids.ok_or_else(|| "this system does not say which its processes are".to_owned())
-    }
-
     async fn ask(&self, at: &Journaled, what: What) -> Result<Answer, CapabilityError> {
         let request = request(at, what);
         let asked = at.agent.ask(NAME, &request, Errand::default(), PATIENCE);
@@ -59,7 +49,7 @@ impl NodeClocks {
     }
 
     async fn probe_processes(&self, at: &Journaled) -> Result<(), String> {
-        self.pids(at)?;
+        pids(&*self.db, at).map_err(message)?;
         let probed = self.ask(at, What::Probe).await.map_err(message)?;
         let (name, follows) = (&at.node.name, probed.follows);
         tracing::debug!("{name}: clocks of processes that come later: {follows:?}");
@@ -220,7 +210,7 @@ impl Clocks for NodeClocks {
         node: &Name,
         setting: &ClockSetting,
     ) -> Result<Vec<ClockSeen>, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         if setting.scope == ClockScope::Machine {
             let (undo, request) = (
                 undo_machine(at),
@@ -231,7 +221,7 @@ impl Clocks for NodeClocks {
             return asked.await.map(|answer| machines_clock(&answer));
         }
         let set = What::Set {
-            pids: self.pids(at).map_err(CapabilityError::NotDone)?,
+            pids: pids(&*self.db, at)?,
             setting: theirs(setting),
         };
         let (undo, request) = (undo(at), request(at, set));
@@ -240,7 +230,7 @@ impl Clocks for NodeClocks {
     }
 
     async fn look(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         if self.machines.has(node) {
             let asked = self.ask_machine(at, machine_clock::Request::Look).await;
             return asked.map(|answer| machines_clock(&answer));
@@ -249,7 +239,7 @@ impl Clocks for NodeClocks {
     }
 
     async fn restore(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         if self.machines.has(node) {
             let (request, machines) = (machine_clock::Request::Restore, &self.machines);
             let asked = machines.take_back(at, machine_clock::NAME, &request, PATIENCE);

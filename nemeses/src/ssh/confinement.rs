@@ -14,7 +14,7 @@ use harness::node::undo::Undo;
 use harness::remote::{Node, quote};
 
 use super::agent::Errand;
-use super::journaled::{Journaled, Standing};
+use super::journaled::{Journaled, Standing, find, named, pids};
 use super::revival;
 use crate::outcome::message;
 
@@ -39,33 +39,19 @@ impl NodeConfinement {
         }
     }
 
-    fn at(&self, name: &Name) -> Result<&Journaled, CapabilityError> {
-        let at = self.nodes.iter().find(|at| at.node.name == *name);
-        at.ok_or_else(|| CapabilityError::NotDone(format!("no node {name}")))
-    }
-
     fn standing(&self, fault: &str) -> Arc<Standing> {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(standing.entry(fault.to_owned()).or_default())
     }
 
     async fn probe_at(&self, at: &Journaled, bounds: confine::Bounds) -> Result<(), String> {
-        if self.db.pids_script(&at.node).is_none() {
-            return Err("this system does not say which its processes are".to_owned());
-        }
+        pids(&*self.db, at).map_err(message)?;
         let request = Request::Probe(bounds);
         let probed = at
             .agent
             .ask::<Answer>(NAME, &request, Errand::default(), PATIENCE);
         probed.await.map(drop).map_err(message)
     }
-}
-
-/// What names it on a kernel that nodes may share: letters, digits and dashes.
-fn name(at: &Journaled, fault: &str) -> String {
-    let text = format!("{}-{}-{fault}", at.journal.run(), at.node.name);
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    text.chars().map(plain).collect()
 }
 
 fn theirs(bounds: &Bounds) -> confine::Bounds {
@@ -92,12 +78,9 @@ impl Confinement for NodeConfinement {
         node: &Name,
         bounds: &Bounds,
     ) -> Result<Counters, CapabilityError> {
-        let at = self.at(node)?;
-        let pids = self.db.pids_script(&at.node).ok_or_else(|| {
-            let why = "this system does not say which its processes are";
-            CapabilityError::NotDone(why.to_owned())
-        })?;
-        let name = name(at, fault);
+        let at = find(&self.nodes, node)?;
+        let pids = pids(&*self.db, at)?;
+        let name = named(at, fault);
         let call = |verb: &str| {
             let (program, folder) = (at.agent.program(), &at.folder);
             format!("{} {verb} {} {name}", quote(&program), quote(folder))
@@ -123,9 +106,9 @@ impl Confinement for NodeConfinement {
     }
 
     async fn release(&self, fault: &str, node: &Name) -> Result<Counters, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         let request = Request::Release {
-            name: name(at, fault),
+            name: named(at, fault),
         };
         let standing = self.standing(fault);
         let asked = standing.take_back::<Answer>(at, NAME, &request, PATIENCE);

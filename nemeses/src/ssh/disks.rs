@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::modules::disk::{Deed, NAME, Place, Report, Request};
-use agent::modules::{corrupt, processes};
+use agent::modules::{backup, corrupt, processes};
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use harness::capability::{
@@ -17,10 +17,9 @@ use harness::db::Db;
 use harness::node::undo::Undo;
 use harness::remote::{Node, quote};
 use harness::{Name, Value, json};
-use serde::de::DeserializeOwned;
 
 use super::agent::Errand;
-use super::journaled::{Journaled, Standing};
+use super::journaled::{Journaled, Standing, find, pids, translated};
 use super::revival;
 use crate::outcome::message;
 
@@ -37,6 +36,8 @@ pub struct DbDisks {
     interposed: Standing,
     /// Where rules are in force, or may be.
     ruled: Standing,
+    /// Where a copy of the data is, or may be.
+    kept: Standing,
 }
 
 impl DbDisks {
@@ -47,12 +48,8 @@ impl DbDisks {
             db,
             interposed: Standing::default(),
             ruled: Standing::default(),
+            kept: Standing::default(),
         }
-    }
-
-    fn at(&self, name: &Name) -> Result<&Journaled, CapabilityError> {
-        let at = self.nodes.iter().find(|at| at.node.name == *name);
-        at.ok_or_else(|| CapabilityError::NotDone(format!("no node {name}")))
     }
 
     /// The data folders, each with where the file system over it listens.
@@ -86,6 +83,14 @@ impl DbDisks {
             format!("{program} disk calm {} || exit 1\n", quote(&socket))
         };
         self.places(at).into_iter().map(calm).collect()
+    }
+
+    fn whole(&self, at: &Journaled, deed: backup::Deed) -> backup::Request {
+        backup::Request {
+            folders: self.db.data_folders().into_iter().map(Into::into).collect(),
+            copy: copy_of(at).into(),
+            deed,
+        }
     }
 
     async fn interpose_on(&self, at: &Journaled) -> Result<(), CapabilityError> {
@@ -130,6 +135,11 @@ impl DbDisks {
     }
 }
 
+/// Where a copy of a node's data is.
+fn copy_of(at: &Journaled) -> String {
+    format!("{}/copy-of-data", at.folder)
+}
+
 /// How a folder stands among the mounts, to be sought with `grep`.
 fn mount_of(folder: &str) -> String {
     quote(&format!(" {folder} fuse.gainsay ")).into_owned()
@@ -155,11 +165,6 @@ fn gone_script(folders: &[String]) -> String {
         )
     };
     folders.iter().map(gone).collect()
-}
-
-/// The same, in the agent's terms.
-fn translated<A: DeserializeOwned>(value: Value) -> Result<A, CapabilityError> {
-    serde_json::from_value(value).map_err(|error| CapabilityError::NotDone(error.to_string()))
 }
 
 fn status(report: Report) -> DiskStatus {
@@ -194,7 +199,7 @@ impl Disks for DbDisks {
 
     async fn interpose_again(&self, node: &Name) -> Result<(), CapabilityError> {
         match self.interposed.has(node) {
-            true => self.interpose_on(self.at(node)?).await,
+            true => self.interpose_on(find(&self.nodes, node)?).await,
             false => Ok(()),
         }
     }
@@ -211,7 +216,7 @@ impl Disks for DbDisks {
         rules: &[DiskRule],
         seed: u64,
     ) -> Result<DiskStatus, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         let calm = self.calm_script(at);
         let undo = Undo {
             fault: "disk".to_owned(),
@@ -228,7 +233,7 @@ impl Disks for DbDisks {
     }
 
     async fn calm(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         let none = Deed::Rules {
             rules: Vec::new(),
             seed: 0,
@@ -239,7 +244,9 @@ impl Disks for DbDisks {
     }
 
     async fn status(&self, node: &Name) -> Result<DiskStatus, CapabilityError> {
-        self.ask(self.at(node)?, Deed::Status).await.map(status)
+        self.ask(find(&self.nodes, node)?, Deed::Status)
+            .await
+            .map(status)
     }
 
     async fn cut_power(
@@ -248,11 +255,8 @@ impl Disks for DbDisks {
         survival: Survival,
         seed: u64,
     ) -> Result<Lost, CapabilityError> {
-        let at = self.at(node)?;
-        let pids = self.db.pids_script(&at.node).ok_or_else(|| {
-            let message = "this system does not say which its processes are";
-            CapabilityError::NotDone(format!("{node}: {message}"))
-        })?;
+        let at = find(&self.nodes, node)?;
+        let pids = pids(&*self.db, at)?;
         let kill = processes::Request {
             pids,
             signal: Some("SIGKILL".to_owned()),
@@ -277,13 +281,51 @@ impl Disks for DbDisks {
         node: &Name,
         corruption: &Corruption,
     ) -> Result<Value, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         let mut request = json!(corruption);
         request["folders"] = json!(self.db.data_folders());
         let request: corrupt::Request = translated(request)?;
         let asked = at
             .agent
             .ask(corrupt::NAME, &request, Errand::default(), PATIENCE);
+        asked.await
+    }
+    async fn keep(&self, node: &Name) -> Result<(), CapabilityError> {
+        let at = find(&self.nodes, node)?;
+        let copy = copy_of(at);
+        let undo = Undo {
+            fault: "a copy of the data".to_owned(),
+            undo: format!("rm -rf -- {}", quote(&copy)),
+            verify: format!("[ ! -e {} ]", quote(&copy)),
+            survives_reboot: true,
+            process: None,
+        };
+        let request = self.whole(at, backup::Deed::Keep);
+        let asked = self.kept.ask(at, &undo, backup::NAME, &request, PATIENCE);
+        asked.await.map(|_: backup::Answer| ())
+    }
+
+    async fn put_back(&self, node: &Name) -> Result<Value, CapabilityError> {
+        let at = find(&self.nodes, node)?;
+        let request = self.whole(at, backup::Deed::PutBack);
+        let asked = self.kept.take_back(at, backup::NAME, &request, PATIENCE);
+        asked.await
+    }
+
+    async fn discard(&self, node: &Name) -> Result<(), CapabilityError> {
+        if !self.kept.has(node) {
+            return Ok(());
+        }
+        let at = find(&self.nodes, node)?;
+        let request = self.whole(at, backup::Deed::Discard);
+        let asked = self.kept.take_back(at, backup::NAME, &request, PATIENCE);
+        asked.await.map(|_: backup::Answer| ())
+    }
+
+    async fn wipe(&self, node: &Name) -> Result<Value, CapabilityError> {
+        let at = find(&self.nodes, node)?;
+        let request = self.whole(at, backup::Deed::Wipe);
+        let asked = (at.agent).ask(backup::NAME, &request, Errand::default(), PATIENCE);
         asked.await
     }
 }

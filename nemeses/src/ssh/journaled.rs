@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent::Note;
-use harness::Name;
 use harness::capability::CapabilityError;
+use harness::db::Db;
 use harness::node::STATE_FOLDER;
 use harness::node::undo::{Journal, JournalError, Undo};
 use harness::remote::{Command, Node, Output, RemoteError};
+use harness::{Name, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -156,6 +157,35 @@ impl Standing {
         }
         Ok(output)
     }
+}
+
+/// The node of a name.
+pub(super) fn find<'a>(
+    nodes: &'a [Journaled],
+    name: &Name,
+) -> Result<&'a Journaled, CapabilityError> {
+    let at = nodes.iter().find(|at| at.node.name == *name);
+    at.ok_or_else(|| CapabilityError::NotDone(format!("no node {name}")))
+}
+
+/// The script that prints the system's processes on a node.
+pub(super) fn pids(db: &dyn Db, at: &Journaled) -> Result<String, CapabilityError> {
+    db.pids_script(&at.node).ok_or_else(|| {
+        let why = "this system does not say which its processes are";
+        CapabilityError::NotDone(format!("{}: {why}", at.node.name))
+    })
+}
+
+/// What names something of a fault's on a kernel that nodes may share: letters, digits and dashes.
+pub(super) fn named(at: &Journaled, fault: &str) -> String {
+    let text = format!("{}-{}-{fault}", at.journal.run(), at.node.name);
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    text.chars().map(plain).collect()
+}
+
+/// The same, in the terms of the other side.
+pub(super) fn translated<A: DeserializeOwned>(value: Value) -> Result<A, CapabilityError> {
+    serde_json::from_value(value).map_err(|error| CapabilityError::NotDone(error.to_string()))
 }
 
 fn uncertain(error: JournalError) -> CapabilityError {

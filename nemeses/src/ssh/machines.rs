@@ -15,7 +15,7 @@ use harness::db::Db;
 use harness::node::undo::{Undo, forget_rebooted_in};
 use harness::remote::{Command, Node, Remote, quote};
 
-use super::journaled::{Journaled, Standing, no_answer};
+use super::journaled::{Journaled, Standing, find, no_answer};
 use super::revival;
 use crate::outcome::message;
 
@@ -70,11 +70,6 @@ impl NodeMachines {
             standing: Standing::default(),
             ended: Mutex::default(),
         }
-    }
-
-    fn at(&self, name: &Name) -> Result<&Journaled, CapabilityError> {
-        let at = self.nodes.iter().find(|at| at.node.name == *name);
-        at.ok_or_else(|| CapabilityError::NotDone(format!("no node {name}")))
     }
 
     fn ended(&self) -> MutexGuard<'_, BTreeMap<Name, Before>> {
@@ -225,7 +220,7 @@ impl Machines for NodeMachines {
     }
 
     async fn end(&self, node: &Name, ending: Ending) -> Result<Ended, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         // Looking changes nothing.
         let not_done = |error| CapabilityError::NotDone(message(error));
         let boot = self.facts(at).await.map_err(not_done)?.boot;
@@ -256,7 +251,7 @@ impl Machines for NodeMachines {
     }
 
     async fn back(&self, node: &Name, patience: Duration) -> Result<Returned, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         let unknown = |why: String| CapabilityError::Indeterminate(format!("{node}: {why}"));
         let before = self.ended().get(node).cloned();
         let deadline = Instant::now() + patience;
@@ -303,7 +298,7 @@ impl Machines for NodeMachines {
         match self.standing.has(node) {
             true => self
                 .standing
-                .undo(self.at(node)?, Command::new(":"))
+                .undo(find(&self.nodes, node)?, Command::new(":"))
                 .await
                 .map(drop),
             false => Ok(()),

@@ -68,9 +68,13 @@ impl Membership for DbMembership {
     async fn remove(&self, name: &Name) -> Result<(), CapabilityError> {
         let (node, others) = self.apart(name)?;
         let of_db = self.of_db().map_err(CapabilityError::NotDone)?;
-        of_db.remove(node, &others).await?;
-        // From here on something has been done, whatever becomes of the rest.
-        let gone = self.db.teardown(node).await;
+        of_db.remove(node, &others).await
+    }
+
+    async fn clear(&self, name: &Name) -> Result<(), CapabilityError> {
+        let (node, _) = self.apart(name)?;
+        // It stops first: if anything failed, something has been done.
+        let gone = self.db.wipe(node).await;
         gone.map_err(|error| doubtful(uncertain(error)))
     }
 

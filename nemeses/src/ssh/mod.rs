@@ -14,6 +14,7 @@ mod clocks;
 mod confinement;
 mod disks;
 mod journaled;
+mod loads;
 mod machines;
 mod membership;
 mod netem;
@@ -33,6 +34,7 @@ pub use clocks::NodeClocks;
 pub use confinement::NodeConfinement;
 pub use disks::DbDisks;
 pub use journaled::Journaled;
+pub use loads::NodeLoads;
 pub use machines::{NodeMachines, PowerSwitches};
 pub use membership::DbMembership;
 pub(crate) use netem::beyond as netem_lacks;
@@ -62,7 +64,8 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>, power: PowerSwitche
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db.clone()))),
         machines: Some(Arc::new(NodeMachines::new(nodes, db.clone(), power))),
         scripts: Some(Arc::new(NodeScripts::new(nodes))),
-        disks: Some(Arc::new(DbDisks::new(nodes, db))),
+        disks: Some(Arc::new(DbDisks::new(nodes, db.clone()))),
+        loads: Some(Arc::new(NodeLoads::new(nodes, db))),
     }
 }
 

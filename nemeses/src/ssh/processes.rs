@@ -16,7 +16,7 @@ use harness::node::undo::Undo;
 use harness::remote::{Command, Node};
 
 use super::agent::Errand;
-use super::journaled::{Journaled, Standing, no_answer};
+use super::journaled::{Journaled, Standing, find, no_answer, pids};
 use super::{pause, revival};
 use crate::outcome::message;
 
@@ -51,23 +51,9 @@ impl DbProcesses {
         }
     }
 
-    fn at(&self, name: &Name) -> Result<&Journaled, CapabilityError> {
-        let at = self.nodes.iter().find(|at| at.node.name == *name);
-        at.ok_or_else(|| CapabilityError::NotDone(format!("no node {name}")))
-    }
-
-    /// The script that prints the system's processes on a node.
-    fn pids(&self, at: &Journaled) -> Result<String, CapabilityError> {
-        self.db.pids_script(&at.node).ok_or_else(|| {
-            let message = "this system does not say which its processes are, so a pause could not be \
-                           undone without us";
-            CapabilityError::NotDone(format!("{}: {message}", at.node.name))
-        })
-    }
-
     /// Writes down how to let the processes go on, and stops them.
     async fn stop(&self, at: &Journaled) -> Result<ProcessState, CapabilityError> {
-        let pids = self.pids(at)?;
+        let pids = pids(&*self.db, at)?;
         let undo = Undo {
             fault: "pause".to_owned(),
             undo: pause::undo(&pids),
@@ -82,9 +68,22 @@ impl DbProcesses {
 
     /// Lets the processes go on, and takes the journal's entries back once none is stopped.
     async fn go_on(&self, at: &Journaled) -> Result<ProcessState, CapabilityError> {
-        let request = request(self.pids(at)?, Signal::Cont);
+        let request = request(pids(&*self.db, at)?, Signal::Cont);
         let asked = self.paused.take_back(at, NAME, &request, PATIENCE).await;
         asked.map(state)
+    }
+
+    /// What is seen of a system that was just started: what was written down lest it stays down is taken back.
+    async fn started(
+        &self,
+        at: &Journaled,
+        started: Result<(), DbError>,
+    ) -> Result<ProcessState, CapabilityError> {
+        started.map_err(uncertain)?;
+        if self.ended.has(&at.node.name) {
+            self.ended.undo(at, Command::new(":")).await?;
+        }
+        self.db.state(&at.node).await.map_err(uncertain)
     }
 
     /// Any other signal, which may end the processes: through the agent where it can know them.
@@ -137,7 +136,7 @@ impl Processes for DbProcesses {
     }
 
     async fn signal(&self, node: &Name, signal: Signal) -> Result<ProcessState, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         match signal {
             Signal::Stop => self.stop(at).await,
             Signal::Cont => self.go_on(at).await,
@@ -146,17 +145,22 @@ impl Processes for DbProcesses {
     }
 
     async fn start(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         let started = self.db.start(&at.node, &self.plain).await;
-        started.map_err(uncertain)?;
-        if self.ended.has(node) {
-            self.ended.undo(at, Command::new(":")).await?;
-        }
-        self.db.state(&at.node).await.map_err(uncertain)
+        self.started(at, started).await
+    }
+
+    async fn start_empty(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
+        let at = find(&self.nodes, node)?;
+        let started = self.db.start_empty(&at.node, &self.plain).await;
+        self.started(at, started).await
     }
 
     async fn state(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
-        self.db.state(&self.at(node)?.node).await.map_err(uncertain)
+        self.db
+            .state(&find(&self.nodes, node)?.node)
+            .await
+            .map_err(uncertain)
     }
 }
 

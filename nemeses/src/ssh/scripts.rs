@@ -7,7 +7,7 @@ use harness::capability::{CapabilityError, Script, Scripts};
 use harness::node::undo::Undo;
 use harness::remote::{Command, Output, quote};
 
-use super::journaled::{Journaled, Standing};
+use super::journaled::{Journaled, Standing, find};
 
 /// The exit code that says that nothing was done: `EX_TEMPFAIL`.
 const NOTHING_DONE: i32 = 75;
@@ -29,11 +29,6 @@ impl NodeScripts {
             nodes: nodes.to_vec(),
             standing: Standing::default(),
         }
-    }
-
-    fn at(&self, name: &Name) -> Result<&Journaled, CapabilityError> {
-        let at = self.nodes.iter().find(|at| at.node.name == *name);
-        at.ok_or_else(|| CapabilityError::NotDone(format!("no node {name}")))
     }
 
     /// What runs a verb.
@@ -90,7 +85,7 @@ impl Scripts for NodeScripts {
     }
 
     async fn start(&self, script: &Script, node: &Name) -> Result<Option<String>, CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         let verify = self.call(at, script, "verify");
         let undo = Undo {
             fault: script.name.clone(),
@@ -124,7 +119,7 @@ impl Scripts for NodeScripts {
     }
 
     async fn undo(&self, script: &Script, node: &Name) -> Result<(), CapabilityError> {
-        let at = self.at(node)?;
+        let at = find(&self.nodes, node)?;
         let undo = self.call(at, script, "undo");
         let verify = self.call(at, script, "verify");
         let act = Command::new(format!("{undo} && ! {verify}"));

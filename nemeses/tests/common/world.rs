@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use harness::capability::{
     CapabilityError, ClockChange, ClockOffsets, ClockScope, ClockSeen, ClockSetting, Clocks,
-    Corruption, DiskRule, DiskStatus, Disks, Environment, Grudge, Lost, Network, Primaries,
-    ProcessState, Processes, Signal, Survival,
+    Corruption, DiskRule, DiskStatus, Disks, Environment, Grudge, Load, LoadSeen, Loads, Lost,
+    Network, Primaries, ProcessState, Processes, Signal, Survival,
 };
 use harness::links::{LinkCount, LinkCounts, LinkRule, LinkRules, Party, Treatment};
 use harness::{Name, Value};
@@ -35,6 +35,10 @@ pub(crate) struct World {
     pub(crate) disk_rules: BTreeMap<Name, Vec<DiskRule>>,
     /// How many operations a rule strikes every time that somebody looks.
     pub(crate) operations: u64,
+    /// The load on each node.
+    pub(crate) loads: BTreeMap<Name, Load>,
+    /// CPU time that loads have used every time that somebody looks.
+    pub(crate) busy: u64,
     /// Nodes that answer nothing.
     pub(crate) gone: BTreeSet<Name>,
     /// What happens to the network next.
@@ -87,6 +91,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Does something to the data of a system that must not run.
+    fn still(&mut self, node: &Name, what: &str) -> Result<Value, CapabilityError> {
+        assert_eq!(self.check(node)?, ProcessState::Absent);
+        self.done.push(format!("{what} {node}"));
+        Ok(json!({"files": 1, "bytes": 7}))
     }
 
     fn check(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
@@ -158,6 +169,7 @@ impl Shared {
             primaries: Some(Arc::new(self.clone())),
             clocks: Some(Arc::new(self.clone())),
             disks: Some(Arc::new(self.clone())),
+            loads: Some(Arc::new(self.clone())),
             ..Environment::default()
         }
     }
@@ -343,6 +355,58 @@ impl Disks for Shared {
             world.done.push(format!("corrupt {node} {:?}", what.every));
             Ok(json!({"bytes": 1}))
         })
+    }
+
+    async fn keep(&self, node: &Name) -> Result<(), CapabilityError> {
+        self.with(|world| world.still(node, "keep").map(drop))
+    }
+
+    async fn put_back(&self, node: &Name) -> Result<Value, CapabilityError> {
+        self.with(|world| world.still(node, "put back"))
+    }
+
+    async fn discard(&self, node: &Name) -> Result<(), CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.done.push(format!("discard {node}"));
+            Ok(())
+        })
+    }
+
+    async fn wipe(&self, node: &Name) -> Result<Value, CapabilityError> {
+        self.with(|world| world.still(node, "wipe"))
+    }
+}
+
+#[async_trait]
+impl Loads for Shared {
+    async fn probe(&self, _: &Load) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn begin(&self, node: &Name, load: &Load) -> Result<LoadSeen, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            world.loads.insert(node.clone(), load.clone());
+            Ok(LoadSeen::default())
+        })
+    }
+
+    async fn look(&self, node: &Name) -> Result<LoadSeen, CapabilityError> {
+        self.with(|world| {
+            world.check(node)?;
+            Ok(LoadSeen {
+                effective: world.loads.contains_key(node) && world.busy > 0,
+                cpu_ms: world.busy,
+                ..LoadSeen::default()
+            })
+        })
+    }
+
+    async fn end(&self, node: &Name) -> Result<LoadSeen, CapabilityError> {
+        let seen = Loads::look(self, node).await?;
+        self.with(|world| world.loads.remove(node));
+        Ok(seen)
     }
 }
 

@@ -41,6 +41,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use daemon::{command, detach, start};
+pub(crate) use daemon::{command, detach, mounted, start};
 pub(crate) use dice::Dice;
 pub(crate) use rules::matches;

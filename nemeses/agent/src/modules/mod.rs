@@ -8,10 +8,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub mod backup;
 pub mod clock;
 pub mod confine;
 pub mod corrupt;
 pub mod disk;
+pub mod load;
 pub mod machine_clock;
 pub mod network;
 pub mod processes;
@@ -39,7 +41,9 @@ pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
         confine::NAME => Some(Box::new(confine::Confine(folder.to_owned()))),
         network::NAME => Some(Box::<network::Network>::default()),
         machine_clock::NAME => Some(Box::new(machine_clock::MachineClock::new(folder))),
+        backup::NAME => Some(Box::new(Typed(backup::handle))),
         corrupt::NAME => Some(Box::new(Typed(corrupt::handle))),
+        load::NAME => Some(Box::new(load::Loads::new(folder))),
         disk::NAME => Some(Box::new(Typed(disk::handle))),
         script::NAME => Some(Box::new(Typed(script::handle))),
         processes::NAME => Some(Box::new(Typed(processes::handle))),

@@ -3,7 +3,7 @@
 //! The package's own service is never started: ours runs beside it under its own name, with its data in
 //! a folder of ours, so that nothing of the user's is touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use harness::{Value, json};
 use workloads::kit::Shelf;
 
 use crate::http::Connection;
+use crate::membership::members_now;
 use crate::release::Release;
 use crate::{CLIENT_PORT, PEER_PORT};
 
@@ -46,6 +47,8 @@ pub(crate) struct EtcdDb {
     chosen: Mutex<BTreeMap<Name, Release>>,
     /// The same where nothing else was chosen.
     first: Release,
+    /// Nodes that joined a cluster that was there: without data, they must not begin a new one.
+    joined: Mutex<BTreeSet<Name>>,
 }
 
 impl EtcdDb {
@@ -54,7 +57,17 @@ impl EtcdDb {
             shelf: Shelf::default(),
             chosen: Mutex::default(),
             first,
+            joined: Mutex::default(),
         }
+    }
+
+    fn joined(&self) -> MutexGuard<'_, BTreeSet<Name>> {
+        self.joined.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on a node joins a cluster that is there, whenever it starts.
+    pub(crate) fn joins(&self, node: &Node) {
+        self.joined().insert(node.name.clone());
     }
 
     fn all_chosen(&self) -> MutexGuard<'_, BTreeMap<Name, Release>> {
@@ -86,11 +99,6 @@ impl EtcdDb {
         let member = self.member(node, nodes, cluster);
         member.start(&*node.remote).await?;
         Ok(())
-    }
-
-    /// Starts a member without data that its cluster already knows: of these nodes, it among them.
-    pub(crate) async fn join(&self, node: &Node, cluster: &[Node]) -> Result<(), DbError> {
-        self.start_member(node, cluster, Cluster::Existing).await
     }
 
     async fn bring_release(&self, node: &Node, release: &Release) -> Result<(), DbError> {
@@ -276,11 +284,25 @@ impl Db for EtcdDb {
     }
 
     async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
-        self.start(node, nodes).await
+        self.joined().remove(&node.name);
+        self.start_member(node, nodes, Cluster::New).await
     }
 
     async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
-        self.start_member(node, nodes, Cluster::New).await
+        let joined = self.joined().contains(&node.name);
+        match joined {
+            false => self.start_member(node, nodes, Cluster::New).await,
+            // The members as they are now: etcd refuses one that thinks otherwise and has no data to know better.
+            true => {
+                let members = members_now(node, nodes).await;
+                self.start_member(node, &members, Cluster::Existing).await
+            }
+        }
+    }
+
+    async fn start_empty(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
+        self.joins(node);
+        self.start(node, nodes).await
     }
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {
@@ -309,7 +331,11 @@ impl Db for EtcdDb {
     }
 
     fn revive_script(&self, node: &Node, nodes: &[Node]) -> Option<String> {
-        Some(self.member(node, nodes, Cluster::New).revive_script())
+        let cluster = match self.joined().contains(&node.name) {
+            true => Cluster::Existing,
+            false => Cluster::New,
+        };
+        Some(self.member(node, nodes, cluster).revive_script())
     }
 
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {

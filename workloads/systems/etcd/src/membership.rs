@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use harness::capability::CapabilityError;
-use harness::db::DbMembership;
+use harness::db::{Db, DbMembership};
 use harness::remote::Node;
 use harness::{Name, Value, json};
 
@@ -39,11 +40,43 @@ fn is_on(member: &Member, node: &Node) -> bool {
     member.urls.contains(&peer(node))
 }
 
+/// Which of all nodes belong to the cluster of one of them, as the others see it: those that see most of them. All, where nobody
+/// says that it belongs.
+pub(crate) async fn members_now(node: &Node, nodes: &[Node]) -> Vec<Node> {
+    let others = nodes.iter().filter(|other| other.name != node.name);
+    let seen = join_all(others.map(list)).await;
+    let seen = seen.into_iter().flatten();
+    let knows = seen.filter(|members| members.iter().any(|member| is_on(member, node)));
+    let Some(members) = knows.max_by_key(Vec::len) else {
+        return nodes.to_vec();
+    };
+    let belongs = |node: &&Node| members.iter().any(|member| is_on(member, node));
+    nodes.iter().filter(belongs).cloned().collect()
+}
+
+/// Those of the nodes through which the cluster reads now: it has a quorum, and they have caught up.
+async fn through_quorum(nodes: &[Node]) -> Vec<&Node> {
+    let health = join_all(nodes.iter().map(|node| ask(node, "/health", None))).await;
+    let is_well = |health: &Option<Value>| {
+        let health = health.as_ref().and_then(|health| health.get("health"));
+        health.is_some_and(|health| health == "true" || health == &json!(true))
+    };
+    let well = nodes.iter().zip(&health);
+    well.filter(|(_, health)| is_well(health))
+        .map(|(node, _)| node)
+        .collect()
+}
+
 /// Asks one node after another for a change, until one answers that knows: of a request that may have got through nobody else is
-/// asked.
+/// asked. Without a quorum nobody is: a change that is proposed then may be made much later.
 async fn change(others: &[Node], path: &str, body: Value) -> Result<(), CapabilityError> {
+    let well = through_quorum(others).await;
+    if well.is_empty() {
+        let why = "no other node reads through a quorum now: nothing was asked";
+        return Err(CapabilityError::NotDone(why.to_owned()));
+    }
     let mut refusals = Vec::new();
-    for node in others {
+    for node in well {
         match change_at(node, path, &body).await {
             Err(CapabilityError::NotDone(why)) => refusals.push(why),
             other => return other,
@@ -113,25 +146,12 @@ impl DbMembership for EtcdDb {
     }
 
     async fn add(&self, node: &Node, others: &[Node]) -> Result<(), CapabilityError> {
+        // From before it is known: whoever starts the node from then on, starts a member of this cluster.
+        self.joins(node);
         let body = json!({"peerURLs": [peer(node)]});
         change(others, "/v3/cluster/member/add", body).await?;
-        // The others as they are now: etcd refuses a member that thinks otherwise.
-        let mut members = None;
-        for other in others {
-            let seen = list(other).await;
-            members = members.or(seen.filter(|seen| seen.iter().any(|member| is_on(member, node))));
-        }
-        let doubtful =
-            |why: String| CapabilityError::Indeterminate(format!("{}: {why}", node.name));
-        let Some(members) = members else {
-            return Err(doubtful(
-                "nobody says who belongs to the system now".to_owned(),
-            ));
-        };
-        let all = others.iter().chain([node]);
-        let belongs = |node: &&Node| members.iter().any(|member| is_on(member, node));
-        let cluster: Vec<Node> = all.filter(belongs).cloned().collect();
-        let started = self.join(node, &cluster).await;
-        started.map_err(|error| doubtful(error.to_string()))
+        let all: Vec<Node> = others.iter().chain([node]).cloned().collect();
+        let started = self.start_empty(node, &all).await;
+        started.map_err(|error| CapabilityError::Indeterminate(format!("{}: {error}", node.name)))
     }
 }

@@ -18,10 +18,10 @@ const ROUNDS: usize = 100;
 
 /// A group, and where its processes came from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Group {
-    pub(super) controller: Controller,
+pub(in crate::modules) struct Group {
+    pub(in crate::modules) controller: Controller,
     hierarchy: Hierarchy,
-    pub(super) dir: PathBuf,
+    pub(in crate::modules) dir: PathBuf,
     origins: Vec<Origin>,
     /// Whether the controller had to be enabled at the root, which is then undone.
     enabled: bool,
@@ -37,7 +37,7 @@ struct Origin {
 
 impl Group {
     /// What is to be done. Nothing is done yet.
-    pub(super) fn plan(
+    pub(in crate::modules) fn plan(
         hierarchy: Hierarchy,
         controller: Controller,
         name: &str,
@@ -67,7 +67,7 @@ impl Group {
     }
 
     /// Makes the group, empty.
-    pub(super) fn make(&self) -> io::Result<()> {
+    pub(in crate::modules) fn make(&self) -> io::Result<()> {
         if self.enabled {
             self.enable('+')?;
         }
@@ -80,19 +80,40 @@ impl Group {
     }
 
     /// Moves the processes in, those that they have begun meanwhile as well.
-    pub(super) fn take_in(&self) -> io::Result<()> {
+    pub(in crate::modules) fn take_in(&self) -> io::Result<()> {
         for origin in self
             .origins
             .iter()
             .filter(|it| is_still(it.pid, it.started))
         {
-            enter(&self.dir, origin.pid)?;
+            self.enter(origin.pid)?;
         }
         Ok(())
     }
 
+    /// Moves a process in; one that is gone is fine.
+    pub(in crate::modules) fn enter(&self, pid: i32) -> io::Result<()> {
+        enter(&self.dir, pid)
+    }
+
+    /// Gives it as much weight as so many processes beside it have, or the least.
+    pub(in crate::modules) fn weigh(&self, processes: u32, low: bool) -> io::Result<()> {
+        let processes = u64::from(processes.max(1));
+        if self.controller != Controller::Cpu {
+            return Ok(());
+        }
+        match (self.hierarchy.is_v2, low) {
+            (true, true) => self.write("cpu.weight", "1"),
+            (true, false) => self.write("cpu.weight", &(100 * processes).min(10_000).to_string()),
+            (false, true) => self.write("cpu.shares", "2"),
+            (false, false) => {
+                self.write("cpu.shares", &(1024 * processes).min(262_144).to_string())
+            }
+        }
+    }
+
     /// Sets the bounds, and tells what they are.
-    pub(super) fn bound(
+    pub(in crate::modules) fn bound(
         &self,
         bounds: &Bounds,
         told: &mut BTreeMap<String, u64>,
@@ -148,7 +169,7 @@ impl Group {
             .map_err(|error| io::Error::other(format!("{name} = {text}: {error}")))
     }
 
-    pub(super) fn set_frozen(&self, frozen: bool) -> io::Result<()> {
+    pub(in crate::modules) fn set_frozen(&self, frozen: bool) -> io::Result<()> {
         match (self.hierarchy.is_v2, frozen) {
             (true, _) => self.write("cgroup.freeze", if frozen { "1" } else { "0" }),
             (false, true) => self.write("freezer.state", "FROZEN"),
@@ -156,7 +177,7 @@ impl Group {
         }
     }
 
-    pub(super) fn is_frozen(&self) -> bool {
+    pub(in crate::modules) fn is_frozen(&self) -> bool {
         let read = |name| fs::read_to_string(self.dir.join(name)).unwrap_or_default();
         match self.hierarchy.is_v2 {
             true => read("cgroup.events").lines().any(|line| line == "frozen 1"),
@@ -165,13 +186,13 @@ impl Group {
     }
 
     /// The processes in it.
-    pub(super) fn members(&self) -> Vec<i32> {
+    pub(in crate::modules) fn members(&self) -> Vec<i32> {
         let text = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
     /// What the kernel has counted for it.
-    pub(super) fn count(&self, counters: &mut BTreeMap<String, u64>) {
+    pub(in crate::modules) fn count(&self, counters: &mut BTreeMap<String, u64>) {
         let (file, keys): (&str, &[(&str, &str)]) = match (self.controller, self.hierarchy.is_v2) {
             (Controller::Freezer, _) => return,
             (Controller::Cpu, _) => ("cpu.stat", &[("nr_throttled", "throttled")]),
@@ -203,7 +224,7 @@ impl Group {
 
     /// Moves all processes back to where they came from, those begun meanwhile to where the first came from; and removes the
     /// group.
-    pub(super) fn dissolve(&self) -> io::Result<()> {
+    pub(in crate::modules) fn dissolve(&self) -> io::Result<()> {
         if !self.dir.exists() {
             return Ok(());
         }
@@ -238,7 +259,7 @@ impl Group {
     }
 
     /// Leaves the tree, once the group is gone.
-    pub(super) fn leave(&self) {
+    pub(in crate::modules) fn leave(&self) {
         self.hierarchy.leave();
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What control groups can do here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Controller {
+pub(in crate::modules) enum Controller {
     Freezer,
     Cpu,
     Memory,
@@ -19,7 +19,7 @@ pub(super) enum Controller {
 
 impl Controller {
     /// Its name in version 1, and in version 2 but for the freezer, which needs none there.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::modules) fn name(self) -> &'static str {
         match self {
             Controller::Freezer => "freezer",
             Controller::Cpu => "cpu",
@@ -31,19 +31,26 @@ impl Controller {
 
 /// A tree of control groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Hierarchy {
+pub(in crate::modules) struct Hierarchy {
     /// Where it is mounted.
-    pub(super) root: PathBuf,
-    pub(super) is_v2: bool,
+    pub(in crate::modules) root: PathBuf,
+    pub(in crate::modules) is_v2: bool,
     /// Whether we mounted it, so that it must be unmounted.
-    pub(super) is_ours: bool,
+    pub(in crate::modules) is_ours: bool,
 }
 
 impl Hierarchy {
+    /// The tree that has a controller, if it is mounted anywhere.
+    pub(in crate::modules) fn mounted(controller: Controller) -> Option<Hierarchy> {
+        mounted(
+            &fs::read_to_string("/proc/self/mountinfo").ok()?,
+            controller,
+        )
+    }
+
     /// The tree that has a controller; mounted in a folder of ours where it is not.
-    pub(super) fn with(controller: Controller, folder: &Path) -> io::Result<Hierarchy> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        if let Some(found) = mounted(&mounts, controller) {
+    pub(in crate::modules) fn with(controller: Controller, folder: &Path) -> io::Result<Hierarchy> {
+        if let Some(found) = Hierarchy::mounted(controller) {
             return Ok(found);
         }
         let root = folder.join(format!("cgroup-{}", controller.name()));
@@ -82,7 +89,7 @@ impl Hierarchy {
     }
 
     /// Unmounts it, if we mounted it.
-    pub(super) fn leave(&self) {
+    pub(in crate::modules) fn leave(&self) {
         if self.is_ours {
             let _ = umount2(&self.root, MntFlags::empty());
             let _ = fs::remove_dir(&self.root);
@@ -90,7 +97,7 @@ impl Hierarchy {
     }
 
     /// The group of a process in this tree, from its root.
-    pub(super) fn group_of(&self, pid: i32, controller: Controller) -> Option<PathBuf> {
+    pub(in crate::modules) fn group_of(&self, pid: i32, controller: Controller) -> Option<PathBuf> {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let path = text.lines().find_map(|line| {
             let mut parts = line.splitn(3, ':');

@@ -20,8 +20,8 @@ mod group;
 mod hierarchy;
 mod limits;
 
-use group::Group;
-use hierarchy::{Controller, Hierarchy};
+pub(in crate::modules) use group::Group;
+pub(in crate::modules) use hierarchy::{Controller, Hierarchy};
 use limits::OpenFiles;
 
 /// The module's name.
