@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gainsay-checkers", &["gainsay-store"]),
     ("gainsay-harness", &["gainsay-store"]),
     ("gainsay-agent", &[]),
+    ("gainsay-waits", &[]),
     (
         "gainsay-nemeses",
         &["gainsay-agent", "gainsay-harness", "gainsay-store"],

@@ -356,6 +356,13 @@ pub trait Clocks: Send + Sync {
     /// Whether clocks can be changed here, asked before the run. The error says why not and what would help.
     async fn probe(&self, scope: ClockScope) -> Result<(), String>;
 
+    /// Has programs of the system that start from now on wait as long as their own clocks say, also while those are changed, as far as they
+    /// leave waiting to the C library. Asked before the system starts.
+    async fn keep_waits(&self) -> Result<(), CapabilityError>;
+
+    /// Ends that. Programs that run go on as they do.
+    async fn leave_waits(&self) -> Result<(), CapabilityError>;
+
     /// Makes clocks on a node go so from now on, also those of processes that come later, and looks at them.
     async fn change(
         &self,

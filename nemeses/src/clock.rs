@@ -31,6 +31,7 @@ const MAX: &str = "max";
 const CLOCKS: &str = "clocks";
 const SCOPE: &str = "scope";
 const REALTIME: &str = "realtime";
+const PROCESS: &str = "process";
 
 /// Jepsen's largest offset: 1.5^31 ms.
 const MAX_DEFAULT: &str = "287626ms";
@@ -88,8 +89,8 @@ pub(crate) fn info() -> FaultInfo {
         |words: &[&str]| OptionKind::OneOf(words.iter().map(|it| (*it).to_owned()).collect());
     let clocks = "Which clocks: `realtime` tells the time of day; `monotonic` measures time-outs, and in no machine does what this \
                   makes it do, so faults with it are synthetic; or `both`.";
-    let scope = "Whose clocks: those of the system's `process`es alone, anywhere; or the `machine`'s own, which needs CAP_SYS_TIME, \
-                 no NTP daemon, and nodes with a kernel of their own.";
+    let scope = "Whose clocks: those of the system's `process`es alone, anywhere, which then wait by them too, as far as they leave it to \
+                 the C library; or the `machine`'s own, which needs CAP_SYS_TIME, no NTP daemon, and nodes with a kernel of their own.";
     FaultInfo {
         name: NAME,
         summary: "Makes clocks go wrong, of the system's processes alone or of the whole machine.",
@@ -103,12 +104,7 @@ pub(crate) fn info() -> FaultInfo {
                 Some(REALTIME),
                 clocks,
             ),
-            OptionSpec::new(
-                SCOPE,
-                words(&["process", "machine"]),
-                Some("process"),
-                scope,
-            ),
+            OptionSpec::new(SCOPE, words(&[PROCESS, "machine"]), Some(PROCESS), scope),
         ]),
         evidence: "The offset of the clocks, read inside of each process before, during and after.",
         undo: "The processes have the kernel's own code again, byte for byte; the machine's clock is where it would have been, by the \
@@ -121,6 +117,11 @@ pub(crate) fn info() -> FaultInfo {
 /// Whether no machine's clocks could do so: its monotonic clock is never wrong by more than a kernel's pace.
 pub(crate) fn is_synthetic(options: &Options) -> bool {
     options.text(CLOCKS) != REALTIME
+}
+
+/// Whether it changes clocks inside of processes.
+pub(crate) fn of_processes(options: &Options) -> bool {
+    options.text(SCOPE) == PROCESS
 }
 
 /// What the user chose.

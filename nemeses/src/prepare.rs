@@ -1,16 +1,36 @@
 //! What must stand on the nodes before the system starts, because a fault that was asked for needs it.
 
-use harness::capability::Environment;
+use harness::capability::{CapabilityError, Environment};
 
 use crate::outcome::message;
 use crate::spec::FaultSpec;
-use crate::{disk, power, rolling};
+use crate::{clock, disk, power, rolling};
 
 /// Sets up what the faults need, after earlier data is wiped and before the system starts. The error says what cannot be had, and what
 /// would help.
 pub async fn prepare(specs: &[FaultSpec], env: &Environment) -> Result<(), String> {
     bring_versions(specs, env).await?;
+    keep_waits(specs, env).await?;
     interpose(specs, env).await
+}
+
+/// Processes whose clocks are changed wait by them.
+async fn keep_waits(specs: &[FaultSpec], env: &Environment) -> Result<(), String> {
+    let of_processes =
+        |spec: &&FaultSpec| spec.name == clock::NAME && clock::of_processes(&spec.options);
+    let (Some(spec), Some(clocks)) = (specs.iter().find(of_processes), &env.clocks) else {
+        return Ok(());
+    };
+    let kept = clocks.keep_waits().await;
+    kept.map_err(|error| cannot(spec, error))
+}
+
+fn cannot(spec: &FaultSpec, error: CapabilityError) -> String {
+    format!(
+        "the fault {} cannot act here: {}",
+        spec.name,
+        message(error)
+    )
 }
 
 /// Versions that nodes are given later. To build one takes minutes, which are none of the run's.
@@ -39,19 +59,18 @@ async fn interpose(specs: &[FaultSpec], env: &Environment) -> Result<(), String>
     };
     disks.probe().await?;
     let interposed = disks.interpose().await;
-    interposed.map_err(|error| {
-        format!(
-            "the fault {} cannot act here: {}",
-            spec.name,
-            message(error)
-        )
-    })
+    interposed.map_err(|error| cannot(spec, error))
 }
 
 /// Takes away what was set up. The system may still run: what it has open, it keeps.
 pub async fn dismantle(env: &Environment) -> Result<(), String> {
-    match &env.disks {
+    let waits = match &env.clocks {
+        Some(clocks) => clocks.leave_waits().await.map_err(message),
+        None => Ok(()),
+    };
+    let disks = match &env.disks {
         Some(disks) => disks.withdraw().await.map_err(message),
         None => Ok(()),
-    }
+    };
+    waits.and(disks)
 }

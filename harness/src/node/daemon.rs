@@ -1,13 +1,18 @@
 //! Processes that run in the background.
 //!
 //! A daemon is started by `start-stop-daemon`. Beside its pid file lies a record of the process's
-//! start time and session, so that a recycled pid is never mistaken for it. Its
+//! start time, its session and the node's boot, so that a recycled pid is never mistaken for it. Its
 //! processes are all of that session and all their descendants, also after the first one died.
 
 use std::time::Duration;
 
+use super::STATE_FOLDER;
 use crate::capability::{ProcessState, Signal};
 use crate::remote::{Command, Remote, RemoteError, quote};
+
+/// A file in the [`STATE_FOLDER`] of a node, with lines for the shell after which every daemon is started, if it is there: what faults need all of a system's
+/// programs to find in their environment. Readable by every user that a daemon runs as.
+pub const ENVIRONMENT: &str = "environment";
 
 /// How long a signal may take to show.
 const EFFECT: Duration = Duration::from_secs(10);
@@ -27,7 +32,8 @@ pub struct Daemon {
     pub user: Option<String>,
     /// The file that its output is appended to.
     pub log: String,
-    /// The file that holds its pid. The record lies beside it, with `.start` appended.
+    /// The file that holds its pid. The record lies beside it, with `.start` appended. Where a reboot leaves it, as outside of `/run`, the
+    /// daemon can be [revived](Daemon::revive_script) after one.
     pub pid_file: String,
 }
 
@@ -44,7 +50,8 @@ pub enum Started {
 /// other threads still end (they wait for the disk, say) has its files and ports open, and is not.
 const LOOK: &str = r#"look() {
   pids= state=absent
-  read -r pid start sid <"$record" || return 0
+  read -r pid start sid boot <"$record" || return 0
+  read -r now </proc/sys/kernel/random/boot_id && [ "$boot" = "$now" ] || return 0
   set -- $(cat /proc/[0-9]*/stat 2>/dev/null | awk -v first="$pid" -v start="$start" -v sid="$sid" '
     { pid = $1; sub(/^.*\) /, ""); if (($1 == "Z" && $18 < 2) || $1 == "X") next
       if ($20 + 0 < start + 0 || (pid == first && $20 != start)) next
@@ -90,7 +97,11 @@ impl Daemon {
         }));
         exec.push(quote(&self.program).into_owned());
         exec.extend(self.args.iter().map(|arg| quote(arg).into_owned()));
-        let inner = format!("{} >>{} 2>&1 </dev/null", exec.join(" "), quote(&self.log));
+        let inner = format!(
+            "f={STATE_FOLDER}/{ENVIRONMENT}; [ ! -r $f ] || . $f; {} >>{} 2>&1 </dev/null",
+            exec.join(" "),
+            quote(&self.log)
+        );
         let folder = match self.folder.as_str() {
             "" => "/",
             folder => folder,
@@ -103,7 +114,7 @@ impl Daemon {
             }
             None => (String::new(), ":".to_owned()),
         };
-        // The record is made from what the process is, not from when it was asked for.
+        // The record is made from what the process is, not from when it was asked for. A machine that loses its power keeps it.
         format!(
             "# start {program}\n{head}{first}\nlook\n\
              [ \"$state\" = absent ] || {{ echo already; exit 0; }}\n\
@@ -113,7 +124,8 @@ impl Daemon {
              --startas /bin/sh -- -c {inner} || exit\n\
              read -r pid <{pid_file} && stat=$(cat /proc/$pid/stat) || \
              {{ echo 'it ended at once:' >&2; tail -n 5 {log} >&2; exit 1; }}\n\
-             set -- ${{stat##*) }}\necho $pid ${{20}} $4 >\"$record\" && echo started",
+             set -- ${{stat##*) }}\nread -r boot </proc/sys/kernel/random/boot_id\n\
+             echo $pid ${{20}} $4 $boot >\"$record\" && sync \"$record\" && echo started",
             head = self.head(),
             program = quote(&self.program),
             pid_file = quote(&self.pid_file),

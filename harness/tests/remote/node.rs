@@ -105,12 +105,22 @@ async fn a_recycled_pid_is_not_the_daemon() {
     let sshd = Sshd::start();
     let remote = sshd.remote();
     let daemon = daemon(&sshd, "sleep 1000");
-    // Our own pid, at another time, in another session.
     let own = std::process::id();
     fs::write(&daemon.pid_file, format!("{own}\n")).unwrap();
-    fs::write(sshd.at("daemon.pid.start"), format!("{own} 1 4194303\n")).unwrap();
-    assert_eq!(daemon.state(&remote).await.unwrap(), ProcessState::Absent);
-    daemon.signal(&remote, Signal::Kill).await.unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let stat: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let (session, start) = (stat[3], stat[19]);
+    for record in [
+        // Our own pid, at another time, in another session.
+        format!("{own} 1 4194303 {boot}"),
+        // Our own process and session, as they were numbered in another boot.
+        format!("{own} {start} {session} 01234567-89ab-cdef-0123-456789abcdef\n"),
+    ] {
+        fs::write(sshd.at("daemon.pid.start"), record).unwrap();
+        assert_eq!(daemon.state(&remote).await.unwrap(), ProcessState::Absent);
+        daemon.signal(&remote, Signal::Kill).await.unwrap();
+    }
     let missing = Daemon {
         program: "/no/such/program".into(),
         ..daemon

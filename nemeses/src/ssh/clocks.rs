@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent::modules::clock::{Answer, Look, NAME, Request, STILL_PPB, Seen, Setting, UNDO, What};
 use agent::modules::machine_clock;
 use async_trait::async_trait;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use harness::Name;
 use harness::capability::{
     CapabilityError, ClockChange, ClockKind, ClockOffsets, ClockScope, ClockSeen, ClockSetting,
@@ -18,6 +18,7 @@ use harness::remote::quote;
 
 use super::agent::Errand;
 use super::journaled::{Journaled, Standing, find, pids};
+use super::waits;
 use crate::outcome::message;
 
 /// How long the agent may take.
@@ -29,6 +30,7 @@ pub struct NodeClocks {
     db: Arc<dyn Db>,
     processes: Standing,
     machines: Standing,
+    waits: Standing,
 }
 
 impl NodeClocks {
@@ -39,6 +41,7 @@ impl NodeClocks {
             db,
             processes: Standing::default(),
             machines: Standing::default(),
+            waits: Standing::default(),
         }
     }
 
@@ -203,6 +206,16 @@ impl Clocks for NodeClocks {
                 try_join_all(probes).await.map(drop)
             }
         }
+    }
+
+    async fn keep_waits(&self) -> Result<(), CapabilityError> {
+        let kept = self.nodes.iter().map(|at| waits::keep(&self.waits, at));
+        try_join_all(kept).await.map(drop)
+    }
+
+    async fn leave_waits(&self) -> Result<(), CapabilityError> {
+        let left = self.nodes.iter().map(|at| waits::leave(&self.waits, at));
+        join_all(left).await.into_iter().collect()
     }
 
     async fn change(

@@ -27,6 +27,7 @@ mod rolling;
 mod scripts;
 #[cfg(test)]
 mod testing;
+mod waits;
 
 pub use agent::Agent;
 pub use backends::NodeNetwork;

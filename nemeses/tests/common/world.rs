@@ -254,6 +254,14 @@ impl Clocks for Shared {
         }
     }
 
+    async fn keep_waits(&self) -> Result<(), CapabilityError> {
+        self.with(|world| world.fail())
+    }
+
+    async fn leave_waits(&self) -> Result<(), CapabilityError> {
+        Ok(())
+    }
+
     async fn change(
         &self,
         node: &Name,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::Name;
 use harness::capability::{ClockChange, ClockKind, ClockScope, ClockSetting, Clocks};
+use harness::db::Db as _;
 use harness::node::undo::{Healing, heal_node};
 use nemeses::ssh::{Journaled, NodeClocks};
 
@@ -217,4 +218,36 @@ pub(crate) fn heal_brings_back_a_clock_that_nobody_keeps(machines: &Machines) {
     );
     tested.assert_back();
     tested.leave();
+}
+
+pub(crate) fn systems_are_started_with_what_keeps_their_waits_true(machines: &Machines) {
+    let nodes = machines.journaled();
+    let clocks = NodeClocks::new(&nodes, Sleeper::system());
+    let loaded = |i: usize| machines.says(i, "grep -c waits- /proc/$(pgrep -x sleep)/maps; true");
+    let there = |i: usize| {
+        machines.says(
+            i,
+            "ls /var/lib/gainsay | grep -c 'waits-\\|environment'; true",
+        )
+    };
+    let start = |i: usize| {
+        let started = async { Sleeper::system().start(&nodes[i - 1].node, &[]).await };
+        machines.runtime.block_on(started).unwrap();
+    };
+    machines.runtime.block_on(clocks.keep_waits()).unwrap();
+    start(1);
+    assert_ne!(loaded(1), "0");
+    machines.runtime.block_on(clocks.leave_waits()).unwrap();
+    start(2);
+    assert_eq!(
+        (loaded(2), there(1), there(2)),
+        ("0".into(), "0".into(), "0".into())
+    );
+    machines.runtime.block_on(async {
+        for at in &nodes {
+            assert_eq!(at.journal.list().await.unwrap(), []);
+            Sleeper::end(&at.node).await;
+        }
+        nemeses::ssh::leave(&nodes).await;
+    });
 }

@@ -34,6 +34,10 @@ const TESTS: &[(&str, Test)] = &[
     ("clocks_drift", clocks::clocks_drift),
     ("clocks_freeze", clocks::clocks_freeze),
     (
+        "systems_are_started_with_what_keeps_their_waits_true",
+        clocks::systems_are_started_with_what_keeps_their_waits_true,
+    ),
+    (
         "a_clock_comes_back_when_the_controller_is_gone",
         clocks::a_clock_comes_back_when_the_controller_is_gone,
     ),

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use harness::capability::ProcessState;
 use harness::db::DbError;
 use harness::local::LocalCluster;
+use harness::node::daemon::Daemon;
 use harness::remote::{Command, Node};
 use nemeses::ssh::Journaled;
 use tokio::runtime::Runtime;
@@ -121,46 +122,38 @@ impl Sleeper {
     }
 
     pub(crate) async fn end(node: &Node) {
-        let script = format!("kill -9 $(cat {PID_FILE}); rm -f {PID_FILE}");
-        node.remote.exec(Command::new(script)).await.unwrap();
+        let stopped = process().stop(&*node.remote, Duration::ZERO).await;
+        stopped.unwrap();
     }
 }
 
-const PID_FILE: &str = "/run/sleeper.pid";
-
-fn start_script() -> String {
-    format!(
-        "[ -d /proc/$(cat {PID_FILE} 2>/dev/null || echo none) ] || \
-             {{ setsid sleep 100000 </dev/null >/dev/null 2>&1 & echo $! >{PID_FILE}; }}"
-    )
+fn process() -> Daemon {
+    Daemon {
+        program: "/bin/sleep".to_owned(),
+        args: vec!["100000".to_owned()],
+        log: "/var/log/sleeper.log".to_owned(),
+        // A reboot leaves it.
+        pid_file: "/var/lib/sleeper.pid".to_owned(),
+        ..Daemon::default()
+    }
 }
 
 #[async_trait]
 impl Part for Sleeper {
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
-        let script =
-            format!("[ -d /proc/$(cat {PID_FILE} 2>/dev/null || echo none) ] && echo there; true");
-        let output = node
-            .remote
-            .exec(Command::new(script).quick().idempotent())
-            .await?;
-        Ok(match &*output.text() {
-            "there" => ProcessState::Running,
-            _ => ProcessState::Absent,
-        })
+        Ok(process().state(&*node.remote).await?)
     }
 
     fn pids_script(&self, _: &Node) -> Option<String> {
-        Some(format!("cat {PID_FILE} 2>/dev/null; true"))
+        Some(process().pids_script())
     }
 
     fn revive_script(&self, _: &Node, _: &[Node]) -> Option<String> {
-        Some(start_script())
+        Some(process().revive_script())
     }
 
     async fn start(&self, node: &Node, _: &[Node]) -> Result<(), DbError> {
-        let script = start_script();
-        node.remote.exec(Command::new(script)).await?;
+        process().start(&*node.remote).await?;
         Ok(())
     }
 

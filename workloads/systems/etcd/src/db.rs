@@ -205,7 +205,7 @@ fn process() -> Daemon {
     Daemon {
         program: "etcd".to_owned(),
         log: LOG.to_owned(),
-        pid_file: "/run/gainsay-etcd.pid".to_owned(),
+        pid_file: format!("{HOME}.pid"),
         ..Daemon::default()
     }
 }
