@@ -269,6 +269,8 @@ pub enum ClockScope {
     Process,
     /// The machine's.
     Machine,
+    /// The system's processes', as far as they ask the C library for the time: libfaketime answers instead.
+    Libfaketime,
 }
 
 /// Which clocks are meant.
@@ -356,12 +358,12 @@ pub trait Clocks: Send + Sync {
     /// Whether clocks can be changed here, asked before the run. The error says why not and what would help.
     async fn probe(&self, scope: ClockScope) -> Result<(), String>;
 
-    /// Has programs of the system that start from now on wait as long as their own clocks say, also while those are changed, as far as they
-    /// leave waiting to the C library. Asked before the system starts.
-    async fn keep_waits(&self) -> Result<(), CapabilityError>;
+    /// Sets up on all nodes what programs of the system must find when they start, for their clocks to be changed later: that they wait as
+    /// long as their own clocks say, as far as they leave waiting to the C library; or libfaketime. Asked before the system starts.
+    async fn prepare(&self, scope: ClockScope) -> Result<(), CapabilityError>;
 
-    /// Ends that. Programs that run go on as they do.
-    async fn leave_waits(&self) -> Result<(), CapabilityError>;
+    /// Takes that away again. Programs that run go on as they do.
+    async fn dismantle(&self) -> Result<(), CapabilityError>;
 
     /// Makes clocks on a node go so from now on, also those of processes that come later, and looks at them.
     async fn change(

@@ -32,6 +32,8 @@ const CLOCKS: &str = "clocks";
 const SCOPE: &str = "scope";
 const REALTIME: &str = "realtime";
 const PROCESS: &str = "process";
+const MACHINE: &str = "machine";
+const LIBFAKETIME: &str = "libfaketime";
 
 /// Jepsen's largest offset: 1.5^31 ms.
 const MAX_DEFAULT: &str = "287626ms";
@@ -90,7 +92,9 @@ pub(crate) fn info() -> FaultInfo {
     let clocks = "Which clocks: `realtime` tells the time of day; `monotonic` measures time-outs, and in no machine does what this \
                   makes it do, so faults with it are synthetic; or `both`.";
     let scope = "Whose clocks: those of the system's `process`es alone, anywhere, which then wait by them too, as far as they leave it to \
-                 the C library; or the `machine`'s own, which needs CAP_SYS_TIME, no NTP daemon, and nodes with a kernel of their own.";
+                 the C library; or the `machine`'s own, which needs CAP_SYS_TIME, no NTP daemon, and nodes with a kernel of their own; or \
+                 those of processes that are started under `libfaketime` (skews alone), where processes may not be traced, and which \
+                 programs that do not ask the C library for the time, such as Go's, do not notice.";
     FaultInfo {
         name: NAME,
         summary: "Makes clocks go wrong, of the system's processes alone or of the whole machine.",
@@ -104,9 +108,15 @@ pub(crate) fn info() -> FaultInfo {
                 Some(REALTIME),
                 clocks,
             ),
-            OptionSpec::new(SCOPE, words(&[PROCESS, "machine"]), Some(PROCESS), scope),
+            OptionSpec::new(
+                SCOPE,
+                words(&[PROCESS, MACHINE, LIBFAKETIME]),
+                Some(PROCESS),
+                scope,
+            ),
         ]),
-        evidence: "The offset of the clocks, read inside of each process before, during and after.",
+        evidence: "The offset of the clocks, read inside of each process before, during and after. (With libfaketime: that the process has \
+                   loaded it, and what time a program is told that has the process's environment.)",
         undo: "The processes have the kernel's own code again, byte for byte; the machine's clock is where it would have been, by the \
                clock that nobody sets.",
         synthetic: false,
@@ -119,9 +129,13 @@ pub(crate) fn is_synthetic(options: &Options) -> bool {
     options.text(CLOCKS) != REALTIME
 }
 
-/// Whether it changes clocks inside of processes.
-pub(crate) fn of_processes(options: &Options) -> bool {
-    options.text(SCOPE) == PROCESS
+/// Whose clocks it changes.
+pub(crate) fn scope(options: &Options) -> ClockScope {
+    match options.text(SCOPE) {
+        MACHINE => ClockScope::Machine,
+        LIBFAKETIME => ClockScope::Libfaketime,
+        _ => ClockScope::Process,
+    }
 }
 
 /// What the user chose.
@@ -145,10 +159,7 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     let duration = spec.options.duration_if(DURATION);
     let choice = Choice {
         kind: spec.variant.as_ref().and_then(chosen),
-        scope: match word(SCOPE) {
-            "machine" => ClockScope::Machine,
-            _ => ClockScope::Process,
-        },
+        scope: scope(&spec.options),
         clocks: match word(CLOCKS) {
             "monotonic" => ClockKind::Monotonic,
             "both" => ClockKind::Both,
@@ -160,8 +171,15 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
     if choice.max < Duration::from_millis(1) {
         return Err(format!("option `{MAX}`: at least 1ms expected"));
     }
-    if choice.scope == ClockScope::Machine && choice.clocks != ClockKind::Realtime {
-        return Err("the machine's monotonic clock cannot be set: write scope=process".to_owned());
+    if choice.scope != ClockScope::Process && choice.clocks != ClockKind::Realtime {
+        return Err(
+            "monotonic clocks are changed inside of processes alone: write scope=process"
+                .to_owned(),
+        );
+    }
+    if choice.scope == ClockScope::Libfaketime && choice.kind.is_some_and(|kind| kind != Kind::Skew)
+    {
+        return Err("libfaketime skews, and does nothing else: write scope=process".to_owned());
     }
     let action = Changing {
         scope: choice.scope,
@@ -175,7 +193,10 @@ impl Choice {
     fn draw(&self, rng: &mut Rng) -> ClockSetting {
         let max = self.max.as_secs_f64() * 1000.0;
         let kind = self.kind.unwrap_or_else(|| {
-            let possible = |kind: &Kind| *kind != Kind::Freeze || self.longest <= self.max;
+            let possible = |kind: &Kind| match self.scope {
+                ClockScope::Libfaketime => *kind == Kind::Skew,
+                _ => *kind != Kind::Freeze || self.longest <= self.max,
+            };
             *weighted(&KINDS, possible, rng)
         });
         // All are drawn, so that each is the same whatever the others are.
@@ -183,8 +204,8 @@ impl Choice {
         let delta = amount(4.0, 262_144.0_f64.min(max), rng);
         let period = amount(1.0, 1024.0, rng).unsigned_abs();
         let fastest = match self.scope {
-            ClockScope::Process => DRIFTS.1,
             ClockScope::Machine => MACHINES_FASTEST,
+            _ => DRIFTS.1,
         };
         let fastest = fastest.min(max / 1000.0 / self.longest.as_secs_f64() * 1e6);
         let ppm = amount(DRIFTS.0, fastest, rng);
@@ -345,6 +366,17 @@ mod tests {
                     ClockChange::Freeze => panic!("it would be ten seconds behind in the end"),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn libfaketime_is_asked_for_what_it_can() {
+        let mut rng = Seed::new(1).rng();
+        let mut choice = choice(None, Duration::from_secs(60));
+        choice.scope = ClockScope::Libfaketime;
+        for _ in 0..100 {
+            let change = choice.draw(&mut rng).change;
+            assert!(matches!(change, ClockChange::Skew { .. }), "{change:?}");
         }
     }
 

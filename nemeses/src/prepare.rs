@@ -1,6 +1,6 @@
 //! What must stand on the nodes before the system starts, because a fault that was asked for needs it.
 
-use harness::capability::{CapabilityError, Environment};
+use harness::capability::{CapabilityError, ClockScope, Environment};
 
 use crate::outcome::message;
 use crate::spec::FaultSpec;
@@ -10,19 +10,31 @@ use crate::{clock, disk, power, rolling};
 /// would help.
 pub async fn prepare(specs: &[FaultSpec], env: &Environment) -> Result<(), String> {
     bring_versions(specs, env).await?;
-    keep_waits(specs, env).await?;
+    prepare_clocks(specs, env).await?;
     interpose(specs, env).await
 }
 
-/// Processes whose clocks are changed wait by them.
-async fn keep_waits(specs: &[FaultSpec], env: &Environment) -> Result<(), String> {
-    let of_processes =
-        |spec: &&FaultSpec| spec.name == clock::NAME && clock::of_processes(&spec.options);
-    let (Some(spec), Some(clocks)) = (specs.iter().find(of_processes), &env.clocks) else {
+/// What programs must find when they start, for their clocks to be changed.
+async fn prepare_clocks(specs: &[FaultSpec], env: &Environment) -> Result<(), String> {
+    let Some(clocks) = &env.clocks else {
+        // Its own probe says so.
         return Ok(());
     };
-    let kept = clocks.keep_waits().await;
-    kept.map_err(|error| cannot(spec, error))
+    let mut scopes = Vec::new();
+    for spec in specs.iter().filter(|spec| spec.name == clock::NAME) {
+        let scope = clock::scope(&spec.options);
+        if scope != ClockScope::Machine && !scopes.contains(&scope) {
+            scopes.push(scope);
+            clocks
+                .prepare(scope)
+                .await
+                .map_err(|error| cannot(spec, error))?;
+        }
+    }
+    match scopes.len() {
+        0 | 1 => Ok(()),
+        _ => Err("a process's clocks are changed in one way in a run: scope=process or scope=libfaketime".to_owned()),
+    }
 }
 
 fn cannot(spec: &FaultSpec, error: CapabilityError) -> String {
@@ -64,13 +76,13 @@ async fn interpose(specs: &[FaultSpec], env: &Environment) -> Result<(), String>
 
 /// Takes away what was set up. The system may still run: what it has open, it keeps.
 pub async fn dismantle(env: &Environment) -> Result<(), String> {
-    let waits = match &env.clocks {
-        Some(clocks) => clocks.leave_waits().await.map_err(message),
+    let clocks = match &env.clocks {
+        Some(clocks) => clocks.dismantle().await.map_err(message),
         None => Ok(()),
     };
     let disks = match &env.disks {
         Some(disks) => disks.withdraw().await.map_err(message),
         None => Ok(()),
     };
-    waits.and(disks)
+    clocks.and(disks)
 }

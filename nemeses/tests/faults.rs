@@ -537,6 +537,8 @@ fn what_makes_no_sense_is_refused_when_built() {
     assert!(error(3, "packet:target=n9").contains("no target or node `n9`"));
     assert!(error(3, "kill:target=n1+n4").contains("no target or node `n4`"));
     assert!(error(3, "clock:scope=machine:clocks=both").contains("monotonic"));
+    assert!(error(3, "clock:scope=libfaketime:clocks=both").contains("monotonic"));
+    assert!(error(3, "clock:drift:scope=libfaketime").contains("skews"));
     assert!(error(3, "clock:max=10us").contains("at least 1ms"));
 }
 

@@ -18,7 +18,7 @@ use harness::remote::quote;
 
 use super::agent::Errand;
 use super::journaled::{Journaled, Standing, find, pids};
-use super::waits;
+use super::{faketime, preload};
 use crate::outcome::message;
 
 /// How long the agent may take.
@@ -30,7 +30,9 @@ pub struct NodeClocks {
     db: Arc<dyn Db>,
     processes: Standing,
     machines: Standing,
-    waits: Standing,
+    /// Where programs find something of ours when they start.
+    prepared: Standing,
+    faked: Standing,
 }
 
 impl NodeClocks {
@@ -41,7 +43,8 @@ impl NodeClocks {
             db,
             processes: Standing::default(),
             machines: Standing::default(),
-            waits: Standing::default(),
+            prepared: Standing::default(),
+            faked: Standing::default(),
         }
     }
 
@@ -205,17 +208,28 @@ impl Clocks for NodeClocks {
                 let probes = self.nodes.iter().map(|at| self.probe_processes(at));
                 try_join_all(probes).await.map(drop)
             }
+            ClockScope::Libfaketime => {
+                let pids = self.nodes.iter().map(|at| pids(&*self.db, at));
+                pids.collect::<Result<Vec<_>, _>>()
+                    .map(drop)
+                    .map_err(message)
+            }
         }
     }
 
-    async fn keep_waits(&self) -> Result<(), CapabilityError> {
-        let kept = self.nodes.iter().map(|at| waits::keep(&self.waits, at));
-        try_join_all(kept).await.map(drop)
+    async fn prepare(&self, scope: ClockScope) -> Result<(), CapabilityError> {
+        let prepared = self.nodes.iter().map(async |at| match scope {
+            ClockScope::Process => preload::keep_waits(&self.prepared, at).await,
+            ClockScope::Libfaketime => preload::load_faketime(&self.prepared, at).await,
+            ClockScope::Machine => Ok(()),
+        });
+        try_join_all(prepared).await.map(drop)
     }
 
-    async fn leave_waits(&self) -> Result<(), CapabilityError> {
-        let left = self.nodes.iter().map(|at| waits::leave(&self.waits, at));
-        join_all(left).await.into_iter().collect()
+    async fn dismantle(&self) -> Result<(), CapabilityError> {
+        let removed = self.nodes.iter();
+        let removed = removed.map(|at| preload::remove(&self.prepared, at));
+        join_all(removed).await.into_iter().collect()
     }
 
     async fn change(
@@ -233,8 +247,12 @@ impl Clocks for NodeClocks {
             let asked = machines.ask(at, &undo, machine_clock::NAME, &request, PATIENCE);
             return asked.await.map(|answer| machines_clock(&answer));
         }
+        let pids = pids(&*self.db, at)?;
+        if setting.scope == ClockScope::Libfaketime {
+            return faketime::change(&self.faked, at, &pids, setting).await;
+        }
         let set = What::Set {
-            pids: pids(&*self.db, at)?,
+            pids,
             setting: theirs(setting),
         };
         let (undo, request) = (undo(at), request(at, set));
@@ -242,6 +260,7 @@ impl Clocks for NodeClocks {
         asked.await.map(ours)
     }
 
+    /// Only what grows is looked at again, and nothing does under libfaketime.
     async fn look(&self, node: &Name) -> Result<Vec<ClockSeen>, CapabilityError> {
         let at = find(&self.nodes, node)?;
         if self.machines.has(node) {
@@ -257,6 +276,9 @@ impl Clocks for NodeClocks {
             let (request, machines) = (machine_clock::Request::Restore, &self.machines);
             let asked = machines.take_back(at, machine_clock::NAME, &request, PATIENCE);
             return asked.await.map(|answer| machines_clock(&answer));
+        }
+        if self.faked.has(node) {
+            return faketime::restore(&self.faked, at, &pids(&*self.db, at)?).await;
         }
         let request = request(at, What::Restore);
         let asked = self.processes.take_back(at, NAME, &request, PATIENCE);

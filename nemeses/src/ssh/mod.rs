@@ -13,6 +13,7 @@ mod backends;
 mod clocks;
 mod confinement;
 mod disks;
+mod faketime;
 mod journaled;
 mod loads;
 mod machines;
@@ -21,13 +22,13 @@ mod netem;
 mod network;
 mod nft;
 mod pause;
+mod preload;
 mod processes;
 mod revival;
 mod rolling;
 mod scripts;
 #[cfg(test)]
 mod testing;
-mod waits;
 
 pub use agent::Agent;
 pub use backends::NodeNetwork;

@@ -9,6 +9,7 @@ mod shell;
 mod waits;
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -43,21 +44,27 @@ impl Drop for Speaking {
 /// Whether this machine lets us change a process's clocks. Said loudly where it does not.
 fn possible(test: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
-    if !root {
+    there_is(root, test, "ptrace of other processes needs root")
+}
+
+fn there_is(something: bool, test: &str, why_not: &str) -> bool {
+    if !something {
         // Not `eprintln`, which the test harness swallows.
-        let message = format!("\nSKIPPED {test}: ptrace of other processes needs root\n\n");
+        let message = format!("\nSKIPPED {test}: {why_not}\n\n");
         let _ = std::io::stderr().write_all(message.as_bytes());
         assert!(std::env::var_os("CI").is_none(), "on CI nothing is skipped");
     }
-    root
+    something
 }
 
 impl Speaking {
     /// One, unless it is skipped.
     fn start(test: &str) -> Option<Arc<System<Speaking>>> {
-        if !possible(test) {
-            return None;
-        }
+        possible(test).then(|| Speaking::start_after(Path::new("/none")))
+    }
+
+    /// One that is started as a daemon is: after the lines in a file, if it is there.
+    fn start_after(environment: &Path) -> Arc<System<Speaking>> {
         // A program of its own: programs are what is watched.
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("perl");
@@ -66,7 +73,11 @@ impl Speaking {
         copy.args(["-c", "cp \"$(command -v perl)\" \"$0\""])
             .arg(&program);
         assert!(copy.status().unwrap().success());
-        let mut child = Process::new(&program)
+        let start = "[ ! -r \"$0\" ] || . \"$0\"; exec \"$@\"";
+        let mut child = Process::new("sh")
+            .args(["-c", start])
+            .arg(environment)
+            .arg(&program)
             .args(["-e", r#"$| = 1; while (<STDIN>) { print time, "\n" }"#])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -81,7 +92,7 @@ impl Speaking {
         }));
         // It has begun when it speaks.
         assert!(speaking.ahead().abs() < SLACK);
-        Some(speaking)
+        speaking
     }
 
     /// How many seconds it is ahead.
@@ -242,4 +253,61 @@ async fn clocks_are_as_they_were_when_the_controller_is_gone() {
         .await
         .unwrap_err();
     assert!(matches!(refused, CapabilityError::NotDone(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn libfaketime_skews_what_is_started_under_it() {
+    let installed = Process::new("dpkg").args(["-s", "libfaketime"]).output();
+    let installed = installed.is_ok_and(|output| output.status.success());
+    if !there_is(
+        installed,
+        "libfaketime_skews",
+        "needs the package libfaketime",
+    ) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let (environment, state) = (state.join("environment"), state.to_str().unwrap());
+    let without = Speaking::start_after(&environment);
+    let at = node("faked", state);
+    let nodes = std::slice::from_ref(&at);
+    let clocks = NodeClocks::new(nodes, without.clone());
+    clocks.prepare(ClockScope::Libfaketime).await.unwrap();
+    let (name, hours) = (Name::from("faked"), 2);
+    let setting = ClockSetting {
+        scope: ClockScope::Libfaketime,
+        ..skew(hours * HOUR * 1000)
+    };
+    // Who was there before does not notice, and nobody says that it did.
+    let seen = clocks.change(&name, &setting).await.unwrap();
+    assert!(seen.len() == 1 && !seen[0].effective, "{seen:?}");
+    assert!(without.ahead().abs() < SLACK);
+    clocks.restore(&name).await.unwrap();
+
+    let db = Speaking::start_after(&environment);
+    let clocks_of_db = NodeClocks::new(nodes, db.clone());
+    clocks_of_db.probe(ClockScope::Libfaketime).await.unwrap();
+    for hours in [hours, -3] {
+        let setting = ClockSetting {
+            scope: ClockScope::Libfaketime,
+            ..skew(hours * HOUR * 1000)
+        };
+        let seen = clocks_of_db.change(&name, &setting).await.unwrap();
+        assert!(seen[0].effective && seen[0].before.is_some(), "{seen:?}");
+        assert!((db.ahead() - hours * HOUR).abs() < SLACK);
+    }
+    let seen = clocks_of_db.restore(&name).await.unwrap();
+    assert!(seen[0].effective && seen[0].after.is_some(), "{seen:?}");
+    assert!(db.ahead().abs() < SLACK);
+
+    // The controller is gone while it is in force.
+    clocks_of_db.change(&name, &setting).await.unwrap();
+    assert!((db.ahead() - hours * HOUR).abs() < SLACK);
+    drop((clocks_of_db, clocks));
+    let remote: &dyn Remote = &*at.node.remote;
+    let healed = heal_node_in(remote, state).await.unwrap();
+    let undone = healed.iter().all(|it| it.healing == Healing::Undone);
+    assert!(healed.len() == 2 && undone, "{healed:?}");
+    assert!(db.ahead().abs() < SLACK && !environment.exists());
 }

@@ -128,7 +128,7 @@ async fn waits_are_as_long_as_a_process_means_them() {
     assert!(!without.maps(LIBRARY));
     let at = node("waits", state);
     let clocks = NodeClocks::new(std::slice::from_ref(&at), without.clone());
-    clocks.keep_waits().await.unwrap();
+    clocks.prepare(ClockScope::Process).await.unwrap();
     // Who was there before goes on as it did: where it is late, it does not wait at all.
     clocks
         .change(&name, &skew(-1, ClockKind::Realtime))
@@ -138,13 +138,13 @@ async fn waits_are_as_long_as_a_process_means_them() {
     let none = waited.iter().filter(|(_, length)| *length < LENGTH / 2);
     assert!(none.count() >= 7, "{waited:?}");
     clocks.restore(&name).await.unwrap();
-    clocks.leave_waits().await.unwrap();
+    clocks.dismantle().await.unwrap();
     assert!(!environment.exists());
     at.agent.leave().await;
 
     let at = node("waits", state);
     let nobody = NodeClocks::new(std::slice::from_ref(&at), without);
-    nobody.keep_waits().await.unwrap();
+    nobody.prepare(ClockScope::Process).await.unwrap();
     let with = Waiting::start(&program, &environment);
     assert!(with.maps(LIBRARY));
     let clocks = NodeClocks::new(std::slice::from_ref(&at), with.clone());

@@ -249,16 +249,16 @@ impl Processes for Shared {
 impl Clocks for Shared {
     async fn probe(&self, scope: ClockScope) -> Result<(), String> {
         match scope {
-            ClockScope::Process => Ok(()),
+            ClockScope::Process | ClockScope::Libfaketime => Ok(()),
             ClockScope::Machine => Err("the world has one clock".to_owned()),
         }
     }
 
-    async fn keep_waits(&self) -> Result<(), CapabilityError> {
+    async fn prepare(&self, _: ClockScope) -> Result<(), CapabilityError> {
         self.with(|world| world.fail())
     }
 
-    async fn leave_waits(&self) -> Result<(), CapabilityError> {
+    async fn dismantle(&self) -> Result<(), CapabilityError> {
         Ok(())
     }
 

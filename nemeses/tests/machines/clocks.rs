@@ -234,10 +234,13 @@ pub(crate) fn systems_are_started_with_what_keeps_their_waits_true(machines: &Ma
         let started = async { Sleeper::system().start(&nodes[i - 1].node, &[]).await };
         machines.runtime.block_on(started).unwrap();
     };
-    machines.runtime.block_on(clocks.keep_waits()).unwrap();
+    machines
+        .runtime
+        .block_on(clocks.prepare(ClockScope::Process))
+        .unwrap();
     start(1);
     assert_ne!(loaded(1), "0");
-    machines.runtime.block_on(clocks.leave_waits()).unwrap();
+    machines.runtime.block_on(clocks.dismantle()).unwrap();
     start(2);
     assert_eq!(
         (loaded(2), there(1), there(2)),
