@@ -22,13 +22,16 @@ echo "# processes"
 for process in /proc/[0-9]*; do
   words=$(tr '\0' ' ' 2>/dev/null <"$process/cmdline") || continue
   case "$words" in "" | *sshd* | sh\ * | bash\ * | "tr "*) continue;; esac
+  # A member that was brought in again, as it was, has joined; the first have begun the cluster.
+  words=$(echo "$words" | sed 's/ --initial-cluster-state=[a-z]*//')
   case $(sed 's/^.*) //' "$process/stat") in T*) state=stopped;; *) state=runs;; esac
   echo "$state $words"
   case "$words" in /usr/bin/etcd*) ;; *) continue;; esac
   grep -v :memory: "$process/cgroup"
   cat "$process/limits" "$process/oom_score_adj"
   grep Tracer "$process/status"
-  awk '{ print $2, $6 }' "$process/maps" | grep -v ' $' | sort -u
+  # What a program loads before all others it keeps, and what that needs.
+  awk '{ print $2, $6 }' "$process/maps" | grep -v -e ' $' -e '/waits-' -e '/libdl' -e '/libpthread' | sort -u
   vdso=$(awk '/\[vdso\]/ { print $1 }' "$process/maps")
   first=$((0x${vdso%-*} / 4096)); last=$((0x${vdso#*-} / 4096))
   echo "code of clocks $(dd if="$process/mem" bs=4096 skip=$first count=$((last - first)) 2>/dev/null | md5sum)"
@@ -37,7 +40,7 @@ echo "# date"; date +%s.%N
 "##;
 
 /// Every fault that something of stands on nodes, such that it acts at once and goes on.
-const FAULTS: [&str; 18] = [
+const FAULTS: [&str; 19] = [
     "partition",
     "partition:halves:action=reject",
     "partition:one:action=jam",
@@ -56,6 +59,7 @@ const FAULTS: [&str; 18] = [
     "disk:slow:target=all",
     "disk:errors:target=all",
     "power:target=all",
+    "membership:rejoin:target=10.77.0.2",
 ];
 
 /// Faults that stand beside each other.

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Command};
+use futures::future::join_all;
 use harness::local;
 use harness::node::lock;
-use harness::node::undo::{self, Healing};
+use harness::node::undo::{self, Healed, Healing};
 use harness::remote::Node;
 
 use super::output::outln;
@@ -48,55 +49,62 @@ fn heal(nodes: &[Node], output: &Output) -> Result<Exit> {
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(async {
-        let mut exit = Exit::Valid;
-        for node in nodes {
-            let holder = match lock::holder(&*node.remote).await {
-                Ok(holder) => holder,
-                Err(error) => {
-                    eprintln!("error: {error}");
-                    exit = Exit::Failure;
-                    continue;
-                }
-            };
-            if let Some(holder) = holder.as_ref().filter(|holder| holder.lives()) {
-                eprintln!(
-                    "error: {}: run {} is at work there, process {}; nothing was undone\n  \
-                     hint: it heals its nodes itself when it ends; Ctrl-C there, or kill -INT {}, ends it",
-                    node.name, holder.run, holder.pid, holder.pid
-                );
+    // At once: what stands on one may be in the way of what must be done on another.
+    let healed = runtime.block_on(join_all(nodes.iter().map(heal_node)));
+    let mut exit = Exit::Valid;
+    for (node, healed) in nodes.iter().zip(healed) {
+        let healed = match healed {
+            Ok(healed) => healed,
+            Err(message) => {
+                eprintln!("error: {message}");
                 exit = Exit::Failure;
                 continue;
             }
-            match undo::heal_node(&*node.remote).await {
-                Ok(healed) if healed.is_empty() => {
-                    output.say(&format!("{}: nothing stood", node.name))
-                }
-                Ok(healed) => {
-                    for fault in healed {
-                        outln!("{}: {}", node.name, run::describe_healed(&fault));
-                        if matches!(
-                            fault.healing,
-                            Healing::Stands { .. } | Healing::Unreadable { .. }
-                        ) {
-                            exit = Exit::Failure;
-                        }
-                    }
-                }
-                Err(error) => {
-                    eprintln!("error: {error}");
-                    exit = Exit::Failure;
-                    continue;
-                }
-            }
-            if let Some(holder) = holder.filter(lock::Holder::is_gone) {
-                lock::break_lock(&*node.remote).await?;
-                outln!(
-                    "{}: the lock of run {}, which is gone, is broken",
-                    node.name, holder.run
-                );
+        };
+        if healed.faults.is_empty() {
+            output.say(&format!("{}: nothing stood", node.name));
+        }
+        for fault in healed.faults {
+            outln!("{}: {}", node.name, run::describe_healed(&fault));
+            if let Healing::Stands { .. } | Healing::Unreadable { .. } = fault.healing {
+                exit = Exit::Failure;
             }
         }
-        Ok(exit)
+        if let Some(run) = healed.unlocked {
+            outln!(
+                "{}: the lock of run {run}, which is gone, is broken",
+                node.name
+            );
+        }
+    }
+    Ok(exit)
+}
+
+/// What was done on a node.
+struct OnNode {
+    faults: Vec<Healed>,
+    /// The run whose lock was broken.
+    unlocked: Option<String>,
+}
+
+async fn heal_node(node: &Node) -> Result<OnNode, String> {
+    let remote = &*node.remote;
+    let holder = lock::holder(remote).await.map_err(|it| it.to_string())?;
+    if let Some(holder) = holder.as_ref().filter(|holder| holder.lives()) {
+        return Err(format!(
+            "{}: run {} is at work there, process {}; nothing was undone\n  \
+             hint: it heals its nodes itself when it ends; Ctrl-C there, or kill -INT {}, ends it",
+            node.name, holder.run, holder.pid, holder.pid
+        ));
+    }
+    let faults = undo::heal_node(remote).await.map_err(|it| it.to_string())?;
+    let gone = holder.filter(lock::Holder::is_gone);
+    if gone.is_some() {
+        let broken = lock::break_lock(remote).await;
+        broken.map_err(|it| it.to_string())?;
+    }
+    Ok(OnNode {
+        faults,
+        unlocked: gone.map(|holder| holder.run.to_string()),
     })
 }

@@ -75,7 +75,7 @@ const LOOK: &str = r#"look() {
 impl Daemon {
     /// Starts it, unless it runs.
     pub async fn start(&self, remote: &dyn Remote) -> Result<Started, RemoteError> {
-        let output = remote.exec(Command::new(self.start_script(":"))).await?;
+        let output = remote.exec(Command::new(self.start_script())).await?;
         Ok(match output.text().as_ref() {
             "already" => Started::AlreadyRunning,
             _ => Started::Started,
@@ -85,11 +85,16 @@ impl Daemon {
     /// A script that starts it again where it was started, was not stopped since, and does not run, for
     /// [`Db::revive_script`](crate::db::Db::revive_script).
     pub fn revive_script(&self) -> String {
-        self.start_script("[ -e \"$record\" ] || exit 0")
+        self.start_after("[ -e \"$record\" ] || exit 0")
+    }
+
+    /// A script that starts it, unless it runs.
+    pub fn start_script(&self) -> String {
+        self.start_after(":")
     }
 
     /// A script that starts it, unless it runs or `first` leaves it.
-    fn start_script(&self, first: &str) -> String {
+    fn start_after(&self, first: &str) -> String {
         let mut exec = vec!["exec env".to_owned()];
         exec.extend(self.env.iter().map(|(key, value)| {
             let pair = format!("{key}={value}");

@@ -8,23 +8,27 @@ use futures::future::join_all;
 use harness::Name;
 use harness::capability::{CapabilityError, Membership};
 use harness::db::{Db, DbMembership as OfDb};
-use harness::remote::Node;
+use harness::node::undo::Undo;
+use harness::remote::{Command, Node};
 
-use super::journaled::Journaled;
+use super::journaled::{Journaled, Standing, find};
 use super::processes::uncertain;
 
 /// Who belongs to a system on nodes.
 pub struct DbMembership {
-    nodes: Vec<Node>,
+    nodes: Vec<Journaled>,
     db: Arc<dyn Db>,
+    /// Those that are to be brought in again.
+    standing: Standing,
 }
 
 impl DbMembership {
     /// The system's members among these nodes.
     pub fn new(nodes: &[Journaled], db: Arc<dyn Db>) -> DbMembership {
         DbMembership {
-            nodes: nodes.iter().map(|at| at.node.clone()).collect(),
+            nodes: nodes.to_vec(),
             db,
+            standing: Standing::default(),
         }
     }
 
@@ -33,12 +37,45 @@ impl DbMembership {
         self.db.membership().ok_or_else(|| missing.to_owned())
     }
 
+    fn all(&self) -> Vec<Node> {
+        self.nodes.iter().map(|at| at.node.clone()).collect()
+    }
+
     /// A node, and all others.
-    fn apart(&self, name: &Name) -> Result<(&Node, Vec<Node>), CapabilityError> {
-        let others = self.nodes.iter().filter(|node| node.name != *name);
-        let node = self.nodes.iter().find(|node| node.name == *name);
-        let node = node.ok_or_else(|| CapabilityError::NotDone(format!("no node {name}")))?;
-        Ok((node, others.cloned().collect()))
+    fn apart(&self, name: &Name) -> Result<(&Journaled, Vec<Node>), CapabilityError> {
+        let mut others = self.all();
+        others.retain(|node| node.name != *name);
+        Ok((find(&self.nodes, name)?, others))
+    }
+
+    /// Writes down how a node is brought in again, before something is done for which it must be. Whether that is new.
+    async fn note(&self, at: &Journaled, others: &[Node]) -> Result<bool, CapabilityError> {
+        let node = &at.node;
+        let of_db = self.of_db().map_err(CapabilityError::NotDone)?;
+        let rejoin = of_db.rejoin_script(node, others);
+        let (Some(rejoin), Some(pids)) = (rejoin, self.db.pids_script(node)) else {
+            return Ok(false);
+        };
+        if self.standing.has(&node.name) {
+            return Ok(false);
+        }
+        let undo = Undo {
+            fault: "membership".to_owned(),
+            undo: rejoin,
+            verify: format!("[ -n \"$({pids})\" ]"),
+            survives_reboot: true,
+            process: None,
+        };
+        self.standing.act(at, &undo, Command::new(":")).await?;
+        Ok(true)
+    }
+
+    /// Takes that back.
+    async fn forget(&self, at: &Journaled) -> Result<(), CapabilityError> {
+        match self.standing.has(&at.node.name) {
+            true => self.standing.undo(at, Command::new(":")).await.map(drop),
+            false => Ok(()),
+        }
     }
 }
 
@@ -52,13 +89,9 @@ impl Membership for DbMembership {
         let Ok(of_db) = self.of_db() else {
             return BTreeMap::new();
         };
-        let asked = join_all(
-            self.nodes
-                .iter()
-                .map(|node| of_db.members(node, &self.nodes)),
-        )
-        .await;
-        let names = self.nodes.iter().map(|node| node.name.clone());
+        let all = self.all();
+        let asked = join_all(all.iter().map(|node| of_db.members(node, &all))).await;
+        let names = all.iter().map(|node| node.name.clone());
         names
             .zip(asked)
             .filter_map(|(name, view)| Some((name, view?)))
@@ -66,24 +99,31 @@ impl Membership for DbMembership {
     }
 
     async fn remove(&self, name: &Name) -> Result<(), CapabilityError> {
-        let (node, others) = self.apart(name)?;
+        let (at, others) = self.apart(name)?;
         let of_db = self.of_db().map_err(CapabilityError::NotDone)?;
-        of_db.remove(node, &others).await
+        let new = self.note(at, &others).await?;
+        let removed = of_db.remove(&at.node, &others).await;
+        if new && matches!(removed, Err(CapabilityError::NotDone(_))) {
+            self.forget(at).await?;
+        }
+        removed
     }
 
     async fn clear(&self, name: &Name) -> Result<(), CapabilityError> {
-        let (node, _) = self.apart(name)?;
+        let (at, others) = self.apart(name)?;
+        self.note(at, &others).await?;
         // It stops first: if anything failed, something has been done.
-        let gone = self.db.wipe(node).await;
+        let gone = self.db.wipe(&at.node).await;
         gone.map_err(|error| doubtful(uncertain(error)))
     }
 
     async fn add(&self, name: &Name) -> Result<(), CapabilityError> {
-        let (node, others) = self.apart(name)?;
+        let (at, others) = self.apart(name)?;
         let of_db = self.of_db().map_err(CapabilityError::NotDone)?;
         // Data of an earlier membership would be taken for that of this one.
-        self.db.wipe(node).await.map_err(uncertain)?;
-        of_db.add(node, &others).await
+        self.db.wipe(&at.node).await.map_err(uncertain)?;
+        of_db.add(&at.node, &others).await?;
+        self.forget(at).await
     }
 }
 

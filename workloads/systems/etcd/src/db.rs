@@ -81,9 +81,15 @@ impl EtcdDb {
 
     /// The process of a member.
     fn member(&self, node: &Node, nodes: &[Node], cluster: Cluster) -> Daemon {
+        let members: Vec<String> = nodes.iter().map(member).collect();
+        self.member_of(node, &members.join(","), cluster)
+    }
+
+    /// The process of a member of a cluster of so many.
+    pub(crate) fn member_of(&self, node: &Node, members: &str, cluster: Cluster) -> Daemon {
         Daemon {
             program: self.release(node).program(),
-            args: arguments(node, nodes, cluster),
+            args: arguments(node, members, cluster),
             ..process()
         }
     }
@@ -149,24 +155,25 @@ async fn leads(node: &Node) -> bool {
     member.is_some() && status.get("leader") == member
 }
 
+/// A node as etcd writes its members.
+pub(crate) fn member(node: &Node) -> String {
+    format!("{}={}", node.name, peer(node))
+}
+
 /// What etcd keeps.
-fn data() -> String {
+pub(crate) fn data() -> String {
     format!("{HOME}/data")
 }
 
 /// Whether a member begins a cluster or joins one. Of no account where it has data.
 #[derive(Clone, Copy)]
-enum Cluster {
+pub(crate) enum Cluster {
     New,
     Existing,
 }
 
-/// The arguments of a member of a cluster of these nodes.
-fn arguments(node: &Node, nodes: &[Node], cluster: Cluster) -> Vec<String> {
-    let members: Vec<String> = nodes
-        .iter()
-        .map(|node| format!("{}={}", node.name, peer(node)))
-        .collect();
+/// The arguments of a member of a cluster of these.
+fn arguments(node: &Node, members: &str, cluster: Cluster) -> Vec<String> {
     let flags = [
         ("name", node.name.to_string()),
         ("data-dir", data()),
@@ -178,7 +185,7 @@ fn arguments(node: &Node, nodes: &[Node], cluster: Cluster) -> Vec<String> {
         ),
         ("initial-advertise-peer-urls", peer(node)),
         ("advertise-client-urls", format!("http://{}", server(node))),
-        ("initial-cluster", members.join(",")),
+        ("initial-cluster", members.to_owned()),
         ("initial-cluster-token", "gainsay".to_owned()),
         (
             "initial-cluster-state",
@@ -201,7 +208,7 @@ fn arguments(node: &Node, nodes: &[Node], cluster: Cluster) -> Vec<String> {
 }
 
 /// The process, for what does not start it.
-fn process() -> Daemon {
+pub(crate) fn process() -> Daemon {
     Daemon {
         program: "etcd".to_owned(),
         log: LOG.to_owned(),

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use harness::capability::CapabilityError;
 use harness::db::{Db, DbMembership};
-use harness::remote::Node;
+use harness::remote::{Node, quote};
 use harness::{Name, Value, json};
 
-use crate::db::{EtcdDb, ask, peer, server};
+use crate::db::{Cluster, EtcdDb, ask, data, member, peer, process, server};
 use crate::http::{Connection, HttpError};
 
 /// How long a change may take to be agreed on: some elections.
@@ -143,6 +143,23 @@ impl DbMembership for EtcdDb {
             return Err(CapabilityError::NotDone(why));
         };
         change(others, "/v3/cluster/member/remove", json!({"ID": id})).await
+    }
+
+    fn rejoin_script(&self, node: &Node, others: &[Node]) -> Option<String> {
+        let start = self.member_of(node, "@members@", Cluster::Existing);
+        let all = others.iter().chain([node]).map(member);
+        let lines = |them: &mut dyn Iterator<Item = String>| them.collect::<Vec<_>>().join("\n");
+        let given = [
+            ("me", peer(node)),
+            ("others", lines(&mut others.iter().map(server))),
+            ("known", lines(&mut all.into_iter())),
+            ("data", data()),
+            ("start", start.start_script()),
+            ("runs", process().pids_script()),
+        ];
+        let given = given.map(|(name, value)| format!("{name}={}\n", quote(&value)));
+        let script = given.concat() + include_str!("rejoin.sh");
+        Some(format!("bash -c {}", quote(&script)))
     }
 
     async fn add(&self, node: &Node, others: &[Node]) -> Result<(), CapabilityError> {
