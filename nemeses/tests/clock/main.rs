@@ -2,6 +2,7 @@
 #![cfg(target_arch = "x86_64")]
 #![allow(clippy::unwrap_used)]
 
+mod mariadb;
 #[path = "../common/part.rs"]
 mod part;
 #[path = "../common/shell.rs"]
