@@ -379,3 +379,58 @@ fn it_is_probed_and_refused_with_the_reason() {
 fn target_program() {
     target::run();
 }
+
+#[test]
+fn a_process_that_could_not_be_held_goes_on_when_it_can() {
+    use agent::modules::confine::{self, Bounds};
+    let test = "a_process_that_could_not_be_held";
+    if !possible(test) {
+        return;
+    }
+    let mut target = Target::start();
+    let before = target.memory();
+    let mut clocks = Clocks::new("frozen");
+    let freeze = Bounds {
+        freeze: true,
+        ..Bounds::default()
+    };
+    let confine = |clocks: &mut Clocks, request: &confine::Request| {
+        clocks.agent.ask(&agent::Request {
+            id: 2,
+            module: confine::NAME.to_owned(),
+            request: serde_json::to_value(request).unwrap(),
+            notes: Vec::new(),
+            forget: Vec::new(),
+        })
+    };
+    if let Outcome::NotDone(why) = confine(&mut clocks, &confine::Request::Probe(freeze)) {
+        eprintln!("\nSKIPPED {test}: {why}\n");
+        return;
+    }
+    let (name, pids) = (clocks.tag.clone(), format!("echo {}", target.pid()));
+    let frozen = confine::Request::Confine {
+        name: name.clone(),
+        pids: pids.clone(),
+        bounds: freeze,
+    };
+    assert!(matches!(confine(&mut clocks, &frozen), Outcome::Done(_)));
+    let setting = ahead(HOUR);
+    let refused = clocks.ask(What::Set { pids, setting });
+    assert!(matches!(refused, Outcome::NotDone(_)), "{refused:?}");
+    let released = confine(&mut clocks, &confine::Request::Release { name });
+    assert!(matches!(released, Outcome::Done(_)));
+    let status = format!("/proc/{}/status", target.pid());
+    let traced = || {
+        !std::fs::read_to_string(&status)
+            .unwrap()
+            .contains("TracerPid:\t0\n")
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while traced() {
+        assert!(Instant::now() < deadline, "it is held for ever");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let time = target.times().clock_gettime;
+    assert!(is_about(time - now(libc::CLOCK_REALTIME), 0));
+    assert_eq!(target.memory(), before);
+}

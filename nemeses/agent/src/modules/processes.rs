@@ -119,11 +119,21 @@ pub(super) fn pids(script: &str) -> Result<Vec<i32>, String> {
 /// The letter that `/proc` has for a process's state; none for one that is gone or only waits to be reaped.
 fn letter(pid: i32) -> Option<u8> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    letter_in(&String::from_utf8_lossy(&stat))
+}
+
+/// A process whose first thread has ended and whose others have not is there: it has its files and ports.
+fn letter_in(stat: &str) -> Option<u8> {
     // The state comes after the command, which is in parentheses and may have any letters.
-    let after = stat.iter().rposition(|byte| *byte == b')')?;
-    stat.get(after + 2)
-        .copied()
-        .filter(|state| !b"ZXx".contains(state))
+    let (_, after) = stat.rsplit_once(')')?;
+    let mut words = after.split_whitespace();
+    let state = *words.next()?.as_bytes().first()?;
+    let threads: u32 = words.nth(16)?.parse().ok()?;
+    match state {
+        b'X' | b'x' => None,
+        b'Z' if threads < 2 => None,
+        state => Some(state),
+    }
 }
 
 fn state(pids: &[i32]) -> State {
@@ -180,6 +190,26 @@ mod tests {
         assert_eq!(send(Some("SIGCONT")), State::Running);
         assert_eq!(send(Some("SIGKILL")), State::Absent);
         assert_eq!(send(Some("SIGCONT")), State::Absent);
+    }
+
+    #[test]
+    fn a_process_is_there_as_long_as_a_thread_is() {
+        let stat = |state: &str, threads: u32| {
+            format!("7 (a) Z b) {state} 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 99 0 0")
+        };
+        for (state, threads, letter) in [
+            ("S", 1, Some(b'S')),
+            ("Z", 1, None),
+            ("Z", 2, Some(b'Z')),
+            ("X", 2, None),
+            ("T", 3, Some(b'T')),
+        ] {
+            assert_eq!(
+                letter_in(&stat(state, threads)),
+                letter,
+                "{state} {threads}"
+            );
+        }
     }
 
     #[test]

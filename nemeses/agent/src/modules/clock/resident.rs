@@ -34,6 +34,8 @@ const STRANGER: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often a clock is looked at until it is seen to be off, where it jumps ahead and back.
 const LOOKS: u32 = 12;
+/// How long it waits at its end for threads that are to be let go when they stop.
+const LATE: Duration = Duration::from_secs(10);
 /// How often it looks whether new ones came while it made all as it was.
 const ROUNDS: usize = 20;
 
@@ -78,7 +80,13 @@ pub(crate) fn serve(tag: &str) -> ExitCode {
         }
         resident.tick();
     }
-    match resident.restore() {
+    let restored = resident.restore();
+    // When this process ends, the kernel lets all go where they are, which for some may be in code of ours.
+    let deadline = Instant::now() + LATE;
+    while let_late_ones_go() && Instant::now() < deadline {
+        sleep(TICK);
+    }
+    match restored {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -104,6 +112,8 @@ struct Resident {
     strangers: BTreeMap<i32, Instant>,
     /// When to try again what could not be changed.
     again: BTreeMap<i32, Instant>,
+    /// Whether threads are to be let go when they stop.
+    late: bool,
 }
 
 impl Resident {
@@ -116,13 +126,14 @@ impl Resident {
             no_execs: String::new(),
             strangers: BTreeMap::new(),
             again: BTreeMap::new(),
+            late: false,
         }
     }
 
     /// Waits until one of these can be read, or a tick is over, and deals with programs that begin meanwhile.
     fn wait(&mut self, others: [BorrowedFd<'_>; 2]) -> [bool; 2] {
         let limit = TICK.as_millis() as u16;
-        let limit = if self.active.is_some() {
+        let limit = if self.active.is_some() || self.late {
             PollTimeout::from(limit)
         } else {
             PollTimeout::NONE
@@ -381,7 +392,7 @@ impl Resident {
     }
 
     fn tick(&mut self) {
-        let_late_ones_go();
+        self.late = let_late_ones_go();
         if self.active.is_none() {
             return;
         }

@@ -39,20 +39,55 @@ pub(super) struct Held {
     threads: Vec<pid_t>,
 }
 
-thread_local! {
-    /// Threads that did not stop in time. They still will, and must be let go then.
-    static LATE: RefCell<Vec<pid_t>> = const { RefCell::new(Vec::new()) };
+/// A thread that did not stop in time, as one that is frozen by a control group, or waits for a disk. It still will, and must be let go then:
+/// as it was, where it was made to run code of ours.
+struct Late {
+    thread: pid_t,
+    registers: Option<user_regs_struct>,
+    mask: Option<u64>,
 }
 
-/// Lets threads go that stopped only after nobody waited for them any more. To be called now and then.
-pub(super) fn let_late_ones_go() {
-    LATE.with_borrow_mut(|late| {
-        late.retain(|thread| match wait(*thread, Instant::now()) {
-            Ok(Event::Stop(..)) => request(libc::PTRACE_DETACH, *thread, 0, 0).is_err(),
+impl Late {
+    fn new(thread: pid_t) -> Late {
+        Late {
+            thread,
+            registers: None,
+            mask: None,
+        }
+    }
+
+    /// Whether it is still to be waited for.
+    fn remains(&self) -> bool {
+        match wait(self.thread, Instant::now()) {
+            Ok(Event::Stop(..)) => {
+                if let Some(registers) = &self.registers {
+                    let _ = set_registers(self.thread, registers);
+                }
+                if let Some(mask) = self.mask {
+                    let _ = signal_mask(libc::PTRACE_SETSIGMASK, self.thread, &mut { mask });
+                }
+                request(libc::PTRACE_DETACH, self.thread, 0, 0).is_err()
+            }
             Ok(Event::Gone) => false,
             Err(error) => error == Errno::ETIMEDOUT,
-        });
-    });
+        }
+    }
+}
+
+thread_local! {
+    static LATE: RefCell<Vec<Late>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets threads go that stopped only after nobody waited for them any more. To be called now and then while it says that there are some.
+pub(super) fn let_late_ones_go() -> bool {
+    LATE.with_borrow_mut(|late| {
+        late.retain(Late::remains);
+        !late.is_empty()
+    })
+}
+
+fn is_late(late: Late) {
+    LATE.with_borrow_mut(|all| all.push(late));
 }
 
 impl Drop for Held {
@@ -125,7 +160,7 @@ impl Held {
                     Event::Gone
                 }
                 Err(error) => {
-                    LATE.with_borrow_mut(|late| late.push(pid));
+                    is_late(Late::new(pid));
                     return Err(format!("process {pid} did not begin its program: {error}"));
                 }
             };
@@ -176,7 +211,7 @@ impl Held {
                 }
                 Err(error) => {
                     let state = status_field(thread, "State:").unwrap_or_default();
-                    LATE.with_borrow_mut(|late| late.push(thread));
+                    is_late(Late::new(thread));
                     return Err(format!(
                         "thread {thread} does not stop ({error}; its state is {state})"
                     ));
@@ -201,11 +236,12 @@ impl Held {
             loop {
                 let now = registers(*thread)?;
                 if inside(now.rip) {
-                    let _quiet = Quiet::new(*thread)?;
-                    step(*thread, |rip| !inside(rip), deadline)?;
+                    let quiet = Quiet::new(*thread)?;
+                    let stepped = step(*thread, |rip| !inside(rip), deadline);
+                    stepped.inspect_err(|_| quiet.is_late())?;
                 } else if self.returns_into(*thread, &now, places)? {
                     // The handler's return also restores which signals are blocked: nothing is changed of that here.
-                    step(*thread, inside, deadline)?;
+                    step(*thread, inside, deadline).inspect_err(|_| is_late(Late::new(*thread)))?;
                 } else {
                     break;
                 }
@@ -261,9 +297,22 @@ impl Held {
         set(&mut registers_then);
         // No system call is under way that could be begun again.
         registers_then.orig_rax = u64::MAX;
-        let _quiet = Quiet::new(thread)?;
+        let quiet = Quiet::new(thread)?;
         set_registers(thread, &registers_then)?;
-        let ran = run(thread, how).and_then(|()| registers(thread));
+        if let Err(unfinished) = run(thread, how) {
+            // Where it has stopped, it is as it was; else it will be when it does.
+            if set_registers(thread, &before).is_err() {
+                let mask = Some(quiet.mask);
+                let registers = Some(before);
+                is_late(Late {
+                    thread,
+                    registers,
+                    mask,
+                });
+            }
+            return Err(unfinished);
+        }
+        let ran = registers(thread);
         set_registers(thread, &before)?;
         ran
     }
@@ -289,6 +338,14 @@ impl Quiet {
         signal_mask(libc::PTRACE_GETSIGMASK, thread, &mut mask)?;
         signal_mask(libc::PTRACE_SETSIGMASK, thread, &mut { ALL_BUT_TRAP })?;
         Ok(Quiet { thread, mask })
+    }
+
+    /// It runs, and its signals wait no longer than until it stops.
+    fn is_late(&self) {
+        is_late(Late {
+            mask: Some(self.mask),
+            ..Late::new(self.thread)
+        });
     }
 }
 
