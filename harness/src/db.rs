@@ -37,8 +37,8 @@ pub trait DbMembership: Send + Sync {
     /// Asks others to take a node out of the system. What runs on it and what data it has does not matter here.
     async fn remove(&self, node: &Node, others: &[Node]) -> Result<(), CapabilityError>;
 
-    /// A shell script that brings a node in again that was taken out, or has lost its data, if it does not run; it may take a minute. Written
-    /// down on the node before, so that it is brought in also when we are gone. Without it, it is not.
+    /// A shell script that brings a node in again that was taken out, or has lost its data, if it does not run; it may take a minute.
+    /// Written down on the node before, so that it is brought in also when we are gone. Without it, it is not.
     fn rejoin_script(&self, _node: &Node, _others: &[Node]) -> Option<String> {
         None
     }

@@ -10,8 +10,8 @@ use super::STATE_FOLDER;
 use crate::capability::{ProcessState, Signal};
 use crate::remote::{Command, Remote, RemoteError, quote};
 
-/// A file in the [`STATE_FOLDER`] of a node, with lines for the shell after which every daemon is started, if it is there: what faults need all of a system's
-/// programs to find in their environment. Readable by every user that a daemon runs as.
+/// A file in the [`STATE_FOLDER`] of a node, with lines for the shell after which every daemon is started, if it is there: what
+/// faults need all of a system's programs to find in their environment. Readable by every user that a daemon runs as.
 pub const ENVIRONMENT: &str = "environment";
 
 /// How long a signal may take to show.

@@ -10,8 +10,8 @@ use harness::remote::{Command, quote};
 use super::journaled::{Journaled, Standing, no_answer};
 use super::preload::{TRUE_TIME, faked_time};
 
-/// Looks at each process of `$pids`: its pid, its name, whether it has loaded the library, and what time a program is told that is as it is,
-/// after and before the true time.
+/// Looks at each process of `$pids`: its pid, whether it has loaded the library, what time a program is told that has its environment,
+/// between two looks at the true time, and its name.
 const LOOK: &str = r#"
 for pid in $pids; do
   read -r name </proc/$pid/comm || continue

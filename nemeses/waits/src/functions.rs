@@ -35,8 +35,8 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe { abort() }
 }
 
-/// What unwinds a thread that is cancelled while it waits asks this of each function of Rust's on its way: to go on (`_URC_CONTINUE_UNWIND`). It
-/// is what the standard library would define.
+/// What unwinds a thread that is cancelled while it waits asks this of each function of Rust's on its way: to go on
+/// (`_URC_CONTINUE_UNWIND`). It is what the standard library would define.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() -> c_int {
     8

@@ -147,12 +147,13 @@ impl DbMembership for EtcdDb {
 
     fn rejoin_script(&self, node: &Node, others: &[Node]) -> Option<String> {
         let start = self.member_of(node, "@members@", Cluster::Existing);
-        let all = others.iter().chain([node]).map(member);
-        let lines = |them: &mut dyn Iterator<Item = String>| them.collect::<Vec<_>>().join("\n");
+        let mut all: Vec<String> = others.iter().chain([node]).map(member).collect();
+        all.sort();
+        let servers: Vec<String> = others.iter().map(server).collect();
         let given = [
             ("me", peer(node)),
-            ("others", lines(&mut others.iter().map(server))),
-            ("known", lines(&mut all.into_iter())),
+            ("others", servers.join("\n")),
+            ("known", all.join("\n")),
             ("data", data()),
             ("start", start.start_script()),
             ("runs", process().pids_script()),

@@ -39,8 +39,8 @@ pub(super) struct Held {
     threads: Vec<pid_t>,
 }
 
-/// A thread that did not stop in time, as one that is frozen by a control group, or waits for a disk. It still will, and must be let go then:
-/// as it was, where it was made to run code of ours.
+/// A thread that did not stop in time, as one that is frozen by a control group, or waits for a disk. It still will, and must be let
+/// go then: as it was, where it was made to run code of ours.
 struct Late {
     thread: pid_t,
     registers: Option<user_regs_struct>,
