@@ -1,6 +1,9 @@
 //! What programs of a system find in their environment when they start: a library that they load before all others. Put on nodes before
 //! the system starts.
 
+use std::time::Duration;
+
+use agent::modules::NOTE;
 use harness::capability::CapabilityError;
 use harness::node::daemon::ENVIRONMENT;
 use harness::node::packages;
@@ -8,6 +11,9 @@ use harness::node::undo::Undo;
 use harness::remote::{Command, quote};
 
 use super::journaled::{Journaled, Standing, no_answer};
+
+/// How long the agent may take to note something.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The library that keeps timed waits true, for machines of this one's kind. What it does is in its own documentation.
 const WAITS: &[u8] = include_bytes!(env!("GAINSAY_WAITS"));
@@ -74,13 +80,12 @@ pub(super) fn faked_time(at: &Journaled) -> String {
 
 /// Takes away whatever is there. Programs that run keep what they have loaded, and libfaketime then tells the true time.
 pub(super) async fn remove(standing: &Standing, at: &Journaled) -> Result<(), CapabilityError> {
-    match standing.has(&at.node.name) {
-        true => {
-            let removed = standing.undo(at, Command::new(remove_script(at))).await;
-            removed.map(drop)
-        }
-        false => Ok(()),
+    if !standing.has(&at.node.name) {
+        return Ok(());
     }
+    let remove = Command::new(remove_script(at)).idempotent();
+    at.node.remote.exec(remove).await.map_err(no_answer)?;
+    standing.take_back(at, NOTE, &(), PATIENCE).await
 }
 
 /// First what asks for the rest.
@@ -111,15 +116,8 @@ async fn put(
         "cat >{file} && echo {} >{environment} && chmod 644 {file} {environment}",
         quote(lines)
     );
-    let output = standing
-        .act(at, &undo, Command::new(put).stdin(content))
-        .await?;
-    match output.status {
-        0 => Ok(()),
-        _ => Err(CapabilityError::Indeterminate(format!(
-            "{}: {}",
-            at.node.name,
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))),
-    }
+    // The agent has noted it, and takes it back where the controller is gone.
+    let () = standing.ask(at, &undo, NOTE, &(), PATIENCE).await?;
+    let put = at.node.remote.exec(Command::new(put).stdin(content)).await;
+    put.map(drop).map_err(no_answer)
 }

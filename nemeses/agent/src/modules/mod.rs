@@ -19,6 +19,9 @@ pub mod network;
 pub mod processes;
 pub mod script;
 
+/// The module that does nothing, for notes of what the controller does itself.
+pub const NOTE: &str = "note";
+
 /// Why a request was not done, or perhaps not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
@@ -47,6 +50,7 @@ pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
         disk::NAME => Some(Box::new(Typed(disk::handle))),
         script::NAME => Some(Box::new(Typed(script::handle))),
         processes::NAME => Some(Box::new(Typed(processes::handle))),
+        NOTE => Some(Box::new(Typed(|(): ()| Ok(())))),
         _ => None,
     }
 }
