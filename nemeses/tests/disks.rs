@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use harness::Name;
@@ -454,6 +455,37 @@ async fn a_dead_controller_leaves_plain_files() {
     assert_eq!(fs::read(stage.beneath("wal")).unwrap(), b"two");
     assert!(!stage.servers().is_empty());
     drop(open);
+    stage.gone().await;
+}
+
+#[tokio::test]
+async fn writes_that_stand_still_are_in_nobodys_way() {
+    let Some(stage) = Stage::new("busy") else {
+        return;
+    };
+    stage.disks.interpose().await.unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let write = |number: usize| {
+        let (path, over) = (stage.seen(&format!("wal-{number}")), over.clone());
+        std::thread::spawn(move || {
+            let file = File::create(path).unwrap();
+            while !over.load(Ordering::Relaxed) {
+                file.write_all_at(&[7; 8192], 0).unwrap();
+            }
+        })
+    };
+    let writers: Vec<_> = (0..4).map(write).collect();
+    // Writes begin while the kernel is told to forget what it has read, for which it waits for them.
+    for _ in 0..20 {
+        let all = ["read", "write", "sync"];
+        stage.rule(&all, None, DiskEffect::Stall).await;
+        stage.calm().await;
+    }
+    over.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    stage.disks.withdraw().await.unwrap();
     stage.gone().await;
 }
 

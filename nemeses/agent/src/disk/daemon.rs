@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ const TYPE: &str = "fuse.gainsay";
 const THREADS: usize = 4;
 /// How long whoever gives orders may take to say them.
 const ORDER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long an order waits for the kernel to forget what it has read.
+const FORGETTING: Duration = Duration::from_millis(500);
 
 /// Whether the file system stands over a folder, alive or not.
 pub(crate) fn mounted(folder: &Path) -> bool {
@@ -228,9 +232,7 @@ fn carry_out(disk: &Disk, notifier: &Notifier, order: Order) -> Answer {
             let ending = rules.is_empty();
             disk.rules.set(rules, seed);
             if concern_reads {
-                for id in disk.store.known() {
-                    let _ = notifier.inval_inode(INodeNo(id), 0, 0);
-                }
+                forget_pages(disk, notifier);
             }
             let mut status = status(disk);
             if ending {
@@ -245,6 +247,22 @@ fn carry_out(disk: &Disk, notifier: &Notifier, order: Order) -> Answer {
         }
         Order::Cut { survival, seed } => Answer::Lost(disk.store.cut(survival, seed)),
     }
+}
+
+/// Has the kernel forget what it has read, so that it asks again.
+///
+/// It waits for writes of the same file that are under way, and those may stand still until the next order. So the one who takes orders
+/// does not wait for it, or not for long.
+fn forget_pages(disk: &Disk, notifier: &Notifier) {
+    let (known, notifier) = (disk.store.known(), notifier.clone());
+    let (done, is_done) = channel();
+    thread::spawn(move || {
+        for id in known {
+            let _ = notifier.inval_inode(INodeNo(id), 0, 0);
+        }
+        let _ = done.send(());
+    });
+    let _ = is_done.recv_timeout(FORGETTING);
 }
 
 fn status(disk: &Disk) -> Status {
