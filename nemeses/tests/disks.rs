@@ -464,6 +464,10 @@ async fn writes_that_stand_still_are_in_nobodys_way() {
         return;
     };
     stage.disks.interpose().await.unwrap();
+    // There is much to forget before what is written comes up.
+    let many: Vec<File> = (0..1000)
+        .map(|number| synced(&stage.seen(&format!("old-{number}")), b"old"))
+        .collect();
     let over = Arc::new(AtomicBool::new(false));
     let write = |number: usize| {
         let (path, over) = (stage.seen(&format!("wal-{number}")), over.clone());
@@ -485,6 +489,7 @@ async fn writes_that_stand_still_are_in_nobodys_way() {
     for writer in writers {
         writer.join().unwrap();
     }
+    drop(many);
     stage.disks.withdraw().await.unwrap();
     stage.gone().await;
 }
