@@ -45,6 +45,7 @@
 //! it. A stop that ends `info` did not undo everything, and is tried again.
 
 mod action;
+mod begun;
 mod build;
 mod catalogue;
 mod clock;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use harness::capability::{CapabilityError, Environment};
 use harness::client::Op;
-use harness::fault::{Fault, FaultOutcome};
+use harness::fault::FaultOutcome;
 use harness::options::{OptionKind, OptionSpec};
 use harness::seed::Rng;
 use harness::time::{SharedClock, nanos, sleep};
@@ -20,13 +20,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 use crate::action::{Action, DrawWhat, Proof, Struck, Undone};
+use crate::begun::{Begun, StartStop};
 use crate::build::MakeContext;
 use crate::catalogue::Made;
 use crate::down::Down;
 use crate::grudge::{in_order, to_front};
 use crate::holds::{Hold, Holds};
-use crate::outcome::{not_in_force, over_budget, patience, refused, still_in_force, unknown_op};
-use crate::schedule::{START, STOP, weighted};
+use crate::outcome::{not_in_force, over_budget, patience, refused, still_in_force};
+use crate::schedule::weighted;
 use crate::spec::FaultSpec;
 use crate::target::{Aim, Target, primaries, struck_primary};
 
@@ -117,7 +118,7 @@ pub(crate) fn make(
         })
     };
     Ok(Made {
-        fault: Box::new(fault),
+        fault: Box::new(Begun(fault)),
         draw: Arc::new(draw),
     })
 }
@@ -143,26 +144,6 @@ struct NodeFault {
 }
 
 impl NodeFault {
-    async fn start(&mut self, env: &Environment, op: &Op) -> FaultOutcome {
-        let start: Start = match serde_json::from_value(op.value.clone()) {
-            Ok(start) => start,
-            Err(error) => return refused(format!("{error} in {}", op.value)),
-        };
-        // Another fault may have killed what this one aims at, or kill it at the same moment. As with a
-        // primary in the midst of an election, it then waits a while for something to strike.
-        let deadline = self.clock.now().saturating_add(nanos(self.patience));
-        loop {
-            let (outcome, settled) = self.strike_once(env, &start).await;
-            if let FaultOutcome::Installed(value) = &outcome {
-                self.owes_primary &= !struck_primary(value);
-            }
-            if settled || self.clock.now() >= deadline {
-                return outcome;
-            }
-            sleep(&*self.clock, RETRY_PAUSE).await;
-        }
-    }
-
     /// What came of it, and whether there is nothing to be gained by striking again.
     async fn strike_once(&mut self, env: &Environment, start: &Start) -> (FaultOutcome, bool) {
         let patience = match start.target.needs_primaries() || self.owes_primary {
@@ -272,51 +253,6 @@ impl NodeFault {
             false => Ok(claimed),
         }
     }
-
-    async fn stop(&mut self, env: &Environment) -> FaultOutcome {
-        if self.standing.is_empty() {
-            return not_in_force();
-        }
-        let this = &*self;
-        let undo = |node: Name| async move {
-            let result = this.undo_node(env, &node).await;
-            (node, result)
-        };
-        let results = join_all(self.standing.iter().cloned().map(undo)).await;
-        let mut errors = Vec::new();
-        let mut seen = BTreeMap::new();
-        let mut effective: Option<bool> = None;
-        let mut leader = self.leaders.as_ref().map(|_| false);
-        for (node, result) in results {
-            match result {
-                Ok(undone) => {
-                    if let Some(proved) = undone.effective {
-                        effective = Some(proved || effective == Some(true));
-                        let led = self.leaders.as_ref().is_some_and(|it| it.contains(&node));
-                        leader = leader.map(|before| before || (proved && led));
-                    }
-                    self.standing.remove(&node);
-                    seen.insert(node, undone.seen);
-                }
-                Err(error) => errors.push(format!("{node}: {error}")),
-            }
-        }
-        self.down.keep(self.action.name(), &self.standing);
-        match errors.is_empty() {
-            true => {
-                let targets: Vec<&Name> = seen.keys().collect();
-                let mut value = json!({"targets": targets, self.action.evidence(): seen});
-                if let Some(effective) = effective {
-                    value["effective"] = effective.into();
-                    if let Some(leader) = leader {
-                        value["leader"] = leader.into();
-                    }
-                }
-                FaultOutcome::Installed(value)
-            }
-            false => still_in_force(errors.join("; ")),
-        }
-    }
 }
 
 /// What became of all targets: indeterminate if one is, skipped if all were.
@@ -360,30 +296,81 @@ fn summary(
 }
 
 #[async_trait]
-impl Fault for NodeFault {
+impl StartStop for NodeFault {
     fn name(&self) -> &str {
         self.action.name()
     }
 
+    fn needs_primaries(&self) -> bool {
+        self.needs_primaries
+    }
+
     async fn probe(&mut self, env: &Environment) -> Result<(), String> {
-        if self.needs_primaries && env.primaries.is_none() {
-            return Err("this system has no primaries to target".to_owned());
-        }
         self.action.probe(env).await
     }
 
-    async fn invoke(&mut self, env: &Environment, op: &Op) -> FaultOutcome {
-        match &*op.f {
-            START => self.start(env, op).await,
-            STOP => self.stop(env).await,
-            other => unknown_op(other),
+    async fn start(&mut self, env: &Environment, op: &Op) -> FaultOutcome {
+        let start: Start = match serde_json::from_value(op.value.clone()) {
+            Ok(start) => start,
+            Err(error) => return refused(format!("{error} in {}", op.value)),
+        };
+        // Another fault may have killed what this one aims at, or kill it at the same moment. As with a
+        // primary in the midst of an election, it then waits a while for something to strike.
+        let deadline = self.clock.now().saturating_add(nanos(self.patience));
+        loop {
+            let (outcome, settled) = self.strike_once(env, &start).await;
+            if let FaultOutcome::Installed(value) = &outcome {
+                self.owes_primary &= !struck_primary(value);
+            }
+            if settled || self.clock.now() >= deadline {
+                return outcome;
+            }
+            sleep(&*self.clock, RETRY_PAUSE).await;
         }
     }
 
-    async fn heal(&mut self, env: &Environment) -> Result<(), OpError> {
-        match self.stop(env).await {
-            FaultOutcome::Indeterminate(error) => Err(error),
-            FaultOutcome::Installed(_) | FaultOutcome::Skipped(_) => Ok(()),
+    async fn stop(&mut self, env: &Environment) -> FaultOutcome {
+        if self.standing.is_empty() {
+            return not_in_force();
+        }
+        let this = &*self;
+        let undo = |node: Name| async move {
+            let result = this.undo_node(env, &node).await;
+            (node, result)
+        };
+        let results = join_all(self.standing.iter().cloned().map(undo)).await;
+        let mut errors = Vec::new();
+        let mut seen = BTreeMap::new();
+        let mut effective: Option<bool> = None;
+        let mut leader = self.leaders.as_ref().map(|_| false);
+        for (node, result) in results {
+            match result {
+                Ok(undone) => {
+                    if let Some(proved) = undone.effective {
+                        effective = Some(proved || effective == Some(true));
+                        let led = self.leaders.as_ref().is_some_and(|it| it.contains(&node));
+                        leader = leader.map(|before| before || (proved && led));
+                    }
+                    self.standing.remove(&node);
+                    seen.insert(node, undone.seen);
+                }
+                Err(error) => errors.push(format!("{node}: {error}")),
+            }
+        }
+        self.down.keep(self.action.name(), &self.standing);
+        match errors.is_empty() {
+            true => {
+                let targets: Vec<&Name> = seen.keys().collect();
+                let mut value = json!({"targets": targets, self.action.evidence(): seen});
+                if let Some(effective) = effective {
+                    value["effective"] = effective.into();
+                    if let Some(leader) = leader {
+                        value["leader"] = leader.into();
+                    }
+                }
+                FaultOutcome::Installed(value)
+            }
+            false => still_in_force(errors.join("; ")),
         }
     }
 }

@@ -7,21 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use harness::Name;
 use harness::capability::{CapabilityError, Environment};
 use harness::client::Op;
-use harness::fault::{Fault, FaultOutcome};
+use harness::fault::FaultOutcome;
 use harness::links::{LinkNeeds, LinkRule, LinkRules, Party, Treatment};
 use harness::time::SharedClock;
-use harness::{Name, OpError};
 use serde_json::json;
 
+use crate::begun::{Begun, StartStop};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
 use crate::links::{self, NO_NETWORK, OF_QUALITY, Struck, between, is_all, look};
 use crate::outcome::{
-    failed, message, not_in_force, patience, refused, still_in_force, unavailable, unknown_op,
+    failed, message, not_in_force, patience, refused, still_in_force, unavailable,
 };
-use crate::schedule::{START, STOP};
 use crate::spec::FaultSpec;
 use crate::target::{Aim, Target, primaries, struck_primary};
 
@@ -75,7 +75,7 @@ fn make(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
         standing: None,
     };
     Ok(Made {
-        fault: Box::new(fault),
+        fault: Box::new(Begun(fault)),
         draw: Arc::new(move |number, rng| json!(choice.start(number, rng))),
     })
 }
@@ -95,6 +95,61 @@ struct Packet {
 }
 
 impl Packet {
+    /// Resolves whom to strike now.
+    async fn aim(&self, env: &Environment, start: &Start) -> Struck {
+        let target = match self.owes_primary {
+            true if !start.target.needs_primaries() && start.target != Target::All => {
+                &Target::Primary
+            }
+            _ => &start.target,
+        };
+        // All nodes have a primary among them, once there is one.
+        let patience = match target.needs_primaries() || self.owes_primary {
+            true => self.patience,
+            false => Duration::ZERO,
+        };
+        let primaries = primaries(env, &*self.clock, patience).await;
+        let known = primaries.as_deref().unwrap_or_default();
+        let targets = target.resolve(&start.order, known);
+        let leader = primaries.map(|known| known.iter().any(|node| targets.contains(node)));
+        Struck { targets, leader }
+    }
+}
+
+/// The rules for the links of some nodes.
+fn rules(start: &Start, targets: &[Name], nodes: &[Name]) -> LinkRules {
+    let peers = start.peers.parties(nodes);
+    let of = |node: &Name| between(&Party::Node(node.clone()), &peers, start.direction);
+    // A link between two targets is one of both.
+    let links: BTreeSet<(Party, Party)> = targets.iter().flat_map(of).collect();
+    let rule = |(from, to)| LinkRule {
+        from,
+        to,
+        traffic: start.traffic.clone(),
+        treatment: Treatment::Quality(start.quality.clone()),
+    };
+    LinkRules {
+        rules: links.into_iter().map(rule).collect(),
+        flap: None,
+        seed: start.seed,
+        backend: start.backend,
+    }
+}
+
+#[async_trait]
+impl StartStop for Packet {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn needs_primaries(&self) -> bool {
+        self.needs_primaries
+    }
+
+    async fn probe(&mut self, env: &Environment) -> Result<(), String> {
+        links::probe(env, &self.needs).await
+    }
+
     async fn start(&mut self, env: &Environment, op: &Op) -> FaultOutcome {
         let Some(network) = &env.network else {
             return unavailable(NO_NETWORK);
@@ -127,26 +182,6 @@ impl Packet {
         }
     }
 
-    /// Resolves whom to strike now.
-    async fn aim(&self, env: &Environment, start: &Start) -> Struck {
-        let target = match self.owes_primary {
-            true if !start.target.needs_primaries() && start.target != Target::All => {
-                &Target::Primary
-            }
-            _ => &start.target,
-        };
-        // All nodes have a primary among them, once there is one.
-        let patience = match target.needs_primaries() || self.owes_primary {
-            true => self.patience,
-            false => Duration::ZERO,
-        };
-        let primaries = primaries(env, &*self.clock, patience).await;
-        let known = primaries.as_deref().unwrap_or_default();
-        let targets = target.resolve(&start.order, known);
-        let leader = primaries.map(|known| known.iter().any(|node| targets.contains(node)));
-        Struck { targets, leader }
-    }
-
     async fn stop(&mut self, env: &Environment) -> FaultOutcome {
         let (Some(network), Some(struck)) = (&env.network, self.standing.clone()) else {
             return not_in_force();
@@ -157,55 +192,6 @@ impl Packet {
                 FaultOutcome::Installed(struck.evidence(&OF_QUALITY, &counts))
             }
             Err(error) => still_in_force(message(error)),
-        }
-    }
-}
-
-/// The rules for the links of some nodes.
-fn rules(start: &Start, targets: &[Name], nodes: &[Name]) -> LinkRules {
-    let peers = start.peers.parties(nodes);
-    let of = |node: &Name| between(&Party::Node(node.clone()), &peers, start.direction);
-    // A link between two targets is one of both.
-    let links: BTreeSet<(Party, Party)> = targets.iter().flat_map(of).collect();
-    let rule = |(from, to)| LinkRule {
-        from,
-        to,
-        traffic: start.traffic.clone(),
-        treatment: Treatment::Quality(start.quality.clone()),
-    };
-    LinkRules {
-        rules: links.into_iter().map(rule).collect(),
-        flap: None,
-        seed: start.seed,
-        backend: start.backend,
-    }
-}
-
-#[async_trait]
-impl Fault for Packet {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    async fn probe(&mut self, env: &Environment) -> Result<(), String> {
-        if self.needs_primaries && env.primaries.is_none() {
-            return Err("this system has no primaries to target".to_owned());
-        }
-        links::probe(env, &self.needs).await
-    }
-
-    async fn invoke(&mut self, env: &Environment, op: &Op) -> FaultOutcome {
-        match &*op.f {
-            START => self.start(env, op).await,
-            STOP => self.stop(env).await,
-            other => unknown_op(other),
-        }
-    }
-
-    async fn heal(&mut self, env: &Environment) -> Result<(), OpError> {
-        match self.stop(env).await {
-            FaultOutcome::Indeterminate(error) => Err(error),
-            FaultOutcome::Installed(_) | FaultOutcome::Skipped(_) => Ok(()),
         }
     }
 }

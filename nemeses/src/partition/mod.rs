@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use harness::Name;
 use harness::capability::{CapabilityError, Environment, Grudge};
 use harness::client::Op;
-use harness::fault::{Fault, FaultOutcome};
+use harness::fault::FaultOutcome;
 use harness::links::{LinkNeeds, LinkRule, LinkRules, Party};
 use harness::time::SharedClock;
-use harness::{Name, OpError};
 use serde_json::json;
 
+use crate::begun::{Begun, StartStop};
 use crate::build::MakeContext;
 use crate::catalogue::Made;
 use crate::down::Down;
@@ -19,9 +20,7 @@ use crate::grudge::{Direction, Shape, apart, divided, struck, to_front};
 use crate::links::{self, NO_NETWORK, Struck, between, look};
 use crate::outcome::{
     failed, message, not_in_force, over_budget, patience, refused, still_in_force, unavailable,
-    unknown_op,
 };
-use crate::schedule::{START, STOP};
 use crate::spec::FaultSpec;
 use crate::target::{Target, primaries, struck_primary};
 use crate::zones::Zone;
@@ -50,7 +49,7 @@ fn make(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
         standing: None,
     };
     Ok(Made {
-        fault: Box::new(fault),
+        fault: Box::new(Begun(fault)),
         draw: Arc::new(move |number, rng| json!(choice.start(number, rng))),
     })
 }
@@ -104,6 +103,97 @@ impl Cut {
 }
 
 impl Partition {
+    /// Resolves who is cut off from whom now, and whether a primary is among those struck.
+    async fn aim(&self, env: &Environment, start: &Start) -> (Cut, Option<bool>) {
+        let owed = self.owes_primary.then_some(&Target::Primary);
+        let target = start.target.as_ref().or(owed);
+        let isolates = start.variant == Variant::Shape(Shape::Primaries);
+        let needed = isolates || target.is_some_and(Target::needs_primaries);
+        let patience = if needed {
+            self.patience
+        } else {
+            Duration::ZERO
+        };
+        let primaries = primaries(env, &*self.clock, patience).await;
+        let known = primaries.as_deref().unwrap_or_default();
+        let first = target.map_or(Vec::new(), |target| target.resolve(&start.order, known));
+        let order = to_front(&first, &start.order);
+        let cut = match start.variant {
+            Variant::Clients => {
+                let targets = match first.is_empty() {
+                    true => order.into_iter().take(1).collect(),
+                    false => first,
+                };
+                Cut {
+                    clients: clients(&targets, start.direction),
+                    targets,
+                    ..Cut::default()
+                }
+            }
+            variant => {
+                let severed = severed(variant, start, &first, &order, known);
+                let drawn = || start.direction.grudge(&severed);
+                let grudge = start.grudge.clone().unwrap_or_else(drawn);
+                Cut {
+                    targets: struck(&grudge, &env.nodes),
+                    grudge,
+                    ..Cut::default()
+                }
+            }
+        };
+        let leader = primaries.map(|known| known.iter().any(|node| cut.targets.contains(node)));
+        (cut, leader)
+    }
+}
+
+/// The pairs of nodes that cannot talk, of each the inner one first.
+fn severed(
+    variant: Variant,
+    start: &Start,
+    first: &[Name],
+    order: &[Name],
+    primaries: &[Name],
+) -> Vec<(Name, Name)> {
+    let nodes = |zone: &Zone| zone.nodes.clone();
+    match variant {
+        Variant::Shape(shape) => {
+            let isolated = Target::Primaries.resolve(order, primaries);
+            shape.severed(order, &isolated)
+        }
+        Variant::Groups => apart(&divided(order, start.groups.unwrap_or(2))),
+        Variant::Zones => apart(&start.zones.iter().map(nodes).collect::<Vec<_>>()),
+        Variant::Zone | Variant::Region => {
+            let has = |zone: &&Zone| first.iter().any(|node| zone.nodes.contains(node));
+            let aimed = start.zones.iter().find(has).or(start.zones.first());
+            let inner = aimed.map(nodes).unwrap_or_default();
+            let outer = order.iter().filter(|node| !inner.contains(node));
+            let outer = outer.cloned().collect();
+            apart(&[inner, outer])
+        }
+        Variant::Clients => Vec::new(),
+    }
+}
+
+/// The links between clients and nodes.
+fn clients(nodes: &[Name], direction: Direction) -> Vec<(Party, Party)> {
+    let node = |name: &Name| between(&Party::Node(name.clone()), &[Party::Clients], direction);
+    nodes.iter().flat_map(node).collect()
+}
+
+#[async_trait]
+impl StartStop for Partition {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn needs_primaries(&self) -> bool {
+        self.needs_primaries
+    }
+
+    async fn probe(&mut self, env: &Environment) -> Result<(), String> {
+        links::probe(env, &self.needs).await
+    }
+
     async fn start(&mut self, env: &Environment, op: &Op) -> FaultOutcome {
         let Some(network) = &env.network else {
             return unavailable(NO_NETWORK);
@@ -160,48 +250,6 @@ impl Partition {
         }
     }
 
-    /// Resolves who is cut off from whom now, and whether a primary is among those struck.
-    async fn aim(&self, env: &Environment, start: &Start) -> (Cut, Option<bool>) {
-        let owed = self.owes_primary.then_some(&Target::Primary);
-        let target = start.target.as_ref().or(owed);
-        let isolates = start.variant == Variant::Shape(Shape::Primaries);
-        let needed = isolates || target.is_some_and(Target::needs_primaries);
-        let patience = if needed {
-            self.patience
-        } else {
-            Duration::ZERO
-        };
-        let primaries = primaries(env, &*self.clock, patience).await;
-        let known = primaries.as_deref().unwrap_or_default();
-        let first = target.map_or(Vec::new(), |target| target.resolve(&start.order, known));
-        let order = to_front(&first, &start.order);
-        let cut = match start.variant {
-            Variant::Clients => {
-                let targets = match first.is_empty() {
-                    true => order.into_iter().take(1).collect(),
-                    false => first,
-                };
-                Cut {
-                    clients: clients(&targets, start.direction),
-                    targets,
-                    ..Cut::default()
-                }
-            }
-            variant => {
-                let severed = severed(variant, start, &first, &order, known);
-                let drawn = || start.direction.grudge(&severed);
-                let grudge = start.grudge.clone().unwrap_or_else(drawn);
-                Cut {
-                    targets: struck(&grudge, &env.nodes),
-                    grudge,
-                    ..Cut::default()
-                }
-            }
-        };
-        let leader = primaries.map(|known| known.iter().any(|node| cut.targets.contains(node)));
-        (cut, leader)
-    }
-
     async fn stop(&mut self, env: &Environment) -> FaultOutcome {
         let (Some(network), Some(standing)) = (&env.network, self.standing.clone()) else {
             return not_in_force();
@@ -214,69 +262,6 @@ impl Partition {
                 FaultOutcome::Installed(standing.struck.evidence(&kinds, &counts))
             }
             Err(error) => still_in_force(message(error)),
-        }
-    }
-}
-
-/// The pairs of nodes that cannot talk, of each the inner one first.
-fn severed(
-    variant: Variant,
-    start: &Start,
-    first: &[Name],
-    order: &[Name],
-    primaries: &[Name],
-) -> Vec<(Name, Name)> {
-    let nodes = |zone: &Zone| zone.nodes.clone();
-    match variant {
-        Variant::Shape(shape) => {
-            let isolated = Target::Primaries.resolve(order, primaries);
-            shape.severed(order, &isolated)
-        }
-        Variant::Groups => apart(&divided(order, start.groups.unwrap_or(2))),
-        Variant::Zones => apart(&start.zones.iter().map(nodes).collect::<Vec<_>>()),
-        Variant::Zone | Variant::Region => {
-            let has = |zone: &&Zone| first.iter().any(|node| zone.nodes.contains(node));
-            let aimed = start.zones.iter().find(has).or(start.zones.first());
-            let inner = aimed.map(nodes).unwrap_or_default();
-            let outer = order.iter().filter(|node| !inner.contains(node));
-            let outer = outer.cloned().collect();
-            apart(&[inner, outer])
-        }
-        Variant::Clients => Vec::new(),
-    }
-}
-
-/// The links between clients and nodes.
-fn clients(nodes: &[Name], direction: Direction) -> Vec<(Party, Party)> {
-    let node = |name: &Name| between(&Party::Node(name.clone()), &[Party::Clients], direction);
-    nodes.iter().flat_map(node).collect()
-}
-
-#[async_trait]
-impl Fault for Partition {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    async fn probe(&mut self, env: &Environment) -> Result<(), String> {
-        if self.needs_primaries && env.primaries.is_none() {
-            return Err("this system has no primaries to target".to_owned());
-        }
-        links::probe(env, &self.needs).await
-    }
-
-    async fn invoke(&mut self, env: &Environment, op: &Op) -> FaultOutcome {
-        match &*op.f {
-            START => self.start(env, op).await,
-            STOP => self.stop(env).await,
-            other => unknown_op(other),
-        }
-    }
-
-    async fn heal(&mut self, env: &Environment) -> Result<(), OpError> {
-        match self.stop(env).await {
-            FaultOutcome::Indeterminate(error) => Err(error),
-            FaultOutcome::Installed(_) | FaultOutcome::Skipped(_) => Ok(()),
         }
     }
 }
