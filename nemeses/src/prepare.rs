@@ -20,21 +20,17 @@ async fn prepare_clocks(specs: &[FaultSpec], env: &Environment) -> Result<(), St
         // Its own probe says so.
         return Ok(());
     };
-    let mut scopes = Vec::new();
-    for spec in specs.iter().filter(|spec| spec.name == clock::NAME) {
-        let scope = clock::scope(&spec.options);
-        if scope != ClockScope::Machine && !scopes.contains(&scope) {
-            scopes.push(scope);
-            clocks
-                .prepare(scope)
-                .await
-                .map_err(|error| cannot(spec, error))?;
-        }
+    let of_clocks = specs.iter().filter(|spec| spec.name == clock::NAME);
+    let scopes = of_clocks.map(|spec| (spec, clock::scope(&spec.options)));
+    let mut scopes = scopes.filter(|(_, scope)| *scope != ClockScope::Machine);
+    let Some((spec, scope)) = scopes.next() else {
+        return Ok(());
+    };
+    if scopes.any(|(_, other)| other != scope) {
+        return Err("a process's clocks are changed in one way in a run: scope=process or scope=libfaketime".to_owned());
     }
-    match scopes.len() {
-        0 | 1 => Ok(()),
-        _ => Err("a process's clocks are changed in one way in a run: scope=process or scope=libfaketime".to_owned()),
-    }
+    let prepared = clocks.prepare(scope).await;
+    prepared.map_err(|error| cannot(spec, error))
 }
 
 fn cannot(spec: &FaultSpec, error: CapabilityError) -> String {

@@ -17,7 +17,7 @@ use harness::node::undo::Undo;
 use harness::remote::quote;
 
 use super::agent::Errand;
-use super::journaled::{Journaled, Standing, find, pids};
+use super::journaled::{Journaled, Standing, find, pids, plain};
 use super::{faketime, preload};
 use crate::outcome::message;
 
@@ -109,8 +109,7 @@ const MACHINE_NOISE_NS: i64 = 100_000;
 /// What names all that is changed on a node, among processes that others may see too.
 fn tag(at: &Journaled) -> String {
     let text = format!("{}-{}", at.journal.run(), at.node.name);
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    text.chars().map(plain).take(200).collect()
+    plain(&text).chars().take(200).collect()
 }
 
 fn request(at: &Journaled, what: What) -> Request {

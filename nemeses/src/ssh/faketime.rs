@@ -7,7 +7,7 @@ use harness::capability::{CapabilityError, ClockChange, ClockOffsets, ClockSeen,
 use harness::node::undo::Undo;
 use harness::remote::{Command, quote};
 
-use super::journaled::{Journaled, Standing, no_answer};
+use super::journaled::{Journaled, Standing, no_answer, succeeded};
 use super::preload::{TRUE_TIME, faked_time};
 
 /// Looks at each process of `$pids`: its pid, whether it has loaded the library, what time a program is told that has its environment,
@@ -73,13 +73,7 @@ pub(super) async fn restore(
     let told = standing
         .undo(at, Command::new(tell(&time, TRUE_TIME)))
         .await?;
-    if told.status != 0 {
-        let why = String::from_utf8_lossy(&told.stderr).trim().to_owned();
-        return Err(CapabilityError::Indeterminate(format!(
-            "{}: {why}",
-            at.node.name
-        )));
-    }
+    succeeded(at, &told)?;
     let mut seen = look(at, pids, 0).await?;
     for one in &mut seen {
         one.after = one.during.take();
@@ -88,7 +82,7 @@ pub(super) async fn restore(
 }
 
 /// Looks at the clocks, which should be ahead by so many milliseconds.
-pub(super) async fn look(
+async fn look(
     at: &Journaled,
     pids: &str,
     ahead_ms: i64,

@@ -157,6 +157,26 @@ impl Standing {
         }
         Ok(output)
     }
+
+    /// Takes back what was written down on a node, where nothing stands any more.
+    pub(super) async fn settle(&self, at: &Journaled) -> Result<(), CapabilityError> {
+        match self.has(&at.node.name) {
+            true => self.undo(at, Command::new(":")).await.map(drop),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether a command succeeded that did something on a node; the error has what it said.
+pub(super) fn succeeded(at: &Journaled, output: &Output) -> Result<(), CapabilityError> {
+    match output.status {
+        0 => Ok(()),
+        _ => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let (name, said) = (&at.node.name, said.trim());
+            Err(CapabilityError::Indeterminate(format!("{name}: {said}")))
+        }
+    }
 }
 
 /// The node of a name.
@@ -178,7 +198,11 @@ pub(super) fn pids(db: &dyn Db, at: &Journaled) -> Result<String, CapabilityErro
 
 /// What names something of a fault's on a kernel that nodes may share: letters, digits and dashes.
 pub(super) fn named(at: &Journaled, fault: &str) -> String {
-    let text = format!("{}-{}-{fault}", at.journal.run(), at.node.name);
+    plain(&format!("{}-{}-{fault}", at.journal.run(), at.node.name))
+}
+
+/// A text in letters, digits and dashes.
+pub(super) fn plain(text: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     text.chars().map(plain).collect()
 }

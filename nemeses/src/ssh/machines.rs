@@ -15,7 +15,7 @@ use harness::db::Db;
 use harness::node::undo::{Undo, forget_rebooted_in};
 use harness::remote::{Command, Node, Remote, quote};
 
-use super::journaled::{Journaled, Standing, find, no_answer};
+use super::journaled::{Journaled, Standing, find, no_answer, succeeded};
 use super::revival;
 use crate::outcome::message;
 
@@ -108,16 +108,7 @@ impl NodeMachines {
             process: None,
         };
         let output = self.standing.act(at, &undo, command).await?;
-        match output.status {
-            0 => Ok(()),
-            _ => {
-                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                Err(CapabilityError::Indeterminate(format!(
-                    "{}: {said}",
-                    at.node.name
-                )))
-            }
-        }
+        succeeded(at, &output)
     }
 
     /// A node's boot, if it is a machine that can be ended so. The error says why not.
@@ -295,13 +286,6 @@ impl Machines for NodeMachines {
     }
 
     async fn settle(&self, node: &Name) -> Result<(), CapabilityError> {
-        match self.standing.has(node) {
-            true => self
-                .standing
-                .undo(find(&self.nodes, node)?, Command::new(":"))
-                .await
-                .map(drop),
-            false => Ok(()),
-        }
+        self.standing.settle(find(&self.nodes, node)?).await
     }
 }

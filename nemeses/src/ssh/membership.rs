@@ -69,14 +69,6 @@ impl DbMembership {
         self.standing.act(at, &undo, Command::new(":")).await?;
         Ok(true)
     }
-
-    /// Takes that back.
-    async fn forget(&self, at: &Journaled) -> Result<(), CapabilityError> {
-        match self.standing.has(&at.node.name) {
-            true => self.standing.undo(at, Command::new(":")).await.map(drop),
-            false => Ok(()),
-        }
-    }
 }
 
 #[async_trait]
@@ -104,7 +96,7 @@ impl Membership for DbMembership {
         let new = self.note(at, &others).await?;
         let removed = of_db.remove(&at.node, &others).await;
         if new && matches!(removed, Err(CapabilityError::NotDone(_))) {
-            self.forget(at).await?;
+            self.standing.settle(at).await?;
         }
         removed
     }
@@ -123,7 +115,7 @@ impl Membership for DbMembership {
         // Data of an earlier membership would be taken for that of this one.
         self.db.wipe(&at.node).await.map_err(uncertain)?;
         of_db.add(&at.node, &others).await?;
-        self.forget(at).await
+        self.standing.settle(at).await
     }
 }
 

@@ -13,7 +13,7 @@ use harness::Name;
 use harness::capability::{CapabilityError, Primaries, ProcessState, Processes, Signal};
 use harness::db::{Db, DbError};
 use harness::node::undo::Undo;
-use harness::remote::{Command, Node};
+use harness::remote::Node;
 
 use super::agent::Errand;
 use super::journaled::{Journaled, Standing, find, no_answer, pids};
@@ -80,9 +80,7 @@ impl DbProcesses {
         started: Result<(), DbError>,
     ) -> Result<ProcessState, CapabilityError> {
         started.map_err(uncertain)?;
-        if self.ended.has(&at.node.name) {
-            self.ended.undo(at, Command::new(":")).await?;
-        }
+        self.ended.settle(at).await?;
         self.db.state(&at.node).await.map_err(uncertain)
     }
 

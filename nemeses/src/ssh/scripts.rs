@@ -106,7 +106,7 @@ impl Scripts for NodeScripts {
             }
             UNPROVED => Ok(None),
             NOTHING_DONE => {
-                self.standing.undo(at, Command::new(":")).await?;
+                self.standing.settle(at).await?;
                 let why = format!("{node}: {} did nothing: {}", script.name, said(&output));
                 Err(CapabilityError::NotDone(why))
             }
