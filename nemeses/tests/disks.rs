@@ -3,6 +3,8 @@
 
 #[path = "common/files.rs"]
 mod files;
+#[path = "common/part.rs"]
+mod part;
 #[path = "common/shell.rs"]
 mod shell;
 
@@ -26,6 +28,7 @@ use nemeses::ssh::{DbDisks, Journaled};
 use tempfile::TempDir;
 
 use files::Files;
+use part::System;
 use shell::Shell;
 
 /// A node with a mount namespace of its own.
@@ -75,10 +78,10 @@ impl Stage {
         };
         let path = |name: &str| folder.path().join(name).display().to_string();
         let at = Journaled::new_in(&node, "test", &path("state"));
-        let db = Arc::new(Files {
+        let db = Arc::new(System(Files {
             data: path("data"),
             pid_file: path("pid"),
-        });
+        }));
         let disks = DbDisks::new(std::slice::from_ref(&at), db);
         Some(Stage {
             holder,

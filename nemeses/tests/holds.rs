@@ -17,7 +17,7 @@ use harness::time::{Clock, VirtualRuntime};
 use nemeses::{BuildContext, Composition, Package, Zones, build, parse};
 use serde_json::json;
 
-use stage::{Stage, installed, skipped};
+use stage::{Stage, installed, packages, skipped};
 use world::{Shared, names};
 
 /// Several faults of one run, in a world.
@@ -26,17 +26,7 @@ fn together(faults: &str, seed: u64) -> (VirtualRuntime, Shared, Environment, Ve
     let nodes = names(3);
     let world = Shared::new(&nodes);
     let env = world.environment(&nodes);
-    let ctx = BuildContext {
-        seed: Seed::new(seed),
-        time_limit: Duration::from_secs(60),
-        election_timeout: Duration::from_secs(1),
-        leaders: false,
-        zones: Zones::default(),
-        nodes,
-        clock: Arc::new(runtime.clock()),
-        composition: Composition::default(),
-    };
-    let packages = build(&parse(faults).unwrap(), &ctx).unwrap();
+    let packages = packages(&runtime, nodes, Zones::default(), faults, seed);
     (runtime, world, env, packages)
 }
 

@@ -3,6 +3,8 @@
 
 #[path = "common/files.rs"]
 mod files;
+#[path = "common/part.rs"]
+mod part;
 #[path = "common/shell.rs"]
 mod shell;
 
@@ -19,6 +21,7 @@ use nemeses::ssh::{Journaled, NodeLoads};
 use tempfile::TempDir;
 
 use files::Files;
+use part::System;
 use shell::Shell;
 
 struct Stage {
@@ -40,10 +43,10 @@ impl Stage {
         // What names it on the machine is its own.
         let run = format!("test-{}", folder.path().file_name().unwrap().display());
         let at = Journaled::new_in(&node, &run, &path("state"));
-        let db = Arc::new(Files {
+        let db = Arc::new(System(Files {
             data: path("data"),
             pid_file: path("pid"),
-        });
+        }));
         Stage {
             loads: NodeLoads::new(std::slice::from_ref(&at), db),
             folder,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use agent::Outcome;
 use agent::modules::clock::{Answer, Follows, NAME, Request, STILL_PPB, Setting, What};
-use common::Agent;
+use common::{Agent, done};
 use target::{Target, Times, now};
 
 const SECOND: i64 = 1_000_000_000;
@@ -49,20 +49,11 @@ impl Clocks {
             tag: self.tag.clone(),
             what,
         };
-        self.agent.ask(&agent::Request {
-            id: 1,
-            module: NAME.to_owned(),
-            request: serde_json::to_value(request).unwrap(),
-            notes: Vec::new(),
-            forget: Vec::new(),
-        })
+        self.agent.ask_module(NAME, &request)
     }
 
     fn done(&mut self, what: What) -> Answer {
-        match self.ask(what) {
-            Outcome::Done(value) => serde_json::from_value(value).unwrap(),
-            other => panic!("{other:?}"),
-        }
+        done(self.ask(what))
     }
 
     fn set(&mut self, pids: &str, setting: Setting) -> Answer {
@@ -395,13 +386,7 @@ fn a_process_that_could_not_be_held_goes_on_when_it_can() {
         ..Bounds::default()
     };
     let confine = |clocks: &mut Clocks, request: &confine::Request| {
-        clocks.agent.ask(&agent::Request {
-            id: 2,
-            module: confine::NAME.to_owned(),
-            request: serde_json::to_value(request).unwrap(),
-            notes: Vec::new(),
-            forget: Vec::new(),
-        })
+        clocks.agent.ask_module(confine::NAME, request)
     };
     if let Outcome::NotDone(why) = confine(&mut clocks, &confine::Request::Probe(freeze)) {
         eprintln!("\nSKIPPED {test}: {why}\n");

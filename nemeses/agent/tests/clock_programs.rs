@@ -16,9 +16,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use agent::Outcome;
 use agent::modules::clock::{Answer, NAME, Request, STILL_PPB, Setting, What};
-use common::Agent;
+use common::{Agent, done};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -137,17 +136,7 @@ fn ask_agent(agent: &mut Agent, tag: &str, what: What) -> Answer {
         tag: tag.to_owned(),
         what,
     };
-    let outcome = agent.ask(&agent::Request {
-        id: 1,
-        module: NAME.to_owned(),
-        request: serde_json::to_value(request).unwrap(),
-        notes: Vec::new(),
-        forget: Vec::new(),
-    });
-    match outcome {
-        Outcome::Done(value) => serde_json::from_value(value).unwrap(),
-        other => panic!("{other:?}"),
-    }
+    done(agent.ask_module(NAME, &request))
 }
 
 /// The settings, one after another: steps, jumps, drifts and standstills of the time of day.

@@ -55,20 +55,11 @@ impl Victim {
 }
 
 fn ask(agent: &mut Agent, request: &Request) -> Outcome {
-    agent.ask(&agent::Request {
-        id: 1,
-        module: "confine".to_owned(),
-        request: serde_json::to_value(request).unwrap(),
-        notes: Vec::new(),
-        forget: Vec::new(),
-    })
+    agent.ask_module("confine", request)
 }
 
 fn done(outcome: Outcome) -> Answer {
-    match outcome {
-        Outcome::Done(value) => serde_json::from_value(value).unwrap(),
-        other => panic!("{other:?}"),
-    }
+    common::done(outcome)
 }
 
 /// Confines a victim, looks, lets it go; what was counted in the end.

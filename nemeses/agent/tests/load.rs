@@ -14,20 +14,11 @@ use agent::modules::load::{Amount, Load, Request, Seen, Task};
 use common::Agent;
 
 fn ask(agent: &mut Agent, request: &Request) -> Outcome {
-    agent.ask(&agent::Request {
-        id: 1,
-        module: "load".to_owned(),
-        request: serde_json::to_value(request).unwrap(),
-        notes: Vec::new(),
-        forget: Vec::new(),
-    })
+    agent.ask_module("load", request)
 }
 
 fn done(outcome: Outcome) -> Seen {
-    match outcome {
-        Outcome::Done(value) => serde_json::from_value(value).unwrap(),
-        other => panic!("{other:?}"),
-    }
+    common::done(outcome)
 }
 
 fn task(load: Load, folder: &Path) -> Task {

@@ -4,15 +4,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::Value;
 use harness::capability::Environment;
 use harness::client::Op;
 use harness::fault::{Fault, FaultOutcome};
 use harness::seed::Seed;
 use harness::time::VirtualRuntime;
+use harness::{Name, Value};
 use nemeses::{BuildContext, Composition, Package, Zones, build, parse};
 
 use crate::world::{Shared, names};
+
+/// The faults of a run.
+pub(crate) fn packages(
+    runtime: &VirtualRuntime,
+    nodes: Vec<Name>,
+    zones: Zones,
+    faults: &str,
+    seed: u64,
+) -> Vec<Package> {
+    let ctx = BuildContext {
+        seed: Seed::new(seed),
+        time_limit: Duration::from_secs(60),
+        election_timeout: Duration::from_secs(1),
+        leaders: false,
+        zones,
+        nodes,
+        clock: Arc::new(runtime.clock()),
+        composition: Composition::default(),
+    };
+    build(&parse(faults).unwrap(), &ctx).unwrap()
+}
 
 /// One fault in a world of some nodes, on virtual time.
 pub(crate) struct Stage {
@@ -32,17 +53,8 @@ impl Stage {
         let nodes = names(nodes);
         let world = Shared::new(&nodes);
         let env = world.environment(&nodes);
-        let ctx = BuildContext {
-            seed: Seed::new(seed),
-            time_limit: Duration::from_secs(60),
-            election_timeout: Duration::from_secs(1),
-            leaders: false,
-            zones: Zones::read(zones.iter().copied(), &nodes).unwrap(),
-            nodes,
-            clock: Arc::new(runtime.clock()),
-            composition: Composition::default(),
-        };
-        let mut packages = build(&parse(fault).unwrap(), &ctx).unwrap();
+        let zones = Zones::read(zones.iter().copied(), &nodes).unwrap();
+        let mut packages = packages(&runtime, nodes, zones, fault, seed);
         Stage {
             runtime,
             world,

@@ -8,6 +8,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use agent::{Hello, Outcome, Reply, Request};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 /// An agent, with a folder of its own and a copy of the program in it.
@@ -67,6 +69,17 @@ impl Agent {
         reply.outcome
     }
 
+    /// Asks a module for something, and nothing else.
+    pub(crate) fn ask_module(&mut self, module: &str, request: &impl Serialize) -> Outcome {
+        self.ask(&Request {
+            id: 1,
+            module: module.to_owned(),
+            request: serde_json::to_value(request).unwrap(),
+            notes: Vec::new(),
+            forget: Vec::new(),
+        })
+    }
+
     /// The folder in which its folder of records is.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -104,5 +117,13 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// What a module answered that did what it was asked for.
+pub(crate) fn done<A: DeserializeOwned>(outcome: Outcome) -> A {
+    match outcome {
+        Outcome::Done(value) => serde_json::from_value(value).unwrap(),
+        other => panic!("{other:?}"),
     }
 }
