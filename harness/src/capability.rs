@@ -238,6 +238,8 @@ pub trait Membership: Send + Sync {
     async fn clear(&self, node: &Name) -> Result<(), CapabilityError>;
     /// Brings a node in that does not belong to the system, without data.
     async fn add(&self, node: &Name) -> Result<(), CapabilityError>;
+    /// Forgets how a node was to be brought in again: it belongs to the system, whether it was ever out or not.
+    async fn settle(&self, node: &Name) -> Result<(), CapabilityError>;
 }
 
 /// A program of the user's own that does something to a node.

@@ -428,6 +428,8 @@ impl Action for Changing {
         }
         self.see(env, membership, node, true, holder.is_none())
             .await?;
+        // It may never have been out: nobody knew what became of the asking.
+        membership.settle(node).await.map_err(message)?;
         Ok(json!({"members": membership.views().await}).into())
     }
 

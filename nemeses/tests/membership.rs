@@ -25,6 +25,10 @@ struct System {
     done: Vec<String>,
     /// The next change is made, and nobody hears of it.
     lose_answer: bool,
+    /// The next change is not made, and nobody hears of that either.
+    lose_request: bool,
+    /// Nodes of which it is written down how they are brought in again.
+    noted: BTreeSet<Name>,
     /// So many changes are refused.
     refuse: usize,
 }
@@ -38,6 +42,12 @@ impl World {
         if system.refuse > 0 {
             system.refuse -= 1;
             return Err(CapabilityError::NotDone("not now".to_owned()));
+        }
+        if what != "add" {
+            system.noted.insert(node.clone());
+        }
+        if std::mem::take(&mut system.lose_request) {
+            return Err(CapabilityError::Indeterminate("no answer".to_owned()));
         }
         system.done.push(format!("{what} {node}"));
         match what {
@@ -84,6 +94,11 @@ impl Membership for World {
 
     async fn add(&self, node: &Name) -> Result<(), CapabilityError> {
         self.change("add", node)
+    }
+
+    async fn settle(&self, node: &Name) -> Result<(), CapabilityError> {
+        self.0.lock().unwrap().noted.remove(node);
+        Ok(())
     }
 }
 
@@ -153,8 +168,12 @@ fn outcomes(fault: &str, count: usize, steps: &[Step]) -> (Vec<FaultOutcome>, Ve
             outcomes
         })
         .unwrap();
-    let done = world.0.lock().unwrap().done.clone();
-    (outcomes, done)
+    let system = world.0.lock().unwrap();
+    // What is undone leaves nothing for others to undo.
+    if let (Some(("stop", _)), Some(FaultOutcome::Installed(_))) = (steps.last(), outcomes.last()) {
+        assert_eq!(system.noted, BTreeSet::new());
+    }
+    (outcomes, system.done.clone())
 }
 
 fn installed(outcome: &FaultOutcome) -> &Value {
@@ -238,6 +257,16 @@ fn of_a_change_of_which_nobody_heard_the_others_tell() {
     installed(&outcomes[1]);
     assert!(matches!(outcomes[2], FaultOutcome::Skipped(_)));
     assert_eq!(done, ["remove n2", "clear n2", "add n2"]);
+}
+
+#[test]
+fn a_change_that_was_not_made_and_nobody_heard_of_leaves_nothing() {
+    let lose = |system: &mut System| system.lose_request = true;
+    let steps: [Step; 2] = [("start", lose), ("stop", nothing)];
+    let (outcomes, done) = outcomes("membership:shrink:target=n2", 5, &steps);
+    assert!(matches!(outcomes[0], FaultOutcome::Indeterminate(_)));
+    installed(&outcomes[1]);
+    assert_eq!(done, [""; 0]);
 }
 
 #[test]

@@ -117,6 +117,10 @@ impl Membership for DbMembership {
         of_db.add(&at.node, &others).await?;
         self.standing.settle(at).await
     }
+
+    async fn settle(&self, name: &Name) -> Result<(), CapabilityError> {
+        self.standing.settle(find(&self.nodes, name)?).await
+    }
 }
 
 /// The same error of something that has been begun.
