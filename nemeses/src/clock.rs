@@ -118,7 +118,8 @@ pub(crate) fn info() -> FaultInfo {
         evidence: "The offset of the clocks, read inside of each process before, during and after. (With libfaketime: that the process has \
                    loaded it, and what time a program is told that has the process's environment.)",
         undo: "The processes have the kernel's own code again, byte for byte; the machine's clock is where it would have been, by the \
-               clock that nobody sets.",
+               clock that nobody sets. At the end of the run, what the system's programs were started with for it (a library for timed \
+               waits, or libfaketime) is taken away; those that run then keep it, with nothing to do, until they end.",
         synthetic: false,
         make: made,
     }

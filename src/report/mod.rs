@@ -1,18 +1,23 @@
 //! `report.html`: one file that opens from disk, with no server and no network.
 //!
-//! It is made from the specification, the results and the history alone, so that `gainsay analyze` can
-//! make it again. `page` puts it together; `lanes` draws the operations around a violation, `plots` the
-//! numbers that `series` computes. `windows` tells what operations came to while faults were in force,
-//! `machines` what the run ran on, `again` how to run it again. `evidence` is the one place that knows
-//! the kinds of evidence.
+//! It is made from what is in the run's folder alone, so that `gainsay analyze` can make it again. `page` puts it together;
+//! `graph` draws the transactions of a cycle, `prefixes` how far an order of operations goes, `lanes` the operations
+//! around a violation, `timeline` is the interactive view of all operations (its scripts are in `assets/`), `plots` are the
+//! numbers that `series` computes. `windows` tells what operations came to while faults were in force, `machines` what the
+//! run ran on, `logs` what nodes' logs say, `again` how to run it again. `evidence` is the one place that knows the kinds
+//! of evidence.
 
 mod again;
 mod evidence;
+mod graph;
 mod lanes;
+mod logs;
 mod machines;
 mod page;
 mod plots;
+mod prefixes;
 mod series;
+mod timeline;
 mod windows;
 
 #[cfg(test)]
@@ -34,7 +39,7 @@ pub(crate) fn write(
     results: &Results,
     history: &History,
 ) -> Result<()> {
-    let html = page::render(spec, results, history);
+    let html = page::render(spec, results, history, &logs::excerpts(folder.path()));
     folder.write_report(&html)?;
     Ok(())
 }

@@ -1,51 +1,112 @@
-//! The page, top to bottom: verdict, explanations, the run, faults, plots, statistics.
+//! The page, top to bottom: verdict, how to run it again, explanations, timeline, plots, faults, statistics, nodes, logs.
 
 use checkers::{Evidence, Valid};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
 use store::{History, Operation, Value};
 
 use super::again::{again, command};
 use super::evidence;
+use super::graph::graph;
 use super::lanes::{Lanes, describe};
+use super::logs::{Excerpt, logs};
 use super::machines::machines;
 use super::plots::{self, fault_class};
+use super::prefixes::prefixes;
 use super::series::{Series, seconds};
+use super::timeline::{self, Mark};
 use super::windows::windows;
 use crate::check::{CheckerReport, Results};
 use crate::spec::{NodesSpec, TestSpec};
 
-const STYLE: &str = include_str!("style.css");
+const STYLE: &str = concat!(
+    include_str!("../look/variables.css"),
+    include_str!("style.css")
+);
 /// Rows of a table of operations before the rest is only counted.
 const ROWS_MAX: usize = 60;
 /// Explanations drawn in full before the rest is only counted.
 const EXPLANATIONS_MAX: usize = 5;
 
+/// A violation: who found it, and what proves it.
+type Violation<'a> = (&'a CheckerReport, &'a Evidence);
+
 /// The whole page.
-pub(super) fn render(spec: &TestSpec, results: &Results, history: &History) -> String {
-    let series = Series::new(history);
-    let title = format!("{} {}: {}", spec.suite, spec.workload, results.valid);
+pub(super) fn render(
+    spec: &TestSpec,
+    results: &Results,
+    history: &History,
+    excerpts: &[Excerpt],
+) -> String {
+    let series = Series::new(history, &spec.nodes.names(), spec.workers);
+    let violations = violations(results);
+    let marks: Vec<Mark> = violations.iter().map(mark).collect();
+    let packed = timeline::packed(history, spec.workers, &series.bands, &marks);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) " · Gainsay" }
+                meta http-equiv="Content-Security-Policy" content=(policy());
+                title { (spec.suite) " " (spec.workload) ": " (results.valid) " · Gainsay" }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 (verdict(spec, results))
-                (explanations(results, history, &series))
-                (plots(&series))
-                (faults(&series))
-                (windows(results))
-                (checkers(results))
-                (statistics(&series))
-                (run(spec, results))
+                main {
+                    (run_again(spec))
+                    (explanations(&violations, history, &series))
+                    (timeline::section(None))
+                    (pictures(&series))
+                    (faults(&series))
+                    (windows(results))
+                    (checkers(results))
+                    (statistics(&series))
+                    (logs(excerpts))
+                    (settings(spec, results))
+                }
+                (timeline::embedded(&packed))
             }
         }
     };
     page.into_string()
+}
+
+/// No request leaves the page, and no other script than its own runs, whatever a history says.
+fn policy() -> String {
+    use base64::Engine;
+    let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(timeline::SCRIPT));
+    format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
+    )
+}
+
+fn violations(results: &Results) -> Vec<Violation<'_>> {
+    let invalid = results
+        .checkers
+        .iter()
+        .filter(|report| report.valid == Valid::False);
+    invalid
+        .flat_map(|report| {
+            report
+                .evidence
+                .iter()
+                .map(move |evidence| (report, evidence))
+        })
+        .collect()
+}
+
+fn mark((report, evidence): &Violation<'_>) -> Mark {
+    let first = evidence::sentences(evidence)
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    Mark {
+        title: format!("{}: {first}", report.checker),
+        events: evidence::events(evidence),
+        culprit: evidence::culprit(evidence),
+    }
 }
 
 fn verdict(spec: &TestSpec, results: &Results) -> Markup {
@@ -60,28 +121,27 @@ fn verdict(spec: &TestSpec, results: &Results) -> Markup {
                 @if let Some(failure) = &results.harness_failure {
                     div.soft { "The test itself ran into trouble: " (failure) }
                 }
+                @for note in &results.notes { div.soft { (note) } }
             }
         }
     }
 }
 
-fn explanations(results: &Results, history: &History, series: &Series) -> Markup {
-    let all: Vec<(&CheckerReport, &Evidence)> = results
-        .checkers
-        .iter()
-        .filter(|report| report.valid == Valid::False)
-        .flat_map(|report| {
-            report
-                .evidence
-                .iter()
-                .map(move |evidence| (report, evidence))
-        })
-        .collect();
+fn run_again(spec: &TestSpec) -> Markup {
+    html! {
+        section aria-label="How to run it again" {
+            p.soft { "To run it again, with the same operations and faults:" }
+            pre { (again(spec)) }
+        }
+    }
+}
+
+fn explanations(all: &[Violation<'_>], history: &History, series: &Series) -> Markup {
     html! {
         @if !all.is_empty() {
             h2 { "What went wrong" }
-            @for (report, evidence) in all.iter().take(EXPLANATIONS_MAX) {
-                (explanation(report, evidence, history, series))
+            @for (at, violation) in all.iter().take(EXPLANATIONS_MAX).enumerate() {
+                (explanation(at + 1, violation, history, series))
             }
             @if all.len() > EXPLANATIONS_MAX {
                 p.soft { (all.len() - EXPLANATIONS_MAX) " more violations are in results.json." }
@@ -91,8 +151,8 @@ fn explanations(results: &Results, history: &History, series: &Series) -> Markup
 }
 
 fn explanation(
-    report: &CheckerReport,
-    evidence: &Evidence,
+    number: usize,
+    (report, evidence): &Violation<'_>,
     history: &History,
     series: &Series,
 ) -> Markup {
@@ -103,6 +163,8 @@ fn explanation(
         section.explanation {
             h3 { (report.checker) }
             @for sentence in evidence::sentences(evidence) { p { (sentence) } }
+            @if let Some(graph) = graph(evidence) { div.wide { (graph) } }
+            (prefixes(evidence))
             @if let Some(lanes) = lanes {
                 (lanes.draw(culprit))
                 ul.legend {
@@ -111,6 +173,7 @@ fn explanation(
                 }
                 @if lanes.left_out > 0 { p.soft { (lanes.left_out) " more operations of this time are not drawn." } }
             }
+            p.scripted-only { a href={ "#violation-" (number) } { "Show it in the timeline" } }
             (operations(history, &events, culprit))
         }
     }
@@ -141,14 +204,24 @@ fn operations(history: &History, indexes: &[u64], culprit: Option<u64>) -> Marku
     }
 }
 
-fn plots(series: &Series) -> Markup {
+fn pictures(series: &Series) -> Markup {
     html! {
-        h2 { "Latency" }
-        (plots::latency(series))
-        (legend(series))
-        h2 { "Rate" }
-        (plots::rate(series))
-        (legend(series))
+        section aria-labelledby="over-time" {
+            h2 #over-time { "Over time" }
+            h3 { "Latency of each operation" }
+            (plots::latency(series))
+            (legend(series))
+            h3 { "Quantiles of the latency of operations that were ok" }
+            (plots::quantiles(series))
+            h3 { "Operations a second" }
+            (plots::rate(series))
+            (legend(series))
+            @if !series.nodes.is_empty() {
+                h3 { "Nodes: of what each was asked, how much it answered" }
+                (plots::availability(series))
+            }
+            (plots::clocks(series))
+        }
     }
 }
 
@@ -228,7 +301,7 @@ fn statistics(series: &Series) -> Markup {
     }
 }
 
-fn run(spec: &TestSpec, results: &Results) -> Markup {
+fn settings(spec: &TestSpec, results: &Results) -> Markup {
     let nodes = match &spec.nodes {
         NodesSpec::Simulated(n) => format!("{n} simulated nodes"),
         NodesSpec::Local(n) => format!("{n} nodes on this machine"),
@@ -243,8 +316,6 @@ fn run(spec: &TestSpec, results: &Results) -> Markup {
     };
     html! {
         h2 { "The run" }
-        p { "To run it again, with the same operations and faults:" }
-        pre { (again(spec)) }
         (machines(spec))
         h3 { "Settings" }
         table {
