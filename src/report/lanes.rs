@@ -107,8 +107,9 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// The picture. `culprit` is the index of the event that cannot be explained.
-    pub(super) fn draw(&self, culprit: Option<u64>) -> Markup {
+    /// The picture. `culprit` is the index of the event that cannot be explained; `order` are operations, by the events
+    /// that began them, that can have taken effect in this order: a line goes through them.
+    pub(super) fn draw(&self, culprit: Option<u64>, order: &[u64]) -> Markup {
         let mut lanes: Vec<&Process> = Vec::new();
         for at in self.guilty.iter().chain(&self.context) {
             let process = &self.history.events()[*at].process;
@@ -138,11 +139,45 @@ impl<'a> Lanes<'a> {
                         (self.bar(self.operation(*at), lane, main, culprit))
                     }
                 }
+                (self.draw_order(order, &lane))
                 @for tick in 0..=ticks {
                     @let at = self.from + (self.to - self.from) * f64::from(tick) / f64::from(ticks);
                     @let anchor = if tick == ticks { "end" } else { "middle" };
                     text.tick x=(p(self.x(at))) y=(p(height - 12.0)) text-anchor=(anchor) { (format!("{at:.4} s")) }
                 }
+            }
+        }
+    }
+
+    /// A line through operations where each can have taken effect.
+    fn draw_order(&self, order: &[u64], lane: &impl Fn(&Process) -> Option<usize>) -> Markup {
+        let mut points: Vec<(f64, f64)> = Vec::new();
+        let mut moment = self.from;
+        for invoke in order {
+            let of_event = |at: &&usize| self.history.events()[**at].index == *invoke;
+            let Some(at) = self.guilty.iter().find(of_event) else {
+                continue;
+            };
+            let event = &self.history.events()[*at];
+            let Some(lane) = lane(&event.process) else {
+                continue;
+            };
+            // As early as it can be, and a little after the one before.
+            moment = seconds(event.time).max(moment) + (self.to - self.from) / 200.0;
+            if let Some(end) = self.operation(*at).complete {
+                moment = moment.min(seconds(end.time)).max(seconds(event.time));
+            }
+            points.push((self.x(moment), TOP + LANE * (lane as f64 + 0.8)));
+        }
+        let line: Vec<String> = points
+            .iter()
+            .map(|(x, y)| format!("{},{}", p(*x), p(*y)))
+            .collect();
+        html! {
+            polyline.order points=(line.join(" ")) {}
+            @for (number, (x, y)) in points.iter().enumerate() {
+                circle.order cx=(p(*x)) cy=(p(*y)) r="6" {}
+                text.order x=(p(*x)) y=(p(*y + 3.5)) text-anchor="middle" { (number + 1) }
             }
         }
     }

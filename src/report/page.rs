@@ -12,7 +12,7 @@ use super::lanes::{Lanes, describe};
 use super::logs::{Excerpt, logs};
 use super::machines::machines;
 use super::plots::{self, fault_class};
-use super::prefixes::prefixes;
+use super::prefixes::{longest, prefixes};
 use super::series::{Series, seconds};
 use super::timeline::{self, Mark};
 use super::windows::windows;
@@ -158,6 +158,7 @@ fn explanation(
 ) -> Markup {
     let events = evidence::events(evidence);
     let culprit = evidence::culprit(evidence);
+    let order = longest(evidence);
     let lanes = Lanes::around(history, &series.bands, &events);
     html! {
         section.explanation {
@@ -166,10 +167,12 @@ fn explanation(
             @if let Some(graph) = graph(evidence) { div.wide { (graph) } }
             (prefixes(evidence))
             @if let Some(lanes) = lanes {
-                (lanes.draw(culprit))
+                (lanes.draw(culprit, &order))
                 ul.legend {
                     li { i.ok {} "ok" } li { i.fail {} "failed (✗)" } li { i.info {} "outcome unknown (?)" }
-                    li { i.bad {} "cannot be explained" } li { "pale: other operations on the same key at that time" }
+                    li { i.bad {} "cannot be explained" }
+                    @if !order.is_empty() { li { "①: the order, as far as one goes" } }
+                    li { "pale: other operations on the same key at that time" }
                 }
                 @if lanes.left_out > 0 { p.soft { (lanes.left_out) " more operations of this time are not drawn." } }
             }

@@ -6,6 +6,7 @@ use store::Event;
 use crate::budget::{Budget, Exhausted};
 use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
+use super::evidence::DeadEnd;
 use super::intake::{Intake, IntakeError, client};
 use super::options::Options;
 use super::portfolio::Ration;
@@ -317,6 +318,10 @@ impl<S: Subject> Checking<S> {
         if let Err(refutation) = proved {
             return self.unproved(answered.key, at, &refutation.to_string());
         }
+        let dead_end = DeadEnd {
+            prefixes: subject.prefixes(&dead_end),
+            ..dead_end
+        };
         let what = subject.summary(&dead_end);
         let reason = format!(
             "{} is not linearizable: {what}",

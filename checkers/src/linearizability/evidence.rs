@@ -44,6 +44,16 @@ pub struct Source {
     pub overwritten_by: Option<u64>,
 }
 
+/// A beginning of an order: operations as they can have taken effect, one after the other, before nothing that must be next can be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Prefix {
+    /// The operations, by their invocations.
+    pub order: Vec<u64>,
+    /// The state after them.
+    pub state: Value,
+}
+
 /// A history of one key that cannot be put in any order that its model allows.
 ///
 /// Operations are named by the index of their invocation, and are found in `operations`.
@@ -81,6 +91,10 @@ pub struct DeadEnd {
     pub sub_history: Vec<u64>,
     /// Whether no operation of the sub-history can be left out.
     pub minimal: bool,
+    /// The longest beginnings of an order of the sub-history, each with another state: how far it can be explained. None where
+    /// the sub-history is long, or it is not the order that shows the violation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<Prefix>,
     /// Of a set, the only elements that are looked at, and of what was read, too: whatever elements are looked at, a set
     /// that is possible stays so. None: all are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

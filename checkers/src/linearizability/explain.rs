@@ -69,6 +69,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
             .collect(),
         sub_history: material.sub_history(end),
         minimal: material.found.minimal,
+        prefixes: Vec::new(),
         elements: Vec::new(),
         operations: Vec::new(),
         explanation: Vec::new(),

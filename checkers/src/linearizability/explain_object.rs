@@ -68,6 +68,7 @@ pub(super) fn explain(material: &Material<'_>) -> DeadEnd {
         sources: Vec::new(),
         sub_history: sub_history(material),
         minimal: found.minimal,
+        prefixes: Vec::new(),
         elements: (material.elements.iter())
             .map(|element| values.value(*element).clone())
             .collect(),
@@ -127,6 +128,7 @@ pub(super) fn explain_bounds(
         sources: Vec::new(),
         sub_history: vec![began, ended],
         minimal: true,
+        prefixes: Vec::new(),
         elements: Vec::new(),
         operations: vec![operation],
         explanation,

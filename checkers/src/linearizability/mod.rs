@@ -64,7 +64,7 @@ pub mod verify;
 mod window;
 mod witness;
 
-pub use evidence::{DeadEnd, OperationView, Source};
+pub use evidence::{DeadEnd, OperationView, Prefix, Source};
 pub use linearizable::{Linearizable, ModelError};
 pub use options::{FailedCas, NullRead, Options};
 pub use sequential::SequentiallyConsistent;

@@ -7,7 +7,7 @@ use store::{Event, EventType, Name};
 
 use crate::budget::{Budget, Exhausted};
 
-use super::evidence::{DeadEnd, OperationView};
+use super::evidence::{DeadEnd, OperationView, Prefix};
 use super::explain_object::{Material, explain, explain_bounds, summary};
 use super::intake::Key;
 use super::log::{Ending, Log};
@@ -20,7 +20,7 @@ use super::reduce::{ObjectWhole, closed};
 use super::slice::slice_ops;
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
 use super::track::{Suspect, Track};
-use super::verify::{Judge, Refutation, bounds_of, prove_object};
+use super::verify::{Judge, Refutation, bounds_of, prefixes, prove_object};
 use super::witness::{self, Hint};
 
 /// A model, and how its histories are read.
@@ -301,6 +301,10 @@ impl Subject for Objects {
 
     fn summary(&self, dead_end: &DeadEnd) -> String {
         summary(dead_end)
+    }
+
+    fn prefixes(&self, dead_end: &DeadEnd) -> Vec<Prefix> {
+        prefixes(dead_end, self.judge.as_ref())
     }
 
     fn prove(

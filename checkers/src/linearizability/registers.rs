@@ -6,7 +6,7 @@ use store::{Event, EventType};
 use crate::budget::{Budget, Exhausted};
 
 use super::counted::explain_shortage;
-use super::evidence::{DeadEnd, OperationView};
+use super::evidence::{DeadEnd, OperationView, Prefix};
 use super::explain::{Material, explain, summary};
 use super::intake::Key;
 use super::log::{Ending, Log, LoggedOp};
@@ -21,7 +21,7 @@ use super::search::Search;
 use super::slice::{RegisterWhole, slice_ops};
 use super::subject::{Landed, LoggedOf, Malformed, Subject};
 use super::track::Track;
-use super::verify::{REGISTER, Refutation, prove};
+use super::verify::{REGISTER, Reference, Refutation, prefixes, prove};
 
 /// The values of registers, and how their operations are read.
 pub(super) struct Registers {
@@ -249,6 +249,16 @@ impl Subject for Registers {
         summary(dead_end)
     }
 
+    fn prefixes(&self, dead_end: &DeadEnd) -> Vec<Prefix> {
+        let options = Options {
+            initial: dead_end.initial.clone(),
+            ..Options::default()
+        };
+        // A register is a map's entry.
+        let judge = Reference::new("map", &options);
+        judge.map_or_else(Vec::new, |judge| prefixes(dead_end, &judge))
+    }
+
     fn prove(
         &self,
         dead_end: &DeadEnd,
@@ -275,6 +285,7 @@ impl Registers {
             sources: Vec::new(),
             sub_history: Vec::new(),
             minimal: false,
+            prefixes: Vec::new(),
             elements: Vec::new(),
             operations: Vec::new(),
             explanation: Vec::new(),

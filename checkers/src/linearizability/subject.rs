@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::budget::{Budget, Exhausted};
 
-use super::evidence::{DeadEnd, OperationView};
+use super::evidence::{DeadEnd, OperationView, Prefix};
 use super::intake::Key;
 use super::log::{Ending, Log, LoggedOp};
 use super::model::Machine;
@@ -123,6 +123,9 @@ pub(super) trait Subject: Sized + Send {
 
     /// What happened, in a sentence without its end.
     fn summary(&self, dead_end: &DeadEnd) -> String;
+
+    /// The longest beginnings of orders of a dead end's operations.
+    fn prefixes(&self, dead_end: &DeadEnd) -> Vec<Prefix>;
 
     /// Proves a dead end again, by other means, with all operations of its key at hand, apart from
     /// those that returned at `forgotten` or before.

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::bounds::Bounds;
 use super::order::{Outcome, Rules, Seen, Touch, has_order};
+use super::prefixes::longest;
 use super::sequential::has_program_order;
 use super::{NODES, Refutation};
-use crate::linearizability::evidence::{DeadEnd, OperationView};
+use crate::linearizability::evidence::{DeadEnd, OperationView, Prefix};
 use crate::linearizability::models::{self, Call, Model, Touched, Values};
 
 /// Who knows what an object does, for proofs.
@@ -25,6 +26,9 @@ pub trait Judge: Send + Sync {
 
     /// What a counter can have been when an operation showed what it was, all operations being given.
     fn bounds(&self, op: &Seen, all: &[Seen]) -> Option<Bounds>;
+
+    /// The longest beginnings of orders.
+    fn longest_orders(&self, ops: &[Seen]) -> Vec<Prefix>;
 
     /// The operation of `kept`, by its invocation, that could need what one that was left out leaves.
     fn needed_by(&self, left_out: &Seen, kept: &[Seen]) -> Option<u64>;
@@ -51,6 +55,10 @@ impl<R: Rules + Send + Sync> Judge for R {
 
     fn bounds(&self, op: &Seen, all: &[Seen]) -> Option<Bounds> {
         Rules::bounds(self, op, all)
+    }
+
+    fn longest_orders(&self, ops: &[Seen]) -> Vec<Prefix> {
+        longest(self, ops)
     }
 
     fn needed_by(&self, left_out: &Seen, kept: &[Seen]) -> Option<u64> {
@@ -171,6 +179,10 @@ impl<M: Model> Rules for ModelJudge<M> {
             return vec![state.clone()];
         };
         self.model.step(state, &op).into_iter().collect()
+    }
+
+    fn show(&self, state: &M::State) -> Value {
+        self.model.describe(state, &self.values())
     }
 
     fn observes(&self, op: &Seen) -> bool {

@@ -72,6 +72,9 @@ pub trait Rules {
     /// All states in which the object can be after the operation; none if it cannot happen.
     fn after(&self, state: &Self::State, op: &Seen) -> Vec<Self::State>;
 
+    /// A state as a person reads it.
+    fn show(&self, state: &Self::State) -> Value;
+
     /// Whether the operation never changes a state.
     fn observes(&self, op: &Seen) -> bool;
 

@@ -125,6 +125,17 @@ impl Rules for Reference {
         self.initial.clone()
     }
 
+    fn show(&self, state: &Value) -> Value {
+        match self.kind {
+            // Counters are kept as text, for they may be larger than JSON's numbers.
+            Kind::Counter => {
+                let number = state.as_str().and_then(|text| text.parse::<i64>().ok());
+                number.map_or_else(|| state.clone(), Value::from)
+            }
+            _ => state.clone(),
+        }
+    }
+
     fn has_elements(&self) -> bool {
         matches!(self.kind, Kind::Set | Kind::Multiset) && elements(&self.initial).is_empty()
     }
