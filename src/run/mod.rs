@@ -50,6 +50,7 @@ pub(crate) struct RunRequest<'a> {
     pub(crate) spec: TestSpec,
     pub(crate) inventory: &'a Inventory,
     pub(crate) store: &'a Path,
+    pub(crate) labels: &'a [String],
     pub(crate) output: Output,
     pub(crate) stop: Stop,
     pub(crate) force_unlock: bool,
@@ -68,6 +69,11 @@ pub(crate) fn execute(mut request: RunRequest<'_>) -> Result<Finished> {
     request.spec.controller = Some(harness::node::facts::here());
     let test = format!("{}-{}", request.spec.suite, request.spec.workload);
     let folder = RunFolder::create(request.store, &test, &request.spec)?;
+    // Where the file system knows no locks, others cannot tell this run from a dead one; that is no reason not to run.
+    let _held = folder.hold().ok();
+    if !request.labels.is_empty() {
+        folder.write_labels(request.labels)?;
+    }
     log::redirect(Some(&folder.log_path())).context("cannot write the run's log")?;
     request
         .output
