@@ -36,5 +36,5 @@ pub use jsonl::write_event;
 pub use lint::{Finding, Problem, lint};
 pub use load::{LoadError, Loaded, Place, load_history};
 pub use recorder::{Draft, Observer, Recorder, Stamp};
-pub use run::{LABEL_MAX, LABELS_MAX, RunError, RunFolder, RunHold, check_label};
+pub use run::{LABEL_MAX, LABELS_MAX, RunError, RunFolder, RunHold, check_label, write_whole};
 pub use serde_json::{Value, json};
