@@ -6,12 +6,14 @@
 mod catalog;
 mod check;
 mod cli;
+mod compare;
 mod exit;
 mod report;
 mod run;
 mod spec;
 mod suites;
 mod summary;
+mod web;
 mod words;
 
 use std::process::ExitCode;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use store::{RunError, RunFolder};
 
-pub(crate) use entry::{RunEntry, Status};
+pub(crate) use entry::{RunEntry, SpecEntry, Status};
 use mark::Mark;
 
 /// The most threads that read runs.
@@ -32,7 +32,7 @@ struct Known {
 }
 
 /// The runs of a store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Catalog {
     root: PathBuf,
     /// Newest first.
@@ -139,11 +139,6 @@ impl Catalog {
             .get(id)
             .and_then(|at| self.runs.get(*at))
             .map(|run| &run.entry)
-    }
-
-    /// The folder of a run.
-    pub(crate) fn folder(&self, entry: &RunEntry) -> Result<RunFolder, RunError> {
-        RunFolder::open(&self.root.join(&entry.name))
     }
 }
 

@@ -15,7 +15,6 @@ mod plots;
 mod series;
 mod windows;
 
-#[cfg(test)]
 pub(crate) use again::again;
 pub(crate) use evidence::sentences;
 pub(crate) use series::Series;

@@ -14,7 +14,10 @@ use super::windows::windows;
 use crate::check::{CheckerReport, Results};
 use crate::spec::{NodesSpec, TestSpec};
 
-const STYLE: &str = include_str!("style.css");
+const STYLE: &str = concat!(
+    include_str!("../look/variables.css"),
+    include_str!("style.css")
+);
 /// Rows of a table of operations before the rest is only counted.
 const ROWS_MAX: usize = 60;
 /// Explanations drawn in full before the rest is only counted.

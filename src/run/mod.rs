@@ -14,7 +14,7 @@ mod power;
 mod recovery;
 pub(crate) mod signals;
 mod simulated;
-mod status;
+pub(crate) mod status;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
