@@ -1,14 +1,13 @@
 //! One run in a catalog.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
 use checkers::Valid;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use store::RunFolder;
+use store::{RunError, RunFolder};
 
 use crate::spec::TestSpec;
 use crate::summary::Summary;
@@ -149,11 +148,17 @@ impl RunEntry {
     /// Reads a run. Whatever is wrong with it is in the entry.
     pub(super) fn read(folder: &RunFolder) -> RunEntry {
         let mut corrupt = None;
-        let mut wrong = |file: &Path, why: &dyn Display| {
+        let mut wrong = |file: &Path, error: &RunError| {
+            // Without the path: who looks at a run need not know where it is.
+            let why = match error {
+                RunError::Json { source, .. } => source.to_string(),
+                RunError::Io { source, .. } => source.to_string(),
+                error => error.to_string(),
+            };
             let file = file.file_name().unwrap_or_default();
             corrupt.get_or_insert(Status::Corrupt {
                 file: file.to_string_lossy().into_owned(),
-                why: why.to_string(),
+                why,
             });
         };
         let spec = folder.read_test::<TestSpec>();

@@ -83,7 +83,7 @@ fn numbers(measures: &[Measure]) -> Markup {
         |value: Option<f64>| html! { td.n { (value.map_or_else(|| "–".to_owned(), number)) } };
     html! {
         h2 { "Rates and latencies" }
-        table.compare {
+        table.compare.measures {
             thead { tr { th { "Measure" } th.n { "A" } th.n { "B" } th { "B against A" } } }
             tbody {
                 @for measure in measures {

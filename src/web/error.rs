@@ -59,12 +59,6 @@ impl WebError {
         let body = serde_json::json!({"error": self.message});
         super::api::json(self.status, &body)
     }
-
-    /// The status, and what is wrong.
-    #[cfg(test)]
-    pub(super) fn parts(&self) -> (StatusCode, &str) {
-        (self.status, &self.message)
-    }
 }
 
 impl From<std::io::Error> for WebError {

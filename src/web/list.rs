@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::page::{self, Place, badge, bytes, grouped, number};
 use super::query::Query;
 use super::{Site, WebError};
-use crate::catalog::{Catalog, RunEntry, SpecEntry};
+use crate::catalog::{Catalog, RunEntry, SpecEntry, Status};
 use crate::summary::{Quantiles, Summary};
 
 /// Runs on a page.
@@ -361,7 +361,7 @@ fn row(run: &RunEntry) -> Markup {
             th scope="row" {
                 a href=(page::href(run)) { (run.test) }
                 span.id { (run.id) }
-                div.reason { (shortened(&page::reason(run), 160)) }
+                @if run.word() != "valid" || is_corrupt(run) { div.reason { (shortened(&page::reason(run), 160)) } }
             }
             td.time {
                 (page::began(run))
@@ -376,6 +376,11 @@ fn row(run: &RunEntry) -> Markup {
             td.n { (bytes(run.size)) }
         }
     }
+}
+
+/// Whether a file of it cannot be used, whatever its verdict.
+fn is_corrupt(run: &RunEntry) -> bool {
+    matches!(run.status, Status::Corrupt { .. })
 }
 
 fn p99(summary: &Summary) -> Option<f64> {

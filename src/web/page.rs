@@ -128,7 +128,7 @@ pub(super) fn bytes(size: u64) -> String {
 /// A number with as many digits as tell something.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
-        size if size >= 1000.0 => grouped(value.round() as u64),
+        size if size >= 1000.0 || size.fract() == 0.0 => grouped(value.round() as u64),
         size if size >= 99.95 => format!("{value:.0}"),
         size if size >= 9.995 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
@@ -208,13 +208,24 @@ mod tests {
                 "5000 TB"
             ]
         );
-        let numbers: Vec<String> = [0.0, 0.126, 9.99, 9.996, 99.94, 99.96, 1234.4, 1_234_567.0]
-            .map(number)
-            .to_vec();
+        let numbers: Vec<String> = [
+            0.0,
+            60.0,
+            0.126,
+            9.99,
+            9.996,
+            99.94,
+            99.96,
+            1234.4,
+            1_234_567.0,
+        ]
+        .map(number)
+        .to_vec();
         assert_eq!(
             numbers,
             [
-                "0.00",
+                "0",
+                "60",
                 "0.13",
                 "9.99",
                 "10.0",

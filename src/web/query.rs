@@ -48,14 +48,14 @@ impl Query {
             .0
             .iter()
             .filter(|(key, value)| key != name && !value.is_empty());
-        let mut text = form_urlencoded::Serializer::new(String::from("?"));
+        let mut text = form_urlencoded::Serializer::new(String::new());
         kept.for_each(|(key, value)| {
             text.append_pair(key, value);
         });
         if let Some(value) = value {
             text.append_pair(name, value);
         }
-        text.finish()
+        format!("?{}", text.finish())
     }
 }
 

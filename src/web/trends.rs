@@ -89,19 +89,19 @@ fn strip(runs: &[&RunEntry]) -> Markup {
     let height = |word: &str| match word {
         "valid" => 14.0,
         "running" => 8.0,
-        "unknown" => 26.0,
-        "died" | "corrupt" => 32.0,
-        _ => 44.0,
+        "unknown" => 30.0,
+        "died" | "corrupt" => 46.0,
+        _ => 62.0,
     };
     html! {
-        svg.plot.strip viewBox={ "0 0 " (WIDTH) " 56" } role="img" aria-label="The verdict of each run, oldest left; the table of flake rates has the counts" {
-            @for (word, y) in [("invalid", 16.0), ("unknown", 34.0), ("valid", 48.0)] { text.axis x=(LEFT - 8.0) y=(y) text-anchor="end" { (word) } }
+        svg.plot.strip viewBox={ "0 0 " (WIDTH) " 74" } role="img" aria-label="The verdict of each run, oldest left; the table of flake rates has the counts" {
+            @for (word, y) in [("invalid", 18.0), ("broken off", 34.0), ("unknown", 50.0), ("valid", 66.0)] { text.axis x=(LEFT - 8.0) y=(y) text-anchor="end" { (word) } }
             @for (at, run) in runs.iter().enumerate() {
                 @let (x, width) = column(at, runs.len());
                 @let tall = height(run.word());
                 a href=(page::href(run)) aria-label={ (page::began(run)) ": " (run.word()) } {
-                    rect.hit x=(p(x)) y="0" width=(p(width)) height="56" {}
-                    rect class={ "mark " (run.word()) } x=(p(x)) y=(p(52.0 - tall)) width=(p((width * 0.8).clamp(1.0, 14.0))) height=(p(tall)) {
+                    rect.hit x=(p(x)) y="0" width=(p(width)) height="74" {}
+                    rect class={ "mark " (run.word()) } x=(p(x)) y=(p(70.0 - tall)) width=(p((width * 0.8).clamp(1.0, 14.0))) height=(p(tall)) {
                         title { (page::began(run)) ": " (run.word()) ". " (super::list::shortened(&page::reason(run), 200)) }
                     }
                 }
