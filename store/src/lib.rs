@@ -18,6 +18,7 @@
 //!
 //! This crate knows nothing of networks, clients or checkers, and pulls in no async runtime.
 
+mod batch;
 mod event;
 mod history;
 pub mod import;
@@ -29,6 +30,7 @@ mod run;
 #[cfg(test)]
 mod testing;
 
+pub use batch::{Batch, Flow};
 pub use event::{Event, EventType, Name, OpError, Process};
 pub use history::{History, HistoryError, Operation, Outcome};
 pub use import::{Format, ImportOptions, detect, load_any, load_bytes};

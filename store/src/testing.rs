@@ -3,7 +3,25 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::batch::{Batch, Batcher, Flow};
 use crate::event::{Event, EventType, Process};
+use crate::load::LoadError;
+
+/// All events that a reader hands on, with their lines, and what it says.
+pub(crate) fn collect<T>(
+    read: impl FnOnce(&mut Batcher<'_>) -> Result<T, LoadError>,
+) -> Result<(Vec<Event>, Vec<u64>, T), LoadError> {
+    let (mut events, mut lines) = (Vec::new(), Vec::new());
+    let mut take = |batch: Batch<'_>| {
+        events.extend_from_slice(batch.events);
+        lines.extend_from_slice(batch.lines);
+        Flow::Continue(())
+    };
+    let mut batcher = Batcher::new(&mut take);
+    let said = read(&mut batcher)?;
+    let _ = batcher.flush();
+    Ok((events, lines, said))
+}
 
 /// A client's event at a position, `time` = a thousand times the index.
 pub(crate) fn event(index: u64, process: u64, kind: EventType, f: &str, value: Value) -> Event {
