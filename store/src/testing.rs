@@ -92,3 +92,35 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
             },
         )
 }
+
+/// Events of a history that pairs: whoever begins an operation ends it, or the history ends before.
+pub(crate) fn any_history() -> impl Strategy<Value = Vec<Event>> {
+    let steps = prop::collection::vec((any_event(), 0usize..4), 0..40);
+    steps.prop_map(|steps| {
+        let processes = [
+            Process::Client(0),
+            Process::Client(7),
+            Process::Nemesis("kill".into()),
+            Process::Nemesis("a/b \"c".into()),
+        ];
+        let mut open: [Option<crate::Name>; 4] = Default::default();
+        let mut events = Vec::new();
+        for ((mut event, who), at) in steps.into_iter().zip(0..) {
+            event.process = processes[who].clone();
+            (event.index, event.time) = (at, at * 1000);
+            match open[who].take() {
+                Some(f) if event.is_invoke() => {
+                    event.kind = EventType::Ok;
+                    event.f = f;
+                }
+                Some(f) => event.f = f,
+                None => {
+                    event.kind = EventType::Invoke;
+                    open[who] = Some(event.f.clone());
+                }
+            }
+            events.push(event);
+        }
+        events
+    })
+}
