@@ -3,6 +3,7 @@
 //! This is also the face for suites of your own: build a binary whose `main` is
 //! `gainsay::main(suites)` and it has every command of `gainsay`, for your systems.
 
+mod catalog;
 mod check;
 mod cli;
 mod exit;
@@ -10,6 +11,7 @@ mod report;
 mod run;
 mod spec;
 mod suites;
+mod summary;
 mod words;
 
 use std::process::ExitCode;

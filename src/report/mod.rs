@@ -18,6 +18,7 @@ mod windows;
 #[cfg(test)]
 pub(crate) use again::again;
 pub(crate) use evidence::sentences;
+pub(crate) use series::Series;
 pub(crate) use windows::lines as fault_lines;
 
 use anyhow::Result;
@@ -33,8 +34,9 @@ pub(crate) fn write(
     spec: &TestSpec,
     results: &Results,
     history: &History,
+    series: &Series,
 ) -> Result<()> {
-    let html = page::render(spec, results, history);
+    let html = page::render(spec, results, history, series);
     folder.write_report(&html)?;
     Ok(())
 }

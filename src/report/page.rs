@@ -21,8 +21,12 @@ const ROWS_MAX: usize = 60;
 const EXPLANATIONS_MAX: usize = 5;
 
 /// The whole page.
-pub(super) fn render(spec: &TestSpec, results: &Results, history: &History) -> String {
-    let series = Series::new(history);
+pub(super) fn render(
+    spec: &TestSpec,
+    results: &Results,
+    history: &History,
+    series: &Series,
+) -> String {
     let title = format!("{} {}: {}", spec.suite, spec.workload, results.valid);
     let page = html! {
         (DOCTYPE)
@@ -35,12 +39,12 @@ pub(super) fn render(spec: &TestSpec, results: &Results, history: &History) -> S
             }
             body {
                 (verdict(spec, results))
-                (explanations(results, history, &series))
-                (plots(&series))
-                (faults(&series))
+                (explanations(results, history, series))
+                (plots(series))
+                (faults(series))
                 (windows(results))
                 (checkers(results))
-                (statistics(&series))
+                (statistics(series))
                 (run(spec, results))
             }
         }

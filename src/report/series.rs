@@ -5,52 +5,52 @@ use std::collections::BTreeMap;
 use store::{EventType, History, Name, Outcome, Process};
 
 /// A time when a fault was in force.
-pub(super) struct Band {
+pub(crate) struct Band {
     /// The fault.
-    pub(super) fault: Name,
+    pub(crate) fault: Name,
     /// When it was asked for, in seconds.
-    pub(super) from: f64,
+    pub(crate) from: f64,
     /// When it was undone, or when the history ended, in seconds.
-    pub(super) to: f64,
+    pub(crate) to: f64,
     /// What it acted on, as the history says.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// Whether it was proved to take effect.
-    pub(super) effective: bool,
+    pub(crate) effective: bool,
 }
 
 /// An operation as a point.
-pub(super) struct Point {
+pub(crate) struct Point {
     /// When it began, in seconds.
-    pub(super) at: f64,
+    pub(crate) at: f64,
     /// How long it took, in seconds.
-    pub(super) latency: f64,
+    pub(crate) latency: f64,
     /// How it ended.
-    pub(super) outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 /// Operations a second, by outcome, in one slice of time.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Slice {
+pub(crate) struct Slice {
     /// Operations that completed in it: `ok`, `fail`, `info`.
-    pub(super) counts: [u64; 3],
+    pub(crate) counts: [u64; 3],
 }
 
 /// All of it.
-pub(super) struct Series {
+pub(crate) struct Series {
     /// The length of the history in seconds, at least a little.
-    pub(super) length: f64,
+    pub(crate) length: f64,
     /// Client operations that completed.
-    pub(super) points: Vec<Point>,
+    pub(crate) points: Vec<Point>,
     /// Faults in force.
-    pub(super) bands: Vec<Band>,
+    pub(crate) bands: Vec<Band>,
     /// The width of a slice in seconds.
-    pub(super) slice: f64,
+    pub(crate) slice: f64,
     /// Completions by time.
-    pub(super) slices: Vec<Slice>,
+    pub(crate) slices: Vec<Slice>,
     /// Operations by function: `ok`, `fail`, `info`.
-    pub(super) by_function: BTreeMap<Name, [u64; 3]>,
+    pub(crate) by_function: BTreeMap<Name, [u64; 3]>,
     /// Errors: how many operations, by function and class.
-    pub(super) by_error: BTreeMap<(Name, String), u64>,
+    pub(crate) by_error: BTreeMap<(Name, String), u64>,
 }
 
 /// How many slices of time a history is cut into.
@@ -72,7 +72,7 @@ pub(super) fn seconds(time: u64) -> f64 {
 
 impl Series {
     /// Reads them off a history.
-    pub(super) fn new(history: &History) -> Series {
+    pub(crate) fn new(history: &History) -> Series {
         let length = history
             .events()
             .last()

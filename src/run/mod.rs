@@ -35,6 +35,7 @@ use crate::cli::{Output, Verbosity};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::TestSpec;
+use crate::summary::Summary;
 use crate::words::describe;
 
 use drive::Driven;
@@ -286,12 +287,16 @@ pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
     built.map(drop).map_err(|error| error.to_string())
 }
 
-fn keep(folder: &RunFolder, results: &Results) -> Result<()> {
+fn keep(folder: &RunFolder, results: &mut Results) -> Result<()> {
+    // The verdict first: what comes next needs memory for the whole history.
+    folder.write_results(results)?;
+    let loaded = store::load_history(&folder.history_path())?;
+    let series = report::Series::new(&loaded.history);
+    results.summary = Some(Summary::of(&series));
     folder.write_results(results)?;
     // As it is now: what was found on the nodes came later than the run's beginning.
     let spec: TestSpec = folder.read_test()?;
-    let loaded = store::load_history(&folder.history_path())?;
-    report::write(folder, &spec, results, &loaded.history)
+    report::write(folder, &spec, results, &loaded.history, &series)
 }
 
 /// Checks the history in a run folder, writes `results.json` and `report.html`. Checkers end early when
@@ -307,7 +312,7 @@ pub(crate) fn judge(
     output.say("checking");
     let mut results = check::judge(suite, spec, folder, facts, stop)?;
     // A verdict is told even where there is no room to keep it.
-    if let Err(error) = keep(folder, &results) {
+    if let Err(error) = keep(folder, &mut results) {
         let why = format!(
             "the results cannot be kept: {}\n  hint: see df -h {}; then gainsay analyze {}",
             describe(&error),

@@ -39,5 +39,5 @@ pub use jsonl::write_event;
 pub use lint::{Finding, LintReport, Linter, Problem};
 pub use load::{LoadError, Loaded, Place, load_history};
 pub use recorder::{Draft, Observer, Recorder, Stamp};
-pub use run::{LABEL_MAX, LABELS_MAX, RunError, RunFolder, RunHold, check_label};
+pub use run::{LABEL_MAX, LABELS_MAX, RunError, RunFolder, RunHold, check_label, write_whole};
 pub use serde_json::{Value, json};

@@ -39,7 +39,10 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunE
 }
 
 /// Writes a file so that it is never seen half: beside its place, synced, renamed.
-pub(super) fn write_whole(
+///
+/// # Errors
+/// When it cannot be written; what was there is then still there.
+pub fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), RunError> {

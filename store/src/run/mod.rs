@@ -37,10 +37,11 @@ mod hold;
 mod id;
 mod labels;
 
+pub use files::write_whole;
 pub use hold::RunHold;
 pub use labels::{LABEL_MAX, LABELS_MAX, check_label};
 
-use files::{link, read_json, write_json, write_whole};
+use files::{link, read_json, write_json};
 
 const TEST: &str = "test.json";
 const HISTORY: &str = "history.jsonl";
