@@ -3,13 +3,17 @@
 //! This is also the face for suites of your own: build a binary whose `main` is
 //! `gainsay::main(suites)` and it has every command of `gainsay`, for your systems.
 
+mod catalog;
 mod check;
 mod cli;
+mod compare;
 mod exit;
 mod report;
 mod run;
 mod spec;
 mod suites;
+mod summary;
+mod web;
 mod words;
 
 use std::process::ExitCode;

@@ -18,6 +18,7 @@ use checkers::transactions::models::{DEFAULT, find};
 use checkers::transactions::{Assumptions, ListAppend, Options, RwRegister};
 use checkers::{Checker, Feed};
 use measure::{forget_peak, peak_mb, processor_ms};
+use store::Flow;
 use store::import::{ImportOptions, read_each};
 
 fn main() {
@@ -51,12 +52,13 @@ fn main() {
         }
         let path = file.as_ref();
         let (mut fed, mut noticed) = (0, None);
-        read_each(path, None, ImportOptions::default(), &mut |events| {
+        read_each(path, None, ImportOptions::default(), &mut |batch| {
             let fed_before = fed;
-            fed += events.len();
-            if checker.feed(events, &Unlimited) == Feed::Violation {
+            fed += batch.events.len();
+            if checker.feed(batch.events, &Unlimited) == Feed::Violation {
                 noticed.get_or_insert((fed_before, fed));
             }
+            Flow::Continue(())
         })
         .unwrap();
         if let Some((from, to)) = noticed {

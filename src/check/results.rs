@@ -10,6 +10,7 @@ use super::worker::Answer;
 use super::{RunFacts, StoppedEarly};
 use crate::run::RecoveryReport;
 use crate::spec::FORMAT;
+use crate::summary::Summary;
 
 /// The verdict on a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub(crate) struct Results {
     /// How the system came back after the faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) recovery: Option<RecoveryReport>,
+    /// The run in numbers. Results of older versions have none, and none was made where the history could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) summary: Option<Summary>,
     /// Each checker's report.
     pub(crate) checkers: Vec<CheckerReport>,
     /// The root of all random choices.
@@ -150,6 +154,7 @@ impl Results {
             stopped: facts.stopped.clone(),
             notes: facts.notes.clone(),
             recovery: facts.recovery.clone(),
+            summary: None,
             checkers,
             seed,
         }

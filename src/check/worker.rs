@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use checkers::{CheckResult, Checker, Valid};
 use serde::{Deserialize, Serialize};
 use store::import::{Format, ImportOptions, read_each};
-use store::{Event, History};
+use store::{Batch, Event, Flow, History};
 
 use super::budget::ProcessBudget;
 use super::follow::{Following, Seen};
@@ -214,7 +214,11 @@ fn run_checker(limits: CheckLimits, load: impl FnOnce() -> anyhow::Result<Loaded
             note
         }
         Source::File(path, format) => {
-            match read_each(&path, format, ImportOptions::default(), &mut feed) {
+            let mut take = |batch: Batch<'_>| {
+                feed(batch.events);
+                Flow::Continue(())
+            };
+            match read_each(&path, format, ImportOptions::default(), &mut take) {
                 Ok(torn) => torn.map(|torn| torn.to_string()),
                 Err(error) => return unknown(crate::words::describe(&error.into())),
             }

@@ -17,7 +17,7 @@ pub(super) fn command() -> Command {
     Command::new("analyze")
         .about("Check a stored run again")
         .after_help(
-            "RUN is a folder, `latest`, a test such as etcd-register, or the beginning of a time.",
+            "RUN is a folder, `latest`, a test such as etcd-register, or a beginning of its time or id.",
         )
         .arg(Arg::new("run").value_name("RUN").default_value("latest"))
         .args(args::output_args())

@@ -260,8 +260,21 @@ fn test_args() -> Vec<Arg> {
             .default_value("1")
             .value_parser(value_parser!(u64).range(1..=1_000_000))
             .help("How many runs, each with the next seed; stops at the first that is not valid"),
+        Arg::new("label")
+            .long("label")
+            .value_name("NAME")
+            .value_delimiter(',')
+            .action(ArgAction::Append)
+            .value_parser(label)
+            .env("GAINSAY_LABEL")
+            .help("A word to find the run by, kept in its folder; may be given several times"),
     ];
     args.into_iter().map(|arg| arg.help_heading(TEST)).collect()
+}
+
+/// A label, as a value of a flag.
+pub(super) fn label(text: &str) -> Result<String, store::RunError> {
+    store::check_label(text).map(|()| text.to_owned())
 }
 
 pub(super) fn check_args() -> Vec<Arg> {
@@ -391,6 +404,7 @@ fn get_duration(matches: &ArgMatches, name: &str) -> Duration {
 /// What `test` was asked for, besides the specification.
 pub(super) struct TestArgs {
     pub(super) spec: TestSpec,
+    pub(super) labels: Vec<String>,
     pub(super) count: u64,
     pub(super) setup: bool,
     pub(super) force_unlock: bool,
@@ -412,8 +426,8 @@ pub(super) fn test_args_of(
         false => nodes_spec(matches)?,
     };
     let count = nodes.names().len();
-    let labels = matches.get_many::<String>("zone").into_iter().flatten();
-    let zones = Zones::read(labels.map(String::as_str), &nodes.names())
+    let labels = strings(matches, "zone");
+    let zones = Zones::read(labels.iter().map(String::as_str), &nodes.names())
         .map_err(|error| BadArguments(format!("--zone: {error}")))?;
     let concurrency: &String = matches.get_one("concurrency").expect("it has a default");
     let workers =
@@ -461,6 +475,7 @@ pub(super) fn test_args_of(
     };
     Ok(TestArgs {
         spec,
+        labels: strings(matches, "label"),
         count: *matches.get_one("test-count").expect("it has a default"),
         setup: flag("setup"),
         force_unlock: flag("force-unlock"),
@@ -471,6 +486,12 @@ pub(super) fn test_args_of(
             .clone(),
         output: output(matches),
     })
+}
+
+/// All values of a flag.
+fn strings(matches: &ArgMatches, name: &str) -> Vec<String> {
+    let values = matches.get_many::<String>(name).into_iter().flatten();
+    values.cloned().collect()
 }
 
 /// Reads a file that a flag names.
@@ -519,12 +540,7 @@ fn nodes_spec(matches: &ArgMatches) -> Result<NodesSpec> {
 
 /// Reads the flags that name hosts and how to reach them.
 pub(super) fn ssh_spec(matches: &ArgMatches) -> Result<SshSpec> {
-    let mut hosts: Vec<String> = matches
-        .get_many::<String>("nodes")
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
+    let mut hosts = strings(matches, "nodes");
     if let Some(file) = matches.get_one::<PathBuf>("nodes-file") {
         let text = read_named("nodes-file", file)?;
         let lines = text

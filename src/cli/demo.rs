@@ -60,6 +60,7 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches, _arguments: &[String]) 
         spec: parsed.spec,
         inventory: &inventory,
         store,
+        labels: &parsed.labels,
         output,
         stop,
         force_unlock: false,

@@ -15,6 +15,7 @@ mod heal;
 mod list;
 mod nodes;
 mod output;
+mod serve;
 mod test;
 
 use std::path::PathBuf;
@@ -104,6 +105,7 @@ fn dispatch(
         Some(("check", matches)) => check::run(matches),
         Some(("nodes", matches)) => nodes::run(suites, matches),
         Some(("heal", matches)) => heal::run(matches),
+        Some(("serve", matches)) => serve::run(matches),
         Some(("list", matches)) => list::run(suites, matches),
         Some(("explain", matches)) => explain::run(matches),
         Some(("doctor", matches)) => doctor::run(suites, matches),
@@ -165,6 +167,7 @@ fn command(suites: &Suites) -> Command {
         .subcommand(check::command())
         .subcommand(nodes::command())
         .subcommand(heal::command())
+        .subcommand(serve::command())
         .subcommand(list::command())
         .subcommand(explain::command())
         .subcommand(doctor::command())

@@ -43,6 +43,7 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches, arguments: &[String]) -
             spec,
             inventory: &inventory,
             store: &args.store,
+            labels: &args.labels,
             output,
             stop: stop.clone(),
             force_unlock: args.force_unlock,

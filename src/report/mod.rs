@@ -20,9 +20,9 @@ mod series;
 mod timeline;
 mod windows;
 
-#[cfg(test)]
 pub(crate) use again::again;
 pub(crate) use evidence::sentences;
+pub(crate) use series::Series;
 pub(crate) use windows::lines as fault_lines;
 
 use anyhow::Result;
@@ -38,8 +38,15 @@ pub(crate) fn write(
     spec: &TestSpec,
     results: &Results,
     history: &History,
+    series: &Series,
 ) -> Result<()> {
-    let html = page::render(spec, results, history, &logs::excerpts(folder.path()));
+    let html = page::render(
+        spec,
+        results,
+        history,
+        series,
+        &logs::excerpts(folder.path()),
+    );
     folder.write_report(&html)?;
     Ok(())
 }

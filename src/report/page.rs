@@ -36,9 +36,9 @@ pub(super) fn render(
     spec: &TestSpec,
     results: &Results,
     history: &History,
+    series: &Series,
     excerpts: &[Excerpt],
 ) -> String {
-    let series = Series::new(history, &spec.nodes.names(), spec.workers);
     let violations = violations(results);
     let marks: Vec<Mark> = violations.iter().map(mark).collect();
     let packed = timeline::packed(history, spec.workers, &series.bands, &marks);
@@ -56,13 +56,13 @@ pub(super) fn render(
                 (verdict(spec, results))
                 main {
                     (run_again(spec))
-                    (explanations(&violations, history, &series))
+                    (explanations(&violations, history, series))
                     (timeline::section(None))
-                    (pictures(&series))
-                    (faults(&series))
+                    (pictures(series))
+                    (faults(series))
                     (windows(results))
                     (checkers(results))
-                    (statistics(&series))
+                    (statistics(series))
                     (logs(excerpts))
                     (settings(spec, results))
                 }

@@ -10,88 +10,88 @@ use store::{Event, EventType, History, Name, OpError, Operation, Outcome, Proces
 const NODES_MAX: usize = 100;
 
 /// A time when a fault was in force.
-pub(super) struct Band {
+pub(crate) struct Band {
     /// The fault.
-    pub(super) fault: Name,
+    pub(crate) fault: Name,
     /// When it was asked for, in seconds.
-    pub(super) from: f64,
+    pub(crate) from: f64,
     /// When it was undone, or when the history ended, in seconds.
-    pub(super) to: f64,
+    pub(crate) to: f64,
     /// What it acted on, as the history says.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// Whether it was proved to take effect.
-    pub(super) effective: bool,
+    pub(crate) effective: bool,
 }
 
 /// An operation as a point.
-pub(super) struct Point {
+pub(crate) struct Point {
     /// When it began, in seconds.
-    pub(super) at: f64,
+    pub(crate) at: f64,
     /// How long it took, in seconds.
-    pub(super) latency: f64,
+    pub(crate) latency: f64,
     /// How it ended.
-    pub(super) outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 /// What happened in one slice of time.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Slice {
+pub(crate) struct Slice {
     /// Operations that completed in it: `ok`, `fail`, `info`.
-    pub(super) counts: [u64; 3],
+    pub(crate) counts: [u64; 3],
     /// Of those that were `ok`, the [`QUANTILES`] of their latencies, in seconds.
-    pub(super) latencies: Option<[f64; 4]>,
+    pub(crate) latencies: Option<[f64; 4]>,
 }
 
 /// The quantiles of latencies that are drawn.
-pub(super) const QUANTILES: [f64; 4] = [0.5, 0.95, 0.99, 1.0];
+pub(crate) const QUANTILES: [f64; 4] = [0.5, 0.95, 0.99, 1.0];
 
 /// How available a node was.
-pub(super) struct Availability {
+pub(crate) struct Availability {
     /// The node.
-    pub(super) node: Name,
+    pub(crate) node: Name,
     /// In each slice, of the operations that it was asked and whose outcome is known by then: how many, and how many were `ok`.
-    pub(super) slices: Vec<(u32, u32)>,
+    pub(crate) slices: Vec<(u32, u32)>,
 }
 
 /// By how much a clock was off.
-pub(super) struct Offset {
+pub(crate) struct Offset {
     /// Whose clock: the node.
-    pub(super) node: Name,
+    pub(crate) node: Name,
     /// Whether it is the clock that tells the time of day, rather than the one that only runs forward.
-    pub(super) realtime: bool,
+    pub(crate) realtime: bool,
     /// When it was looked at, in seconds.
-    pub(super) at: f64,
+    pub(crate) at: f64,
     /// By how much it was off, in milliseconds.
-    pub(super) ms: f64,
+    pub(crate) ms: f64,
 }
 
 /// All of it.
-pub(super) struct Series {
+pub(crate) struct Series {
     /// The length of the history in seconds, at least a little.
-    pub(super) length: f64,
+    pub(crate) length: f64,
     /// Client operations that completed.
-    pub(super) points: Vec<Point>,
+    pub(crate) points: Vec<Point>,
     /// Faults in force.
-    pub(super) bands: Vec<Band>,
+    pub(crate) bands: Vec<Band>,
     /// The width of a slice in seconds.
-    pub(super) slice: f64,
+    pub(crate) slice: f64,
     /// Completions by time.
-    pub(super) slices: Vec<Slice>,
+    pub(crate) slices: Vec<Slice>,
     /// Of each node that operations were sent to.
-    pub(super) nodes: Vec<Availability>,
+    pub(crate) nodes: Vec<Availability>,
     /// What was seen of clocks, in order of time.
-    pub(super) clocks: Vec<Offset>,
+    pub(crate) clocks: Vec<Offset>,
     /// Operations by function: `ok`, `fail`, `info`.
-    pub(super) by_function: BTreeMap<Name, [u64; 3]>,
+    pub(crate) by_function: BTreeMap<Name, [u64; 3]>,
     /// Errors: how many operations, by function and class.
-    pub(super) by_error: BTreeMap<(Name, String), u64>,
+    pub(crate) by_error: BTreeMap<(Name, String), u64>,
 }
 
 /// How many slices of time a history is cut into.
 const SLICES: usize = 200;
 
 /// Where an outcome stands in counts.
-pub(super) fn place(outcome: Outcome) -> usize {
+pub(crate) fn place(outcome: Outcome) -> usize {
     match outcome {
         Outcome::Ok => 0,
         Outcome::Fail => 1,
@@ -100,13 +100,13 @@ pub(super) fn place(outcome: Outcome) -> usize {
 }
 
 /// Nanoseconds as seconds.
-pub(super) fn seconds(time: u64) -> f64 {
+pub(crate) fn seconds(time: u64) -> f64 {
     time as f64 / 1e9
 }
 
 impl Series {
     /// Reads them off a history. `nodes` are those of the run, to which its `workers` are pinned in turn.
-    pub(super) fn new(history: &History, nodes: &[Name], workers: usize) -> Series {
+    pub(crate) fn new(history: &History, nodes: &[Name], workers: usize) -> Series {
         let length = history
             .events()
             .last()
@@ -188,7 +188,7 @@ impl Series {
     }
 
     /// The faults that occur, in order of name.
-    pub(super) fn faults(&self) -> Vec<Name> {
+    pub(crate) fn faults(&self) -> Vec<Name> {
         let mut faults: Vec<Name> = self.bands.iter().map(|band| band.fault.clone()).collect();
         faults.sort();
         faults.dedup();

@@ -14,7 +14,7 @@ mod power;
 mod recovery;
 pub(crate) mod signals;
 mod simulated;
-mod status;
+pub(crate) mod status;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +35,7 @@ use crate::cli::{Output, Verbosity};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::TestSpec;
+use crate::summary::Summary;
 use crate::words::describe;
 
 use drive::Driven;
@@ -50,6 +51,7 @@ pub(crate) struct RunRequest<'a> {
     pub(crate) spec: TestSpec,
     pub(crate) inventory: &'a Inventory,
     pub(crate) store: &'a Path,
+    pub(crate) labels: &'a [String],
     pub(crate) output: Output,
     pub(crate) stop: Stop,
     pub(crate) force_unlock: bool,
@@ -68,6 +70,11 @@ pub(crate) fn execute(mut request: RunRequest<'_>) -> Result<Finished> {
     request.spec.controller = Some(harness::node::facts::here());
     let test = format!("{}-{}", request.spec.suite, request.spec.workload);
     let folder = RunFolder::create(request.store, &test, &request.spec)?;
+    // Where the file system knows no locks, others cannot tell this run from a dead one; that is no reason not to run.
+    let _held = folder.hold().ok();
+    if !request.labels.is_empty() {
+        folder.write_labels(request.labels)?;
+    }
     log::redirect(Some(&folder.log_path())).context("cannot write the run's log")?;
     request
         .output
@@ -280,12 +287,16 @@ pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
     built.map(drop).map_err(|error| error.to_string())
 }
 
-fn keep(folder: &RunFolder, results: &Results) -> Result<()> {
+fn keep(folder: &RunFolder, results: &mut Results) -> Result<()> {
+    // The verdict first: what comes next needs memory for the whole history.
     folder.write_results(results)?;
     // As it is now: what was found on the nodes came later than the run's beginning.
     let spec: TestSpec = folder.read_test()?;
     let loaded = store::load_history(&folder.history_path())?;
-    report::write(folder, &spec, results, &loaded.history)
+    let series = report::Series::new(&loaded.history, &spec.nodes.names(), spec.workers);
+    results.summary = Some(Summary::of(&series));
+    folder.write_results(results)?;
+    report::write(folder, &spec, results, &loaded.history, &series)
 }
 
 /// Checks the history in a run folder, writes `results.json` and `report.html`. Checkers end early when
@@ -301,7 +312,7 @@ pub(crate) fn judge(
     output.say("checking");
     let mut results = check::judge(suite, spec, folder, facts, stop)?;
     // A verdict is told even where there is no room to keep it.
-    if let Err(error) = keep(folder, &results) {
+    if let Err(error) = keep(folder, &mut results) {
         let why = format!(
             "the results cannot be kept: {}\n  hint: see df -h {}; then gainsay analyze {}",
             describe(&error),

@@ -15,16 +15,20 @@ const REDRAW: Duration = Duration::from_millis(200);
 /// How often a line is printed where there is no terminal.
 const PRINT: Duration = Duration::from_secs(5);
 
-/// What the line shows.
+/// What there is to say of a run while it goes on: in the live line, and on the live page of the web server.
 #[derive(Default)]
-struct Counts {
-    ok: u64,
-    fail: u64,
-    info: u64,
-    /// Latencies in microseconds since the line was last drawn.
-    latency: Option<Histogram<u64>>,
+pub(crate) struct Counts {
+    /// Operations that ended `ok`.
+    pub(crate) ok: u64,
+    /// Operations that ended `fail`.
+    pub(crate) fail: u64,
+    /// Operations that ended `info`.
+    pub(crate) info: u64,
+    /// Latencies in microseconds since this was last taken.
+    pub(crate) latency: Option<Histogram<u64>>,
     open: HashMap<Process, u64>,
-    faults: BTreeMap<Name, String>,
+    /// The faults in force, and what they struck.
+    pub(crate) faults: BTreeMap<Name, String>,
 }
 
 /// Counts what the line shows; an observer of the recorder.
@@ -40,7 +44,8 @@ impl Observer for Counter {
 }
 
 impl Counts {
-    fn take(&mut self, event: &Event) {
+    /// Takes in the next event of a history.
+    pub(crate) fn take(&mut self, event: &Event) {
         if let Process::Nemesis(name) = &event.process {
             return self.take_fault(name, event);
         }
@@ -55,8 +60,13 @@ impl Counts {
         }
         if let Some(invoked) = self.open.remove(&event.process) {
             let latency = self.latency.get_or_insert_with(new_histogram);
-            latency.saturating_record((event.time - invoked) / 1000);
+            latency.saturating_record(event.time.saturating_sub(invoked) / 1000);
         }
+    }
+
+    /// Operations that have ended.
+    pub(crate) fn done(&self) -> u64 {
+        self.ok + self.fail + self.info
     }
 
     fn take_fault(&mut self, name: &Name, event: &Event) {
@@ -81,7 +91,7 @@ impl Counts {
     }
 
     fn line(&mut self, elapsed: Duration, limit: Duration, since: &mut (Instant, u64)) -> String {
-        let done = self.ok + self.fail + self.info;
+        let done = self.done();
         let rate = (done - since.1) as f64 / since.0.elapsed().as_secs_f64().max(1e-3);
         *since = (Instant::now(), done);
         let latency = self.latency.take().filter(|latency| !latency.is_empty());

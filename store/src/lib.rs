@@ -13,12 +13,14 @@
 //! | load a `history.jsonl` of ours | [`load_history`] |
 //! | read a `history.jsonl` as it grows | [`jsonl::Tail`] |
 //! | load a history from anywhere | [`load_any`], [`import`] |
-//! | write Jepsen's EDN | [`import::write_edn`] |
-//! | see what is wrong with a record | [`lint()`] |
+//! | write a history for other tools | [`export`] |
+//! | see what is wrong with a record | [`Linter`] |
 //!
 //! This crate knows nothing of networks, clients or checkers, and pulls in no async runtime.
 
+mod batch;
 mod event;
+pub mod export;
 mod history;
 pub mod import;
 pub mod jsonl;
@@ -29,12 +31,13 @@ mod run;
 #[cfg(test)]
 mod testing;
 
+pub use batch::{Batch, Flow};
 pub use event::{Event, EventType, Name, OpError, Process};
 pub use history::{History, HistoryError, Operation, Outcome};
 pub use import::{Format, ImportOptions, detect, load_any, load_bytes};
 pub use jsonl::write_event;
-pub use lint::{Finding, Problem, lint};
+pub use lint::{Finding, LintReport, Linter, Problem};
 pub use load::{LoadError, Loaded, Place, load_history};
 pub use recorder::{Draft, Observer, Recorder, Stamp};
-pub use run::{RunError, RunFolder};
+pub use run::{LABEL_MAX, LABELS_MAX, RunError, RunFolder, RunHold, check_label, write_whole};
 pub use serde_json::{Value, json};

@@ -3,19 +3,22 @@
 //! A checker believes the history. One that says two things at once, or says `fail` where nobody can
 //! know, makes it prove what never happened.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
-use crate::event::{Event, EventType, Process};
+use crate::batch::Batch;
+use crate::event::{Event, EventType, Name, OpError, Process};
 
 /// Something wrong with an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The event's index.
     pub index: u64,
-    /// The event's number from 1: its line in a `history.jsonl`.
+    /// The line of the file that it begins in, from 1.
     pub line: u64,
     /// What is wrong.
     pub problem: Problem,
@@ -26,6 +29,8 @@ pub struct Finding {
 pub enum Problem {
     /// It completes an operation that its process did not invoke.
     Unmatched(Process),
+    /// It, and every other event, is a completion.
+    NoInvocations,
     /// It begins an operation while its process has another open.
     Overlap {
         /// Whose.
@@ -33,6 +38,8 @@ pub enum Problem {
         /// The index of the open invocation.
         open: u64,
     },
+    /// It begins an operation that has no completion.
+    NeverCompleted(Process),
     /// It completes an operation of another function or key than was invoked.
     OtherOperation {
         /// The index of the invocation.
@@ -45,6 +52,8 @@ pub enum Problem {
         /// The index of the `info` that retired it.
         since: u64,
     },
+    /// It is the event before once more.
+    Repeated,
     /// Its index is not above the one before.
     IndexBackwards {
         /// The index before.
@@ -61,9 +70,42 @@ pub enum Problem {
     TimeoutAsFail {
         /// What was called.
         f: String,
-        /// The class of its error.
+        /// The part of its error that says so.
         error: String,
     },
+}
+
+impl Problem {
+    /// Every name of a problem.
+    pub const NAMES: [&'static str; 10] = [
+        "unmatched",
+        "no-invocations",
+        "overlap",
+        "never-completed",
+        "other-operation",
+        "retired",
+        "repeated",
+        "index-backwards",
+        "time-backwards",
+        "timeout-as-fail",
+    ];
+
+    /// A short stable word for it.
+    pub fn name(&self) -> &'static str {
+        let at = match self {
+            Problem::Unmatched(_) => 0,
+            Problem::NoInvocations => 1,
+            Problem::Overlap { .. } => 2,
+            Problem::NeverCompleted(_) => 3,
+            Problem::OtherOperation { .. } => 4,
+            Problem::Retired { .. } => 5,
+            Problem::Repeated => 6,
+            Problem::IndexBackwards { .. } => 7,
+            Problem::TimeBackwards { .. } => 8,
+            Problem::TimeoutAsFail { .. } => 9,
+        };
+        Problem::NAMES[at]
+    }
 }
 
 impl fmt::Display for Finding {
@@ -85,9 +127,17 @@ impl fmt::Display for Problem {
                     "process {process} completes an operation that it did not invoke"
                 )
             }
+            Problem::NoInvocations => write!(
+                out,
+                "there is no invocation in the whole history: nobody can tell which operations overlapped"
+            ),
             Problem::Overlap { process, open } => write!(
                 out,
                 "process {process} invokes while its operation of event {open} is still open"
+            ),
+            Problem::NeverCompleted(process) => write!(
+                out,
+                "process {process} invokes an operation that has no completion, not even info"
             ),
             Problem::OtherOperation { invoked } => write!(
                 out,
@@ -98,6 +148,7 @@ impl fmt::Display for Problem {
                 "process {process} goes on after event {since} ended info; it should go on under a \
                  new number"
             ),
+            Problem::Repeated => write!(out, "it is the event before once more"),
             Problem::IndexBackwards { before } => {
                 write!(out, "its index is not above the one before, {before}")
             }
@@ -113,70 +164,208 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What is wrong with a history, in its order.
+/// What is wrong with a history: looks at one event after another, in the order of the file.
 ///
-/// Lazy: a history that is wrong everywhere costs no memory. The caller takes what it shows.
-pub fn lint(events: &[Event]) -> impl Iterator<Item = Finding> {
-    let mut linter = Linter::default();
-    events.iter().zip(1..).flat_map(move |(event, line)| {
-        let problems = linter.problems(event);
-        problems.into_iter().map(move |problem| Finding {
+/// What it remembers is bounded by the number of processes, and by how many findings it is to keep.
+#[derive(Debug)]
+pub struct Linter {
+    last: Option<Last>,
+    processes: FxHashMap<Process, State>,
+    invocations: u64,
+    kept_max: usize,
+    report: LintReport,
+}
+
+/// What is wrong with a history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LintReport {
+    /// Events that were looked at.
+    pub events: u64,
+    /// The first findings of every kind, by line.
+    pub findings: Vec<Finding>,
+    /// How many there are of each kind, by [name](Problem::name); of those that there are none of, nothing.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl LintReport {
+    /// How many findings there are.
+    pub fn total(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    fn add(&mut self, kept_max: usize, finding: Finding) {
+        let count = self.counts.entry(finding.problem.name()).or_default();
+        *count += 1;
+        if *count <= kept_max as u64 {
+            self.findings.push(finding);
+        }
+    }
+
+    fn drop_all(&mut self, name: &str) {
+        self.counts.remove(name);
+        self.findings
+            .retain(|finding| finding.problem.name() != name);
+    }
+}
+
+/// What is remembered of the event before.
+#[derive(Debug, PartialEq)]
+struct Last {
+    index: u64,
+    time: u64,
+    process: Process,
+    kind: EventType,
+}
+
+/// What is known of a process.
+#[derive(Debug, Default)]
+struct State {
+    open: Option<Open>,
+    /// The index of the `info` that its last operation ended with.
+    retired: Option<u64>,
+}
+
+/// An operation that was invoked.
+#[derive(Debug)]
+struct Open {
+    index: u64,
+    line: u64,
+    f: Name,
+    key: Option<Value>,
+    may_write: bool,
+}
+
+impl Linter {
+    /// Keeps the first `kept_max` findings of every kind, and counts the others.
+    pub fn new(kept_max: usize) -> Linter {
+        Linter {
+            last: None,
+            processes: FxHashMap::default(),
+            invocations: 0,
+            kept_max,
+            report: LintReport::default(),
+        }
+    }
+
+    /// Looks at the next events.
+    pub fn feed(&mut self, batch: Batch<'_>) {
+        for (event, line) in batch.iter() {
+            self.look(event, line);
+        }
+    }
+
+    /// What is wrong with the history, which has ended.
+    pub fn finish(mut self) -> LintReport {
+        let mut report = self.report;
+        if self.invocations == 0 && report.events > 0 {
+            // Each of them would be one.
+            report.drop_all(Problem::Unmatched(Process::Client(0)).name());
+            let first = Finding {
+                index: 0,
+                line: 1,
+                problem: Problem::NoInvocations,
+            };
+            report.add(self.kept_max, first);
+        }
+        let open = mem::take(&mut self.processes);
+        let mut open: Vec<(Process, Open)> = open
+            .into_iter()
+            .filter_map(|(process, state)| Some((process, state.open?)))
+            .collect();
+        open.sort_by_key(|(_, open)| (open.line, open.index));
+        for (process, open) in open {
+            let finding = Finding {
+                index: open.index,
+                line: open.line,
+                problem: Problem::NeverCompleted(process),
+            };
+            report.add(self.kept_max, finding);
+        }
+        report.findings.sort_by_key(|finding| finding.line);
+        report
+    }
+
+    fn look(&mut self, event: &Event, line: u64) {
+        self.report.events += 1;
+        let (report, kept_max) = (&mut self.report, self.kept_max);
+        let mut take = |problem| {
+            let index = event.index;
+            report.add(
+                kept_max,
+                Finding {
+                    index,
+                    line,
+                    problem,
+                },
+            );
+        };
+        let this = Last {
             index: event.index,
-            line,
-            problem,
-        })
-    })
-}
-
-#[derive(Default)]
-struct Linter<'a> {
-    last: Option<&'a Event>,
-    /// The last event of each process.
-    processes: FxHashMap<&'a Process, &'a Event>,
-    /// The invocation of each process' open operation.
-    open: FxHashMap<&'a Process, &'a Event>,
-}
-
-impl<'a> Linter<'a> {
-    fn problems(&mut self, event: &'a Event) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if let Some(last) = self.last.replace(event) {
+            time: event.time,
+            process: event.process.clone(),
+            kind: event.kind,
+        };
+        if let Some(last) = &self.last {
+            if *last == this {
+                return take(Problem::Repeated);
+            }
             if event.index <= last.index {
-                problems.push(Problem::IndexBackwards { before: last.index });
+                take(Problem::IndexBackwards { before: last.index });
             }
             if event.time < last.time {
-                problems.push(Problem::TimeBackwards {
+                take(Problem::TimeBackwards {
                     before: last.time,
                     time: event.time,
                 });
             }
         }
-        if event.is_invoke() {
-            problems.extend(self.invocation(event));
-        } else {
-            problems.extend(self.completion(event));
+        self.last = Some(this);
+        if !self.processes.contains_key(&event.process) {
+            let state = State::default();
+            self.processes.insert(event.process.clone(), state);
         }
-        self.processes.insert(&event.process, event);
-        problems
+        let Some(state) = self.processes.get_mut(&event.process) else {
+            return;
+        };
+        let begins = event.is_invoke() || state.open.is_none() && is_jepsens_nemesis(event);
+        let problem = match begins {
+            true => state.begin(event, line),
+            false => state.end(event),
+        };
+        self.invocations += u64::from(begins);
+        problem.into_iter().for_each(take);
     }
+}
 
-    fn invocation(&mut self, event: &'a Event) -> Option<Problem> {
+/// Jepsen's nemesis marks both ends of what it does with `:info`.
+fn is_jepsens_nemesis(event: &Event) -> bool {
+    !event.is_client() && event.kind == EventType::Info
+}
+
+impl State {
+    fn begin(&mut self, event: &Event, line: u64) -> Option<Problem> {
+        let retired = self.retired.take();
+        let earlier = self.open.replace(Open {
+            index: event.index,
+            line,
+            f: event.f.clone(),
+            key: event.key.clone(),
+            may_write: may_write(event),
+        });
         let process = event.process.clone();
-        if let Some(open) = self.open.insert(&event.process, event) {
-            return Some(Problem::Overlap {
+        match (earlier, retired) {
+            (Some(open), _) => Some(Problem::Overlap {
                 process,
                 open: open.index,
-            });
+            }),
+            (None, Some(since)) => Some(Problem::Retired { process, since }),
+            (None, None) => None,
         }
-        let before = self.processes.get(&event.process)?;
-        (event.is_client() && before.kind == EventType::Info).then_some(Problem::Retired {
-            process,
-            since: before.index,
-        })
     }
 
-    fn completion(&mut self, event: &'a Event) -> Option<Problem> {
-        let Some(invoked) = self.open.remove(&event.process) else {
+    fn end(&mut self, event: &Event) -> Option<Problem> {
+        self.retired = (event.is_client() && event.kind == EventType::Info).then_some(event.index);
+        let Some(invoked) = self.open.take() else {
             return Some(Problem::Unmatched(event.process.clone()));
         };
         if invoked.f != event.f || invoked.key != event.key {
@@ -184,23 +373,61 @@ impl<'a> Linter<'a> {
                 invoked: invoked.index,
             });
         }
-        let error = event.error_class()?;
-        let suspect = event.kind == EventType::Fail
-            && event.is_client()
-            && is_timeout(error)
-            && may_write(invoked);
-        suspect.then(|| Problem::TimeoutAsFail {
+        let suspect = event.kind == EventType::Fail && event.is_client() && invoked.may_write;
+        let error = event.error.as_ref().filter(|_| suspect)?;
+        Some(Problem::TimeoutAsFail {
             f: event.f.to_string(),
-            error: error.to_owned(),
+            error: timeout_in(error)?.to_owned(),
         })
     }
 }
 
-fn is_timeout(class: &str) -> bool {
-    let class = class.to_ascii_lowercase();
-    ["timeout", "timed-out", "timedout", "timed out", "deadline"]
-        .iter()
-        .any(|word| class.contains(word))
+/// What says in an error that an operation was sent and no answer came in time.
+const TIMEOUTS: [&str; 7] = [
+    "timeout",
+    "time-out",
+    "timed-out",
+    "timedout",
+    "timed out",
+    "deadline exceeded",
+    "deadlineexceeded",
+];
+
+/// What says that there was another limit, at which nothing had been sent, or the server took back what it had done.
+const OTHER_TIMEOUTS: [&str; 8] = [
+    "connect timeout",
+    "connect timed out",
+    "connection timeout",
+    "connection timed out",
+    "connecting",
+    "lock wait timeout",
+    "lock timeout",
+    "statement timeout",
+];
+
+/// The part of an error that says that the operation timed out, if one does.
+fn timeout_in(error: &Value) -> Option<&str> {
+    // Of an operation that was never sent, a message may speak of the time that connecting took.
+    if OpError::class_of(error) == OpError::NO_CLIENT {
+        return None;
+    }
+    let is_timeout = |text: &&str| {
+        let text = text.to_ascii_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        says(&TIMEOUTS) && !says(&OTHER_TIMEOUTS)
+    };
+    texts(error).into_iter().find(is_timeout)
+}
+
+/// The texts of an error, the first levels of it.
+fn texts(error: &Value) -> Vec<&str> {
+    let inner: Vec<&Value> = match error {
+        Value::String(_) => vec![error],
+        Value::Array(values) => values.iter().collect(),
+        Value::Object(map) => map.values().collect(),
+        _ => Vec::new(),
+    };
+    inner.into_iter().filter_map(Value::as_str).collect()
 }
 
 /// Whether an operation may change anything: all that does not look like a read.
@@ -233,11 +460,20 @@ mod tests {
         numbered.collect()
     }
 
+    fn report(events: &[Event]) -> LintReport {
+        let lines: Vec<u64> = (1..=events.len() as u64).collect();
+        let mut linter = Linter::new(10);
+        for (events, lines) in events.chunks(3).zip(lines.chunks(3)) {
+            linter.feed(Batch { events, lines });
+        }
+        linter.finish()
+    }
+
     #[track_caller]
     fn check(lines: &[&str], expected: &[&str]) {
-        let events = events(lines);
-        let said: Vec<_> = lint(&events).map(|finding| finding.to_string()).collect();
-        assert_eq!(said, expected);
+        let report = report(&events(lines));
+        let said = report.findings.iter().map(Finding::to_string);
+        assert_eq!(said.collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -249,6 +485,7 @@ mod tests {
                 r#"{"process":0,"type":"info","f":"write","error":["timeout",""]}"#,
                 r#"{"process":"nemesis/kill","type":"info","f":"start"}"#,
                 r#"{"process":"nemesis/kill","type":"invoke","f":"stop"}"#,
+                r#"{"process":"nemesis/kill","type":"ok","f":"stop"}"#,
                 r#"{"process":5,"type":"invoke","f":"read"}"#,
                 r#"{"process":5,"type":"fail","f":"read","error":["timeout",""]}"#,
                 r#"{"process":5,"type":"invoke","f":"txn","value":[["r",1,null]]}"#,
@@ -284,7 +521,8 @@ mod tests {
             &[
                 r#"{"index":7,"time":5,"process":0,"type":"invoke","f":"read"}"#,
                 r#"{"index":7,"time":5,"process":1,"type":"invoke","f":"read"}"#,
-                r#"{"index":8,"time":4,"process":2,"type":"invoke","f":"read"}"#,
+                r#"{"index":8,"time":4,"process":0,"type":"ok","f":"read"}"#,
+                r#"{"index":9,"time":4,"process":1,"type":"ok","f":"read"}"#,
             ],
             &[
                 "event 7 (line 2): its index is not above the one before, 7",
@@ -319,13 +557,72 @@ mod tests {
             r#"{"process":0,"type":"invoke","f":"read","key":1}"#,
             r#"{"process":0,"type":"ok","f":"read","key":2}"#,
         ];
-        let events = events(&lines);
-        let problems: Vec<_> = lint(&events).map(|finding| finding.problem).collect();
+        let findings = report(&events(&lines)).findings;
+        let problems: Vec<_> = findings
+            .into_iter()
+            .map(|finding| finding.problem)
+            .collect();
         let retired = Problem::Retired {
             process: Process::Client(0),
             since: 1,
         };
         assert_eq!(problems, [retired, Problem::OtherOperation { invoked: 2 }]);
-        assert_eq!(events[3].key, Some(json!(2)));
+    }
+
+    #[test]
+    fn what_never_ends_and_what_is_there_twice() {
+        check(
+            &[
+                r#"{"process":1,"type":"invoke","f":"read"}"#,
+                r#"{"process":0,"type":"invoke","f":"read"}"#,
+                r#"{"index":1,"time":1000,"process":0,"type":"invoke","f":"read"}"#,
+                r#"{"process":0,"type":"ok","f":"read"}"#,
+                r#"{"process":"nemesis","type":"info","f":"start"}"#,
+                r#"{"process":"nemesis","type":"info","f":"start"}"#,
+                r#"{"process":"nemesis","type":"info","f":"stop"}"#,
+            ],
+            &[
+                "event 0 (line 1): process 1 invokes an operation that has no completion, not even info",
+                "event 1 (line 3): it is the event before once more",
+                "event 6 (line 7): process nemesis/nemesis invokes an operation that has no completion, not even info",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_history_of_completions_is_one_finding() {
+        let line = r#"{"process":0,"type":"ok","f":"txn","value":[]}"#;
+        let found = report(&events(&[line; 30]));
+        assert_eq!((found.events, found.total()), (30, 1));
+        assert_eq!(found.findings[0].problem, Problem::NoInvocations);
+        let mut lines = vec![line; 30];
+        lines.push(r#"{"process":0,"type":"invoke","f":"txn","value":[]}"#);
+        let found = report(&events(&lines));
+        assert_eq!(found.counts["unmatched"], 30);
+        assert_eq!(found.findings.len(), 11);
+        assert_eq!(report(&[]).total(), 0);
+    }
+
+    #[test]
+    fn errors_that_mean_a_time_out() {
+        for (error, means) in [
+            (json!("timeout"), true),
+            (json!(["unavailable", "context deadline exceeded"]), true),
+            (json!({"type": "java.net.SocketTimeoutException"}), true),
+            (json!(["net-timeout"]), true),
+            (json!(["no-client", "timed out"]), false),
+            (json!(["refused", "connect timed out"]), false),
+            (json!(["mysql", "Lock wait timeout exceeded"]), false),
+            (json!(["deadline", "of the loan has passed"]), false),
+            (json!(7), false),
+        ] {
+            assert_eq!(timeout_in(&error).is_some(), means, "{error}");
+        }
+    }
+
+    #[test]
+    fn every_problem_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = Problem::NAMES.into_iter().collect();
+        assert_eq!(names.len(), Problem::NAMES.len());
     }
 }

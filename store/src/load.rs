@@ -19,13 +19,15 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of a byte in a text.
-    pub(crate) fn of(text: &[u8], offset: usize) -> Place {
-        let before = &text[..offset.min(text.len())];
-        let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+    /// The place behind a text that begins here.
+    pub(crate) fn after(self, text: &[u8]) -> Place {
+        let lines = memchr::memchr_iter(b'\n', text).count() as u64;
         Place {
-            line: memchr::memchr_iter(b'\n', before).count() as u64 + 1,
-            column: (before.len() - line_start) as u64 + 1,
+            line: self.line + lines,
+            column: match memchr::memrchr(b'\n', text) {
+                Some(end) => (text.len() - end) as u64,
+                None => self.column + text.len() as u64,
+            },
         }
     }
 }

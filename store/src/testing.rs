@@ -3,7 +3,25 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::batch::{Batch, Batcher, Flow};
 use crate::event::{Event, EventType, Process};
+use crate::load::LoadError;
+
+/// All events that a reader hands on, with their lines, and what it says.
+pub(crate) fn collect<T>(
+    read: impl FnOnce(&mut Batcher<'_>) -> Result<T, LoadError>,
+) -> Result<(Vec<Event>, Vec<u64>, T), LoadError> {
+    let (mut events, mut lines) = (Vec::new(), Vec::new());
+    let mut take = |batch: Batch<'_>| {
+        events.extend_from_slice(batch.events);
+        lines.extend_from_slice(batch.lines);
+        Flow::Continue(())
+    };
+    let mut batcher = Batcher::new(&mut take);
+    let said = read(&mut batcher)?;
+    let _ = batcher.flush();
+    Ok((events, lines, said))
+}
 
 /// A client's event at a position, `time` = a thousand times the index.
 pub(crate) fn event(index: u64, process: u64, kind: EventType, f: &str, value: Value) -> Event {
@@ -73,4 +91,36 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
                 node: node.map(Into::into),
             },
         )
+}
+
+/// Events of a history that pairs: whoever begins an operation ends it, or the history ends before.
+pub(crate) fn any_history() -> impl Strategy<Value = Vec<Event>> {
+    let steps = prop::collection::vec((any_event(), 0usize..4), 0..40);
+    steps.prop_map(|steps| {
+        let processes = [
+            Process::Client(0),
+            Process::Client(7),
+            Process::Nemesis("kill".into()),
+            Process::Nemesis("a/b \"c".into()),
+        ];
+        let mut open: [Option<crate::Name>; 4] = Default::default();
+        let mut events = Vec::new();
+        for ((mut event, who), at) in steps.into_iter().zip(0..) {
+            event.process = processes[who].clone();
+            (event.index, event.time) = (at, at * 1000);
+            match open[who].take() {
+                Some(f) if event.is_invoke() => {
+                    event.kind = EventType::Ok;
+                    event.f = f;
+                }
+                Some(f) => event.f = f,
+                None => {
+                    event.kind = EventType::Invoke;
+                    open[who] = Some(event.f.clone());
+                }
+            }
+            events.push(event);
+        }
+        events
+    })
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use store::import::edn::Reader;
 use store::import::{events_of, read_each, write_edn};
 use store::{
-    EventType, Format, History, ImportOptions, OpError, Outcome, Value, detect, load_any,
+    EventType, Flow, Format, History, ImportOptions, OpError, Outcome, Value, detect, load_any,
     load_bytes,
 };
 
@@ -104,7 +104,10 @@ fn every_history_loads() {
         let format = detect(&bytes).map_or("none", Format::name);
         *formats.entry(format).or_default() += 1;
         let mut events = 0;
-        let torn = read_each(&path, None, PLAIN, &mut |some| events += some.len());
+        let torn = read_each(&path, None, PLAIN, &mut |some| {
+            events += some.events.len();
+            Flow::Continue(())
+        });
         assert_eq!(torn.unwrap(), None, "{}", path.display());
         assert!(events > 0, "{}", path.display());
     }
@@ -113,7 +116,11 @@ fn every_history_loads() {
         assert!(history.client_operations().count() > 0, "{name}");
     }
     println!("{formats:?}");
-    for format in Format::ALL {
+    // There is no `history.txt` in it.
+    for format in Format::ALL
+        .iter()
+        .filter(|format| **format != Format::JepsenText)
+    {
         assert!(formats.contains_key(format.name()), "{formats:?}");
     }
     assert!(!formats.contains_key("none"), "{formats:?}");

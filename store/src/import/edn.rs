@@ -164,28 +164,18 @@ impl<'a> Reader<'a> {
         Ok(self.at)
     }
 
-    /// Enters a list or vector, so that its elements can be read one at a time, and returns what
-    /// closes it. `None` if the next value is something else.
-    pub(super) fn enter(&mut self) -> Result<Option<u8>, EdnError> {
-        self.skip(DEPTH_MAX)?;
-        let close = match self.peek() {
-            Some(b'[') => b']',
-            Some(b'(') => b')',
-            _ => return Ok(None),
-        };
-        self.at += 1;
-        Ok(Some(close))
+    /// Where it stands, in bytes.
+    pub(super) fn offset(&self) -> usize {
+        self.at
     }
 
-    /// Leaves what was entered, if it ends here.
-    pub(super) fn leave(&mut self, close: u8) -> Result<bool, EdnError> {
-        self.skip(DEPTH_MAX)?;
-        let ends = self.peek() == Some(close);
-        self.at += usize::from(ends);
-        Ok(ends)
+    /// Goes on from another place, between two characters.
+    pub(super) fn go_to(&mut self, offset: usize) {
+        self.at = offset;
     }
 
-    fn peek(&self) -> Option<u8> {
+    /// The next byte.
+    pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
@@ -330,12 +320,7 @@ impl<'a> Reader<'a> {
     /// Takes the longest text that could be a symbol, keyword or number.
     fn token(&mut self) -> &'a str {
         let rest = self.rest();
-        let ends = |byte: u8| {
-            byte.is_ascii_whitespace()
-                || matches!(byte, b',' | b';' | b'"' | b'^' | b'\\' | b'@' | b'`' | b'~')
-                || matches!(byte, b'(' | b')' | b'[' | b']' | b'{' | b'}')
-        };
-        let length = rest.bytes().position(ends).unwrap_or(rest.len());
+        let length = rest.bytes().position(ends_token).unwrap_or(rest.len());
         self.at += length;
         &rest[..length]
     }
@@ -427,6 +412,22 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+/// Whether a byte ends a symbol, keyword or number.
+pub(super) fn ends_token(byte: u8) -> bool {
+    ENDS_TOKEN[usize::from(byte)]
+}
+
+static ENDS_TOKEN: [bool; 256] = {
+    let mut ends = [false; 256];
+    let bytes = b" \t\n\r\x0c,;\"^\\@`~()[]{}";
+    let mut at = 0;
+    while at < bytes.len() {
+        ends[bytes[at] as usize] = true;
+        at += 1;
+    }
+    ends
+};
 
 fn number(token: &str) -> Option<Edn<'_>> {
     let (negative, digits) = match token.strip_prefix('-') {

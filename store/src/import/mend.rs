@@ -16,7 +16,11 @@ use crate::event::{Event, EventType, Name, Process};
 
 /// Mends events so that they pair, and says what was done.
 pub(super) fn mend(events: Vec<Event>) -> (Vec<Event>, Vec<String>) {
-    let mut mender = Mender::new(&events);
+    let mut next_client = 0;
+    for event in &events {
+        next_client = next_client.max(client_after(event));
+    }
+    let mut mender = Mender::new(next_client);
     let mended = events
         .into_iter()
         .filter_map(|event| mender.mend(event))
@@ -35,11 +39,20 @@ struct State {
     begun_by_info: bool,
 }
 
-struct Mender {
+/// Mends one event after another.
+pub struct Mender {
     states: FxHashMap<Process, State>,
     next_client: u64,
     renamed: Count,
     left_out: Count,
+}
+
+/// The least number of a client above that of an event's.
+pub(crate) fn client_after(event: &Event) -> u64 {
+    match event.process {
+        Process::Client(n) => n.saturating_add(1),
+        Process::Nemesis(_) => 0,
+    }
 }
 
 /// How often something was done, and where first.
@@ -66,20 +79,18 @@ impl Count {
 }
 
 impl Mender {
-    fn new(events: &[Event]) -> Mender {
-        let clients = events.iter().filter_map(|event| match event.process {
-            Process::Client(n) => Some(n),
-            Process::Nemesis(_) => None,
-        });
+    /// Clients of the history have numbers below `next_client`.
+    pub fn new(next_client: u64) -> Mender {
         Mender {
             states: FxHashMap::default(),
-            next_client: clients.max().map_or(0, |n| n.saturating_add(1)),
+            next_client,
             renamed: Count::default(),
             left_out: Count::default(),
         }
     }
 
-    fn mend(&mut self, mut event: Event) -> Option<Event> {
+    /// The next event as it should be, or `None` if it is to be left out.
+    pub fn mend(&mut self, mut event: Event) -> Option<Event> {
         if !self.states.contains_key(&event.process) {
             self.states.insert(event.process.clone(), State::default());
         }
@@ -113,7 +124,8 @@ impl Mender {
         Some(event)
     }
 
-    fn notes(&self) -> Vec<String> {
+    /// What was done, a sentence each, for a person.
+    pub fn notes(&self) -> Vec<String> {
         let renamed =
             "operations begun while their process had another open, and given to a new process";
         let left_out = "completions of operations that were not open, and left out";

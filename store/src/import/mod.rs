@@ -7,22 +7,25 @@
 //! [`load_history`]: crate::load_history
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 pub mod edn;
 mod jepsen;
 mod json;
+mod lines;
+mod log;
 mod mend;
 mod plume;
-mod porcupine;
+mod window;
 
 pub use jepsen::{events_of, write_edn};
+pub use mend::Mender;
 
-use crate::event::Event;
+use crate::batch::{Batch, Batcher, Flow};
 use crate::history::History;
-use crate::jsonl::{self, Events, Limits, Torn};
-use crate::load::{LoadError, Loaded, Place};
+use crate::jsonl::{self, BYTE_ORDER_MARK, Events, Limits, Torn};
+use crate::load::{LoadError, Loaded};
 
 /// How a history is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,27 +39,31 @@ pub enum Format {
     Edn,
     /// The lines of a Jepsen log, `INFO  jepsen.util - 4 :invoke :read nil`.
     JepsenLog,
+    /// Jepsen's and Maelstrom's `history.txt`, `4 :invoke :read nil` with tabs between.
+    JepsenText,
     /// Lines `r(key,value,session,transaction)` and `w(…)` of register transactions, as Plume and AWDIT take them.
     Plume,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 5] = [
+    pub const ALL: [Format; 6] = [
         Format::JsonLines,
         Format::Json,
         Format::Edn,
         Format::JepsenLog,
+        Format::JepsenText,
         Format::Plume,
     ];
 
-    /// The name that a person types: `jsonl`, `json`, `edn`, `jepsen-log`, `plume`.
+    /// The name that a person types: `jsonl`, `json`, `edn`, `jepsen-log`, `jepsen-txt`, `plume`.
     pub fn name(self) -> &'static str {
         match self {
             Format::JsonLines => "jsonl",
             Format::Json => "json",
             Format::Edn => "edn",
             Format::JepsenLog => "jepsen-log",
+            Format::JepsenText => "jepsen-txt",
             Format::Plume => "plume",
         }
     }
@@ -72,9 +79,6 @@ pub struct ImportOptions {
 /// Recognises a format by the beginning of a file. An empty history is in any format.
 pub fn detect(beginning: &[u8]) -> Option<Format> {
     let text = beginning.strip_prefix(BYTE_ORDER_MARK).unwrap_or(beginning);
-    if memchr::memmem::find(text, porcupine::MARKER.as_bytes()).is_some() {
-        return Some(Format::JepsenLog);
-    }
     let mut tokens = text
         .iter()
         .filter(|byte| !byte.is_ascii_whitespace() && **byte != b',');
@@ -85,11 +89,11 @@ pub fn detect(beginning: &[u8]) -> Option<Format> {
         (Some(b'['), Some(b'{' | b'#' | b';' | b'^' | b']'), _) => Some(Format::Edn),
         (Some(b'(' | b';' | b'#' | b'^'), ..) => Some(Format::Edn),
         (Some(b'r' | b'w'), Some(b'('), Some(b'-' | b'0'..=b'9')) => Some(Format::Plume),
+        _ if log::is_table(text) => Some(Format::JepsenText),
+        _ if log::is_log(text) => Some(Format::JepsenLog),
         _ => None,
     }
 }
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Bytes that are looked at to recognise a format.
 const BEGINNING: usize = 64 << 10;
@@ -124,8 +128,12 @@ pub fn load_bytes(
     format: Option<Format>,
     options: ImportOptions,
 ) -> Result<Loaded, LoadError> {
-    let format = recognise(bytes, name, format)?;
-    pair(read_bytes(bytes, name, format, options)?, name)
+    let format = recognise(&bytes[..bytes.len().min(BEGINNING)], name, format)?;
+    let events = match format {
+        Format::JsonLines => jsonl::read_from(bytes, name, Limits::default())?,
+        format => collect(|take| each(bytes, name, format, options, take))?,
+    };
+    pair(events, name)
 }
 
 fn pair(events: Events, path: &Path) -> Result<Loaded, LoadError> {
@@ -141,13 +149,12 @@ fn pair(events: Events, path: &Path) -> Result<Loaded, LoadError> {
     })
 }
 
-fn recognise(bytes: &[u8], path: &Path, format: Option<Format>) -> Result<Format, LoadError> {
-    let beginning = &bytes[..bytes.len().min(BEGINNING)];
+fn recognise(beginning: &[u8], path: &Path, format: Option<Format>) -> Result<Format, LoadError> {
     let format = format.or_else(|| detect(beginning));
     format.ok_or_else(|| LoadError::Unrecognised(path.to_owned()))
 }
 
-/// Reads the events of a history as they stand, for instance to [`lint`](crate::lint()) them.
+/// Reads the events of a history as they stand.
 ///
 /// # Errors
 /// As [`load_any`], but for events that do not pair.
@@ -156,12 +163,37 @@ pub fn read_any(
     format: Option<Format>,
     options: ImportOptions,
 ) -> Result<Events, LoadError> {
-    let mut opened = Opened::new(path, format)?;
-    if opened.format == Format::JsonLines && opened.file.rewind().is_ok() {
+    let opened = Opened::new(path, format)?;
+    if opened.format == Format::JsonLines && opened.length.is_some() {
         return jsonl::read_events(path, Limits::default());
     }
-    let format = opened.format;
-    read_bytes(&opened.all(path)?, path, format, options)
+    collect(|take| opened.each(path, options, take))
+}
+
+/// Reads the events of a history as they stand, some hundred at a time, so that they need not all be in memory: `take` gets
+/// them in order, until it has enough. Says what was cut off at the end, if that was reached.
+///
+/// # Errors
+/// As [`read_any`]. `take` may have got events before.
+pub fn read_each(
+    path: &Path,
+    format: Option<Format>,
+    options: ImportOptions,
+    take: &mut dyn FnMut(Batch<'_>) -> Flow,
+) -> Result<Option<Torn>, LoadError> {
+    Opened::new(path, format)?.each(path, options, take)
+}
+
+/// All events of a history.
+fn collect(
+    each: impl FnOnce(&mut dyn FnMut(Batch<'_>) -> Flow) -> Result<Option<Torn>, LoadError>,
+) -> Result<Events, LoadError> {
+    let mut events = Vec::new();
+    let torn = each(&mut |batch| {
+        events.extend_from_slice(batch.events);
+        Flow::Continue(())
+    })?;
+    Ok(Events { events, torn })
 }
 
 /// A file whose format is known.
@@ -170,12 +202,15 @@ struct Opened {
     /// What was read of it.
     beginning: Vec<u8>,
     format: Format,
+    /// How long it is, unless it is a pipe.
+    length: Option<u64>,
 }
 
 impl Opened {
     fn new(path: &Path, format: Option<Format>) -> Result<Opened, LoadError> {
         let io = |source| LoadError::io(path, source);
         let mut file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
         let mut beginning = Vec::new();
         (&mut file)
             .take(BEGINNING as u64)
@@ -186,93 +221,49 @@ impl Opened {
             file,
             beginning,
             format,
+            length: metadata.is_file().then_some(metadata.len()),
         })
     }
 
-    /// All of its bytes.
-    fn all(mut self, path: &Path) -> Result<Vec<u8>, LoadError> {
-        let read = self.file.read_to_end(&mut self.beginning);
-        read.map_err(|source| LoadError::io(path, source))?;
-        Ok(self.beginning)
+    fn each(
+        self,
+        path: &Path,
+        options: ImportOptions,
+        take: &mut dyn FnMut(Batch<'_>) -> Flow,
+    ) -> Result<Option<Torn>, LoadError> {
+        let source = Cursor::new(self.beginning).chain(self.file);
+        match (self.format, self.length) {
+            (Format::JsonLines, Some(length)) => {
+                jsonl::read_each(source, length, path, Limits::default(), take)
+            }
+            (format, _) => each(source, path, format, options, take),
+        }
     }
 }
 
-/// Events that are handed on at once by [`read_each`]. So few that they stay in the processor's caches.
-const BATCH: usize = 256;
-
-/// Reads the events of a history as they stand, some hundred at a time, so that they need not all be in memory: `take` gets
-/// them in order. Says what was cut off at the end.
-///
-/// # Errors
-/// As [`read_any`]. `take` may have got events before.
-pub fn read_each(
-    path: &Path,
-    format: Option<Format>,
-    options: ImportOptions,
-    take: &mut dyn FnMut(&[Event]),
-) -> Result<Option<Torn>, LoadError> {
-    let opened = Opened::new(path, format)?;
-    let format = opened.format;
-    let mut batch = Vec::with_capacity(BATCH);
-    let torn = match format {
-        Format::JsonLines if !opened.beginning.starts_with(BYTE_ORDER_MARK) => {
-            return jsonl::read_each(path, Limits::default(), take);
-        }
-        Format::Edn | Format::Plume => {
-            let bytes = opened.all(path)?;
-            let text = text_of(&bytes, path)?;
-            let mut push = |event| {
-                batch.push(event);
-                if batch.len() == BATCH {
-                    take(&batch);
-                    batch.clear();
-                }
-            };
-            match format {
-                Format::Plume => plume::each(text, path, &mut push).map(|()| None)?,
-                _ => jepsen::each(text, path, options, &mut push)?,
-            }
-        }
-        Format::JsonLines | Format::Json | Format::JepsenLog => {
-            let all = read_bytes(&opened.all(path)?, path, format, options)?;
-            batch = all.events;
-            all.torn
-        }
-    };
-    take(&batch);
-    Ok(torn)
-}
-
-fn text_of<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, LoadError> {
-    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_err(|error| LoadError::Format {
-        path: path.to_owned(),
-        place: Place::of(bytes, error.valid_up_to()),
-        message: "this is no UTF-8".to_owned(),
-    })
-}
-
-fn read_bytes(
-    bytes: &[u8],
+/// Reads the events of any text.
+fn each(
+    source: impl Read,
     path: &Path,
     format: Format,
     options: ImportOptions,
-) -> Result<Events, LoadError> {
-    if format == Format::JsonLines {
-        return jsonl::read_from(bytes, path, Limits::default());
-    }
-    let text = text_of(bytes, path)?;
+    take: &mut dyn FnMut(Batch<'_>) -> Flow,
+) -> Result<Option<Torn>, LoadError> {
+    let mut batcher = Batcher::new(take);
+    let mut torn = None;
     match format {
-        Format::JsonLines => unreachable!("read above"),
-        Format::Json => json::read(text, path),
-        Format::Edn => jepsen::read(text, path, options),
-        Format::JepsenLog => porcupine::read(text, path),
-        Format::Plume => {
-            let mut all = Events::default();
-            plume::each(text, path, &mut |event| all.events.push(event))?;
-            Ok(all)
+        Format::JsonLines => {
+            return jsonl::read_each(source, 0, path, Limits::default(), take);
         }
+        Format::Edn => torn = jepsen::each(source, path, options, &mut batcher)?,
+        Format::Json => json::each(source, path, &mut batcher)?,
+        Format::JepsenLog => log::each(source, path, &mut batcher)?,
+        Format::JepsenText => log::each_of_table(source, path, &mut batcher)?,
+        Format::Plume => plume::each(source, path, &mut batcher)?,
     }
+    // There is nothing to come in any case.
+    let _ = batcher.flush();
+    Ok(torn)
 }
 
 #[cfg(test)]
@@ -299,6 +290,16 @@ mod tests {
                 "INFO  jepsen.util - 4\t:invoke\t:read\tnil",
                 Some(Format::JepsenLog),
             ),
+            (
+                "2021-02-26 11:42:48,806{GMT}\tINFO\t[jepsen worker 1] jepsen.util: 1\t:ok\t:r\t1",
+                Some(Format::JepsenLog),
+            ),
+            ("4\t:invoke\t:read\tnil", Some(Format::JepsenText)),
+            (
+                "\n:nemesis\t:info\t:start\tnil\r\n",
+                Some(Format::JepsenText),
+            ),
+            ("4\t:maybe\t:read\tnil", None),
             ("r(1,2,3,4)", Some(Format::Plume)),
             ("w(-1,2,3,4)", Some(Format::Plume)),
             ("r(x", None),
@@ -334,7 +335,7 @@ mod tests {
     fn events_come_in_batches_as_they_stand() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("h");
-        let edn = "{:process 0, :type :ok, :value 1}\n".repeat(BATCH + 1);
+        let edn = "{:process 0, :type :ok, :value 1}\n".repeat(1000);
         let json = "{\"process\":0,\"type\":\"ok\",\"f\":\"txn\"}\n".repeat(3);
         let array = "[{\"process\":0,\"type\":\"ok\",\"f\":\"txn\"}]".to_owned();
         for (text, torn) in [(edn, "{:process"), (json, "{\"proc"), (array, "")] {
@@ -342,7 +343,8 @@ mod tests {
             let options = ImportOptions::default();
             let mut events = Vec::new();
             let cut = read_each(&path, None, options, &mut |batch| {
-                events.extend_from_slice(batch)
+                events.extend_from_slice(batch.events);
+                Flow::Continue(())
             })
             .unwrap();
             let whole = read_any(&path, None, options).unwrap();
@@ -357,7 +359,7 @@ mod tests {
             |text: &[u8]| load_bytes(text, Path::new("x.bin"), None, ImportOptions::default());
         assert_eq!(
             load(b"hello").unwrap_err().to_string(),
-            "x.bin: not recognised as a history; name its format with --format (one of jsonl, json, edn, jepsen-log, plume)"
+            "x.bin: not recognised as a history; name its format with --format (one of jsonl, json, edn, jepsen-log, jepsen-txt, plume)"
         );
         assert_eq!(
             load(b"{:a\n \xff").unwrap_err().to_string(),
@@ -365,12 +367,66 @@ mod tests {
         );
     }
 
+    #[test]
+    fn whoever_has_enough_gets_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("h");
+        let json = "{\"process\":0,\"type\":\"ok\",\"f\":\"r\"}";
+        let array = format!("[{}{json}]", format!("{json},\n").repeat(100_000));
+        for text in [
+            format!("{json}\n").repeat(300_000),
+            array,
+            "{:process 0, :type :ok}\n".repeat(100_000),
+            "0\t:ok\t:r\t1\n".repeat(100_000),
+            "w(1,2,3,-1)\n".repeat(100_000),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            let mut batches = 0;
+            let enough = &mut |batch: Batch<'_>| {
+                assert_eq!(batch.lines[0], 1);
+                batches += 1;
+                Flow::Break(())
+            };
+            read_each(&path, None, ImportOptions::default(), enough).unwrap();
+            assert_eq!(batches, 1, "{}", &text[..20]);
+        }
+    }
+
+    #[test]
+    fn every_event_has_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("h");
+        let json = "{\"process\":0,\"type\":\"ok\",\"f\":\"r\"}";
+        for (text, lines) in [
+            (format!("{json}\n\n{json}\n{json}"), &[1, 3, 4][..]),
+            (format!("[\n{json},{json},\n\n{json}]"), &[2, 2, 4]),
+            (
+                "{:type :ok} {:type\n:ok}\n; x\n{:type :ok}".to_owned(),
+                &[1, 1, 4],
+            ),
+            ("\n0\t:ok\t:r\t1\n0\t:ok\t:r\t1\n".to_owned(), &[2, 3]),
+            (
+                "w(1,1,0,0)\nw(1,2,1,1)\nw(1,3,0,0)\nw(1,4,1,2)".to_owned(),
+                &[1, 2, 4],
+            ),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            let mut found = Vec::new();
+            let take = &mut |batch: Batch<'_>| {
+                found.extend_from_slice(batch.lines);
+                Flow::Continue(())
+            };
+            read_each(&path, None, ImportOptions::default(), take).unwrap();
+            assert_eq!(found, lines, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn random_bytes_never_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..100),
             format in prop::sample::select(&Format::ALL[..]),
-            start in prop::sample::select(&["", "[", "{:type :ok ", "{\"process\":0,", porcupine::MARKER, "w(1,2,"][..]),
+            start in prop::sample::select(&["", "[", "{:type :ok ", "{\"process\":0,", "jepsen.util: ", "1\t:ok\t:r\t", "w(1,2,"][..]),
         ) {
             let bytes = [start.as_bytes(), &bytes].concat();
             let options = ImportOptions { keyed: true };

@@ -11,14 +11,17 @@
 //! their first lines. A write of the transaction -1 is one that was aborted, alone. A transaction becomes one event, its end, of the process
 //! that its session is: when it began, and what other sessions did meanwhile, nobody recorded.
 
+use std::io::Read;
 use std::path::Path;
 
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
+use super::lines::{Wrong, each_line};
+use crate::batch::{Batcher, Flow};
 use crate::event::{Event, EventType, Process};
 use crate::jsonl::Names;
-use crate::load::{LoadError, Place};
+use crate::load::LoadError;
 
 /// A line.
 struct Line {
@@ -30,6 +33,8 @@ struct Line {
 }
 
 struct Transaction {
+    /// The line that it begins in.
+    at: u64,
     session: u64,
     aborted: bool,
     /// How many lines it has.
@@ -40,8 +45,12 @@ struct Transaction {
 const ABORTED: i64 = -1;
 
 /// Reads the events of a history, and hands each on.
-pub(super) fn each(text: &str, path: &Path, take: &mut dyn FnMut(Event)) -> Result<(), LoadError> {
-    let (transactions, lines) = parse(text, path)?;
+pub(super) fn each(
+    source: impl Read,
+    path: &Path,
+    batcher: &mut Batcher<'_>,
+) -> Result<(), LoadError> {
+    let (transactions, lines) = parse(source, path)?;
     // The lines of each transaction together, in their order.
     let mut next: Vec<u32> = Vec::with_capacity(transactions.len());
     let mut sum = 0;
@@ -68,7 +77,7 @@ pub(super) fn each(text: &str, path: &Path, take: &mut dyn FnMut(Event)) -> Resu
             let f = if line.is_write { "w" } else { "r" };
             Value::Array(vec![f.into(), line.key.into(), value])
         });
-        take(Event {
+        let event = Event {
             index,
             time: 0,
             process: Process::Client(transaction.session),
@@ -81,7 +90,10 @@ pub(super) fn each(text: &str, path: &Path, take: &mut dyn FnMut(Event)) -> Resu
             value: micro.collect(),
             error: None,
             node: None,
-        });
+        };
+        if batcher.push(event, transaction.at) == Flow::Break(()) {
+            break;
+        }
         begin = end;
     }
     Ok(())
@@ -110,58 +122,67 @@ impl Numbers {
     }
 }
 
-fn parse(text: &str, path: &Path) -> Result<(Vec<Transaction>, Vec<Line>), LoadError> {
-    let mut transactions: Vec<Transaction> = Vec::new();
-    let mut numbers = Numbers::default();
-    let mut lines = Vec::new();
-    // Mostly, a line is of the same transaction as the one before.
-    let mut last: Option<((u64, i64), u32)> = None;
-    for (text, number) in text.lines().zip(1..) {
+fn parse(source: impl Read, path: &Path) -> Result<(Vec<Transaction>, Vec<Line>), LoadError> {
+    let mut parser = Parser::default();
+    each_line(source, path, &mut |text, number| {
         let text = text.trim();
         if text.is_empty() {
-            continue;
+            return Ok(Flow::Continue(()));
         }
-        let fields = fields(text).ok_or_else(|| LoadError::Format {
-            path: path.to_owned(),
-            place: Place {
-                line: number,
-                column: 1,
-            },
+        let fields = fields(text).ok_or_else(|| Wrong {
+            column: 1,
             message: format!(
                 "{:?} is no r(key,value,session,transaction) or w(…) of whole numbers",
                 text.chars().take(80).collect::<String>()
             ),
         })?;
+        parser.line(fields, number);
+        Ok(Flow::Continue(()))
+    })?;
+    Ok((parser.transactions, parser.lines))
+}
+
+#[derive(Default)]
+struct Parser {
+    transactions: Vec<Transaction>,
+    lines: Vec<Line>,
+    numbers: Numbers,
+    /// Mostly, a line is of the same transaction as the one before.
+    last: Option<((u64, i64), u32)>,
+}
+
+impl Parser {
+    fn line(&mut self, fields: (bool, [i64; 4], u64), at: u64) {
         let (is_write, [key, value, _, id], session) = fields;
         let aborted = id == ABORTED;
         if aborted && !is_write {
-            continue;
+            return;
         }
-        let next = transactions.len() as u32;
-        let transaction = match last {
+        let next = self.transactions.len() as u32;
+        let transaction = match self.last {
             _ if aborted => next,
             Some((same, known)) if same == (session, id) => known,
-            _ => numbers.number(session, id, next),
+            _ => self.numbers.number(session, id, next),
         };
         if !aborted {
-            last = Some(((session, id), transaction));
+            self.last = Some(((session, id), transaction));
         }
         if transaction == next {
-            transactions.push(Transaction {
+            self.transactions.push(Transaction {
+                at,
                 session,
                 aborted,
                 lines: 0,
             });
         }
-        transactions[transaction as usize].lines += 1;
-        lines.push(Line {
+        self.transactions[transaction as usize].lines += 1;
+        self.lines.push(Line {
             transaction,
             is_write,
             key,
             value,
         });
     }
-    Ok((transactions, lines))
 }
 
 /// Whether a line is a write, its numbers, and its session.
@@ -229,13 +250,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::testing::collect;
     use proptest::prelude::*;
     use serde_json::json;
 
     fn read(text: &str) -> Result<Vec<Event>, String> {
-        let mut events = Vec::new();
-        each(text, Path::new("h.plume"), &mut |event| events.push(event))
-            .map(|()| events)
+        let read = collect(|batcher| each(text.as_bytes(), Path::new("h.plume"), batcher));
+        read.map(|(events, ..)| events)
             .map_err(|error| error.to_string())
     }
 

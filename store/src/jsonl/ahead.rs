@@ -4,14 +4,15 @@
 //! turn, so that events are in order without being sorted. A block that was taken in returns to its thread with its events:
 //! what a thread allocates, it also frees.
 
-use std::fs::File;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::parse::{NO_INDEX, Names, Wrong, parse_line};
 use super::read::PART_MIN;
-use super::{Limits, Tail, Torn};
+use super::{BYTE_ORDER_MARK, Limits, Torn};
+use crate::batch::{Batch, Flow};
 use crate::event::Event;
 use crate::load::LoadError;
 
@@ -22,36 +23,41 @@ const BLOCK: usize = 16 << 10;
 /// Blocks that each thread has: one that it parses, and one that is taken in or waits.
 const BLOCKS_EACH: usize = 2;
 
-/// Hands on the events of a file in order, some hundred at a time. Says what was cut off at the end.
+/// Hands on the events of a source of about that length in order, some hundred at a time, until `take` has enough. Says what was
+/// cut off at the end. `path` names it in errors.
 ///
 /// # Errors
 /// When the file cannot be read, or at the first line that is no event, with its place. `take` may have got events before.
 pub(crate) fn read_each(
+    source: impl Read,
+    length: u64,
     path: &Path,
     limits: Limits,
-    take: &mut dyn FnMut(&[Event]),
+    take: &mut dyn FnMut(Batch<'_>) -> Flow,
 ) -> Result<Option<Torn>, LoadError> {
-    let file = File::open(path).map_err(|source| LoadError::io(path, source))?;
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
     if limits.threads_max > 1 && length >= 2 * PART_MIN {
-        return read_ahead(file, path, limits, take);
+        return read_ahead(source, path, limits, take);
     }
-    let mut tail = Tail::open(path, limits)?;
-    let mut batch = Vec::new();
-    while tail.read(&mut batch)? {
-        take(&batch);
-        batch.clear();
+    let mut source = Source::new(source, limits.line_max);
+    let mut counts = Counts::default();
+    let (mut names, mut block) = (Names::default(), Block::default());
+    while source
+        .fill(&mut block.bytes)
+        .map_err(|error| LoadError::io(path, error))?
+    {
+        block.parse(&mut names, limits.line_max);
+        if let ControlFlow::Break(torn) = counts.hand_on(&mut block, path, take)? {
+            return Ok(torn);
+        }
     }
-    let torn = tail.finish(&mut batch)?;
-    take(&batch);
-    Ok(torn)
+    Ok(None)
 }
 
 fn read_ahead(
     source: impl Read,
     path: &Path,
     limits: Limits,
-    take: &mut dyn FnMut(&[Event]),
+    take: &mut dyn FnMut(Batch<'_>) -> Flow,
 ) -> Result<Option<Torn>, LoadError> {
     std::thread::scope(|scope| {
         let begin = |_| {
@@ -61,12 +67,7 @@ fn read_ahead(
         };
         let threads: Vec<(Sender<Block>, Receiver<Block>)> =
             (0..limits.threads_max).map(begin).collect();
-        let mut source = Source {
-            source,
-            rest: Vec::new(),
-            ended: false,
-            line_max: limits.line_max,
-        };
+        let mut source = Source::new(source, limits.line_max);
         let mut fill = |mut block: Block, to: &Sender<Block>| {
             let more = source.fill(&mut block.bytes);
             // A thread that is gone has panicked, and the scope will say so.
@@ -77,32 +78,63 @@ fn read_ahead(
         for (to, _) in (0..BLOCKS_EACH).flat_map(|_| &threads) {
             open += usize::from(fill(Block::default(), to).map_err(io)?);
         }
-        let (mut lines, mut events) = (0, 0);
+        let mut counts = Counts::default();
         for (to, from) in threads.iter().cycle() {
             if open == 0 {
                 break;
             }
             let Ok(mut block) = from.recv() else { break };
-            if let Some(wrong) = block.wrong.take() {
-                return Err(wrong.at(path, lines + block.lines));
-            }
-            lines += block.lines;
-            if block.unnumbered {
-                for (event, at) in block.events.iter_mut().zip(events..) {
-                    if event.index == NO_INDEX {
-                        event.index = at;
-                    }
-                }
-            }
-            events += block.events.len() as u64;
-            take(&block.events);
-            if let Some(bytes) = block.torn {
-                return Ok(Some(Torn { line: lines, bytes }));
+            if let ControlFlow::Break(torn) = counts.hand_on(&mut block, path, take)? {
+                return Ok(torn);
             }
             open -= usize::from(!fill(block, to).map_err(io)?);
         }
         Ok(None)
     })
+}
+
+/// What came before a block.
+#[derive(Default)]
+struct Counts {
+    lines: u64,
+    events: u64,
+}
+
+impl Counts {
+    /// Hands on the events of the next block. Breaks, with what was cut off, where there is nothing to come.
+    fn hand_on(
+        &mut self,
+        block: &mut Block,
+        path: &Path,
+        take: &mut dyn FnMut(Batch<'_>) -> Flow,
+    ) -> Result<ControlFlow<Option<Torn>>, LoadError> {
+        if let Some(wrong) = block.wrong.take() {
+            return Err(wrong.at(path, self.lines + block.lines));
+        }
+        for line in &mut block.at {
+            *line += self.lines;
+        }
+        self.lines += block.lines;
+        if block.unnumbered {
+            for (event, at) in block.events.iter_mut().zip(self.events..) {
+                if event.index == NO_INDEX {
+                    event.index = at;
+                }
+            }
+        }
+        self.events += block.events.len() as u64;
+        let flow = take(Batch {
+            events: &block.events,
+            lines: &block.at,
+        });
+        let line = self.lines;
+        let torn = block.torn.map(|bytes| Torn { line, bytes });
+        Ok(match (flow, torn) {
+            (Flow::Continue(()), None) => ControlFlow::Continue(()),
+            (Flow::Break(()), _) => ControlFlow::Break(None),
+            (_, torn) => ControlFlow::Break(torn),
+        })
+    }
 }
 
 /// A stretch of a file, and what stands in it.
@@ -111,6 +143,8 @@ struct Block {
     /// Lines with their line feeds; the last one of the file may have none.
     bytes: Vec<u8>,
     events: Vec<Event>,
+    /// The line of each, from 1 for the block's first.
+    at: Vec<u64>,
     /// Lines read, one that is wrong included.
     lines: u64,
     /// Some event came without an index.
@@ -124,6 +158,7 @@ struct Block {
 impl Block {
     fn parse(&mut self, names: &mut Names, line_max: usize) {
         self.events.clear();
+        self.at.clear();
         (self.lines, self.unnumbered) = (0, false);
         let mut rest = &self.bytes[..];
         while !rest.is_empty() {
@@ -136,6 +171,7 @@ impl Block {
                 Ok(Some(event)) => {
                     self.unnumbered |= event.index == NO_INDEX;
                     self.events.push(event);
+                    self.at.push(self.lines);
                 }
                 Err(_) if end.is_none() && line.len() <= line_max => self.torn = Some(line.len()),
                 Err(wrong) => {
@@ -162,11 +198,22 @@ struct Source<R> {
     source: R,
     /// What was read of the next block.
     rest: Vec<u8>,
+    begun: bool,
     ended: bool,
     line_max: usize,
 }
 
 impl<R: Read> Source<R> {
+    fn new(source: R, line_max: usize) -> Source<R> {
+        Source {
+            source,
+            rest: Vec::new(),
+            begun: false,
+            ended: false,
+            line_max,
+        }
+    }
+
     /// Reads the next whole lines; what is left at the end of the file, or of a line that is too long, is one of them. `false`
     /// where there is nothing more.
     fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
@@ -176,6 +223,10 @@ impl<R: Read> Source<R> {
             let before = bytes.len();
             let mut piece = (&mut self.source).take(BLOCK as u64);
             self.ended = piece.read_to_end(bytes)? == 0 || bytes.len() > self.line_max + BLOCK;
+            if !self.begun && bytes.starts_with(BYTE_ORDER_MARK) {
+                bytes.drain(..BYTE_ORDER_MARK.len());
+            }
+            self.begun = true;
             if let Some(end) = memchr::memrchr(b'\n', &bytes[before..]) {
                 self.rest.extend_from_slice(&bytes[before + end + 1..]);
                 bytes.truncate(before + end + 1);
@@ -205,7 +256,10 @@ mod tests {
 
     fn ahead(bytes: &[u8]) -> Result<(Vec<Event>, Option<Torn>), String> {
         let mut events = Vec::new();
-        let take = &mut |some: &[Event]| events.extend_from_slice(some);
+        let take = &mut |some: Batch<'_>| {
+            events.extend_from_slice(some.events);
+            Flow::Continue(())
+        };
         let torn = read_ahead(bytes, Path::new("h"), LIMITS, take).map_err(|e| e.to_string())?;
         Ok((events, torn))
     }

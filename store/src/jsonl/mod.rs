@@ -20,8 +20,11 @@ mod tail;
 mod write;
 
 pub(crate) use ahead::read_each;
-pub(crate) use parse::{Line, Names, what_is_wrong};
+pub(crate) use parse::{NO_INDEX, Names, parse_event, what_is_wrong};
 pub(crate) use read::read_from;
 pub use read::{Events, Limits, Torn, read_events};
 pub use tail::Tail;
 pub use write::write_event;
+
+/// What some programs put before a text.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

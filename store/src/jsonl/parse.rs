@@ -14,7 +14,7 @@ use crate::event::{Event, EventType, Name, Process};
 use crate::load::{LoadError, Place};
 
 /// The index of an event that came without one, until its position is known.
-pub(super) const NO_INDEX: u64 = u64::MAX;
+pub(crate) const NO_INDEX: u64 = u64::MAX;
 
 /// Names that are kept for sharing. A file with more is not a history that sharing would help.
 const NAMES_MAX: usize = 10_000;
@@ -44,7 +44,7 @@ impl Names {
 }
 
 /// Reads an event. One without an index gets [`NO_INDEX`].
-pub(super) fn parse_event(line: &[u8], names: &mut Names) -> Result<Event, serde_json::Error> {
+pub(crate) fn parse_event(line: &[u8], names: &mut Names) -> Result<Event, serde_json::Error> {
     match fast(line, names) {
         Some(event) => Ok(event),
         None => slow(line, names),
@@ -102,7 +102,7 @@ impl Wrong {
 
 /// An event as anyone may have written it.
 #[derive(Deserialize)]
-pub(crate) struct Line<'a> {
+struct Line<'a> {
     index: Option<u64>,
     time: Option<u64>,
     process: Process,
@@ -120,7 +120,7 @@ pub(crate) struct Line<'a> {
 
 impl Line<'_> {
     /// The event, with an index if it came without one.
-    pub(crate) fn event(self, index: u64, names: &mut Names) -> Event {
+    fn event(self, index: u64, names: &mut Names) -> Event {
         Event {
             index: self.index.unwrap_or(index),
             time: self.time.unwrap_or(0),

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::BYTE_ORDER_MARK;
 use super::parse::{NO_INDEX, Names, parse_event, what_is_wrong};
 use crate::event::Event;
 use crate::load::{LoadError, Place};
@@ -259,7 +260,7 @@ impl Part {
     fn read_line(&mut self, line: Line, first: bool, names: &mut Names) -> Result<(), Stop> {
         let mut bytes = line.bytes;
         if first {
-            bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+            bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         }
         if bytes.trim_ascii().is_empty() {
             return Ok(());

@@ -23,12 +23,24 @@
 //! types and functions as keywords, the functions of a transaction's micro-operations too, and the
 //! keys of maps as integers or keywords where they look like them.
 
+mod fast;
 mod read;
 mod write;
 
+pub(super) use read::each;
 pub use read::events_of;
-pub(super) use read::{each, read};
 pub use write::write_edn;
 
 /// The function of an operation that does not say it: Elle's examples are all transactions.
 const DEFAULT_F: &str = "txn";
+
+/// Reads the events of a text.
+#[cfg(test)]
+fn read(
+    text: &str,
+    path: &std::path::Path,
+    options: super::ImportOptions,
+) -> Result<crate::jsonl::Events, crate::load::LoadError> {
+    let read = crate::testing::collect(|batcher| each(text.as_bytes(), path, options, batcher));
+    read.map(|(events, _, torn)| crate::jsonl::Events { events, torn })
+}

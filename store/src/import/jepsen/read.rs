@@ -1,88 +1,196 @@
 //! Reading.
 
+use std::borrow::Cow;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::DEFAULT_F;
+use super::{DEFAULT_F, fast};
+use crate::batch::{Batcher, Flow};
 use crate::event::{Event, EventType, Process};
 use crate::import::ImportOptions;
 use crate::import::edn::{Edn, EdnError, Reader};
-use crate::jsonl::{Events, Names, Torn};
-use crate::load::{LoadError, Place};
+use crate::import::window::Window;
+use crate::jsonl::{Names, Torn};
+use crate::load::LoadError;
 
-/// Reads the events of a text.
-pub(in crate::import) fn read(
-    text: &str,
+/// Reads the events of a text, and says what was cut off at its end.
+pub(in crate::import) fn each(
+    source: impl Read,
     path: &Path,
     options: ImportOptions,
-) -> Result<Events, LoadError> {
-    let mut events = Vec::new();
-    let torn = each(text, path, options, &mut |event| events.push(event))?;
-    Ok(Events { events, torn })
+    batcher: &mut Batcher<'_>,
+) -> Result<Option<Torn>, LoadError> {
+    let mut window = Window::new(source, path)?;
+    let mut reading = Reading {
+        place: State::Begin,
+        converter: Converter::new(options),
+        count: 0,
+    };
+    loop {
+        let (text, ended) = window.text()?;
+        let mut stretch = Stretch {
+            reader: Reader::new(text),
+            text,
+            ended,
+            line: window.line(),
+            counted: 0,
+        };
+        let (upto, pause) = match reading.read(&mut stretch, batcher) {
+            Ok(paused) => paused,
+            Err(error) => return Err(window.error(error.offset, error.message)),
+        };
+        match pause {
+            Pause::More => window.advance(upto)?,
+            Pause::Done => return Ok(None),
+            Pause::Torn => {
+                let (line, bytes) = (stretch.line_at(upto), text.len() - upto);
+                return Ok(Some(Torn { line, bytes }));
+            }
+        }
+    }
 }
 
-/// Reads the events of a text one by one, and says what was cut off at its end.
-pub(in crate::import) fn each(
-    text: &str,
-    path: &Path,
-    options: ImportOptions,
-    take: &mut dyn FnMut(Event),
-) -> Result<Option<Torn>, LoadError> {
-    let mut reader = Reader::new(text);
-    let mut converter = Converter::new(options);
-    let mut count = 0;
-    let failed = |error: EdnError| LoadError::Format {
-        path: path.to_owned(),
-        place: Place::of(text.as_bytes(), error.offset),
-        message: error.message,
-    };
-    let close = reader.enter().map_err(failed)?;
-    loop {
-        if let Some(close) = close
-            && reader.leave(close).map_err(failed)?
-        {
-            break;
-        }
-        let offset = reader.next_offset().map_err(failed)?;
-        let value = match reader.next_value() {
-            Ok(Some(value)) => value,
-            Ok(None) if close.is_none() => return Ok(None),
-            Ok(None) => {
-                return Err(failed(EdnError {
-                    offset,
-                    message: "the text ends before the history's vector does".to_owned(),
-                    cut: true,
-                }));
-            }
-            // Maps that stand alone were appended as they happened.
-            Err(error) if error.cut && close.is_none() && count > 0 => {
-                return Ok(Some(Torn {
-                    line: Place::of(text.as_bytes(), offset).line,
-                    bytes: text.len() - offset,
-                }));
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        let event = converter.event(&value, count);
-        let event = event.map_err(|message| {
-            failed(EdnError {
+/// What is read at once of a text.
+struct Stretch<'a> {
+    reader: Reader<'a>,
+    text: &'a str,
+    /// Nothing follows it.
+    ended: bool,
+    /// The line of what was counted last.
+    line: u64,
+    /// How far lines were counted.
+    counted: usize,
+}
+
+impl Stretch<'_> {
+    /// The line of a place behind all that were asked for.
+    fn line_at(&mut self, offset: usize) -> u64 {
+        let between = &self.text.as_bytes()[self.counted..offset];
+        self.line += memchr::memchr_iter(b'\n', between).count() as u64;
+        self.counted = offset;
+        self.line
+    }
+}
+
+/// Where a text stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before everything.
+    Begin,
+    /// Among operations: in a vector or list that this byte closes, or where they stand alone.
+    Among(Option<u8>),
+    /// Behind the vector.
+    End,
+}
+
+/// Why reading does not go on.
+enum Pause {
+    /// The next thing is not whole in this stretch.
+    More,
+    /// There is nothing more, or it is not wanted.
+    Done,
+    /// The last operation was cut in the writing.
+    Torn,
+}
+
+struct Reading {
+    place: State,
+    converter: Converter,
+    count: u64,
+}
+
+impl Reading {
+    /// Reads the operations of a stretch. Says how far it came, and why not further.
+    fn read(
+        &mut self,
+        stretch: &mut Stretch<'_>,
+        batcher: &mut Batcher<'_>,
+    ) -> Result<(usize, Pause), EdnError> {
+        let wrong = |offset, message: &str| {
+            let message = message.to_owned();
+            Err(EdnError {
                 offset,
                 message,
                 cut: false,
             })
-        })?;
-        count += 1;
-        take(event);
+        };
+        loop {
+            let from = stretch.reader.offset();
+            let begin = match stretch.reader.next_offset() {
+                Err(error) if error.cut && !stretch.ended => return Ok((from, Pause::More)),
+                begin => begin?,
+            };
+            let Some(byte) = stretch.reader.peek() else {
+                return match self.place {
+                    _ if !stretch.ended => Ok((from, Pause::More)),
+                    State::Among(Some(_)) => {
+                        wrong(begin, "the text ends before the history's vector does")
+                    }
+                    _ => Ok((begin, Pause::Done)),
+                };
+            };
+            match (self.place, byte) {
+                (State::Begin, b'[' | b'(') => {
+                    self.place = State::Among(Some(if byte == b'[' { b']' } else { b')' }));
+                    stretch.reader.go_to(begin + 1);
+                    continue;
+                }
+                (State::Begin, _) => self.place = State::Among(None),
+                (State::Among(Some(close)), _) if byte == close => {
+                    self.place = State::End;
+                    stretch.reader.go_to(begin + 1);
+                    continue;
+                }
+                (State::End, _) => return wrong(begin, "something follows the history's vector"),
+                _ => {}
+            }
+            let event = match self.operation(stretch, begin)? {
+                Ok(event) => event,
+                Err(pause) => return Ok((begin, pause)),
+            };
+            self.count += 1;
+            let line = stretch.line_at(begin);
+            if batcher.push(event, line) == Flow::Break(()) {
+                return Ok((begin, Pause::Done));
+            }
+        }
     }
-    let offset = reader.next_offset().map_err(failed)?;
-    match reader.next_value().map_err(failed)? {
-        None => Ok(None),
-        Some(_) => Err(failed(EdnError {
-            offset,
-            message: "something follows the history's vector".to_owned(),
+
+    /// The operation that begins at a place, or why it cannot be read now.
+    fn operation(
+        &mut self,
+        stretch: &mut Stretch<'_>,
+        begin: usize,
+    ) -> Result<Result<Event, Pause>, EdnError> {
+        let known = fast::fields(&stretch.text[begin..], &mut self.converter.names);
+        if let Some((fields, length)) = known
+            && let Ok(event) = self.converter.event(fields, self.count)
+        {
+            stretch.reader.go_to(begin + length);
+            return Ok(Ok(event));
+        }
+        let value = match stretch.reader.next_value() {
+            Err(error) if error.cut && !stretch.ended => return Ok(Err(Pause::More)),
+            // Maps that stand alone were appended as they happened.
+            Err(error) if error.cut && self.place == State::Among(None) && self.count > 0 => {
+                return Ok(Err(Pause::Torn));
+            }
+            value => value?,
+        };
+        let value = value.unwrap_or(Edn::Nil);
+        let whole = matches!(value, Edn::Map(_) | Edn::Tagged(..));
+        if !whole && !stretch.ended && stretch.reader.offset() == stretch.text.len() {
+            return Ok(Err(Pause::More));
+        }
+        let event = self.converter.fields(&value);
+        let event = event.and_then(|fields| self.converter.event(fields, self.count));
+        event.map(Ok).map_err(|message| EdnError {
+            offset: begin,
+            message,
             cut: false,
-        })),
+        })
     }
 }
 
@@ -97,8 +205,31 @@ pub fn events_of(history: &Edn, options: ImportOptions) -> Result<Vec<Event>, St
     let mut converter = Converter::new(options);
     let numbered = operations.iter().zip(0..);
     numbered
-        .map(|(operation, position)| converter.event(operation, position))
+        .map(|(operation, position)| {
+            let fields = converter.fields(operation)?;
+            converter.event(fields, position)
+        })
         .collect()
+}
+
+/// What an operation's map says.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Fields<'a> {
+    pub(super) index: Option<u64>,
+    pub(super) time: Option<u64>,
+    pub(super) process: Option<Process>,
+    pub(super) kind: Option<EventType>,
+    pub(super) f: Option<Cow<'a, str>>,
+    pub(super) key: Option<Value>,
+    pub(super) value: Value,
+    pub(super) error: Option<Value>,
+    pub(super) node: Option<Cow<'a, str>>,
+    /// The value is of one of several keys, `[key value]`.
+    pub(super) keyed: bool,
+    /// Which end of a fault's activity it really is.
+    pub(super) event: Option<EventType>,
+    /// The fault, where its name cannot be a part of the function's.
+    pub(super) fault: Option<Cow<'a, str>>,
 }
 
 /// Makes events of maps.
@@ -115,85 +246,119 @@ impl Converter {
         }
     }
 
-    fn event(&mut self, operation: &Edn, position: u64) -> Result<Event, String> {
+    fn fields<'a>(&mut self, operation: &'a Edn<'a>) -> Result<Fields<'a>, String> {
         if !matches!(operation, Edn::Map(_) | Edn::Tagged(_, _)) {
             return Err("an operation is a map".to_owned());
         }
-        let (mut process, mut f) = (self.process(operation)?, self.f(operation)?);
-        if let (Process::Nemesis(_), Some((fault, activity))) = (&process, f.split_once('/')) {
-            process = Process::Nemesis(self.names.intern(fault));
-            f = activity.to_owned();
-        }
-        let (key, value) = self.key_and_value(operation, &process)?;
-        let error = operation.get("error").map(Edn::to_json).transpose()?;
-        let node = operation.get("node").and_then(Edn::text);
-        Ok(Event {
-            index: unsigned(operation, "index")?.unwrap_or(position),
-            time: unsigned(operation, "time")?.unwrap_or(0),
-            process,
+        let text = |keyword| {
+            operation
+                .get(keyword)
+                .and_then(Edn::text)
+                .map(Cow::Borrowed)
+        };
+        let json = |keyword| operation.get(keyword).map(Edn::to_json).transpose();
+        let value = operation.get("value");
+        Ok(Fields {
+            index: unsigned(operation, "index")?,
+            time: unsigned(operation, "time")?,
+            process: self.process(operation)?,
             kind: kind(operation)?,
-            f: self.names.intern(&f),
-            key: key.filter(|key| !key.is_null()),
-            value,
-            error: error.filter(|error| !error.is_null()),
-            node: node.map(|node| self.names.intern(node)),
+            f: f(operation)?,
+            key: json("key")?,
+            value: json("value")?.unwrap_or(Value::Null),
+            error: json("error")?,
+            node: text("node"),
+            keyed: matches!(value, Some(Edn::Tagged(tag, _)) if tag.to_lowercase().ends_with("tuple"))
+                || operation.get("keyed") == Some(&Edn::Bool(true)),
+            event: text("event").and_then(|name| kind_named(&name)),
+            fault: text("fault"),
         })
     }
 
-    fn process(&mut self, operation: &Edn) -> Result<Process, String> {
+    fn process(&mut self, operation: &Edn) -> Result<Option<Process>, String> {
         match operation.get("process") {
-            None | Some(Edn::Nil) => Ok(Process::Client(0)),
-            Some(Edn::Int(n)) if *n >= 0 => Ok(Process::Client(*n as u64)),
+            None | Some(Edn::Nil) => Ok(None),
+            Some(Edn::Int(n)) if *n >= 0 => Ok(Some(Process::Client(*n as u64))),
             Some(Edn::Big(text)) => match text.parse() {
-                Ok(n) => Ok(Process::Client(n)),
+                Ok(n) => Ok(Some(Process::Client(n))),
                 Err(_) => Err(format!("{text} is no process number")),
             },
-            Some(Edn::Keyword(name)) => Ok(Process::Nemesis(self.names.intern(name))),
+            Some(Edn::Keyword(name)) => Ok(Some(Process::Nemesis(self.names.intern(name)))),
             Some(other) => Err(format!("a :process is a number or :nemesis, not {other:?}")),
         }
     }
 
-    fn f(&self, operation: &Edn) -> Result<String, String> {
-        match operation.get("f") {
-            None | Some(Edn::Nil) => Ok(DEFAULT_F.to_owned()),
-            Some(f) => match f.text() {
-                Some(text) => Ok(text.to_owned()),
-                None => Ok(f.to_json()?.to_string()),
+    /// The event of fields that stand at a position of the history.
+    fn event(&mut self, fields: Fields, position: u64) -> Result<Event, String> {
+        let mut kind = fields.kind.ok_or("the operation has no :type")?;
+        let mut process = fields.process.unwrap_or(Process::Client(0));
+        let mut f = fields.f.as_deref().unwrap_or(DEFAULT_F);
+        if let Process::Nemesis(_) = process {
+            let named = match &fields.fault {
+                Some(fault) => Some((&**fault, f)),
+                None => f.split_once('/'),
+            };
+            if let Some((fault, activity)) = named {
+                process = Process::Nemesis(self.names.intern(fault));
+                f = activity;
+            }
+            kind = fields.event.unwrap_or(kind);
+        }
+        let asked = self.options.keyed && process.is_client() && !fields.value.is_null();
+        let (key, value) = match (fields.keyed || asked, fields.value) {
+            (false, value) => (fields.key, value),
+            (true, Value::Array(pair)) => match <[Value; 2]>::try_from(pair) {
+                Ok([key, value]) => (Some(key), value),
+                Err(_) => return Err(NO_PAIR.to_owned()),
             },
-        }
-    }
-
-    fn key_and_value(
-        &self,
-        operation: &Edn,
-        process: &Process,
-    ) -> Result<(Option<Value>, Value), String> {
-        let key = operation.get("key").map(Edn::to_json).transpose()?;
-        let Some(value) = operation.get("value") else {
-            return Ok((key, Value::Null));
+            (true, _) => return Err(NO_PAIR.to_owned()),
         };
-        let tagged = matches!(value, Edn::Tagged(tag, _) if tag.to_lowercase().ends_with("tuple"));
-        let keyed = tagged || self.options.keyed && process.is_client() && *value != Edn::Nil;
-        if !keyed {
-            return Ok((key, value.to_json()?));
-        }
-        match value.elements() {
-            Some([key, value]) => Ok((Some(key.to_json()?), value.to_json()?)),
-            _ => Err("the :value of a keyed operation is [key value]".to_owned()),
-        }
+        Ok(Event {
+            index: fields.index.unwrap_or(position),
+            time: fields.time.unwrap_or(0),
+            process,
+            kind,
+            f: self.names.intern(f),
+            key: key.filter(|key| !key.is_null()),
+            value,
+            error: fields.error.filter(|error| !error.is_null()),
+            node: fields.node.map(|node| self.names.intern(&node)),
+        })
     }
 }
 
-fn kind(operation: &Edn) -> Result<EventType, String> {
-    match operation.get("type").and_then(Edn::text) {
-        Some("invoke") => Ok(EventType::Invoke),
-        Some("ok") => Ok(EventType::Ok),
-        Some("fail") => Ok(EventType::Fail),
-        Some("info") => Ok(EventType::Info),
-        Some(other) => Err(format!(
-            "a :type is :invoke, :ok, :fail or :info, not {other:?}"
+const NO_PAIR: &str = "the :value of a keyed operation is [key value]";
+
+fn f<'a>(operation: &'a Edn<'a>) -> Result<Option<Cow<'a, str>>, String> {
+    match operation.get("f") {
+        None | Some(Edn::Nil) => Ok(None),
+        Some(f) => match f.text() {
+            Some(text) => Ok(Some(text.into())),
+            None => Ok(Some(f.to_json()?.to_string().into())),
+        },
+    }
+}
+
+/// The type of event that a keyword names.
+pub(super) fn kind_named(name: &str) -> Option<EventType> {
+    match name {
+        "invoke" => Some(EventType::Invoke),
+        "ok" => Some(EventType::Ok),
+        "fail" => Some(EventType::Fail),
+        "info" => Some(EventType::Info),
+        _ => None,
+    }
+}
+
+fn kind(operation: &Edn) -> Result<Option<EventType>, String> {
+    let Some(name) = operation.get("type").and_then(Edn::text) else {
+        return Ok(None);
+    };
+    match kind_named(name) {
+        Some(kind) => Ok(Some(kind)),
+        None => Err(format!(
+            "a :type is :invoke, :ok, :fail or :info, not {name:?}"
         )),
-        None => Err("the operation has no :type".to_owned()),
     }
 }
 
@@ -215,6 +380,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::import::jepsen::read;
+    use crate::jsonl::Events;
     use proptest::prelude::*;
     use serde_json::json;
 

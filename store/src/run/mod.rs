@@ -11,6 +11,7 @@
 //!       results.json                     verdict, results of each checker, evidence
 //!       report.html                      the report, complete in itself
 //!       gainsay.log                      the controller's own log
+//!       labels.json                      what people call it, if anything: a sorted list of words
 //!       n1/ …                            that node's logs
 //! ```
 //!
@@ -18,10 +19,12 @@
 //! once says what it was, and again when it is known what the nodes are. Files that are written whole
 //! appear whole: they are written beside their
 //! place, synced and renamed. Links are relative, so that a store can be moved or mounted elsewhere.
+//!
+//! A run also has a short [id](RunFolder::id), which follows from its name and is written nowhere, and whoever writes into a run
+//! [holds](RunFolder::hold) its folder meanwhile, so that others can tell a run that goes on from one that died.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::symlink;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, ToSpan};
@@ -29,11 +32,23 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+mod files;
+mod hold;
+mod id;
+mod labels;
+
+pub use files::write_whole;
+pub use hold::RunHold;
+pub use labels::{LABEL_MAX, LABELS_MAX, check_label};
+
+use files::{link, read_json, write_json};
+
 const TEST: &str = "test.json";
 const HISTORY: &str = "history.jsonl";
 const RESULTS: &str = "results.json";
 const REPORT: &str = "report.html";
 const LOG: &str = "gainsay.log";
+const LABELS: &str = "labels.json";
 const LATEST: &str = "latest";
 
 /// Runs of one test that may begin in the same moment before it is called an error.
@@ -86,6 +101,17 @@ pub enum RunError {
         /// Some of what there is, newest first.
         known_runs: Vec<String>,
     },
+    /// A label that is none.
+    #[error("the label {label:?} {why}")]
+    Label {
+        /// The label.
+        label: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Somebody else writes into it.
+    #[error("{} is being written by another process: wait until that has ended", .0.display())]
+    Held(PathBuf),
     /// Too many by that name.
     #[error("{text:?} may mean any of: {}", candidates.join(", "))]
     Ambiguous {
@@ -164,7 +190,7 @@ impl RunFolder {
     /// 1. a path to a run, or to a folder with a `latest` run;
     /// 2. `latest`: the latest run of the store;
     /// 3. the name of a test: its latest run; or `<test>/<time>`;
-    /// 4. the time of a run, or a beginning of it that no other run's time shares.
+    /// 4. the time or the [id](RunFolder::id) of a run, or a beginning of it that no other run shares.
     pub fn resolve(root: &Path, text: &str) -> Result<RunFolder, RunError> {
         // In the store itself the empty text would name the store, that is, its latest run.
         if !text.is_empty() {
@@ -180,7 +206,9 @@ impl RunFolder {
         runs.reverse();
         let matching: Vec<&RunFolder> = runs
             .iter()
-            .filter(|run| !text.is_empty() && run.stamp().starts_with(text))
+            .filter(|run| {
+                !text.is_empty() && (run.stamp().starts_with(text) || run.id().starts_with(text))
+            })
             .collect();
         match matching.as_slice() {
             [run] => Ok((*run).clone()),
@@ -194,7 +222,7 @@ impl RunFolder {
                 candidates: several
                     .iter()
                     .take(NAMED_MAX)
-                    .map(|run| run.name())
+                    .map(|run| format!("{} ({})", run.name(), run.id()))
                     .collect(),
             }),
         }
@@ -231,6 +259,12 @@ impl RunFolder {
         format!("{}/{}", self.test(), self.stamp())
     }
 
+    /// A short name for people: twelve letters that follow from [`name`](RunFolder::name), so that the run keeps them wherever its
+    /// store is moved. No run's time begins like them.
+    pub fn id(&self) -> String {
+        id::of(&self.name())
+    }
+
     /// The path of `test.json`.
     pub fn test_path(&self) -> PathBuf {
         self.path.join(TEST)
@@ -256,9 +290,14 @@ impl RunFolder {
         self.path.join(LOG)
     }
 
+    /// The path of `labels.json`.
+    pub fn labels_path(&self) -> PathBuf {
+        self.path.join(LABELS)
+    }
+
     /// The folder for a node's logs, made if need be.
     pub fn node_folder(&self, node: &str) -> Result<PathBuf, RunError> {
-        check_name("node", node, &[TEST, HISTORY, RESULTS, REPORT, LOG])?;
+        check_name("node", node, &[TEST, HISTORY, RESULTS, REPORT, LOG, LABELS])?;
         let path = self.path.join(node);
         fs::create_dir_all(&path).map_err(io_error("make the folder", &path))?;
         Ok(path)
@@ -357,59 +396,6 @@ fn create_stamped(parent: &Path, began: Timestamp) -> Result<(String, PathBuf), 
     ))
 }
 
-/// Points a link at a target, in one step for whoever looks.
-fn link(link: &Path, target: &Path) -> Result<(), RunError> {
-    let fresh = beside(link);
-    let made = symlink(target, &fresh).and_then(|()| fs::rename(&fresh, link));
-    made.map_err(|error| {
-        let _ = fs::remove_file(&fresh);
-        io_error("update the link", link)(error)
-    })
-}
-
-/// A path in the same folder that nobody else uses, not even a process that died and left it.
-fn beside(path: &Path) -> PathBuf {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = file_name(path);
-    let (process, now) = (std::process::id(), Timestamp::now().as_nanosecond());
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!(".{name}.{process}.{now}.{next}"))
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
-    write_whole(path, |out| {
-        serde_json::to_writer_pretty(&mut *out, value)?;
-        out.write_all(b"\n")
-    })
-}
-
-/// Writes a file so that it is never seen half: beside its place, synced, renamed.
-fn write_whole(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> Result<(), RunError> {
-    let fresh = beside(path);
-    let write_fresh = || {
-        let mut out = BufWriter::new(File::create_new(&fresh)?);
-        write(&mut out)?;
-        out.into_inner()?.sync_all()?;
-        fs::rename(&fresh, path)
-    };
-    write_fresh().map_err(|error| {
-        let _ = fs::remove_file(&fresh);
-        io_error("write", path)(error)
-    })
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
-    let bytes = fs::read(path).map_err(io_error("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|source| RunError::Json {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -488,9 +474,11 @@ mod tests {
         assert_eq!(
             ambiguous,
             format!(
-                "\"20261122\" may mean any of: {}, {}",
+                "\"20261122\" may mean any of: {} ({}), {} ({})",
                 second.name(),
-                first.name()
+                second.id(),
+                first.name(),
+                first.id()
             )
         );
         let missing = find("2027").unwrap_err().to_string();
@@ -500,6 +488,29 @@ mod tests {
             "{missing}"
         );
         assert!(find("").is_err());
+    }
+
+    #[test]
+    fn a_beginning_of_an_id_is_enough_if_it_is_the_only_one() {
+        let root = tempfile::tempdir().unwrap();
+        let runs: Vec<RunFolder> = (0..40)
+            .map(|n| run(&root, "sim-register", &format!("2026-11-22T11:42:{n:02}Z")))
+            .collect();
+        let find = |text: &str| RunFolder::resolve(root.path(), text).map(|run| run.name());
+        for one in &runs {
+            let id = one.id();
+            for length in 1..=id.len() {
+                let beginning = &id[..length];
+                let like = runs.iter().filter(|run| run.id().starts_with(beginning));
+                match like.count() {
+                    1 => assert_eq!(find(beginning).unwrap(), one.name()),
+                    // Sixteen letters, forty runs: some share the first.
+                    _ => assert!(find(beginning).unwrap_err().to_string().contains(&id)),
+                }
+            }
+        }
+        let missing = find(&format!("{}k", runs[0].id())).unwrap_err();
+        assert!(matches!(missing, RunError::NotFound { .. }), "{missing}");
     }
 
     #[test]
