@@ -119,21 +119,28 @@ pub(super) fn pids(script: &str) -> Result<Vec<i32>, String> {
 /// The letter that `/proc` has for a process's state; none for one that is gone or only waits to be reaped.
 fn letter(pid: i32) -> Option<u8> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    letter_in(&String::from_utf8_lossy(&stat))
+    match letter_in(&String::from_utf8_lossy(&stat))? {
+        // A process whose first thread has ended and whose others have not is there: it has its files and ports.
+        b'Z' => threads(pid).find(|letter| *letter != b'Z'),
+        state => Some(state),
+    }
 }
 
-/// A process whose first thread has ended and whose others have not is there: it has its files and ports.
+/// The states of a process's threads that are there.
+fn threads(pid: i32) -> impl Iterator<Item = u8> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let stats = threads.filter_map(|thread| fs::read(thread.ok()?.path().join("stat")).ok());
+    stats.filter_map(|stat| letter_in(&String::from_utf8_lossy(&stat)))
+}
+
+/// The state of a thread, unless it is gone.
 fn letter_in(stat: &str) -> Option<u8> {
     // The state comes after the command, which is in parentheses and may have any letters.
     let (_, after) = stat.rsplit_once(')')?;
-    let mut words = after.split_whitespace();
-    let state = *words.next()?.as_bytes().first()?;
-    let threads: u32 = words.nth(16)?.parse().ok()?;
-    match state {
-        b'X' | b'x' => None,
-        b'Z' if threads < 2 => None,
-        state => Some(state),
-    }
+    let state = *after.trim_start().as_bytes().first()?;
+    (!matches!(state, b'X' | b'x')).then_some(state)
 }
 
 fn state(pids: &[i32]) -> State {
@@ -193,23 +200,26 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_there_as_long_as_a_thread_is() {
-        let stat = |state: &str, threads: u32| {
-            format!("7 (a) Z b) {state} 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 99 0 0")
-        };
-        for (state, threads, letter) in [
-            ("S", 1, Some(b'S')),
-            ("Z", 1, None),
-            ("Z", 2, Some(b'Z')),
-            ("X", 2, None),
-            ("T", 3, Some(b'T')),
-        ] {
-            assert_eq!(
-                letter_in(&stat(state, threads)),
-                letter,
-                "{state} {threads}"
-            );
+    fn a_process_of_which_no_thread_lives_is_gone() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = child.id() as i32;
+        let stat = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        while letter_in(&stat()) != Some(b'Z') {
+            std::thread::sleep(Duration::from_millis(1));
         }
+        assert_eq!(letter(pid), None);
+        child.wait().unwrap();
+        assert_eq!(
+            letter(std::process::id() as i32).map(|it| matches!(it, b'R' | b'S' | b'D')),
+            Some(true)
+        );
+        let stat = |state: &str| {
+            format!("7 (a) Z b) {state} 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 2 0 99 0 0")
+        };
+        assert_eq!(
+            ["S", "Z", "X", "T"].map(|state| letter_in(&stat(state))),
+            [Some(b'S'), Some(b'Z'), None, Some(b'T')]
+        );
     }
 
     #[test]

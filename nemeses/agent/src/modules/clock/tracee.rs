@@ -86,14 +86,22 @@ pub(super) fn let_late_ones_go() -> bool {
     })
 }
 
+/// The first that is known of a thread stays: it knows how the thread is to be.
 fn is_late(late: Late) {
-    LATE.with_borrow_mut(|all| all.push(late));
+    LATE.with_borrow_mut(|all| {
+        if all.iter().all(|known| known.thread != late.thread) {
+            all.push(late);
+        }
+    });
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         for thread in &self.threads {
-            let _ = request(libc::PTRACE_DETACH, *thread, 0, 0);
+            // One that was killed meanwhile must be waited for: its process has not ended before, for nobody else.
+            if request(libc::PTRACE_DETACH, *thread, 0, 0).is_err() {
+                is_late(Late::new(*thread));
+            }
         }
     }
 }
@@ -511,4 +519,53 @@ pub(super) fn status_field(thread: pid_t, name: &str) -> Option<String> {
     let status = String::from_utf8_lossy(&status);
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Its parent is told of its end only when we have been.
+    #[test]
+    fn a_process_that_is_killed_while_it_is_held_ends() {
+        let script = ["-c", "sleep 60 & echo $!; wait $!"];
+        let mut shell = Command::new("sh")
+            .args(script)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let pid: pid_t = line.trim().parse().unwrap();
+        let held = match Held::all(pid) {
+            Ok(held) => held,
+            Err(why) => {
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::SIGKILL,
+                );
+                shell.wait().unwrap();
+                eprintln!("\nSKIPPED a_process_that_is_killed_while_it_is_held: {why}\n");
+                return;
+            }
+        };
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
+        while lives(pid) {
+            sleep(Duration::from_millis(1));
+        }
+        drop(held);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while shell.try_wait().unwrap().is_none() {
+            let_late_ones_go();
+            assert!(Instant::now() < deadline, "it has not ended for its parent");
+            sleep(Duration::from_millis(5));
+        }
+        assert!(!let_late_ones_go());
+    }
 }
