@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use checkers::Valid;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use store::{RunError, RunFolder};
 
+use crate::check::Results;
 use crate::spec::TestSpec;
 use crate::summary::Summary;
 
@@ -159,14 +162,74 @@ pub(crate) struct Comparison {
     pub(crate) run: String,
     /// Its id.
     pub(crate) id: String,
-    /// Its verdict: `valid`, `invalid`, `unknown`; absent where it had none.
-    pub(crate) verdict: Option<String>,
+    /// Its verdict.
+    pub(crate) verdict: Valid,
     /// Whether this run has another one.
     pub(crate) verdict_differs: bool,
     /// Settings that differ.
     pub(crate) settings: Vec<Setting>,
     /// Rates, latencies and counts: `a` of the earlier run, `b` of this one.
     pub(crate) measures: Vec<Measure>,
+}
+
+impl Comparison {
+    /// Compares a run with an earlier one.
+    ///
+    /// # Errors
+    /// When the earlier one has no specification or no results that can be read.
+    pub(crate) fn with(
+        earlier: &RunFolder,
+        spec: &TestSpec,
+        results: &Results,
+    ) -> Result<Comparison, RunError> {
+        let before: Results = earlier.read_results()?;
+        let settings = settings(&earlier.read_test()?, spec);
+        Ok(Comparison {
+            run: earlier.name(),
+            id: earlier.id(),
+            verdict: before.valid,
+            verdict_differs: before.valid != results.valid,
+            settings: settings
+                .into_iter()
+                .filter(|setting| !setting.is_same())
+                .collect(),
+            measures: measures(before.summary.as_ref(), results.summary.as_ref()),
+        })
+    }
+
+    /// It in lines, for a terminal.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let verdict = match self.verdict_differs {
+            true => format!("which was {}", self.verdict),
+            false => format!("which was {}, too", self.verdict),
+        };
+        let mut lines = vec![format!("against {} ({}), {verdict}", self.run, self.id)];
+        let none = || "(none)".to_owned();
+        for Setting { name, a, b } in &self.settings {
+            let (a, b) = (
+                a.clone().unwrap_or_else(none),
+                b.clone().unwrap_or_else(none),
+            );
+            lines.push(format!("        {name}: {a} before, {b} now"));
+        }
+        let number = |value: Option<f64>| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+        };
+        for Measure {
+            name,
+            a,
+            b,
+            difference,
+        } in &self.measures
+        {
+            lines.push(format!(
+                "        {name:<12} {:>12} before {:>12} now: {difference}",
+                number(*a),
+                number(*b)
+            ));
+        }
+        lines
+    }
 }
 
 #[cfg(test)]
