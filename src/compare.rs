@@ -56,10 +56,14 @@ pub(crate) fn settings(a: &TestSpec, b: &TestSpec) -> Vec<Setting> {
 /// The leaves of a specification by their paths.
 fn flat(spec: &TestSpec) -> BTreeMap<String, String> {
     let mut leaves = BTreeMap::new();
-    let mut open = vec![(
-        String::new(),
-        serde_json::to_value(spec).unwrap_or_default(),
-    )];
+    let mut spec_value = serde_json::to_value(spec).unwrap_or_default();
+    // As they are given, not as they are kept.
+    let options = spec.options.0.iter();
+    spec_value["options"] = options
+        .map(|(name, value)| (name.clone(), Value::from(value.to_string())))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let mut open = vec![(String::new(), spec_value)];
     while let Some((path, value)) = open.pop() {
         match value {
             Value::Object(fields) if path.is_empty() || !is_duration(&fields) => {
@@ -172,29 +176,45 @@ pub(crate) struct Comparison {
     pub(crate) measures: Vec<Measure>,
 }
 
-impl Comparison {
-    /// Compares a run with an earlier one.
+/// A run to compare with, as it was before anything else happened: a run may be compared with itself as it was judged before.
+pub(crate) struct Earlier {
+    name: String,
+    id: String,
+    spec: TestSpec,
+    verdict: Valid,
+    summary: Option<Summary>,
+}
+
+impl Earlier {
+    /// Reads a run.
     ///
     /// # Errors
-    /// When the earlier one has no specification or no results that can be read.
-    pub(crate) fn with(
-        earlier: &RunFolder,
-        spec: &TestSpec,
-        results: &Results,
-    ) -> Result<Comparison, RunError> {
-        let before: Results = earlier.read_results()?;
-        let settings = settings(&earlier.read_test()?, spec);
-        Ok(Comparison {
-            run: earlier.name(),
-            id: earlier.id(),
-            verdict: before.valid,
-            verdict_differs: before.valid != results.valid,
-            settings: settings
-                .into_iter()
-                .filter(|setting| !setting.is_same())
-                .collect(),
-            measures: measures(before.summary.as_ref(), results.summary.as_ref()),
+    /// When it has no specification or no results that can be read.
+    pub(crate) fn read(folder: &RunFolder) -> Result<Earlier, RunError> {
+        let results: Results = folder.read_results()?;
+        Ok(Earlier {
+            name: folder.name(),
+            id: folder.id(),
+            spec: folder.read_test()?,
+            verdict: results.valid,
+            summary: results.summary,
         })
+    }
+}
+
+impl Comparison {
+    /// Compares a run with an earlier one.
+    pub(crate) fn with(earlier: &Earlier, spec: &TestSpec, results: &Results) -> Comparison {
+        let mut settings = settings(&earlier.spec, spec);
+        settings.retain(|setting| !setting.is_same());
+        Comparison {
+            run: earlier.name.clone(),
+            id: earlier.id.clone(),
+            verdict: earlier.verdict,
+            verdict_differs: earlier.verdict != results.valid,
+            settings,
+            measures: measures(earlier.summary.as_ref(), results.summary.as_ref()),
+        }
     }
 
     /// It in lines, for a terminal.

@@ -27,7 +27,8 @@ pub(super) fn is_here() -> bool {
     std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true")
 }
 
-/// Says the annotations, on standard error, which the runner reads too, so that results stay alone on standard output; and appends to the summary.
+/// Says the annotations, on standard error, which the runner reads too, so that results stay alone on standard output; and appends to
+/// the summary.
 pub(super) fn tell(record: &Record) -> io::Result<()> {
     for line in annotations(record) {
         eprintln!("{line}");
@@ -38,7 +39,8 @@ pub(super) fn tell(record: &Record) -> io::Result<()> {
     }
 }
 
-/// An error for each violation and each run that failed, a warning for each that could not be decided. What is beyond the limit is counted in the last.
+/// An error for each violation and each run that failed, a warning for each that could not be decided. What is beyond the limit is
+/// counted in the last.
 pub(super) fn annotations(record: &Record) -> Vec<String> {
     let errors = |case: &&Case| !matches!(case.exit, Exit::Valid | Exit::Unknown);
     let unknown = |case: &&Case| case.exit == Exit::Unknown;

@@ -11,7 +11,8 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use super::{Case, Record};
 use crate::exit::Exit;
 
-/// A violation is a failure; what could not be decided, and what went wrong with the test itself, is an error; what was not begun is skipped.
+/// A violation is a failure; what could not be decided, and what went wrong with the test itself, is an error; what was not begun is
+/// skipped.
 pub(super) fn report(record: &Record) -> Report {
     let mut report = Report::new(&record.title);
     let mut groups: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! The file of `gainsay test-all`: which runs there are.
 //!
 //! Keys are the long flags of `gainsay test SYSTEM`. A table named after a system has the flags of its runs, and `[[system]]` several such; what stands
-//! before the tables is of all systems. A list means each of its values, so that a table stands for every combination; of a flag that takes a
+//! before the tables is of all systems; `false` leaves a flag out. A list means each of its values, so that a table stands for every combination; of a flag that takes a
 //! list itself (`nodes`, `zone`, `label`), a list is one value, and a list of lists each of them.
 
 use std::path::Path;
@@ -42,7 +42,8 @@ pub(super) struct Cell {
 struct Axis {
     name: String,
     is_flag: bool,
-    values: Vec<String>,
+    /// `None` leaves the flag out.
+    values: Vec<Option<String>>,
 }
 
 /// Reads the file. `test` is the command with a subcommand for each system.
@@ -159,23 +160,27 @@ fn axis(command: &Command, name: &str, value: &DeValue<'_>, at: &str) -> Result<
     };
     let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
     let takes_list = matches!(arg.get_action(), ArgAction::Append);
+    let is_list = |value: &DeValue<'_>| matches!(value, DeValue::Array(_));
+    let one = |value: &DeValue<'_>| match value {
+        DeValue::Boolean(false) => Ok(None),
+        DeValue::Boolean(true) if is_flag => Ok(Some(String::new())),
+        _ if is_flag => bail!("{at}: {name} takes true or false, or a list of both"),
+        DeValue::Array(items) if takes_list => {
+            let words = items.iter().map(|item| scalar(name, item.get_ref(), at));
+            Ok(Some(words.collect::<Result<Vec<_>>>()?.join(",")))
+        }
+        value => scalar(name, value, at).map(Some),
+    };
     let values = match value {
         DeValue::Array(items)
-            if takes_list
-                && !items
-                    .iter()
-                    .any(|item| matches!(item.get_ref(), DeValue::Array(_))) =>
+            if !takes_list || items.iter().any(|item| is_list(item.get_ref())) =>
         {
-            vec![joined(name, value, at)?]
+            items
+                .iter()
+                .map(|item| one(item.get_ref()))
+                .collect::<Result<Vec<_>>>()?
         }
-        DeValue::Array(items) => items
-            .iter()
-            .map(|item| match takes_list {
-                true => joined(name, item.get_ref(), at),
-                false => scalar(name, item.get_ref(), is_flag, at),
-            })
-            .collect::<Result<Vec<String>>>()?,
-        value => vec![scalar(name, value, is_flag, at)?],
+        value => vec![one(value)?],
     };
     if values.is_empty() {
         bail!("{at}: {name} has no value, so that there would be no run");
@@ -187,22 +192,8 @@ fn axis(command: &Command, name: &str, value: &DeValue<'_>, at: &str) -> Result<
     })
 }
 
-fn joined(name: &str, value: &DeValue<'_>, at: &str) -> Result<String> {
+fn scalar(name: &str, value: &DeValue<'_>, at: &str) -> Result<String> {
     match value {
-        DeValue::Array(items) => {
-            let words = items
-                .iter()
-                .map(|item| scalar(name, item.get_ref(), false, at));
-            Ok(words.collect::<Result<Vec<_>>>()?.join(","))
-        }
-        value => scalar(name, value, false, at),
-    }
-}
-
-fn scalar(name: &str, value: &DeValue<'_>, is_flag: bool, at: &str) -> Result<String> {
-    match value {
-        DeValue::Boolean(on) if is_flag => Ok(on.to_string()),
-        _ if is_flag => bail!("{at}: {name} takes true or false, or a list of both"),
         DeValue::String(text) => Ok(text.to_string()),
         DeValue::Integer(number) => Ok(number.to_string()),
         DeValue::Float(number) => Ok(number.to_string()),
@@ -221,21 +212,26 @@ fn expand(suite: &str, axes: &[Axis], place: &str, cells: &mut Vec<Cell>) -> Res
     };
     for at in 0..count {
         let mut rest = at;
-        let mut chosen: Vec<&str> = vec![""; axes.len()];
+        let mut chosen: Vec<Option<&str>> = vec![None; axes.len()];
         for (axis, chosen) in axes.iter().zip(&mut chosen).rev() {
-            *chosen = &axis.values[rest % axis.values.len()];
+            *chosen = axis.values[rest % axis.values.len()].as_deref();
             rest /= axis.values.len();
         }
         let mut flags = Vec::new();
         let mut name = Vec::new();
         for (axis, value) in axes.iter().zip(chosen) {
-            match (axis.is_flag, value) {
-                (false, value) => flags.push(format!("--{}={value}", axis.name)),
-                (true, "true") => flags.push(format!("--{}", axis.name)),
-                (true, _) => {}
+            let shown = match value {
+                Some(_) if axis.is_flag => "true",
+                Some(value) => value,
+                None => "false",
+            };
+            match value {
+                Some(_) if axis.is_flag => flags.push(format!("--{}", axis.name)),
+                Some(value) => flags.push(format!("--{}={value}", axis.name)),
+                None => {}
             }
             if axis.values.len() > 1 {
-                name.push(format!("{}={value}", axis.name));
+                name.push(format!("{}={shown}", axis.name));
             }
         }
         let name = match name.is_empty() {
@@ -286,7 +282,7 @@ seed = [1, 2]
 
 [sim]
 nemesis = [\"none\", \"partition,kill\"]
-rate = 100.5
+rate = [100.5]
 stop-on-violation = [true, false]
 
 [[etcd]]

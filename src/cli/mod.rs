@@ -29,6 +29,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use store::RunFolder;
 use workloads::Suite;
 
+use crate::compare::Earlier;
 use crate::exit::Exit;
 use crate::run::Interrupted;
 use crate::suites::Suites;
@@ -141,19 +142,15 @@ fn compare_arg() -> Arg {
 }
 
 /// The run that is named to compare with, if one is.
-fn earlier(matches: &ArgMatches) -> anyhow::Result<Option<RunFolder>> {
+fn earlier(matches: &ArgMatches) -> anyhow::Result<Option<Earlier>> {
     let store = matches.get_one::<PathBuf>("store");
     let (Some(name), Some(store)) = (matches.get_one::<String>("compare-to"), store) else {
         return Ok(None);
     };
-    let found = RunFolder::resolve(store, name);
-    let found = found.map_err(|error| BadArguments(format!("--compare-to: {error}")))?;
+    let found = RunFolder::resolve(store, name).and_then(|folder| Earlier::read(&folder));
     found
-        .read_results::<crate::check::Results>()
-        .map_err(|error| {
-            BadArguments(format!("--compare-to {name}: it has no verdict: {error}"))
-        })?;
-    Ok(Some(found))
+        .map(Some)
+        .map_err(|error| BadArguments(format!("--compare-to: {error}")).into())
 }
 
 /// The configuration file: `--config FILE`, or `gainsay.toml` here, if it is there.

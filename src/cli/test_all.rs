@@ -33,8 +33,8 @@ pub(super) fn command() -> Command {
         .about("Run a matrix of tests: workloads × faults × options, from a file")
         .after_help(
             "The file's keys are the long flags of `gainsay test`; a table [SYSTEM] has those of a system, and a list means each of its values.\n\
-             The exit code is the worst of all: 1 if any run is invalid, else 255 if any failed, else 2 if any is unknown; runs for which there was \
-             no time are not counted, unless none was run (2).",
+             The exit code is the worst of all: 1 if any run is invalid, else 255 if any failed, else 2 if any is unknown; \
+             runs for which there was no time are not counted, unless none was run (2).",
         )
         .arg(Arg::new("file").value_name("FILE").required(true).value_parser(value_parser!(PathBuf)))
         .arg(

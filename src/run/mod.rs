@@ -32,7 +32,7 @@ use workloads::{Suite, World, WorldRequest};
 
 use crate::check::{self, Results, RunFacts};
 use crate::cli::{Output, Verbosity};
-use crate::compare::Comparison;
+use crate::compare::{Comparison, Earlier};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::TestSpec;
@@ -54,7 +54,7 @@ pub(crate) struct RunRequest<'a> {
     pub(crate) store: &'a Path,
     pub(crate) labels: &'a [String],
     /// The earlier run that it is compared with.
-    pub(crate) earlier: Option<&'a RunFolder>,
+    pub(crate) earlier: Option<&'a Earlier>,
     pub(crate) output: Output,
     pub(crate) stop: Stop,
     pub(crate) force_unlock: bool,
@@ -298,7 +298,7 @@ pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
     built.map(drop).map_err(|error| error.to_string())
 }
 
-fn keep(folder: &RunFolder, results: &mut Results, earlier: Option<&RunFolder>) -> Result<()> {
+fn keep(folder: &RunFolder, results: &mut Results, earlier: Option<&Earlier>) -> Result<()> {
     // The verdict first: what comes next needs memory for the whole history.
     folder.write_results(results)?;
     let loaded = store::load_history(&folder.history_path())?;
@@ -306,15 +306,7 @@ fn keep(folder: &RunFolder, results: &mut Results, earlier: Option<&RunFolder>) 
     results.summary = Some(Summary::of(&series));
     // As it is now: what was found on the nodes came later than the run's beginning.
     let spec: TestSpec = folder.read_test()?;
-    if let Some(earlier) = earlier {
-        match Comparison::with(earlier, &spec, results) {
-            Ok(comparison) => results.comparison = Some(comparison),
-            Err(error) => results.notes.push(format!(
-                "it cannot be compared with {}: {error}",
-                earlier.name()
-            )),
-        }
-    }
+    results.comparison = earlier.map(|earlier| Comparison::with(earlier, &spec, results));
     folder.write_results(results)?;
     report::write(folder, &spec, results, &loaded.history, &series)
 }
@@ -326,7 +318,7 @@ pub(crate) fn judge(
     spec: &TestSpec,
     folder: &RunFolder,
     facts: &RunFacts,
-    earlier: Option<&RunFolder>,
+    earlier: Option<&Earlier>,
     output: &Output,
     stop: Option<&Stop>,
 ) -> Result<Finished> {
