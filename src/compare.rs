@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use checkers::Valid;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use store::{RunError, RunFolder};
 
+use crate::check::Results;
 use crate::spec::TestSpec;
 use crate::summary::Summary;
 
@@ -53,10 +56,14 @@ pub(crate) fn settings(a: &TestSpec, b: &TestSpec) -> Vec<Setting> {
 /// The leaves of a specification by their paths.
 fn flat(spec: &TestSpec) -> BTreeMap<String, String> {
     let mut leaves = BTreeMap::new();
-    let mut open = vec![(
-        String::new(),
-        serde_json::to_value(spec).unwrap_or_default(),
-    )];
+    let mut spec_value = serde_json::to_value(spec).unwrap_or_default();
+    // As they are given, not as they are kept.
+    let options = spec.options.0.iter();
+    spec_value["options"] = options
+        .map(|(name, value)| (name.clone(), Value::from(value.to_string())))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let mut open = vec![(String::new(), spec_value)];
     while let Some((path, value)) = open.pop() {
         match value {
             Value::Object(fields) if path.is_empty() || !is_duration(&fields) => {
@@ -159,14 +166,90 @@ pub(crate) struct Comparison {
     pub(crate) run: String,
     /// Its id.
     pub(crate) id: String,
-    /// Its verdict: `valid`, `invalid`, `unknown`; absent where it had none.
-    pub(crate) verdict: Option<String>,
+    /// Its verdict.
+    pub(crate) verdict: Valid,
     /// Whether this run has another one.
     pub(crate) verdict_differs: bool,
     /// Settings that differ.
     pub(crate) settings: Vec<Setting>,
     /// Rates, latencies and counts: `a` of the earlier run, `b` of this one.
     pub(crate) measures: Vec<Measure>,
+}
+
+/// A run to compare with, as it was before anything else happened: a run may be compared with itself as it was judged before.
+pub(crate) struct Earlier {
+    name: String,
+    id: String,
+    spec: TestSpec,
+    verdict: Valid,
+    summary: Option<Summary>,
+}
+
+impl Earlier {
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// When it has no specification or no results that can be read.
+    pub(crate) fn read(folder: &RunFolder) -> Result<Earlier, RunError> {
+        let results: Results = folder.read_results()?;
+        Ok(Earlier {
+            name: folder.name(),
+            id: folder.id(),
+            spec: folder.read_test()?,
+            verdict: results.valid,
+            summary: results.summary,
+        })
+    }
+}
+
+impl Comparison {
+    /// Compares a run with an earlier one.
+    pub(crate) fn with(earlier: &Earlier, spec: &TestSpec, results: &Results) -> Comparison {
+        let mut settings = settings(&earlier.spec, spec);
+        settings.retain(|setting| !setting.is_same());
+        Comparison {
+            run: earlier.name.clone(),
+            id: earlier.id.clone(),
+            verdict: earlier.verdict,
+            verdict_differs: earlier.verdict != results.valid,
+            settings,
+            measures: measures(earlier.summary.as_ref(), results.summary.as_ref()),
+        }
+    }
+
+    /// It in lines, for a terminal.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let verdict = match self.verdict_differs {
+            true => format!("which was {}", self.verdict),
+            false => format!("which was {}, too", self.verdict),
+        };
+        let mut lines = vec![format!("against {} ({}), {verdict}", self.run, self.id)];
+        let none = || "(none)".to_owned();
+        for Setting { name, a, b } in &self.settings {
+            let (a, b) = (
+                a.clone().unwrap_or_else(none),
+                b.clone().unwrap_or_else(none),
+            );
+            lines.push(format!("        {name}: {a} before, {b} now"));
+        }
+        let number = |value: Option<f64>| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+        };
+        for Measure {
+            name,
+            a,
+            b,
+            difference,
+        } in &self.measures
+        {
+            lines.push(format!(
+                "        {name:<12} {:>12} before {:>12} now: {difference}",
+                number(*a),
+                number(*b)
+            ));
+        }
+        lines
+    }
 }
 
 #[cfg(test)]

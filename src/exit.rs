@@ -32,6 +32,18 @@ impl Exit {
         }
     }
 
+    /// What a process with this exit code says; `None` where a signal ended it.
+    pub(crate) fn of_code(code: Option<i32>) -> Exit {
+        match code {
+            Some(0) => Exit::Valid,
+            Some(1) => Exit::Invalid,
+            Some(2) => Exit::Unknown,
+            Some(254) => Exit::BadArguments,
+            Some(130) => Exit::Interrupted,
+            _ => Exit::Failure,
+        }
+    }
+
     /// What to say of several runs: an unknown or a failure never hides an invalid one.
     pub fn and(self, other: Exit) -> Exit {
         let rank = |exit: Exit| match exit {
@@ -69,6 +81,22 @@ impl From<Exit> for std::process::ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_mean_what_they_say() {
+        for exit in [
+            Exit::Valid,
+            Exit::Invalid,
+            Exit::Unknown,
+            Exit::BadArguments,
+            Exit::Failure,
+            Exit::Interrupted,
+        ] {
+            assert_eq!(Exit::of_code(Some(exit.code().into())), exit);
+        }
+        assert_eq!(Exit::of_code(None), Exit::Failure);
+        assert_eq!(Exit::of_code(Some(101)), Exit::Failure);
+    }
 
     #[test]
     fn invalid_is_never_hidden() {

@@ -5,6 +5,7 @@
 
 mod catalog;
 mod check;
+mod ci;
 mod cli;
 mod compare;
 mod exit;

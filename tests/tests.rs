@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod check;
+mod ci;
 mod cluster;
 mod demo;
 mod heal;
 mod mistakes;
 mod online;
 mod program;
+mod serve;
 mod ssh;
 mod tidy;
 

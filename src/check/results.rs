@@ -8,6 +8,7 @@ use super::process::no_answer;
 use super::standard::{CONTROLLER, RECOVERY};
 use super::worker::Answer;
 use super::{RunFacts, StoppedEarly};
+use crate::compare::Comparison;
 use crate::run::RecoveryReport;
 use crate::spec::FORMAT;
 use crate::summary::Summary;
@@ -37,6 +38,9 @@ pub(crate) struct Results {
     /// The run in numbers. Results of older versions have none, and none was made where the history could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) summary: Option<Summary>,
+    /// How it compares with an earlier run, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) comparison: Option<Comparison>,
     /// Each checker's report.
     pub(crate) checkers: Vec<CheckerReport>,
     /// The root of all random choices.
@@ -155,6 +159,7 @@ impl Results {
             notes: facts.notes.clone(),
             recovery: facts.recovery.clone(),
             summary: None,
+            comparison: None,
             checkers,
             seed,
         }

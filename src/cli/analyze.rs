@@ -21,6 +21,7 @@ pub(super) fn command() -> Command {
         )
         .arg(Arg::new("run").value_name("RUN").default_value("latest"))
         .args(args::output_args())
+        .arg(super::compare_arg())
 }
 
 pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
@@ -47,6 +48,7 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
         &spec,
         &folder,
         &facts(&folder),
+        super::earlier(matches)?.as_ref(),
         &output,
         None,
     )?;

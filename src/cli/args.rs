@@ -55,7 +55,9 @@ pub(super) fn suite_command(suite: &dyn Suite) -> Command {
     command = command
         .args(test_args())
         .args(check_args())
-        .args(output_args());
+        .args(output_args())
+        .arg(super::junit_arg())
+        .arg(super::compare_arg());
     for option in suite.options() {
         command = command.arg(option_arg(&option, "Options of the system"));
     }

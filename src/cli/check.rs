@@ -1,7 +1,7 @@
 //! `gainsay check FILE…`: the checkers alone, on histories from anywhere.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use checkers::linearizability::models::ModelInfo;
@@ -10,11 +10,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 use store::import::Format;
 
-use super::args;
 use super::output::outln;
+use super::{Output, Verbosity, args};
 use crate::check::{
     Answer, CheckerProcess, FileRequest, MODELS, Request, TRANSACTIONAL, consistency_of,
 };
+use crate::ci::{Case, Record};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::CheckLimits;
@@ -126,6 +127,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print one JSON object a file"),
         )
+        .arg(super::junit_arg())
         .args(args::check_args())
 }
 
@@ -150,6 +152,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
     let json = matches.get_flag("json");
     let mut process: Option<CheckerProcess> = None;
     let mut exit = Exit::Valid;
+    let mut record = Record::new("gainsay check", matches.get_one("junit").cloned());
     for path in matches.get_many::<PathBuf>("file").into_iter().flatten() {
         let request = Request::File(FileRequest {
             path: path.clone(),
@@ -169,15 +172,36 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
             initial: initial.clone(),
             limits,
         });
+        let begun = Instant::now();
         // The process serves file after file until one of them kills it.
         let answer = ask(&mut process, &request, limits);
         let valid = answer
             .as_ref()
             .map_or(Valid::Unknown, |answer| answer.result.valid);
+        let details = answer
+            .as_ref()
+            .map(|answer| answer.result.evidence.iter().take(1));
+        record.add(Case {
+            group: model.clone(),
+            name: path.display().to_string(),
+            exit: valid.into(),
+            reason: match &answer {
+                Ok(answer) => answer.result.reason.clone(),
+                Err(reason) => reason.clone(),
+            },
+            details: details
+                .into_iter()
+                .flatten()
+                .flat_map(report::sentences)
+                .collect(),
+            time: begun.elapsed(),
+            properties: Vec::new(),
+        });
         print(path, answer, json);
         exit = exit.and(valid.into());
     }
-    Ok(exit)
+    let output = Output::new(Verbosity::Normal, json);
+    Ok(exit.and(record.finish(&output)))
 }
 
 fn ask(

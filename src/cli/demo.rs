@@ -61,6 +61,7 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches, _arguments: &[String]) 
         inventory: &inventory,
         store,
         labels: &parsed.labels,
+        earlier: None,
         output,
         stop,
         force_unlock: false,

@@ -13,17 +13,23 @@ mod explain;
 mod faults;
 mod heal;
 mod list;
+mod matrix;
 mod nodes;
 mod output;
+mod schema;
 mod serve;
 mod test;
+mod test_all;
+mod told;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use store::RunFolder;
 use workloads::Suite;
 
+use crate::compare::Earlier;
 use crate::exit::Exit;
 use crate::run::Interrupted;
 use crate::suites::Suites;
@@ -100,6 +106,8 @@ fn dispatch(
 ) -> anyhow::Result<Exit> {
     match matches.subcommand() {
         Some(("test", matches)) => test::run(suites, matches, arguments),
+        Some(("test-all", matches)) => test_all::run(suites, &command, matches),
+        Some(("schema", matches)) => schema::run(matches),
         Some(("demo", matches)) => demo::run(suites, matches, arguments),
         Some(("analyze", matches)) => analyze::run(suites, matches),
         Some(("check", matches)) => check::run(matches),
@@ -112,6 +120,37 @@ fn dispatch(
         Some(("completions", matches)) => completions(command, matches),
         _ => unreachable!("clap requires a known subcommand"),
     }
+}
+
+/// Where a JUnit file goes.
+fn junit_arg() -> Arg {
+    Arg::new("junit")
+        .long("junit")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Also write the results as a JUnit file")
+        .help_heading("Output")
+}
+
+/// An earlier run to compare with.
+fn compare_arg() -> Arg {
+    Arg::new("compare-to")
+        .long("compare-to")
+        .value_name("RUN")
+        .help("Also say how verdict, rate and latencies differ from those of an earlier run, and keep that in the results")
+        .help_heading("Output")
+}
+
+/// The run that is named to compare with, if one is.
+fn earlier(matches: &ArgMatches) -> anyhow::Result<Option<Earlier>> {
+    let store = matches.get_one::<PathBuf>("store");
+    let (Some(name), Some(store)) = (matches.get_one::<String>("compare-to"), store) else {
+        return Ok(None);
+    };
+    let found = RunFolder::resolve(store, name).and_then(|folder| Earlier::read(&folder));
+    found
+        .map(Some)
+        .map_err(|error| BadArguments(format!("--compare-to: {error}")).into())
 }
 
 /// The configuration file: `--config FILE`, or `gainsay.toml` here, if it is there.
@@ -162,6 +201,7 @@ fn command(suites: &Suites) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(test)
+        .subcommand(test_all::command())
         .subcommand(demo::command())
         .subcommand(analyze::command())
         .subcommand(check::command())
@@ -170,6 +210,7 @@ fn command(suites: &Suites) -> Command {
         .subcommand(serve::command())
         .subcommand(list::command())
         .subcommand(explain::command())
+        .subcommand(schema::command())
         .subcommand(doctor::command())
         .subcommand(
             Command::new("completions")

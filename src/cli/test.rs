@@ -1,14 +1,18 @@
 //! `gainsay test SYSTEM`.
 
+use std::time::Instant;
+
 use anyhow::{Result, bail};
 use checkers::Valid;
 use clap::ArgMatches;
 use harness::interpreter::Stage;
-use serde_json::json;
 
 use super::Output;
 use super::args::{self, TestArgs};
 use super::output::outln;
+use super::told::Told;
+use crate::ci::{Case, Record};
+use crate::compare::Comparison;
 use crate::exit::Exit;
 use crate::report;
 use crate::run::{self, Finished, Inventory, LocalRequest, RunRequest};
@@ -21,6 +25,7 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches, arguments: &[String]) -
     };
     let suite = suites.get(name)?.clone();
     let args = args::test_args_of(suite.as_ref(), matches, arguments)?;
+    let earlier = super::earlier(matches)?;
     run::check_faults(&args.spec).map_err(super::BadArguments)?;
     run::log::start(&args.output);
     let stop = run::signals::watch()?;
@@ -34,26 +39,46 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches, arguments: &[String]) -
         inventory.release(&output)?;
         bail!(run::Interrupted::Unrecorded);
     }
+    let mut record = Record::new(
+        format!("gainsay test {name}"),
+        matches.get_one("junit").cloned(),
+    );
     let mut exit = Exit::Valid;
     for turn in 0..args.count {
         let mut spec: TestSpec = spec.clone();
         spec.seed = spec.seed.wrapping_add(turn);
+        let (begun, seed) = (Instant::now(), spec.seed);
+        let test = format!("{}-{}", spec.suite, spec.workload);
         let finished = run::execute(RunRequest {
             suite: suite.as_ref(),
             spec,
             inventory: &inventory,
             store: &args.store,
             labels: &args.labels,
+            earlier: earlier.as_ref(),
             output,
             stop: stop.clone(),
             force_unlock: args.force_unlock,
         });
         let this = match finished {
             Ok(finished) => {
-                print(&finished, &output);
+                let told = print(&finished, &output);
+                record.add(told.case(format!("seed {seed}"), finished.exit, begun.elapsed()));
                 finished.exit
             }
-            Err(error) => super::failed(&error),
+            Err(error) => {
+                let exit = super::failed(&error);
+                record.add(Case {
+                    group: test,
+                    name: format!("seed {seed}"),
+                    exit,
+                    reason: crate::words::describe(&error),
+                    details: Vec::new(),
+                    time: begun.elapsed(),
+                    properties: vec![("seed", seed.to_string())],
+                });
+                exit
+            }
         };
         exit = exit.and(this);
         if this != Exit::Valid || stop.stage() != Stage::Run {
@@ -64,31 +89,22 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches, arguments: &[String]) -
     if let Err(error) = inventory.release(&output) {
         exit = exit.and(super::failed(&error));
     }
-    Ok(exit)
+    Ok(exit.and(record.finish(&output)))
 }
 
 /// Prints the verdict: an object for machines, or a few lines for a person.
-pub(super) fn print(finished: &Finished, output: &Output) {
+pub(super) fn print(finished: &Finished, output: &Output) -> Told {
+    let told = Told::of(finished);
     let Finished {
-        folder,
-        results,
-        exit,
+        folder, results, ..
     } = finished;
     let report = folder.report_path();
     if output.json {
-        let object = json!({
-            "run": folder.path(),
-            "valid": results.valid,
-            "reason": results.reason,
-            "seed": results.seed,
-            "harness_failure": results.harness_failure,
-            "stopped": results.stopped,
-            "exit": exit.code(),
-            "report": report,
-            "results": folder.results_path(),
-        });
-        outln!("{object}");
-        return;
+        match serde_json::to_string(&told) {
+            Ok(line) => outln!("{line}"),
+            Err(error) => eprintln!("error: {error}"),
+        }
+        return told;
     }
     let (code, word) = match results.valid {
         Valid::True => ("1;32", "VALID"),
@@ -116,6 +132,10 @@ pub(super) fn print(finished: &Finished, output: &Output) {
     for note in &results.notes {
         outln!("note    {note}");
     }
+    for line in results.comparison.iter().flat_map(Comparison::lines) {
+        outln!("{line}");
+    }
     outln!("seed    {}", results.seed);
     outln!("report  {}", report.display());
+    told
 }

@@ -32,6 +32,7 @@ use workloads::{Suite, World, WorldRequest};
 
 use crate::check::{self, Results, RunFacts};
 use crate::cli::{Output, Verbosity};
+use crate::compare::{Comparison, Earlier};
 use crate::exit::Exit;
 use crate::report;
 use crate::spec::TestSpec;
@@ -52,6 +53,8 @@ pub(crate) struct RunRequest<'a> {
     pub(crate) inventory: &'a Inventory,
     pub(crate) store: &'a Path,
     pub(crate) labels: &'a [String],
+    /// The earlier run that it is compared with.
+    pub(crate) earlier: Option<&'a Earlier>,
     pub(crate) output: Output,
     pub(crate) stop: Stop,
     pub(crate) force_unlock: bool,
@@ -125,7 +128,15 @@ fn perform(request: &RunRequest<'_>, folder: &RunFolder) -> Result<Finished> {
     }
     facts.notes.extend(synthetic(spec));
     let (suite, output) = (request.suite, &request.output);
-    let judged = judge(suite, spec, folder, &facts, output, Some(&request.stop));
+    let judged = judge(
+        suite,
+        spec,
+        folder,
+        &facts,
+        request.earlier,
+        output,
+        Some(&request.stop),
+    );
     if request.stop.stage() == Stage::Abandon {
         bail!(unchecked());
     }
@@ -287,7 +298,7 @@ pub(crate) fn check_faults(spec: &TestSpec) -> Result<(), String> {
     built.map(drop).map_err(|error| error.to_string())
 }
 
-fn keep(folder: &RunFolder, results: &mut Results) -> Result<()> {
+fn keep(folder: &RunFolder, results: &mut Results, earlier: Option<&Earlier>) -> Result<()> {
     // The verdict first: what comes next needs memory for the whole history.
     folder.write_results(results)?;
     // As it is now: what was found on the nodes came later than the run's beginning.
@@ -295,6 +306,7 @@ fn keep(folder: &RunFolder, results: &mut Results) -> Result<()> {
     let loaded = store::load_history(&folder.history_path())?;
     let series = report::Series::new(&loaded.history, &spec.nodes.names(), spec.workers);
     results.summary = Some(Summary::of(&series));
+    results.comparison = earlier.map(|earlier| Comparison::with(earlier, &spec, results));
     folder.write_results(results)?;
     report::write(folder, &spec, results, &loaded.history, &series)
 }
@@ -306,13 +318,14 @@ pub(crate) fn judge(
     spec: &TestSpec,
     folder: &RunFolder,
     facts: &RunFacts,
+    earlier: Option<&Earlier>,
     output: &Output,
     stop: Option<&Stop>,
 ) -> Result<Finished> {
     output.say("checking");
     let mut results = check::judge(suite, spec, folder, facts, stop)?;
     // A verdict is told even where there is no room to keep it.
-    if let Err(error) = keep(folder, &mut results) {
+    if let Err(error) = keep(folder, &mut results, earlier) {
         let why = format!(
             "the results cannot be kept: {}\n  hint: see df -h {}; then gainsay analyze {}",
             describe(&error),

@@ -178,7 +178,9 @@ fn panel(entry: &RunEntry, view: &View) -> Markup {
         }
         @if !view.errors.is_empty() {
             h2 { "Errors" }
-            table { tbody { @for (class, count) in view.errors.iter().take(ERRORS_MAX) { tr { td { (class) } td.n { (grouped(*count)) } } } } }
+            table { tbody { @for (class, count) in view.errors.iter().take(ERRORS_MAX) {
+                tr { td { (class) } td.n { (grouped(*count)) } }
+            } } }
         }
         h2 { "Log" }
         pre.file.log tabindex="0" { (view.log) }

@@ -228,7 +228,8 @@ fn checkers(checkers: &[Checker]) -> Markup {
             thead { tr { th { "Checker" } th { "Verdict" } th { "Why" } } }
             tbody {
                 @for checker in checkers {
-                    tr { td { (checker.checker) } td { (badge(&checker.valid.to_string())) } td { (super::list::shortened(&checker.reason, 2000)) } }
+                    tr { td { (checker.checker) } td { (badge(&checker.valid.to_string())) }
+                        td { (super::list::shortened(&checker.reason, 2000)) } }
                 }
             }
         }
