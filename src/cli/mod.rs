@@ -10,11 +10,16 @@ mod config;
 mod demo;
 mod doctor;
 mod explain;
+mod export;
 mod faults;
 mod heal;
+mod import;
+mod lint;
 mod list;
 mod nodes;
 mod output;
+mod runs;
+mod source;
 mod test;
 
 use std::path::PathBuf;
@@ -102,6 +107,10 @@ fn dispatch(
         Some(("demo", matches)) => demo::run(suites, matches, arguments),
         Some(("analyze", matches)) => analyze::run(suites, matches),
         Some(("check", matches)) => check::run(matches),
+        Some(("lint", matches)) => lint::run(matches),
+        Some(("import", matches)) => import::run(matches),
+        Some(("export", matches)) => export::run(matches),
+        Some(("runs", matches)) => runs::run(matches),
         Some(("nodes", matches)) => nodes::run(suites, matches),
         Some(("heal", matches)) => heal::run(matches),
         Some(("list", matches)) => list::run(suites, matches),
@@ -163,6 +172,10 @@ fn command(suites: &Suites) -> Command {
         .subcommand(demo::command())
         .subcommand(analyze::command())
         .subcommand(check::command())
+        .subcommand(lint::command())
+        .subcommand(import::command())
+        .subcommand(export::command())
+        .subcommand(runs::command())
         .subcommand(nodes::command())
         .subcommand(heal::command())
         .subcommand(list::command())
