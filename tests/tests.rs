@@ -9,6 +9,7 @@ mod heal;
 mod mistakes;
 mod online;
 mod program;
+mod runs;
 mod ssh;
 mod tidy;
 

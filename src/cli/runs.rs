@@ -569,15 +569,19 @@ fn collect(matches: &ArgMatches) -> Result<()> {
         ask(matches, &what, true)?;
     }
     let mut failed: Option<anyhow::Error> = None;
+    let (mut removed, mut freed) = (0, 0);
     for run in &going {
-        let removed = catalog.folder(run).and_then(RunFolder::remove);
-        match removed.with_context(|| run.name.clone()) {
-            Ok(()) => outln!("removed {}", run.name),
+        let gone = catalog.folder(run).and_then(RunFolder::remove);
+        match gone.with_context(|| run.name.clone()) {
+            Ok(()) => {
+                outln!("removed {}", run.name);
+                (removed, freed) = (removed + 1, freed + run.size);
+            }
             // The others can go all the same.
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    outln!("{what} to remove");
+    outln!("{removed} runs removed, {}", bytes(freed));
     failed.map_or(Ok(()), Err)
 }
 
