@@ -63,9 +63,27 @@ pub(crate) struct TestSpec {
     /// The machine that the clients ran on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) controller: Option<Facts>,
+    /// Where the history comes from, if it is no run of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) imported: Option<Imported>,
     /// What was found on each node. Empty before it was set up, and where nodes are simulated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) found: Vec<NodeFound>,
+}
+
+/// Where a history comes from that others recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Imported {
+    /// The file, as the user named it.
+    pub(crate) file: String,
+    /// How it was written.
+    pub(crate) format: String,
+    /// When it was imported, in UTC.
+    pub(crate) at: String,
+    /// What was mended in it to make it pair, a sentence each.
+    pub(crate) notes: Vec<String>,
+    /// How many mistakes the linter found in it.
+    pub(crate) findings: u64,
 }
 
 /// What was found on a node.
@@ -104,6 +122,8 @@ pub(crate) enum NodesSpec {
     LocalMachines(usize),
     /// Hosts reached over SSH.
     Ssh(SshSpec),
+    /// Those that a history from elsewhere names. Nobody can reach them.
+    Recorded(Vec<String>),
 }
 
 /// Hosts reached over SSH, and how. Passwords are never part of it.
@@ -150,6 +170,7 @@ impl NodesSpec {
                 numbered(n)
             }
             NodesSpec::Ssh(ssh) => ssh.hosts.iter().map(|host| host.as_str().into()).collect(),
+            NodesSpec::Recorded(names) => names.iter().map(|name| name.as_str().into()).collect(),
         }
     }
 }
@@ -202,6 +223,40 @@ pub(crate) fn parse_concurrency(text: &str, nodes: usize) -> Result<usize> {
     }
 }
 
+impl TestSpec {
+    /// The specification of a history that others recorded: what is known of it, and else nothing.
+    pub(crate) fn of_imported(suite: &str, workload: &str, imported: Imported) -> TestSpec {
+        TestSpec {
+            format: FORMAT,
+            gainsay: env!("CARGO_PKG_VERSION").to_owned(),
+            suite: suite.to_owned(),
+            workload: workload.to_owned(),
+            options: Options::default(),
+            nemesis: "none".to_owned(),
+            composition: nemeses::Composition::default(),
+            schedule: None,
+            nodes: NodesSpec::Recorded(Vec::new()),
+            zones: Zones::default(),
+            workers: 0,
+            time_limit: Duration::ZERO,
+            op_timeout: Duration::ZERO,
+            recovery_limit: Duration::ZERO,
+            check: CheckLimits {
+                time: Duration::from_secs(300),
+                memory: 4 << 30,
+            },
+            stop_on_violation: false,
+            seed: 0,
+            leave_db_running: false,
+            started: imported.at.clone(),
+            command: Vec::new(),
+            controller: None,
+            imported: Some(imported),
+            found: Vec::new(),
+        }
+    }
+}
+
 /// Specifications for tests.
 #[cfg(test)]
 pub(crate) mod testing {
@@ -234,6 +289,7 @@ pub(crate) mod testing {
             started: jiff::Timestamp::now().to_string(),
             command: ["gainsay", "test", suite].map(str::to_owned).to_vec(),
             controller: None,
+            imported: None,
             found: Vec::new(),
         }
     }

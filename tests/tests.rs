@@ -10,6 +10,7 @@ mod heal;
 mod mistakes;
 mod online;
 mod program;
+mod runs;
 mod serve;
 mod ssh;
 mod tidy;

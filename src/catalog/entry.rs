@@ -60,6 +60,8 @@ pub(crate) enum Status {
     Finished,
     /// It has none, and nobody writes any.
     Died,
+    /// It has none: others recorded it.
+    Imported,
     /// A file of it makes no sense.
     Corrupt {
         /// The file.
@@ -146,7 +148,7 @@ fn alike(spec: &TestSpec) -> String {
 
 impl RunEntry {
     /// Reads a run. Whatever is wrong with it is in the entry.
-    pub(super) fn read(folder: &RunFolder) -> RunEntry {
+    pub(crate) fn read(folder: &RunFolder) -> RunEntry {
         let mut corrupt = None;
         let mut wrong = |file: &Path, error: &RunError| {
             // Without the path: who looks at a run need not know where it is.
@@ -174,6 +176,9 @@ impl RunEntry {
         let status = match (&results, held) {
             (Some(_), _) => Status::Finished,
             (None, true) => Status::Running,
+            (None, false) if spec.as_ref().is_some_and(|spec| spec.imported.is_some()) => {
+                Status::Imported
+            }
             (None, false) => Status::Died,
         };
         let results = results.and_then(|read| {
@@ -220,7 +225,7 @@ impl RunEntry {
         stamp
     }
 
-    /// What became of it, in a word: `valid`, `invalid`, `unknown`, `running`, `died` or `corrupt`.
+    /// What became of it, in a word: `valid`, `invalid`, `unknown`, `running`, `died`, `imported` or `corrupt`.
     pub(crate) fn word(&self) -> &'static str {
         match (&self.status, self.valid) {
             (Status::Corrupt { .. }, None) => "corrupt",
@@ -228,6 +233,7 @@ impl RunEntry {
             (_, Some(Valid::False)) => "invalid",
             (_, Some(Valid::Unknown)) => "unknown",
             (Status::Running, None) => "running",
+            (Status::Imported, None) => "imported",
             (Status::Died | Status::Finished, None) => "died",
         }
     }

@@ -140,6 +140,11 @@ impl Catalog {
             .and_then(|at| self.runs.get(*at))
             .map(|run| &run.entry)
     }
+
+    /// The folder of a run.
+    pub(crate) fn folder(&self, entry: &RunEntry) -> Result<RunFolder, RunError> {
+        RunFolder::open(&self.root.join(&entry.name))
+    }
 }
 
 #[cfg(test)]

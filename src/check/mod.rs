@@ -16,8 +16,8 @@ pub(crate) use follow::Seen;
 pub(crate) use online::OnlineChecker;
 pub(crate) use process::CheckerProcess;
 pub(crate) use results::{CheckerReport, Results};
-pub(crate) use standard::{COVERAGE, MODELS, TRANSACTIONAL, consistency_of};
-pub(crate) use worker::{Answer, FileRequest, Request, WORKER_ARGUMENT, serve};
+pub(crate) use standard::{COVERAGE, MODELS, TRANSACTIONAL, consistency_of, format_named};
+pub(crate) use worker::{Answer, FileRequest, LINT, Request, WORKER_ARGUMENT, serve};
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -181,7 +181,7 @@ pub(super) fn load(suites: &Suites, folder: &Path, name: &str) -> Result<Loaded>
     let torn = loaded.torn.map(|torn| torn.to_string());
     Ok(Loaded {
         checker,
-        source: Source::Whole(loaded.history, torn),
+        source: Source::Whole(loaded.history, torn, 0),
     })
 }
 
@@ -199,7 +199,7 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
         return Ok(Loaded {
             checker: transactional(request, format)?,
             // Transactions that overlap in a process, or have no beginning, tell something as they stand.
-            source: Source::File(request.path.clone(), Some(format)),
+            source: Source::File(request.path.clone(), format),
         });
     }
     let loaded = load_any(
@@ -233,7 +233,7 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
     let note = (!notes.is_empty()).then(|| notes.join("; "));
     Ok(Loaded {
         checker,
-        source: Source::Whole(loaded.history, note),
+        source: Source::Whole(loaded.history, note, loaded.findings),
     })
 }
 
@@ -270,7 +270,8 @@ fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checke
     })
 }
 
-fn format_named(name: &str) -> Result<Format> {
+/// The format that a person names.
+pub(crate) fn format_named(name: &str) -> Result<Format> {
     let mut all = Format::ALL.into_iter();
     all.find(|format| format.name() == name)
         .with_context(|| format!("there is no format {name:?}"))

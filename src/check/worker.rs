@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use checkers::{CheckResult, Checker, Valid};
 use serde::{Deserialize, Serialize};
 use store::import::{Format, ImportOptions, read_each};
-use store::{Batch, Event, Flow, History};
+use store::{Batch, Event, Flow, History, Linter};
 
 use super::budget::ProcessBudget;
 use super::follow::{Following, Seen};
@@ -19,6 +19,9 @@ use crate::suites::Suites;
 
 /// The hidden argument that makes this executable a checker.
 pub(crate) const WORKER_ARGUMENT: &str = "__check";
+
+/// The detail of an answer that says how many mistakes the linter finds in the record, if there are any.
+pub(crate) const LINT: &str = "lint";
 
 /// What a checker's process is asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -185,10 +188,10 @@ pub(super) struct Loaded {
 
 /// Where a history comes from.
 pub(super) enum Source {
-    /// All of it is there, with a note on how it was read.
-    Whole(History, Option<String>),
+    /// All of it is there, with a note on how it was read, and how many mistakes there are in the record.
+    Whole(History, Option<String>, u64),
     /// A file that is read piece by piece, its events taken as they stand.
-    File(PathBuf, Option<Format>),
+    File(PathBuf, Format),
 }
 
 fn run_checker(limits: CheckLimits, load: impl FnOnce() -> anyhow::Result<Loaded>) -> Answer {
@@ -208,18 +211,22 @@ fn run_checker(limits: CheckLimits, load: impl FnOnce() -> anyhow::Result<Loaded
         checker.feed(events, &budget);
         feeding += begun.elapsed();
     };
-    let note = match source {
-        Source::Whole(history, note) => {
+    let (note, findings) = match source {
+        Source::Whole(history, note, findings) => {
             feed(history.events());
-            note
+            (note, findings)
         }
         Source::File(path, format) => {
+            let mut linter = Linter::new(0);
             let mut take = |batch: Batch<'_>| {
+                linter.feed(batch);
                 feed(batch.events);
                 Flow::Continue(())
             };
-            match read_each(&path, format, ImportOptions::default(), &mut take) {
-                Ok(torn) => torn.map(|torn| torn.to_string()),
+            match read_each(&path, Some(format), ImportOptions::default(), &mut take) {
+                // A format without invocations says what it can.
+                Ok(torn) if format == Format::Plume => (torn.map(|torn| torn.to_string()), 0),
+                Ok(torn) => (torn.map(|torn| torn.to_string()), linter.finish().total()),
                 Err(error) => return unknown(crate::words::describe(&error.into())),
             }
         }
@@ -229,6 +236,9 @@ fn run_checker(limits: CheckLimits, load: impl FnOnce() -> anyhow::Result<Loaded
     let mut result = checker.finish(&budget);
     if let Some(note) = note {
         result.details.insert("note".to_owned(), note.into());
+    }
+    if findings > 0 {
+        result.details.insert(LINT.to_owned(), findings.into());
     }
     Answer {
         result,

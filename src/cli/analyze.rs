@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command};
 use store::RunFolder;
 
-use super::{args, test};
+use super::{BadArguments, args, test};
 use crate::check::{Results, RunFacts};
 use crate::exit::Exit;
 use crate::run;
@@ -15,7 +15,7 @@ use crate::suites::Suites;
 
 pub(super) fn command() -> Command {
     Command::new("analyze")
-        .about("Check a stored run again")
+        .about("Check a stored run again, and keep the earlier results")
         .after_help(
             "RUN is a folder, `latest`, a test such as etcd-register, or a beginning of its time or id.",
         )
@@ -34,6 +34,17 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
         .context("it has a default")?;
     let folder = RunFolder::resolve(store, name)?;
     let spec: TestSpec = folder.read_test()?;
+    if let Some(imported) = &spec.imported {
+        let message = format!(
+            "{} was imported from {}: nothing says what it is to be checked for\n  \
+             hint: gainsay check {} --model MODEL; `gainsay list models` has them",
+            folder.name(),
+            imported.file,
+            folder.id()
+        );
+        return Err(BadArguments(message).into());
+    }
+    let _held = folder.hold()?;
     if !folder.history_path().exists() {
         bail!(
             "{} has no history: the run ended before its first operation; {} says why",
@@ -43,12 +54,17 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
     }
     let suite = suites.get(&spec.suite)?;
     output.say(&format!("run     {}", folder.path().display()));
+    let facts = facts(&folder);
+    let earlier = super::earlier(matches)?;
+    if let Some(kept) = folder.keep_results()? {
+        output.say(&format!("earlier {}", kept.display()));
+    }
     let finished = run::judge(
         suite.as_ref(),
         &spec,
         &folder,
-        &facts(&folder),
-        super::earlier(matches)?.as_ref(),
+        &facts,
+        earlier.as_ref(),
         &output,
         None,
     )?;
@@ -58,11 +74,15 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
 
 /// What was known of the run besides its history, when it was judged first.
 fn facts(folder: &RunFolder) -> RunFacts {
-    match folder.read_results::<Results>() {
-        Ok(results) => results.facts(),
-        Err(_) => RunFacts {
-            failure: Some("it has no results: it did not come to its end".to_owned()),
-            ..RunFacts::default()
-        },
+    let failure = match folder.read_results::<Results>() {
+        Ok(results) => return results.facts(),
+        Err(_) if !folder.results_path().exists() => {
+            "it has no results: it did not come to its end".to_owned()
+        }
+        Err(error) => format!("what was known of it besides its history is lost: {error}"),
+    };
+    RunFacts {
+        failure: Some(failure),
+        ..RunFacts::default()
     }
 }

@@ -262,21 +262,31 @@ fn test_args() -> Vec<Arg> {
             .default_value("1")
             .value_parser(value_parser!(u64).range(1..=1_000_000))
             .help("How many runs, each with the next seed; stops at the first that is not valid"),
-        Arg::new("label")
-            .long("label")
-            .value_name("NAME")
-            .value_delimiter(',')
-            .action(ArgAction::Append)
-            .value_parser(label)
-            .env("GAINSAY_LABEL")
-            .help("A word to find the run by, kept in its folder; may be given several times"),
+        label_arg().env("GAINSAY_LABEL"),
     ];
     args.into_iter().map(|arg| arg.help_heading(TEST)).collect()
 }
 
-/// A label, as a value of a flag.
-pub(super) fn label(text: &str) -> Result<String, store::RunError> {
-    store::check_label(text).map(|()| text.to_owned())
+/// The store.
+pub(super) fn store(matches: &ArgMatches) -> &Path {
+    let store = matches.get_one::<PathBuf>("store");
+    store.map_or(Path::new("runs"), PathBuf::as_path)
+}
+
+/// The text of an argument; empty where there is none.
+pub(super) fn text<'m>(matches: &'m ArgMatches, name: &str) -> &'m str {
+    matches.get_one::<String>(name).map_or("", String::as_str)
+}
+
+/// The flag that gives a run labels.
+pub(super) fn label_arg() -> Arg {
+    Arg::new("label")
+        .long("label")
+        .value_name("NAME")
+        .value_delimiter(',')
+        .action(ArgAction::Append)
+        .value_parser(|text: &str| store::check_label(text).map(|()| text.to_owned()))
+        .help("A word to find the run by, kept in its folder; may be given several times")
 }
 
 pub(super) fn check_args() -> Vec<Arg> {
@@ -473,6 +483,7 @@ pub(super) fn test_args_of(
         started: String::new(),
         command: arguments.to_vec(),
         controller: None,
+        imported: None,
         found: Vec::new(),
     };
     Ok(TestArgs {
@@ -491,7 +502,7 @@ pub(super) fn test_args_of(
 }
 
 /// All values of a flag.
-fn strings(matches: &ArgMatches, name: &str) -> Vec<String> {
+pub(super) fn strings(matches: &ArgMatches, name: &str) -> Vec<String> {
     let values = matches.get_many::<String>(name).into_iter().flatten();
     values.cloned().collect()
 }

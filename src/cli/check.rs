@@ -1,19 +1,18 @@
 //! `gainsay check FILE…`: the checkers alone, on histories from anywhere.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use checkers::linearizability::models::ModelInfo;
 use checkers::{CheckResult, Valid};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 use store::import::Format;
 
 use super::output::outln;
-use super::{Output, Verbosity, args};
+use super::{Output, Verbosity, args, source};
 use crate::check::{
-    Answer, CheckerProcess, FileRequest, MODELS, Request, TRANSACTIONAL, consistency_of,
+    Answer, CheckerProcess, FileRequest, LINT, MODELS, Request, TRANSACTIONAL, consistency_of,
 };
 use crate::ci::{Case, Record};
 use crate::exit::Exit;
@@ -23,17 +22,15 @@ use crate::spec::CheckLimits;
 pub(super) fn command() -> Command {
     let formats = Format::ALL.map(Format::name);
     Command::new("check")
-        .about("Check histories from anywhere")
+        .about("Check histories from anywhere, and of runs")
         .after_help(
-            "The exit code is the worst of all: 1 if any is invalid, else 2 if any is unknown.\n\
-             With --json, one object a file: file, valid, reason, ms_parse, ms_check, evidence; with --order also orders.",
+            "RUN is a folder, `latest`, a test such as etcd-register, or a beginning of its time or id.\n\
+             The exit code is the worst of all: 1 if any is invalid, else 2 if any is unknown.\n\
+             With --json, one object a file: file, valid, reason, ms_parse, ms_check, evidence; with --order also orders, and lint\n\
+             where the linter finds mistakes in the record.",
         )
         .arg(
-            Arg::new("file")
-                .value_name("FILE")
-                .required(true)
-                .num_args(1..)
-                .value_parser(value_parser!(PathBuf)),
+            source::argument().num_args(1..),
         )
         .arg(
             Arg::new("model")
@@ -129,6 +126,7 @@ pub(super) fn command() -> Command {
         )
         .arg(super::junit_arg())
         .args(args::check_args())
+        .arg(args::store_arg())
 }
 
 /// All models that can be named.
@@ -153,28 +151,33 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
     let mut process: Option<CheckerProcess> = None;
     let mut exit = Exit::Valid;
     let mut record = Record::new("gainsay check", matches.get_one("junit").cloned());
-    for path in matches.get_many::<PathBuf>("file").into_iter().flatten() {
-        let request = Request::File(FileRequest {
-            path: path.clone(),
-            format: matches.get_one::<String>("format").cloned(),
-            model: model.clone(),
-            consistency: consistency.to_owned(),
-            keyed: matches.get_flag("keyed"),
-            null_matches_anything: matches.get_flag("null-matches-anything"),
-            failed_cas: matches
-                .get_one::<String>("failed-cas")
-                .cloned()
-                .unwrap_or_default(),
-            sequential_keys: matches.get_flag("sequential-keys"),
-            linearizable_keys: matches.get_flag("linearizable-keys"),
-            timestamps: matches.get_flag("timestamps"),
-            order: matches.get_flag("order"),
-            initial: initial.clone(),
-            limits,
-        });
+    let store = args::store(matches);
+    for name in matches.get_many::<String>("source").into_iter().flatten() {
+        let request = |path| {
+            Request::File(FileRequest {
+                path,
+                format: matches.get_one::<String>("format").cloned(),
+                model: model.clone(),
+                consistency: consistency.to_owned(),
+                keyed: matches.get_flag("keyed"),
+                null_matches_anything: matches.get_flag("null-matches-anything"),
+                failed_cas: matches
+                    .get_one::<String>("failed-cas")
+                    .cloned()
+                    .unwrap_or_default(),
+                sequential_keys: matches.get_flag("sequential-keys"),
+                linearizable_keys: matches.get_flag("linearizable-keys"),
+                timestamps: matches.get_flag("timestamps"),
+                order: matches.get_flag("order"),
+                initial: initial.clone(),
+                limits,
+            })
+        };
         let begun = Instant::now();
         // The process serves file after file until one of them kills it.
-        let answer = ask(&mut process, &request, limits);
+        let answer = source::find(store, name)
+            .map_err(|error| crate::words::describe(&error))
+            .and_then(|path| ask(&mut process, &request(path), limits));
         let valid = answer
             .as_ref()
             .map_or(Valid::Unknown, |answer| answer.result.valid);
@@ -183,7 +186,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
             .map(|answer| answer.result.evidence.iter().take(1));
         record.add(Case {
             group: model.clone(),
-            name: path.display().to_string(),
+            name: name.clone(),
             exit: valid.into(),
             reason: match &answer {
                 Ok(answer) => answer.result.reason.clone(),
@@ -197,7 +200,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
             time: begun.elapsed(),
             properties: Vec::new(),
         });
-        print(path, answer, json);
+        print(name, answer, json);
         exit = exit.and(valid.into());
     }
     let output = Output::new(Verbosity::Normal, json);
@@ -223,7 +226,7 @@ fn ask(
     answer
 }
 
-fn print(path: &std::path::Path, answer: Result<Answer, String>, json: bool) {
+fn print(file: &str, answer: Result<Answer, String>, json: bool) {
     let (result, parse, check) = match answer {
         Ok(answer) => (answer.result, answer.ms_parse, answer.ms_check),
         Err(reason) => (CheckResult::new(Valid::Unknown, reason), 0.0, 0.0),
@@ -235,13 +238,12 @@ fn print(path: &std::path::Path, answer: Result<Answer, String>, json: bool) {
         details,
         ..
     } = result;
-    let file = path.display().to_string();
     if json {
         let mut object = json!({
             "file": file, "valid": valid, "reason": reason,
             "ms_parse": parse, "ms_check": check, "evidence": evidence,
         });
-        for name in ["orders", "no-orders"] {
+        for name in ["orders", "no-orders", LINT] {
             if let Some(orders) = details.get(name) {
                 object[name] = orders.clone();
             }
@@ -250,6 +252,11 @@ fn print(path: &std::path::Path, answer: Result<Answer, String>, json: bool) {
         return;
     }
     outln!("{file}: {valid}: {reason}");
+    if let Some(count) = details.get(LINT) {
+        outln!(
+            "  {count} mistakes in the record, which a verdict may hang on: `gainsay lint {file}` shows them"
+        );
+    }
     for evidence in evidence.iter().take(1) {
         for line in report::sentences(evidence) {
             outln!("  {line}");

@@ -10,14 +10,19 @@ mod config;
 mod demo;
 mod doctor;
 mod explain;
+mod export;
 mod faults;
 mod heal;
+mod import;
+mod lint;
 mod list;
 mod matrix;
 mod nodes;
 mod output;
+mod runs;
 mod schema;
 mod serve;
+mod source;
 mod test;
 mod test_all;
 mod told;
@@ -111,6 +116,10 @@ fn dispatch(
         Some(("demo", matches)) => demo::run(suites, matches, arguments),
         Some(("analyze", matches)) => analyze::run(suites, matches),
         Some(("check", matches)) => check::run(matches),
+        Some(("lint", matches)) => lint::run(matches),
+        Some(("import", matches)) => import::run(matches),
+        Some(("export", matches)) => export::run(matches),
+        Some(("runs", matches)) => runs::run(matches),
         Some(("nodes", matches)) => nodes::run(suites, matches),
         Some(("heal", matches)) => heal::run(matches),
         Some(("serve", matches)) => serve::run(matches),
@@ -205,6 +214,10 @@ fn command(suites: &Suites) -> Command {
         .subcommand(demo::command())
         .subcommand(analyze::command())
         .subcommand(check::command())
+        .subcommand(lint::command())
+        .subcommand(import::command())
+        .subcommand(export::command())
+        .subcommand(runs::command())
         .subcommand(nodes::command())
         .subcommand(heal::command())
         .subcommand(serve::command())

@@ -13,7 +13,12 @@ pub(super) fn command(words: &[String]) -> String {
 
 /// The command line that makes the same run, with its seed. It says everything, so that it means the same
 /// under another environment, another `gainsay.toml` and other defaults.
+///
+/// What others recorded nobody here can do again: it can be imported again.
 pub(crate) fn again(spec: &TestSpec) -> String {
+    if let Some(imported) = &spec.imported {
+        return command(&["gainsay", "import", &imported.file].map(str::to_owned));
+    }
     let program = spec
         .command
         .first()
@@ -34,6 +39,7 @@ pub(crate) fn again(spec: &TestSpec) -> String {
             flag("kernel", "own");
         }
         NodesSpec::Ssh(ssh) => hosts(ssh, &mut flag),
+        NodesSpec::Recorded(_) => {}
     }
     // Its name alone is known, and only if it was given as a flag.
     let mut given = spec.command.iter();

@@ -312,6 +312,7 @@ fn settings(spec: &TestSpec, results: &Results) -> Markup {
             format!("{n} nodes on this machine, with kernels of their own")
         }
         NodesSpec::Ssh(ssh) => ssh.hosts.join(", "),
+        NodesSpec::Recorded(names) => names.join(", "),
     };
     let options: Vec<(String, Value)> = match serde_json::to_value(&spec.options) {
         Ok(Value::Object(options)) => options.into_iter().collect(),

@@ -47,6 +47,9 @@ impl Inventory {
         match nodes {
             NodesSpec::Simulated(_) => Ok(Inventory::Simulated),
             NodesSpec::Ssh(ssh) => Ok(Inventory::Ssh(ssh.clone(), password)),
+            NodesSpec::Recorded(_) => {
+                bail!("the nodes of a history from elsewhere cannot be reached")
+            }
             NodesSpec::Local(count) => Inventory::local(*count, Kernel::Shared, local, output),
             NodesSpec::LocalMachines(count) => Inventory::local(*count, Kernel::Own, local, output),
         }

@@ -244,6 +244,7 @@ fn specification(spec: &TestSpec, entry: &RunEntry) -> Markup {
             format!("{n} on the controller's machine, with kernels of their own")
         }
         NodesSpec::Ssh(ssh) => ssh.hosts.join(", "),
+        NodesSpec::Recorded(names) => names.join(", "),
     };
     let duration = |duration| humantime::format_duration(duration).to_string();
     html! {

@@ -4,12 +4,15 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use store::export::{ExportFormat, exporter};
+use store::import::{ImportOptions, read_each};
 use store::jsonl::{Limits, read_events};
 use store::recorder::Options;
-use store::{Draft, EventType, History, Process, Recorder, Value, json};
+use store::{Draft, EventType, Flow, History, Process, Recorder, Value, json};
 
 /// Wall time and processor time: the second is what counts on a machine that others use too.
 #[derive(Clone, Copy)]
@@ -66,6 +69,60 @@ fn main() {
     record_cost(4);
     record(&path, operations);
     load(&path);
+    parse(&path, dir.path());
+}
+
+/// Reading a history piece by piece, as checkers of transactions and exports do, in every format that is written.
+fn parse(jsonl: &Path, dir: &Path) {
+    for format in [
+        ExportFormat::JsonLines,
+        ExportFormat::Edn,
+        ExportFormat::Json,
+    ] {
+        let path = dir.join(format.name());
+        let mut exporter = exporter(format, File::create(&path).unwrap()).unwrap();
+        let options = ImportOptions::default();
+        let watch = Watch::start();
+        read_each(jsonl, None, options, &mut |batch| {
+            exporter.write(batch).unwrap();
+            Flow::Continue(())
+        })
+        .unwrap();
+        exporter.finish().unwrap();
+        let bytes = path.metadata().unwrap().len();
+        speed(
+            &format!("read and write {}", format.name()),
+            bytes,
+            watch.spent(),
+        );
+        let mut best: Option<Spent> = None;
+        let mut events = 0;
+        for _ in 0..ROUNDS {
+            events = 0;
+            let watch = Watch::start();
+            read_each(&path, None, options, &mut |batch| {
+                events += batch.events.len();
+                Flow::Continue(())
+            })
+            .unwrap();
+            let spent = watch.spent();
+            if best.is_none_or(|before| spent.cpu < before.cpu) {
+                best = Some(spent);
+            }
+        }
+        assert!(events > 0);
+        speed(&format!("read {}", format.name()), bytes, best.unwrap());
+    }
+}
+
+fn speed(what: &str, bytes: u64, spent: Spent) {
+    let megabytes = bytes as f64 / 1e6;
+    println!(
+        "{what:<34} {:>9.1} MB  {:>9.0} ms of processor  {:>6.0} MB a second of it",
+        megabytes,
+        spent.cpu.as_secs_f64() * 1e3,
+        megabytes / spent.cpu.as_secs_f64(),
+    );
 }
 
 /// What recording costs those who record: threads that do nothing else, nothing written.

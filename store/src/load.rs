@@ -89,6 +89,8 @@ pub struct Loaded {
     pub torn: Option<Torn>,
     /// What was mended to make it pair, a sentence each, for a person.
     pub notes: Vec<String>,
+    /// How many mistakes a [`Linter`](crate::Linter) finds in it, as it was before. Nobody looks for them in a history of ours.
+    pub findings: u64,
 }
 
 /// Loads a `history.jsonl`.
@@ -106,5 +108,6 @@ pub fn load_history(path: &Path) -> Result<Loaded, LoadError> {
         history,
         torn: events.torn,
         notes: Vec::new(),
+        findings: 0,
     })
 }

@@ -99,7 +99,7 @@ fn every_history_loads() {
         }
     }
     // These tell only how transactions ended.
-    for path in files(&corpus.join("txn/real-bugs"), &[".plume"]) {
+    for path in files(&corpus.join("txn"), &[".plume"]) {
         let bytes = std::fs::read(&path).unwrap();
         let format = detect(&bytes).map_or("none", Format::name);
         *formats.entry(format).or_default() += 1;

@@ -137,9 +137,9 @@ impl<'a> Fields<'a> {
 
 fn process(text: &str, names: &mut Names) -> Result<Process, String> {
     match (text.strip_prefix(':'), text.parse()) {
-        (Some(name), _) => Ok(Process::Nemesis(names.intern(name))),
+        (Some(name), _) if !name.is_empty() => Ok(Process::Nemesis(names.intern(name))),
         (None, Ok(n)) => Ok(Process::Client(n)),
-        (None, Err(_)) => Err(format!("{text:?} is no process")),
+        _ => Err(format!("{text:?} is no process")),
     }
 }
 
@@ -244,6 +244,10 @@ mod tests {
         assert_eq!(events[2].error, Some(error));
         assert_eq!(events[3].error, Some(json!("cannot do")));
         assert_eq!((events[4].index, &events[4].value), (4, &json!("unknown")));
+        assert_eq!(
+            read_table(":\t:invoke\t:start").unwrap_err(),
+            "history.txt:1:1: \":\" is no process"
+        );
         assert_eq!(
             read_table("0\t:ok\t:read\t1\nhello\n").unwrap_err(),
             "history.txt:2:1: this is no process, type, function and value with tabs between"

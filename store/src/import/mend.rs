@@ -47,8 +47,8 @@ pub struct Mender {
     left_out: Count,
 }
 
-/// The least number of a client above that of an event's.
-pub(crate) fn client_after(event: &Event) -> u64 {
+/// The least number of a client above an event's, where it is a client's: the greatest of them is what a [`Mender`] begins with.
+pub fn client_after(event: &Event) -> u64 {
     match event.process {
         Process::Client(n) => n.saturating_add(1),
         Process::Nemesis(_) => 0,

@@ -20,11 +20,12 @@ mod plume;
 mod window;
 
 pub use jepsen::{events_of, write_edn};
-pub use mend::Mender;
+pub use mend::{Mender, client_after};
 
 use crate::batch::{Batch, Batcher, Flow};
 use crate::history::History;
 use crate::jsonl::{self, BYTE_ORDER_MARK, Events, Limits, Torn};
+use crate::lint::Linter;
 use crate::load::{LoadError, Loaded};
 
 /// How a history is written down.
@@ -137,6 +138,9 @@ pub fn load_bytes(
 }
 
 fn pair(events: Events, path: &Path) -> Result<Loaded, LoadError> {
+    let mut linter = Linter::new(0);
+    linter.look_at_all(&events.events);
+    let findings = linter.finish().total();
     let (mended, notes) = mend::mend(events.events);
     let history = History::new(mended).map_err(|source| LoadError::History {
         path: path.to_owned(),
@@ -146,6 +150,7 @@ fn pair(events: Events, path: &Path) -> Result<Loaded, LoadError> {
         history,
         torn: events.torn,
         notes,
+        findings,
     })
 }
 

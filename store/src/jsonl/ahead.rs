@@ -173,7 +173,7 @@ impl Block {
                     self.events.push(event);
                     self.at.push(self.lines);
                 }
-                Err(_) if end.is_none() && line.len() <= line_max => self.torn = Some(line.len()),
+                Err(wrong) if end.is_none() && wrong.cut => self.torn = Some(line.len()),
                 Err(wrong) => {
                     self.wrong = Some(wrong);
                     break;

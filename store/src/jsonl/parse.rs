@@ -55,6 +55,8 @@ pub(crate) fn parse_event(line: &[u8], names: &mut Names) -> Result<Event, serde
 pub(super) struct Wrong {
     pub(super) column: u64,
     pub(super) message: String,
+    /// The line may be right as far as it goes.
+    pub(super) cut: bool,
 }
 
 /// Reads a line, without its line feed. A blank one holds nothing.
@@ -74,6 +76,8 @@ pub(super) fn parse_line(
         Err(error) => Err(Wrong {
             column: (error.column() as u64).max(1),
             message: what_is_wrong(&error),
+            // After a power cut the end of a file may be zeros that were never written.
+            cut: error.is_eof() || line.ends_with(b"\0"),
         }),
     }
 }
@@ -84,6 +88,7 @@ impl Wrong {
         Wrong {
             column: line_max as u64 + 1,
             message: format!("the line is longer than {line_max} bytes"),
+            cut: false,
         }
     }
 

@@ -72,17 +72,18 @@ impl Tail {
     /// writing.
     ///
     /// # Errors
-    /// When that line is longer than a line may be.
+    /// When that line is no event, however it might go on, or longer than a line may be.
     pub fn finish(mut self, into: &mut Vec<Event>) -> Result<Option<Torn>, LoadError> {
         let rest = std::mem::take(&mut self.rest);
         if rest.trim_ascii().is_empty() {
             return Ok(None);
         }
-        let (line, bytes) = (self.lines + 1, rest.len());
-        match self.line(&rest, into) {
-            Ok(()) => Ok(None),
-            Err(_) if bytes <= self.line_max => Ok(Some(Torn { line, bytes })),
-            Err(error) => Err(error),
+        match parse_line(&rest, self.line_max, &mut self.names) {
+            Err(wrong) if wrong.cut => Ok(Some(Torn {
+                line: self.lines + 1,
+                bytes: rest.len(),
+            })),
+            _ => self.line(&rest, into).map(|()| None),
         }
     }
 

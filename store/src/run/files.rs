@@ -22,7 +22,7 @@ pub(super) fn link(link: &Path, target: &Path) -> Result<(), RunError> {
 }
 
 /// A path in the same folder that nobody else uses, not even a process that died and left it.
-fn beside(path: &Path) -> PathBuf {
+pub(super) fn beside(path: &Path) -> PathBuf {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = file_name(path);

@@ -9,6 +9,7 @@
 //!       test.json                        the spec: all that is needed to run it again
 //!       history.jsonl                    one event a line, appended as it happens
 //!       results.json                     verdict, results of each checker, evidence
+//!       results-20261123T080000.000Z.json   earlier ones, by when they were written
 //!       report.html                      the report, complete in itself
 //!       gainsay.log                      the controller's own log
 //!       labels.json                      what people call it, if anything: a sorted list of words
@@ -36,6 +37,8 @@ mod files;
 mod hold;
 mod id;
 mod labels;
+mod remove;
+mod results;
 
 pub use files::write_whole;
 pub use hold::RunHold;
@@ -151,21 +154,34 @@ impl RunFolder {
     ///
     /// `test` is `<suite>-<workload>`. Two runs that begin in the same millisecond get two folders.
     pub fn create(root: &Path, test: &str, spec: &impl Serialize) -> Result<RunFolder, RunError> {
-        RunFolder::create_at(root, test, spec, Timestamp::now())
+        RunFolder::create_at(root, test, spec, Timestamp::now(), |_| Ok(()))
     }
 
-    fn create_at(
+    /// Makes the folder of a run that began at another time, such as one that others recorded. `fill` puts what belongs to it into the
+    /// folder before anybody can see it; the folder is gone again if it fails.
+    ///
+    /// # Errors
+    /// As [`create`](RunFolder::create), and what `fill` says.
+    pub fn create_at<E: From<RunError>>(
         root: &Path,
         test: &str,
         spec: &impl Serialize,
         began: Timestamp,
-    ) -> Result<RunFolder, RunError> {
+        fill: impl FnOnce(&RunFolder) -> Result<(), E>,
+    ) -> Result<RunFolder, E> {
         check_name("test", test, &[LATEST])?;
         let tests = root.join(test);
         fs::create_dir_all(&tests).map_err(io_error("make the folder", &tests))?;
         let (stamp, path) = create_stamped(&tests, began)?;
         let run = RunFolder { path };
-        run.write_test(spec)?;
+        let held = run.hold();
+        let filled = run.write_test(spec).map_err(E::from);
+        if let Err(error) = filled.and_then(|()| fill(&run)) {
+            // What is wrong is told; what cannot be removed either is not.
+            let _ = fs::remove_dir_all(&run.path);
+            return Err(error);
+        }
+        drop(held);
         link(&tests.join(LATEST), Path::new(&stamp))?;
         link(&root.join(LATEST), &Path::new(test).join(&stamp))?;
         Ok(run)
@@ -308,11 +324,6 @@ impl RunFolder {
         write_json(&self.test_path(), spec)
     }
 
-    /// Writes `results.json`.
-    pub fn write_results(&self, results: &impl Serialize) -> Result<(), RunError> {
-        write_json(&self.results_path(), results)
-    }
-
     /// Writes `report.html`.
     pub fn write_report(&self, html: &str) -> Result<(), RunError> {
         write_whole(&self.report_path(), |out| out.write_all(html.as_bytes()))
@@ -321,11 +332,6 @@ impl RunFolder {
     /// Reads `test.json`.
     pub fn read_test<T: DeserializeOwned>(&self) -> Result<T, RunError> {
         read_json(&self.test_path())
-    }
-
-    /// Reads `results.json`.
-    pub fn read_results<T: DeserializeOwned>(&self) -> Result<T, RunError> {
-        read_json(&self.results_path())
     }
 }
 
@@ -348,7 +354,9 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>, RunError> {
     let mut folders = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io_error("list", path))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        // One that is hidden is on its way out.
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             folders.push(entry.path());
         }
     }
@@ -376,11 +384,16 @@ fn check_name(what: &'static str, name: &str, reserved: &[&str]) -> Result<(), R
     })
 }
 
+/// A moment as folders are named by it.
+fn stamp_of(at: Timestamp) -> String {
+    at.strftime("%Y%m%dT%H%M%S.%3fZ").to_string()
+}
+
 /// Makes a folder named by a moment, or by one of the next milliseconds where that is taken.
 fn create_stamped(parent: &Path, began: Timestamp) -> Result<(String, PathBuf), RunError> {
     let mut at = began;
     for _ in 0..SAME_TIME_MAX {
-        let stamp = at.strftime("%Y%m%dT%H%M%S.%3fZ").to_string();
+        let stamp = stamp_of(at);
         let path = parent.join(&stamp);
         match fs::create_dir(&path) {
             Ok(()) => return Ok((stamp, path)),
@@ -409,7 +422,11 @@ mod tests {
     }
 
     fn run(root: &TempDir, test: &str, began: &str) -> RunFolder {
-        RunFolder::create_at(root.path(), test, &json!({"test": test}), at(began)).unwrap()
+        let spec = json!({"test": test});
+        RunFolder::create_at(root.path(), test, &spec, at(began), |_| {
+            Ok::<_, RunError>(())
+        })
+        .unwrap()
     }
 
     #[test]

@@ -298,7 +298,8 @@ impl Converter {
                 Some(fault) => Some((&**fault, f)),
                 None => f.split_once('/'),
             };
-            if let Some((fault, activity)) = named {
+            // A fault without a name cannot be written down.
+            if let Some((fault, activity)) = named.filter(|(fault, _)| !fault.is_empty()) {
                 process = Process::Nemesis(self.names.intern(fault));
                 f = activity;
             }
@@ -425,6 +426,15 @@ mod tests {
         assert_eq!(read.events[0].process, Process::Client(0));
         assert_eq!((read.events[1].index, read.events[1].time), (1, 0));
         assert_eq!(read.events[1].value, Value::Null);
+    }
+
+    #[test]
+    fn a_fault_has_a_name() {
+        for f in ["\"/start\"", "start, :fault \"\""] {
+            let text = format!("{{:type :info, :process :nemesis, :f {f}}}");
+            let read = events(&text, PLAIN).events;
+            assert_eq!(read[0].process, Process::Nemesis("nemesis".into()));
+        }
     }
 
     #[test]

@@ -1,0 +1,7 @@
+//! Our JSON lines.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use store::Format;
+
+fuzz_target!(|data: &[u8]| gainsay_store_fuzz::parse(data, Format::JsonLines));
