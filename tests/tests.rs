@@ -2,6 +2,7 @@
 //! workspace.
 #![allow(clippy::unwrap_used)]
 
+mod browser;
 mod check;
 mod ci;
 mod cluster;

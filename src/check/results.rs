@@ -81,7 +81,7 @@ pub(crate) struct CheckerReport {
 
 impl CheckerReport {
     /// The report of an answer, or of its absence.
-    pub(super) fn new(checker: &str, answer: Result<Answer, String>) -> CheckerReport {
+    pub(crate) fn new(checker: &str, answer: Result<Answer, String>) -> CheckerReport {
         let answer = answer.unwrap_or_else(|reason| Answer {
             result: no_answer(reason),
             ms_parse: 0.0,

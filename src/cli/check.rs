@@ -1,16 +1,17 @@
 //! `gainsay check FILE…`: the checkers alone, on histories from anywhere.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use checkers::linearizability::models::ModelInfo;
 use checkers::{CheckResult, Valid};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 use store::import::Format;
 
 use super::output::outln;
-use super::{Output, Verbosity, args, source};
+use super::{Output, Verbosity, args, check_report, source};
 use crate::check::{
     Answer, CheckerProcess, FileRequest, LINT, MODELS, Request, TRANSACTIONAL, consistency_of,
 };
@@ -124,6 +125,13 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print one JSON object a file"),
         )
+        .arg(
+            Arg::new("report")
+                .long("report")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Write what was found as a page, like a run's report.html; for one history"),
+        )
         .arg(super::junit_arg())
         .args(args::check_args())
         .arg(args::store_arg())
@@ -147,6 +155,16 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
     let initial: Value = serde_json::from_str(initial)
         .map_err(|error| super::BadArguments(format!("--initial: not JSON: {error}")))?;
     let limits = args::check_limits(matches);
+    let reading = source::reading(matches)?;
+    let page = matches.get_one::<PathBuf>("report");
+    if page.is_some()
+        && matches
+            .get_many::<String>("source")
+            .is_some_and(|all| all.len() > 1)
+    {
+        let why = "--report is for one history: check them one by one";
+        return Err(super::BadArguments(why.to_owned()).into());
+    }
     let json = matches.get_flag("json");
     let mut process: Option<CheckerProcess> = None;
     let mut exit = Exit::Valid;
@@ -200,6 +218,16 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
             time: begun.elapsed(),
             properties: Vec::new(),
         });
+        if let Some(page) = page {
+            let history = source::find(store, name)?;
+            check_report::write(
+                page,
+                &history,
+                &reading,
+                (&model, consistency),
+                answer.clone(),
+            )?;
+        }
         print(name, answer, json);
         exit = exit.and(valid.into());
     }

@@ -6,6 +6,7 @@
 mod analyze;
 mod args;
 mod check;
+mod check_report;
 mod config;
 mod demo;
 mod doctor;

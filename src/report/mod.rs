@@ -17,12 +17,13 @@ mod page;
 mod plots;
 mod prefixes;
 mod series;
-mod timeline;
+pub(crate) mod timeline;
 mod windows;
 
 pub(crate) use again::again;
 pub(crate) use evidence::sentences;
-pub(crate) use series::Series;
+pub(crate) use page::marks;
+pub(crate) use series::{Band, Series, bands};
 pub(crate) use windows::lines as fault_lines;
 
 use anyhow::Result;
@@ -49,6 +50,12 @@ pub(crate) fn write(
     );
     folder.write_report(&html)?;
     Ok(())
+}
+
+/// The report of a history alone.
+pub(crate) fn of_history(spec: &TestSpec, results: &Results, history: &History) -> String {
+    let series = Series::new(history, &spec.nodes.names(), spec.workers);
+    page::render(spec, results, history, &series, &[])
 }
 
 /// What went wrong, in sentences for a terminal: the first violation in full, the others counted.

@@ -21,6 +21,7 @@ use crate::spec::{NodesSpec, TestSpec};
 
 const STYLE: &str = concat!(
     include_str!("../look/variables.css"),
+    include_str!("../look/timeline.css"),
     include_str!("style.css")
 );
 /// Rows of a table of operations before the rest is only counted.
@@ -40,7 +41,7 @@ pub(super) fn render(
     excerpts: &[Excerpt],
 ) -> String {
     let violations = violations(results);
-    let marks: Vec<Mark> = violations.iter().map(mark).collect();
+    let marks = marks(results);
     let packed = timeline::packed(history, spec.workers, &series.bands, &marks);
     let page = html! {
         (DOCTYPE)
@@ -97,6 +98,11 @@ fn violations(results: &Results) -> Vec<Violation<'_>> {
         .collect()
 }
 
+/// Where violations are, for a timeline.
+pub(crate) fn marks(results: &Results) -> Vec<Mark> {
+    violations(results).iter().map(mark).collect()
+}
+
 fn mark((report, evidence): &Violation<'_>) -> Mark {
     let first = evidence::sentences(evidence)
         .into_iter()
@@ -130,7 +136,8 @@ fn verdict(spec: &TestSpec, results: &Results) -> Markup {
 fn run_again(spec: &TestSpec) -> Markup {
     html! {
         section aria-label="How to run it again" {
-            p.soft { "To run it again, with the same operations and faults:" }
+            @if spec.imported.is_some() { p.soft { "Others recorded it. To take it into a store:" } }
+            @else { p.soft { "To run it again, with the same operations and faults:" } }
             pre { (again(spec)) }
         }
     }

@@ -262,7 +262,8 @@ fn clocks(history: &History) -> Vec<Offset> {
     clocks
 }
 
-fn bands(history: &History, length: f64) -> Vec<Band> {
+/// The faults that a history of so many seconds tells of.
+pub(crate) fn bands(history: &History, length: f64) -> Vec<Band> {
     let mut bands: Vec<Band> = Vec::new();
     let mut open: BTreeMap<Name, usize> = BTreeMap::new();
     for operation in history.operations() {

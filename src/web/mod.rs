@@ -2,7 +2,7 @@
 //!
 //! The server reads the store and nothing else: no run knows of it, and it changes nothing in a run. [`listen`] takes connections, and
 //! limits them; [`guard`] decides who may ask, and says in every answer what a browser may do with it; then each page is a
-//! module with one handler: [`list`], [`run`], [`files`], [`archive`], [`compare`], [`trends`], [`live`], and [`api`] for programs.
+//! module with one handler: [`list`], [`run`], [`files`], [`archive`], [`compare`], [`trends`], [`live`], [`timeline`], and [`api`] for programs.
 //! [`beneath`] is the only way to a file of a run.
 //!
 //! What a run contains was written by others: values of operations, names of nodes, logs. It reaches a page only through `maud`, which escapes, and our
@@ -23,6 +23,7 @@ mod page;
 mod query;
 mod run;
 mod stream;
+mod timeline;
 mod trends;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ pub(crate) struct Site {
     root: PathBuf,
     catalog: Mutex<(Arc<Catalog>, Option<Instant>)>,
     follows: follow::Follows,
+    timelines: timeline::Kept,
 }
 
 impl Site {
@@ -56,6 +58,7 @@ impl Site {
             root: root.to_owned(),
             catalog: Mutex::new((Arc::new(Catalog::open(root)), None)),
             follows: follow::Follows::default(),
+            timelines: timeline::Kept::default(),
         }
     }
 
@@ -106,6 +109,8 @@ pub(crate) fn router(site: Arc<Site>, guard: Arc<Guard>) -> Router {
         .route("/runs/{id}/", get(run::page))
         .route("/runs/{id}/live", get(live::page))
         .route("/runs/{id}/events", get(live::events))
+        .route("/runs/{id}/timeline", get(timeline::page))
+        .route("/runs/{id}/operations", get(timeline::operations))
         .route("/runs/{id}/report.html", get(files::report))
         .route("/runs/{id}/files", get(files::page))
         .route("/runs/{id}/files/", get(files::page))
@@ -113,6 +118,7 @@ pub(crate) fn router(site: Arc<Site>, guard: Arc<Guard>) -> Router {
         .route("/api/runs", get(api::runs))
         .route("/api/runs/{id}", get(api::run))
         .route("/style.css", get(page::style))
+        .route("/timeline.js", get(timeline::script))
         .route("/live.js", get(page::script))
         .fallback(error::no_page)
         .layer(from_fn(guard::headers))

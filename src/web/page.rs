@@ -9,6 +9,7 @@ use crate::catalog::{RunEntry, Status};
 
 const STYLE: &str = concat!(
     include_str!("../look/variables.css"),
+    include_str!("../look/timeline.css"),
     include_str!("style.css")
 );
 const SCRIPT: &str = include_str!("live.js");
@@ -26,7 +27,12 @@ pub(super) enum Place {
 
 /// A whole page.
 pub(super) fn page(title: &str, place: Place, body: Markup) -> Html<String> {
-    live_page(title, place, body, None)
+    shell(title, place, body, html! {})
+}
+
+/// A whole page that needs one of our scripts.
+pub(super) fn scripted(title: &str, place: Place, body: Markup, script: &str) -> Html<String> {
+    shell(title, place, body, html! { script src=(script) defer {} })
 }
 
 /// A whole page that changes: with our script, or, where there are no scripts, loaded again after so many seconds.
@@ -36,6 +42,16 @@ pub(super) fn live_page(
     body: Markup,
     again: Option<u32>,
 ) -> Html<String> {
+    let head = html! {
+        @if let Some(seconds) = again {
+            script src="/live.js" defer {}
+            noscript { meta http-equiv="refresh" content=(seconds); }
+        }
+    };
+    shell(title, place, body, head)
+}
+
+fn shell(title: &str, place: Place, body: Markup, head: Markup) -> Html<String> {
     let current = |which| (place == which).then_some("page");
     let page = html! {
         (DOCTYPE)
@@ -45,10 +61,7 @@ pub(super) fn live_page(
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) " · Gainsay" }
                 link rel="stylesheet" href="/style.css";
-                @if let Some(seconds) = again {
-                    script src="/live.js" defer {}
-                    noscript { meta http-equiv="refresh" content=(seconds); }
-                }
+                (head)
             }
             body {
                 a.skip href="#main" { "Skip to the content" }

@@ -156,6 +156,7 @@ fn links(entry: &RunEntry, names: &[Named]) -> Markup {
     html! {
         p.actions {
             @if has("report.html") { a.button.main href="report.html" { "Report" } " " }
+            @if has("history.jsonl") { a.button href="timeline" { "Every operation" } " " }
             @if entry.word() == "running" { a.button.main href="live" { "Watch it" } " " }
             a.button href={ "/runs/" (entry.id) (archive::SUFFIX) } { "Download all (tar.gz)" } " "
             a.button href={ "/trends" (super::query::Query::default().with("test", Some(&entry.test))) } { "Trends of this test" } " "

@@ -10,7 +10,7 @@ use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-pub(crate) use columns::Builder;
+pub(crate) use columns::{Builder, Columns};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use maud::{Markup, PreEscaped, html};
