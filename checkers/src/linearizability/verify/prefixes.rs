@@ -105,3 +105,123 @@ fn told<R: Rules>(rules: &R, ops: &[&Seen], all: &[Beginning<R::State>], at: usi
         state: rules.show(&all[at].state),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::order::Outcome;
+    use super::super::reference::Reference;
+    use super::*;
+    use crate::linearizability::Options;
+
+    fn op(f: &str, value: Value, outcome: Outcome, invoke: u64, returned: Option<u64>) -> Seen {
+        Seen {
+            f: f.to_owned(),
+            value,
+            outcome,
+            process: invoke,
+            invoke,
+            returned,
+        }
+    }
+
+    fn ok(result: Value) -> Outcome {
+        Outcome::Ok(result)
+    }
+
+    fn of(model: &str, ops: &[Seen]) -> Vec<Prefix> {
+        longest(&Reference::new(model, &Options::default()).unwrap(), ops)
+    }
+
+    #[test]
+    fn it_goes_as_far_as_it_can_and_no_further() {
+        let ops = [
+            op("write", json!(1), ok(Value::Null), 0, Some(1)),
+            op("write", json!(2), ok(Value::Null), 2, Some(5)),
+            op("write", json!(3), ok(Value::Null), 3, Some(4)),
+            op("read", Value::Null, ok(json!(1)), 6, Some(7)),
+        ];
+        let told: Vec<(Vec<u64>, Value)> = of("map", &ops)
+            .into_iter()
+            .map(|it| (it.order, it.state))
+            .collect();
+        assert_eq!(told, [(vec![0, 2, 3], json!(3)), (vec![0, 3, 2], json!(2))]);
+    }
+
+    #[test]
+    fn what_need_not_have_happened_is_left_out_where_it_can_be() {
+        let ops = [
+            op("enqueue", json!(1), Outcome::Unknown, 0, None),
+            op("enqueue", json!(2), ok(Value::Null), 1, Some(2)),
+            op("dequeue", Value::Null, ok(json!(3)), 3, Some(4)),
+        ];
+        assert_eq!(of("queue", &ops)[0].order, [1]);
+    }
+
+    /// All orders of all subsets that real time and a register allow, tried one by one.
+    fn by_force(ops: &[Seen]) -> (usize, BTreeSet<String>) {
+        let rules = Reference::new("map", &Options::default()).unwrap();
+        let mut best = (0, BTreeSet::from(["null".to_owned()]));
+        let mut stack: Vec<(Vec<usize>, Value)> = vec![(Vec::new(), Value::Null)];
+        while let Some((order, state)) = stack.pop() {
+            let certain = order
+                .iter()
+                .filter(|at| ops[**at].returned.is_some())
+                .count();
+            if certain > best.0 {
+                best = (certain, BTreeSet::new());
+            }
+            if certain == best.0 {
+                best.1.insert(state.to_string());
+            }
+            for at in (0..ops.len()).filter(|at| !order.contains(at)) {
+                let left = (0..ops.len()).filter(|other| *other != at && !order.contains(other));
+                let late = left
+                    .filter_map(|other| ops[other].returned)
+                    .any(|returned| returned < ops[at].invoke);
+                if !late {
+                    stack.extend(
+                        rules
+                            .after(&state, &ops[at])
+                            .into_iter()
+                            .map(|state| ([&order[..], &[at]].concat(), state)),
+                    );
+                }
+            }
+        }
+        best
+    }
+
+    fn any_op() -> impl Strategy<Value = (u8, u8, u64, u64, bool)> {
+        (0u8..3, 0u8..3, 0u64..12, 1u64..8, prop::bool::weighted(0.2))
+    }
+
+    proptest! {
+        #[test]
+        fn none_is_longer(drawn in prop::collection::vec(any_op(), 1..6)) {
+            let ops: Vec<Seen> = drawn.iter().enumerate().map(|(at, (kind, value, begin, length, unknown))| {
+                let (invoke, returned) = (begin * 10 + at as u64, (begin + length) * 10 + at as u64);
+                let returned = (!unknown).then_some(returned);
+                match kind {
+                    0 if !unknown => op("read", Value::Null, ok(json!(value)), invoke, returned),
+                    _ if *unknown => op("write", json!(value), Outcome::Unknown, invoke, None),
+                    _ => op("write", json!(value), ok(Value::Null), invoke, returned),
+                }
+            }).collect();
+            let (most, states) = by_force(&ops);
+            let found = of("map", &ops);
+            let certain = |prefix: &Prefix| {
+                let returned = |invoke: &&u64| ops.iter().any(|op| op.invoke == **invoke && op.returned.is_some());
+                prefix.order.iter().filter(returned).count()
+            };
+            prop_assert!(found.iter().all(|prefix| certain(prefix) == most));
+            let found: BTreeSet<String> = found.iter().map(|prefix| prefix.state.to_string()).collect();
+            prop_assert_eq!(found, states);
+        }
+    }
+}
