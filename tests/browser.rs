@@ -125,3 +125,34 @@ fn nothing_that_a_history_says_is_executed() {
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     look(&python, "hostile.py", &[page]);
 }
+
+#[test]
+fn a_server_can_be_used() {
+    let Some(python) = python("a_server_can_be_used") else {
+        return;
+    };
+    let program = Program::new();
+    for seed in ["1", "2"] {
+        let run = [
+            "test",
+            "sim",
+            "--nemesis",
+            "partition,kill",
+            "--time-limit",
+            "20s",
+            "--bug",
+            "stale-reads",
+            "--seed",
+            seed,
+            "-q",
+        ];
+        let said = program.run(&run);
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    }
+    let server = crate::serve::serve(&program, &["--bind", "127.0.0.1:0"]);
+    look(
+        &python,
+        "served.py",
+        &[&format!("http://127.0.0.1:{}", server.port())],
+    );
+}

@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use crate::program::Program;
 
 /// A server, ended with the test.
-struct Server(Child, String);
+pub(crate) struct Server(Child, String);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -17,7 +17,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(program: &Program, arguments: &[&str]) -> Server {
+pub(crate) fn serve(program: &Program, arguments: &[&str]) -> Server {
     let arguments = [&["serve"], arguments].concat();
     let mut child = program
         .command(&arguments)
@@ -32,7 +32,7 @@ fn serve(program: &Program, arguments: &[&str]) -> Server {
 }
 
 impl Server {
-    fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         let (_, rest) = self.1.rsplit_once("http://").unwrap();
         let port: String = rest
             .split(':')
