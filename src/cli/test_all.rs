@@ -184,7 +184,7 @@ impl All<'_> {
                     _ => "interrupted",
                 };
                 self.common.output.say(&format!(
-                    "stopped {why}; {} of {} are not run",
+                    "stopped: {why}; {} of {} are not run",
                     rest.len(),
                     cells.len()
                 ));

@@ -108,6 +108,8 @@ struct Following {
     points: VecDeque<Point>,
     length: u64,
     looked: (Instant, u64),
+    /// Whether the history had been read to its end when it was last looked.
+    caught_up: bool,
     trouble: Option<String>,
 }
 
@@ -121,6 +123,7 @@ impl Following {
             points: VecDeque::new(),
             length: 0,
             looked: (Instant::now(), 0),
+            caught_up: false,
             trouble: None,
         }
     }
@@ -150,7 +153,10 @@ impl Following {
         let over = self.folder.results_path().exists() || !self.folder.is_held();
         let caught_up = self.trouble.is_some() || self.take_in();
         let point = self.point();
-        self.points.push_back(point);
+        // What was there before anybody looked was not done in a second.
+        if std::mem::replace(&mut self.caught_up, caught_up) {
+            self.points.push_back(point);
+        }
         if self.points.len() > POINTS_MAX {
             self.points.pop_front();
         }

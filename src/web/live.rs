@@ -67,7 +67,7 @@ pub(super) async fn page(
     let entry = site.entry(&id).await?;
     let going_on = !entry.is_over();
     let panel = match going_on {
-        true => panel(&entry, &*follow(&site, &entry).await?.borrow()),
+        true => panel(&entry, &follow(&site, &entry).await?.borrow()),
         false => ended(&entry),
     };
     let body = html! {
