@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use store::RunFolder;
 
-/// A file may change again within one tick of its file system's clock, and keep its size: what changed less than this many nanoseconds before it
-/// was looked at may be something else the next time.
+/// A file may change again within one tick of its file system's clock, and keep its size: what changed less than
+/// this many nanoseconds before it was looked at may be something else the next time.
 const TICK: i128 = 2_000_000_000;
 
 /// What the folder of a run and the files that are read of it looked like. The folder itself changes whenever a file is made,
