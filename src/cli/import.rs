@@ -208,7 +208,8 @@ fn write(file: &Path, seen: &Seen, reading: &Reading, to: &Path) -> Result<Vec<S
     let (mut events, mut lines, mut count) = (Vec::<Event>::new(), Vec::new(), 0);
     let mut failed = None;
     read_each(file, Some(seen.format), reading.options, &mut |batch| {
-        (events.clear(), lines.clear());
+        events.clear();
+        lines.clear();
         for (event, line) in batch.iter() {
             let Some(mut event) = mender.mend(event.clone()) else {
                 continue;

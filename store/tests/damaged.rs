@@ -21,6 +21,7 @@ const EDN: &str = "; a comment\n{:index 0, :time 7, :type :invoke, :process 1, :
 {:type :ok :process 1 :f write :value #jepsen.independent.Tuple[7 (1/3 0x1f \\a)] #_ 3 ^:m :x {2 nil}} {:type :in";
 
 const LOG: &str = "2021-02-26 11:42:48,806{GMT}\tINFO\t[jepsen worker 1] jepsen.util: 1\t:invoke\t:txn\t[[:r 1 nil]]
+INFO  jepsen.util - 4\t:invoke\t:cas\t[1 0]
 INFO  jepsen.util - 4\t:fail\t:cas\t[1 0]\nother things\nINFO  jepsen.util - 0\t:info\t:write\t:timed-out\n";
 
 const TEXT: &str = "0\t:invoke\t:txn\t[[:r 1 nil]]\n:nemesis\t:info\t:start\t{\"n1\" #{\"n2\"}}

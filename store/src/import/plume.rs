@@ -206,11 +206,11 @@ fn plain_fields(line: &[u8]) -> Option<(bool, [i64; 4], u64)> {
             if digit > 9 {
                 break;
             }
-            *number = *number * 10 + i64::from(digit);
-            length += 1;
-            if length > 18 {
+            if length == 18 {
                 return None;
             }
+            *number = *number * 10 + i64::from(digit);
+            length += 1;
         }
         let end = if at < 3 { b',' } else { b')' };
         if length == 0 || rest.get(length) != Some(&end) {
