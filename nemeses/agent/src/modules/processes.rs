@@ -205,7 +205,7 @@ mod tests {
         let pid = child.id() as i32;
         let stat = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         while letter_in(&stat()) != Some(b'Z') {
-            std::thread::sleep(Duration::from_millis(1));
+            sleep(Duration::from_millis(1));
         }
         assert_eq!(letter(pid), None);
         child.wait().unwrap();
