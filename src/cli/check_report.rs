@@ -1,7 +1,7 @@
 //! `gainsay check … --report FILE`: what a checker said of a history, as a page.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use crate::spec::{Imported, TestSpec};
 
 /// Writes the page.
 pub(super) fn write(
-    to: &PathBuf,
+    to: &Path,
     history: &Path,
     reading: &Reading,
     (model, consistency): (&str, &str),
@@ -29,8 +29,8 @@ pub(super) fn write(
         source: "It is what the history was to be checked for".to_owned(),
     };
     let checkers = vec![CheckerReport::new(consistency, answer)];
-    let results = Results::new(&claim, checkers, &RunFacts::default(), spec.seed);
-    let page = report::of_history(&spec, &results, &loaded.history);
+    let mut results = Results::new(&claim, checkers, &RunFacts::default(), spec.seed);
+    let page = report::of_history(&spec, &mut results, loaded.history)?;
     write_whole(to, |out| out.write_all(page.as_bytes()))
         .with_context(|| format!("the report cannot be written to {}", to.display()))
 }

@@ -637,7 +637,7 @@ mod tests {
     #[test]
     fn what_goes_and_what_stays() {
         use checkers::Valid::{False, True};
-        let mut runs = vec![
+        let mut runs = [
             entry("a", 9, Some(True), None),
             entry("a", 8, Some(True), None),
             entry("b", 7, Some(True), None),

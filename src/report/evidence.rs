@@ -14,6 +14,16 @@ pub(crate) fn sentences(evidence: &Evidence) -> Vec<String> {
     }
 }
 
+/// What it is called, where it has a name.
+pub(super) fn name(evidence: &Evidence) -> Option<&str> {
+    match evidence {
+        Evidence::Cycle(cycle) => Some(&cycle.anomaly),
+        Evidence::Anomaly(anomaly) => Some(&anomaly.anomaly),
+        Evidence::Impossible(impossible) => Some(&impossible.anomaly),
+        _ => None,
+    }
+}
+
 /// The events that show it, by their indexes, ascending.
 pub(super) fn events(evidence: &Evidence) -> Vec<u64> {
     match evidence {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 use store::{History, Operation, Outcome, Process, Value};
 
+use super::graph::cells;
 use super::plots::{band_title, fault_class, p};
 use super::series::{Band, place, seconds};
 
@@ -228,6 +229,7 @@ pub(super) fn label(operation: Operation<'_>) -> String {
         (_, Value::Array(parts)) if &**f == "cas" && parts.len() == 2 => {
             format!("cas {}→{}", parts[0], parts[1])
         }
+        ("txn", Value::Array(_)) => cells(value).join(" · "),
         (f, Value::Null) => f.to_owned(),
         (f, value) => format!("{f} {value}"),
     };

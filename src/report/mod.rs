@@ -52,10 +52,25 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// The report of a history alone.
-pub(crate) fn of_history(spec: &TestSpec, results: &Results, history: &History) -> String {
+/// The report of a history alone. One without times is drawn by the order of its events, one a millisecond.
+pub(crate) fn of_history(
+    spec: &TestSpec,
+    results: &mut Results,
+    mut history: History,
+) -> Result<String> {
+    if history.events().iter().all(|event| event.time == 0) {
+        let mut events = history.into_events();
+        for event in &mut events {
+            event.time = event.index * 1_000_000;
+        }
+        history = History::new(events)?;
+        let note =
+            "The history has no times. It is drawn by the order of its events, one a millisecond.";
+        results.notes.push(note.to_owned());
+    }
+    let history = &history;
     let series = Series::new(history, &spec.nodes.names(), spec.workers);
-    page::render(spec, results, history, &series, &[])
+    Ok(page::render(spec, results, history, &series, &[]))
 }
 
 /// What went wrong, in sentences for a terminal: the first violation in full, the others counted.

@@ -108,8 +108,9 @@ fn mark((report, evidence): &Violation<'_>) -> Mark {
         .into_iter()
         .next()
         .unwrap_or_default();
+    let what = evidence::name(evidence).unwrap_or(&report.checker);
     Mark {
-        title: format!("{}: {first}", report.checker),
+        title: format!("{what}: {first}"),
         events: evidence::events(evidence),
         culprit: evidence::culprit(evidence),
     }
@@ -169,7 +170,7 @@ fn explanation(
     let lanes = Lanes::around(history, &series.bands, &events);
     html! {
         section.explanation {
-            h3 { (report.checker) }
+            h3 { (report.checker) @if let Some(name) = evidence::name(evidence) { ": " (name) } }
             @for sentence in evidence::sentences(evidence) { p { (sentence) } }
             @if let Some(graph) = graph(evidence) { div.wide { (graph) } }
             (prefixes(evidence))

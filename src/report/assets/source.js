@@ -92,6 +92,17 @@ function valuesOf(ops, i) {
   return { asked, came: came === undefined ? asked : came };
 }
 
+/** The micro-operations of a transaction in words; the text as it is where it was cut. */
+function microOperations(text) {
+  try {
+    const word = (part) => (typeof part === "string" ? part : JSON.stringify(part));
+    const micro = (parts) => (parts[0] === "r" && parts.length === 3 ? `r ${word(parts[1])} → ${word(parts[2])}` : parts.map(word).join(" "));
+    return JSON.parse(text).map(micro).join(" · ");
+  } catch {
+    return text;
+  }
+}
+
 /** An operation in a few characters. */
 function labelOf(ops, i) {
   const f = ops.header.functions[ops.f[i]];
@@ -99,7 +110,8 @@ function labelOf(ops, i) {
   let text = f;
   if (values) {
     const value = ops.complete[i] ? values.came : values.asked;
-    if (f === "read") text = ops.outcome[i] === 0 ? `read → ${value}` : f;
+    if (f === "txn") text = microOperations(value);
+    else if (f === "read") text = ops.outcome[i] === 0 ? `read → ${value}` : f;
     else if (value !== "null") text = `${f} ${value}`;
   }
   return text.slice(0, 60) + ["", " ✗", " ?"][ops.outcome[i]];

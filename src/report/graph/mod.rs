@@ -111,7 +111,7 @@ fn node(name: &str, transactions: &[TransactionView]) -> Node {
 }
 
 /// Micro-operations in words: `append x 1`, `r x → [1 2]`.
-fn cells(value: &Value) -> Vec<String> {
+pub(super) fn cells(value: &Value) -> Vec<String> {
     let cell = |micro: &Value| {
         let parts: Vec<String> = match micro {
             Value::Array(parts) => parts.iter().map(word).collect(),
@@ -268,7 +268,7 @@ fn draw(nodes: &[Node], edges: &[(usize, usize)], steps: &[Step], layout: &Layou
                     rect x=(p(place.x)) y=(p(place.y)) width=(p(node.size.width)) height=(p(node.size.height)) rx="4" {}
                     text.title x=(p(place.x + PAD)) y=(p(place.y + 15.0)) { (node.title) }
                     @for (at, row) in node.rows.iter().enumerate() {
-                        text.cell x=(p(place.x + PAD)) y=(p(place.y + ROW * (at as f64 + 1.0) + 14.0)) { (row.join("   ")) }
+                        text.cell x=(p(place.x + PAD)) y=(p(place.y + ROW * (at as f64 + 1.0) + 14.0)) { (row.join(" · ")) }
                     }
                 }
             }

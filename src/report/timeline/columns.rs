@@ -88,6 +88,19 @@ impl Columns {
         &self.texts[begin as usize..begin as usize + usize::from(length)]
     }
 
+    /// A history without times is drawn by the order of its events, one a millisecond.
+    fn by_index(&mut self) {
+        let time = |index: u32| u64::from(index) * 1_000_000;
+        for at in 0..self.len() {
+            self.start[at] = time(self.invoke[at]);
+            self.end[at] = match self.complete[at] {
+                NONE => self.start[at],
+                complete => time(complete),
+            };
+            self.length = self.length.max(self.end[at]);
+        }
+    }
+
     /// The operation that an event began or ended.
     pub(super) fn of_event(&self, index: u64) -> Option<usize> {
         let index = u32::try_from(index).ok()?;
@@ -112,9 +125,9 @@ pub(crate) struct Builder {
     room: usize,
     reserve: usize,
     keep: BTreeSet<u64>,
-    /// Of each process, when it did something last.
+    /// Of each process, the index of its last event.
     last: Vec<u64>,
-    /// Of each process, when it did something first.
+    /// Of each process, the index of its first event.
     first: Vec<u64>,
     workers: u64,
 }
@@ -144,8 +157,8 @@ impl Builder {
         let Process::Client(process) = event.process else {
             return;
         };
-        let place = self.place(process, event.time);
-        self.last[place] = event.time;
+        let place = self.place(process, event.index);
+        self.last[place] = event.index;
         if event.is_invoke() {
             self.open[place] = Some(self.columns.len());
             self.begin(place as u32, event);
@@ -154,14 +167,14 @@ impl Builder {
         }
     }
 
-    fn place(&mut self, process: u64, time: u64) -> usize {
+    fn place(&mut self, process: u64, index: u64) -> usize {
         let next = self.columns.processes.len() as u32;
         let place = *self.numbers.entry(process).or_insert(next);
         if place == next {
             self.columns.processes.push(process);
             self.open.push(None);
-            self.first.push(time);
-            self.last.push(time);
+            self.first.push(index);
+            self.last.push(index);
         }
         place as usize
     }
@@ -237,6 +250,9 @@ impl Builder {
         for (at, text) in never_ended {
             self.keep(at, &text);
         }
+        if self.columns.length == 0 {
+            self.columns.by_index();
+        }
         self.columns.lanes = self.lanes();
         self.columns
     }
@@ -249,7 +265,7 @@ impl Builder {
         let mut now: Vec<usize> = Vec::new();
         for (place, first) in self.first.iter().enumerate() {
             let process = self.columns.processes[place];
-            let is_free = |lane: &usize| self.last[now[*lane]] <= *first;
+            let is_free = |lane: &usize| self.last[now[*lane]] < *first;
             let follows = |lane: &usize| {
                 let before = self.columns.processes[now[*lane]];
                 before.checked_add(self.workers) == Some(process)
