@@ -2,6 +2,8 @@
 
 const FAULT_ROW = 14;
 const AXIS = 22;
+/** Operations that are looked at for a picture while it moves; when it rests, all are. */
+const MOVING = 60_000;
 
 /** The colours of the page, as they are now (light or dark). */
 function palette() {
@@ -53,8 +55,22 @@ class Lanes {
     return [lowerBound(this.ops.start, from - this.ops.longest), lowerBound(this.ops.start, to + 1)];
   }
 
-  kind(i) {
-    return this.ops.guilty[i] ? 2 + this.ops.guilty[i] : this.ops.outcome[i];
+  /** Visits the operations that may be seen and are shown. While the picture moves and there are many, only every so manieth of each kind. */
+  each(visit) {
+    const [first, last] = this.range();
+    const step = this.moves ? Math.ceil((last - first) / MOVING) : 1;
+    for (let i = first; i < last; i += step) if (this.shown[i]) visit(i);
+    if (step === 1) return;
+    const { rare } = this.ops;
+    const [from, to] = [lowerBound(rare, first), lowerBound(rare, last)];
+    const stride = Math.ceil((to - from) / MOVING);
+    for (let at = from; at < to; at += stride) if (this.shown[rare[at]]) visit(rare[at]);
+  }
+
+  /** Whether a picture of all that may be seen takes longer than a frame may. */
+  get isMuch() {
+    const [first, last] = this.range();
+    return last - first > MOVING;
   }
 
   draw() {
@@ -169,15 +185,13 @@ class Lanes {
     const columns = Math.ceil(width) + 1;
     const thin = new Uint8Array(columns * Math.max(ops.header.lanes, 1));
     const wide = [[], [], [], [], []];
-    const [first, last] = this.range();
     const { from, to } = this.view;
-    for (let i = first; i < last; i++) {
-      if (!this.shown[i]) continue;
+    this.each((i) => {
       const start = ops.start[i];
       const duration = ops.duration[i];
-      if (start + duration < from || start > to) continue;
+      if (start + duration < from || start > to) return;
       const pixels = duration * this.scale;
-      const kind = this.kind(i);
+      const kind = ops.kind[i];
       if (pixels >= 1.5) {
         wide[kind].push(i);
       } else {
@@ -185,7 +199,7 @@ class Lanes {
         const at = ops.lane[i] * columns + column;
         if (thin[at] <= kind) thin[at] = kind + 1;
       }
-    }
+    });
     const inset = this.lane > 10 ? 2 : 1;
     const height = this.lane - 2 * inset;
     for (let kind = 0; kind < 5; kind++) {
@@ -271,7 +285,7 @@ class Lanes {
     for (let i = first; i < last; i++) {
       if (this.ops.lane[i] !== lane || !this.shown[i]) continue;
       const [from, to] = this.edges(i);
-      const distance = Math.max(from - x, x - to, 0) - this.kind(i) * 0.1;
+      const distance = Math.max(from - x, x - to, 0) - this.ops.kind[i] * 0.1;
       if (distance <= bestDistance) {
         bestDistance = distance;
         best = i;

@@ -98,13 +98,21 @@ class Timeline {
     window.addEventListener("hashchange", () => this.follow());
   }
 
+  /** Draws the stretch in view: where there is much of it, first a part, and all of it when it has come to rest. */
   draw() {
+    clearTimeout(this.resting);
+    this.picture(true);
+    if (this.lanes.isMuch) this.resting = setTimeout(() => this.picture(false), 150);
+    this.table();
+    if (this.url) this.fetchSoon();
+  }
+
+  picture(moves) {
+    this.lanes.moves = moves;
     this.lanes.draw();
     for (const plot of this.plots) plot.draw();
     if (this.latencies) this.latencies.draw();
     this.part("span").textContent = `${seconds(this.view.from, 6)} to ${seconds(this.view.to, 6)}`;
-    this.table();
-    if (this.url) this.fetchSoon();
   }
 
   key(event) {

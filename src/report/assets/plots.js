@@ -67,19 +67,18 @@ class Latencies {
     const rows = height / (high - low);
     const seen = new Uint8Array(width * height);
     const points = [[], [], [], [], []];
-    const [first, last] = this.lanes.range();
-    for (let i = first; i < last; i++) {
-      if (!this.lanes.shown[i] || !ops.complete[i] || ops.start[i] < from || ops.start[i] > to) continue;
+    this.lanes.each((i) => {
+      if (!ops.complete[i] || ops.start[i] < from || ops.start[i] > to) return;
       const x = Math.min(width - 1, Math.floor((ops.start[i] - from) * scale));
-      const level = (Math.log10(Math.max(ops.duration[i], 1) / 1e6) - low) * rows;
+      const level = (ops.level[i] - low) * rows;
       const y = Math.max(0, Math.min(height - 1, Math.floor(height - level)));
-      const kind = this.lanes.kind(i);
+      const kind = ops.kind[i];
       // What covers the same pixels is drawn once.
       const at = (y & ~1) * width + (x & ~1);
-      if (seen[at] > kind) continue;
+      if (seen[at] > kind) return;
       seen[at] = kind + 1;
       points[kind].push(x, y);
-    }
+    });
     const context = this.canvas.getContext("2d");
     const dot = Math.max(2, Math.round(2 * ratio));
     points.forEach((list, kind) => {

@@ -55,11 +55,15 @@ function decode(buffer) {
   };
   ops.lane = Uint32Array.from(ops.process, (place) => header.processes[place][1]);
   ops.longest = ops.duration.reduce((most, one) => (one > most ? one : most), 0);
+  ops.level = Float32Array.from(ops.duration, (us) => Math.log10(Math.max(us, 1) / 1e6));
   for (const mark of header.marks) {
     mark.operations = mark.events.map((event) => ofEvent(ops, event)).filter((i) => i >= 0);
     mark.operations = [...new Set(mark.operations)].sort((a, b) => a - b);
     for (const i of mark.operations) ops.guilty[i] = Math.max(ops.guilty[i], ops.invoke[i] === mark.culprit ? 2 : 1);
   }
+  // By how much it matters: 0 ok, 1 failed, 2 unknown, 3 shows a violation, 4 cannot be explained.
+  ops.kind = ops.outcome.map((outcome, i) => (ops.guilty[i] ? 2 + ops.guilty[i] : outcome));
+  ops.rare = Uint32Array.from(Array.from({ length: n }, (_, i) => i).filter((i) => ops.kind[i] > 0));
   return ops;
 }
 

@@ -160,12 +160,9 @@ fn choose(columns: &Columns, wanted: &Wanted, marks: &[Mark]) -> (Vec<usize>, us
     for is_ok in [false, true] {
         let of_kind = |at: &&usize| (columns.outcome[**at] == 0) == is_ok;
         let of_kind: Vec<usize> = all.iter().filter(of_kind).filter(is_new).copied().collect();
-        let step = of_kind
-            .len()
-            .div_ceil((wanted.most - chosen.len()).max(1))
-            .max(1);
-        let room = wanted.most - chosen.len();
-        chosen.extend(of_kind.into_iter().step_by(step).take(room));
+        let room = (wanted.most - chosen.len()).min(of_kind.len());
+        // As far apart as they can be.
+        chosen.extend((0..room).map(|n| of_kind[n * of_kind.len() / room]));
     }
     chosen.sort_unstable();
     (chosen, total)
