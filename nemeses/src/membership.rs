@@ -315,6 +315,19 @@ impl Changing {
         }
     }
 
+    /// Whether a node that was brought in runs and does not answer, though the others count it among them. It may have asked a node who
+    /// belongs to the system that did not know either; then it refuses all others for ever (etcd: "failed to find remote peer in
+    /// cluster"), and only another attempt helps.
+    async fn is_deaf(&self, env: &Environment, membership: &dyn Membership, node: &Name) -> bool {
+        let Ok(processes) = processes(env) else {
+            return false;
+        };
+        let runs = matches!(processes.state(node).await, Ok(ProcessState::Running));
+        let views = Views::of(env, membership).await;
+        let (yes, no) = views.votes(node);
+        runs && yes > no && !views.admits(node)
+    }
+
     fn lose(&self, node: &Name) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.insert(node.clone());
@@ -426,8 +439,13 @@ impl Action for Changing {
             // It was taken in, and did not start; or something ended it.
             processes(env)?.start(node).await.map_err(message)?;
         }
-        self.see(env, membership, node, true, holder.is_none())
-            .await?;
+        let seen = self.see(env, membership, node, true, holder.is_none());
+        if let Err(why) = seen.await {
+            if holder.is_none() && self.is_deaf(env, membership, node).await {
+                self.lose(node);
+            }
+            return Err(why);
+        }
         // It may never have been out: nobody knew what became of the asking.
         membership.settle(node).await.map_err(message)?;
         Ok(json!({"members": membership.views().await}).into())

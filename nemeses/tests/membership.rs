@@ -29,6 +29,9 @@ struct System {
     lose_request: bool,
     /// Nodes of which it is written down how they are brought in again.
     noted: BTreeSet<Name>,
+    /// The next node that is taken in runs, and does not answer.
+    deafen: bool,
+    deaf: BTreeSet<Name>,
     /// So many changes are refused.
     refuse: usize,
 }
@@ -51,13 +54,19 @@ impl World {
         }
         system.done.push(format!("{what} {node}"));
         match what {
-            "remove" => system.members.retain(|member| member != node),
+            "remove" => {
+                system.members.retain(|member| member != node);
+                system.deaf.remove(node);
+            }
             "clear" => {
                 system.silent.insert(node.clone());
             }
             _ => {
                 system.silent.remove(node);
                 system.members.push(node.clone());
+                if std::mem::take(&mut system.deafen) {
+                    system.deaf.insert(node.clone());
+                }
             }
         }
         match std::mem::take(&mut system.lose_answer) {
@@ -78,7 +87,7 @@ impl Membership for World {
         let answering = system
             .members
             .iter()
-            .filter(|name| !system.silent.contains(*name));
+            .filter(|name| !system.silent.contains(*name) && !system.deaf.contains(*name));
         answering
             .map(|name| (name.clone(), system.members.clone()))
             .collect()
@@ -303,6 +312,22 @@ fn a_new_member_that_does_not_run_is_started() {
     let (outcomes, done) = outcomes("membership:replace:target=n2", 5, &steps);
     installed(&outcomes[1]);
     assert_eq!(done, ["remove n2", "clear n2", "add n2", "start n2"]);
+}
+
+#[test]
+fn a_new_member_that_runs_and_knows_nobody_is_brought_in_anew() {
+    let deafen = |system: &mut System| system.deafen = true;
+    let steps: [Step; 3] = [("start", nothing), ("stop", deafen), ("stop", nothing)];
+    let (outcomes, done) = outcomes("membership:shrink:target=n2", 5, &steps);
+    assert!(
+        matches!(outcomes[1], FaultOutcome::Indeterminate(_)),
+        "{outcomes:?}"
+    );
+    installed(&outcomes[2]);
+    assert_eq!(
+        done,
+        ["remove n2", "clear n2", "add n2", "remove n2", "add n2"]
+    );
 }
 
 #[test]
