@@ -88,7 +88,7 @@ pub(crate) fn section(url: Option<&str>) -> Markup {
                     (button("next-violation", "Next violation", "e"))
                     (button("next-failed", "Next failed", "f"))
                     (button("next-unknown", "Next unknown", "u"))
-                    span.gap {}
+                    span.apart {}
                     (button("left", "◀", "Earlier: arrow left"))
                     (button("out", "−", "Zoom out: -"))
                     (button("in", "+", "Zoom in: +"))
