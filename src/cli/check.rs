@@ -8,7 +8,6 @@ use checkers::linearizability::models::ModelInfo;
 use checkers::{CheckResult, Valid};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
-use store::import::Format;
 
 use super::output::outln;
 use super::{Output, Verbosity, args, check_report, source};
@@ -21,7 +20,6 @@ use crate::report;
 use crate::spec::CheckLimits;
 
 pub(super) fn command() -> Command {
-    let formats = Format::ALL.map(Format::name);
     Command::new("check")
         .about("Check histories from anywhere, and of runs")
         .after_help(
@@ -51,25 +49,13 @@ pub(super) fn command() -> Command {
                      that keeps to sessions; see `gainsay list models`",
                 ),
         )
-        .arg(
-            Arg::new("format")
-                .long("format")
-                .value_name("FORMAT")
-                .value_parser(clap::builder::PossibleValuesParser::new(formats))
-                .help("How the files are written [default: by their content]"),
-        )
+        .args(source::reading_args("format"))
         .arg(
             Arg::new("initial")
                 .long("initial")
                 .value_name("JSON")
                 .default_value("null")
                 .help("What each object holds first; null is nothing, or as `gainsay list models` says"),
-        )
-        .arg(
-            Arg::new("keyed")
-                .long("keyed")
-                .action(ArgAction::SetTrue)
-                .help("Take values of the form [key value] for operations on independent keys"),
         )
         .arg(
             Arg::new("null-matches-anything")
@@ -174,7 +160,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
         let request = |path| {
             Request::File(FileRequest {
                 path,
-                format: matches.get_one::<String>("format").cloned(),
+                format: matches.get_one::<String>("from").cloned(),
                 model: model.clone(),
                 consistency: consistency.to_owned(),
                 keyed: matches.get_flag("keyed"),
