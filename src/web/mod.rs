@@ -118,6 +118,7 @@ pub(crate) fn router(site: Arc<Site>, guard: Arc<Guard>) -> Router {
         .route("/api/runs", get(api::runs))
         .route("/api/runs/{id}", get(api::run))
         .route("/style.css", get(page::style))
+        .route("/icon.svg", get(page::icon))
         .route("/timeline.js", get(timeline::script))
         .route("/live.js", get(page::script))
         .fallback(error::no_page)

@@ -60,6 +60,7 @@ fn shell(title: &str, place: Place, body: Markup, head: Markup) -> Html<String> 
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) " · Gainsay" }
+                link rel="icon" href="/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/style.css";
                 (head)
             }
@@ -77,6 +78,12 @@ fn shell(title: &str, place: Place, body: Markup, head: Markup) -> Html<String> 
         }
     };
     Html(page.into_string())
+}
+
+/// The icon.
+pub(super) async fn icon() -> Response {
+    const ICON: &str = include_str!("../look/icon.svg");
+    ([(header::CONTENT_TYPE, "image/svg+xml")], ICON).into_response()
 }
 
 /// The style sheet.
