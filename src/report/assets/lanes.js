@@ -3,7 +3,7 @@
 const FAULT_ROW = 14;
 const AXIS = 22;
 /** Operations that are looked at for a picture while it moves; when it rests, all are. */
-const MOVING = 60_000;
+const MOVING = 30_000;
 
 /** The colours of the page, as they are now (light or dark). */
 function palette() {
