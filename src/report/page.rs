@@ -13,7 +13,7 @@ use super::logs::{Excerpt, logs};
 use super::machines::machines;
 use super::plots::{self, fault_class};
 use super::prefixes::{longest, prefixes};
-use super::series::{Series, seconds};
+use super::series::{Band, Series, seconds};
 use super::timeline::{self, Mark};
 use super::windows::windows;
 use crate::check::{CheckerReport, Results};
@@ -26,6 +26,8 @@ const STYLE: &str = concat!(
 );
 /// Rows of a table of operations before the rest is only counted.
 const ROWS_MAX: usize = 60;
+/// Activities of faults before the rest is folded away.
+const FAULTS_SHOWN: usize = 20;
 /// Explanations drawn in full before the rest is only counted.
 const EXPLANATIONS_MAX: usize = 5;
 
@@ -246,18 +248,28 @@ fn legend(series: &Series) -> Markup {
 }
 
 fn faults(series: &Series) -> Markup {
+    let (first, rest) = series.bands.split_at(series.bands.len().min(FAULTS_SHOWN));
     html! {
         @if !series.bands.is_empty() {
             h2 { "Faults" }
-            table {
-                thead { tr { th { "Fault" } th { "On" } th.n { "From (s)" } th.n { "To (s)" } th { "Proved to take effect" } } }
-                tbody {
-                    @for band in &series.bands {
-                        tr {
-                            td { (band.fault) } td { (band.what) }
-                            td.n { (format!("{:.3}", band.from)) } td.n { (format!("{:.3}", band.to)) }
-                            td { @if band.effective { "yes" } @else { "no" } }
-                        }
+            (fault_table(first))
+            @if !rest.is_empty() {
+                details { summary { (rest.len()) " more" } (fault_table(rest)) }
+            }
+        }
+    }
+}
+
+fn fault_table(bands: &[Band]) -> Markup {
+    html! {
+        table {
+            thead { tr { th { "Fault" } th { "On" } th.n { "From (s)" } th.n { "To (s)" } th { "Proved to take effect" } } }
+            tbody {
+                @for band in bands {
+                    tr {
+                        td { (band.fault) } td { (band.what) }
+                        td.n { (format!("{:.3}", band.from)) } td.n { (format!("{:.3}", band.to)) }
+                        td { @if band.effective { "yes" } @else { "no" } }
                     }
                 }
             }

@@ -279,7 +279,23 @@ impl Builder {
             now[lane] = place;
             lanes.push(lane as u32);
         }
-        lanes
+        self.by_process(&lanes, now.len())
+    }
+
+    /// The same lanes, in the order of their first processes.
+    fn by_process(&self, lanes: &[u32], count: usize) -> Vec<u32> {
+        let mut first = vec![u64::MAX; count];
+        for (place, lane) in lanes.iter().enumerate() {
+            let first = &mut first[*lane as usize];
+            *first = (*first).min(self.columns.processes[place]);
+        }
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by_key(|lane| first[*lane]);
+        let mut place_of = vec![0; count];
+        for (place, lane) in order.into_iter().enumerate() {
+            place_of[lane] = place as u32;
+        }
+        lanes.iter().map(|lane| place_of[*lane as usize]).collect()
     }
 }
 
