@@ -264,33 +264,23 @@ pub(crate) mod testing {
 
     /// A plain run of three simulated nodes, that began now.
     pub(crate) fn spec(suite: &str, workload: &str) -> TestSpec {
+        let imported = Imported {
+            file: String::new(),
+            format: String::new(),
+            at: jiff::Timestamp::now().to_string(),
+            notes: Vec::new(),
+            findings: 0,
+        };
         TestSpec {
-            format: FORMAT,
-            gainsay: env!("CARGO_PKG_VERSION").to_owned(),
-            suite: suite.to_owned(),
-            workload: workload.to_owned(),
-            options: Options::default(),
-            nemesis: "none".to_owned(),
-            composition: nemeses::Composition::default(),
-            schedule: None,
             nodes: NodesSpec::Simulated(3),
-            zones: Zones::default(),
             workers: 6,
             time_limit: Duration::from_secs(60),
             op_timeout: Duration::from_secs(2),
             recovery_limit: Duration::from_secs(60),
-            check: CheckLimits {
-                time: Duration::from_secs(300),
-                memory: 4 << 30,
-            },
-            stop_on_violation: false,
             seed: 1,
-            leave_db_running: false,
-            started: jiff::Timestamp::now().to_string(),
             command: ["gainsay", "test", suite].map(str::to_owned).to_vec(),
-            controller: None,
             imported: None,
-            found: Vec::new(),
+            ..TestSpec::of_imported(suite, workload, imported)
         }
     }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Command};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
+
+use super::toml_file::TomlFile;
 
 /// The file looked for where none is named.
 pub(crate) const DEFAULT_FILE: &str = "gainsay.toml";
@@ -14,16 +16,10 @@ pub(crate) const DEFAULT_FILE: &str = "gainsay.toml";
 ///
 /// Every error names the file, the line and the key.
 pub(crate) fn apply(command: Command, path: &Path) -> Result<Command> {
-    let text = std::fs::read_to_string(path)
+    let file = TomlFile::read(path)
         .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-    let place = |at: usize| {
-        let line = text[..at.min(text.len())].matches('\n').count() + 1;
-        format!("{}:{line}", path.display())
-    };
-    let table = DeTable::parse(&text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        anyhow::anyhow!("{}: not valid TOML: {}", place(at), error.message())
-    })?;
+    let place = |at: usize| file.place(at);
+    let table = file.table()?;
     let mut test = find(&command, "test")?;
     for (key, value) in table.get_ref() {
         let at = place(key.span().start);

@@ -9,7 +9,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, Command};
 use harness::options::unknown;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
+
+use super::toml_file::TomlFile;
 
 /// Flags that are of the whole command.
 const WHOLE: [&str; 7] = [
@@ -51,16 +53,9 @@ struct Axis {
 /// # Errors
 /// The place, the key, and what is meant perhaps.
 pub(super) fn read(path: &Path, test: &Command) -> Result<Vec<Cell>> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let place = |at: usize| {
-        let line = text[..at.min(text.len())].matches('\n').count() + 1;
-        format!("{}:{line}", path.display())
-    };
-    let table = DeTable::parse(&text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        anyhow::anyhow!("{}: not valid TOML: {}", place(at), error.message())
-    })?;
+    let file = TomlFile::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let place = |at: usize| file.place(at);
+    let table = file.table()?;
     let suites: Vec<&str> = test.get_subcommands().map(Command::get_name).collect();
     let mut common = Vec::new();
     let mut tables = Vec::new();

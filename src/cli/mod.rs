@@ -27,6 +27,7 @@ mod source;
 mod test;
 mod test_all;
 mod told;
+mod toml_file;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -26,7 +26,7 @@ class Timeline {
     for (const f of [...functions].sort()) this.part("f").append(new Option(f, f));
     const list = this.root.querySelector("datalist");
     for (const key of keys.slice(0, 1000)) list.append(new Option(key));
-    for (const [part, what] of [["next-violation", this.whole.header.marks.length]]) this.part(part).disabled = !what;
+    this.part("next-violation").disabled = this.whole.header.marks.length === 0;
   }
 
   /** Shows these operations from now on, those that pass the filters. */
