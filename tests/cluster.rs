@@ -19,7 +19,7 @@ pub(crate) fn ready() -> bool {
 }
 
 /// What a run could leave behind on this machine, outside its folder and the cache.
-fn traces() -> BTreeSet<String> {
+pub(crate) fn traces() -> BTreeSet<String> {
     let mut traces = BTreeSet::new();
     let mut look = |what: &str, text: String| {
         traces.extend(text.lines().map(|line| format!("{what}: {line}")));
@@ -45,9 +45,11 @@ fn traces() -> BTreeSet<String> {
         let process = process.unwrap().path();
         let words = std::fs::read(process.join("cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&words).replace('\0', " ");
-        if ["etcd", "sshd", "__node", "__switch"]
-            .iter()
-            .any(|word| words.contains(word))
+        if [
+            "etcd", "sshd", "__node", "__switch", "mongod", "postgres", "java",
+        ]
+        .iter()
+        .any(|word| words.contains(word))
         {
             look("process", format!("{} {words}", process.display()));
         }
@@ -64,7 +66,7 @@ fn output(words: &[&str]) -> String {
 }
 
 /// Everything of ours is gone once orphans are.
-fn assert_same(before: &BTreeSet<String>) {
+pub(crate) fn assert_same(before: &BTreeSet<String>) {
     // Processes that were killed take a moment to be gone.
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {

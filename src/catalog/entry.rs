@@ -189,7 +189,7 @@ impl RunEntry {
         let labels = labels.map_err(|error| wrong(&folder.labels_path(), &error));
         let (valid, reason, summary) = match results {
             Some(results) => (Some(results.valid), results.reason, results.summary),
-            None => (None, String::new(), None),
+            None => (None, folder.failure().unwrap_or_default(), None),
         };
         RunEntry {
             id: folder.id(),

@@ -87,7 +87,11 @@ pub(crate) fn execute(mut request: RunRequest<'_>) -> Result<Finished> {
         .say(&format!("seed    {}", request.spec.seed));
     let finished = perform(&request, &folder);
     if let Err(error) = &finished {
-        tracing::error!("{}", describe(error));
+        let why = describe(error);
+        tracing::error!("{why}");
+        if let Err(error) = folder.write_failure(&why) {
+            tracing::warn!("{error}");
+        }
     }
     // A log that cannot be closed has been written as far as it could be.
     let _ = log::redirect(None);

@@ -122,7 +122,7 @@ pub(super) fn reason(entry: &RunEntry) -> String {
     match &entry.status {
         Status::Corrupt { file, why } => format!("{file} cannot be used: {why}"),
         Status::Running if entry.valid.is_none() => "goes on".to_owned(),
-        Status::Died if entry.valid.is_none() => "ended without a verdict".to_owned(),
+        Status::Died if entry.reason.is_empty() => "ended without a verdict".to_owned(),
         _ => entry.reason.clone(),
     }
 }

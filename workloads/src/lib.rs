@@ -21,5 +21,6 @@ mod transactions;
 
 pub use options::{OptionKind, OptionSpec, OptionValue, Options};
 pub use suite::{
-    BuildError, BuildRequest, Claim, NamedChecker, Plan, Suite, WorkloadInfo, World, WorldRequest,
+    BuildError, BuildRequest, Claim, NamedChecker, Plan, Suite, VersionInfo, WorkloadInfo, World,
+    WorldRequest,
 };

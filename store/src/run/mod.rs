@@ -33,6 +33,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+mod failure;
 mod files;
 mod hold;
 mod id;
@@ -52,6 +53,7 @@ const RESULTS: &str = "results.json";
 const REPORT: &str = "report.html";
 const LOG: &str = "gainsay.log";
 const LABELS: &str = "labels.json";
+const FAILURE: &str = "failure.txt";
 const LATEST: &str = "latest";
 
 /// Runs of one test that may begin in the same moment before it is called an error.
@@ -304,6 +306,11 @@ impl RunFolder {
     /// The path of `gainsay.log`.
     pub fn log_path(&self) -> PathBuf {
         self.path.join(LOG)
+    }
+
+    /// The path of `failure.txt`.
+    pub fn failure_path(&self) -> PathBuf {
+        self.path.join(FAILURE)
     }
 
     /// The path of `labels.json`.

@@ -1,0 +1,37 @@
+//! Each real system once, for some seconds, in a version whose settings keep its promises.
+//!
+//! What they need is got from registries, so they run where `GAINSAY_SYSTEMS` names them (`.ci/run` does): `GAINSAY_SYSTEMS=mongodb,postgres
+//! cargo test -p gainsay --test tests systems`.
+
+use crate::cluster::{assert_same, ready, traces};
+use crate::program::{Program, json};
+
+/// Whether a system was asked for.
+fn asked(system: &str) -> bool {
+    let names = std::env::var("GAINSAY_SYSTEMS").unwrap_or_default();
+    let asked = names.split(',').any(|name| name == system);
+    if !asked {
+        eprintln!("SKIPPED: GAINSAY_SYSTEMS={system} runs {system}");
+    }
+    asked
+}
+
+/// Runs a test that must end in a verdict, and leave nothing behind.
+fn run(system: &str, flags: &[&str], code: i32) {
+    if !asked(system) {
+        return;
+    }
+    let _alone = crate::ALONE.lock();
+    if !ready() {
+        return;
+    }
+    let before = traces();
+    let program = Program::new();
+    let said = program.run(&[&["test", system, "--setup"], flags].concat());
+    assert_eq!(said.code, code, "{}{}", said.out, said.err);
+    let results = json(&program.latest().join("results.json"));
+    let known = results["checkers"].as_array().unwrap();
+    let errors = known.iter().find(|one| one["checker"] == "errors");
+    assert_eq!(errors.unwrap()["valid"], true, "an error without a class: {results:#}");
+    assert_same(&before);
+}
