@@ -71,6 +71,8 @@ pub(crate) struct FileRequest {
     pub(crate) sequential_keys: bool,
     /// Whether each key of registers is taken to be linearizable.
     pub(crate) linearizable_keys: bool,
+    /// Whether accounts may be below zero.
+    pub(crate) negative_balances: bool,
     /// Whether transactions are compared with the timestamps that the system gives them.
     pub(crate) timestamps: bool,
     /// Whether to find an order of what is linearizable.

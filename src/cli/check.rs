@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::output::outln;
 use super::{Output, Verbosity, args, check_report, source};
 use crate::check::{
-    Answer, CheckerProcess, FileRequest, LINT, MODELS, Request, TRANSACTIONAL, consistency_of,
+    Answer, CheckerProcess, FileRequest, INVARIANTS, LINT, MODELS, Request, TRANSACTIONAL,
+    consistency_of,
 };
 use crate::ci::{Case, Record};
 use crate::exit::Exit;
@@ -46,7 +47,7 @@ pub(super) fn command() -> Command {
                 .help(
                     "What the model's operations should have been: linearizable or sequential [default: linearizable]; \
                      of transactions serializable, snapshot-isolation … [default: strict-serializable], where plume text means the level \
-                     that keeps to sessions; see `gainsay list models`",
+                     that keeps to sessions; of set-full eventual or linearizable [default: eventual]; see `gainsay list models`",
                 ),
         )
         .args(source::reading_args("format"))
@@ -74,6 +75,12 @@ pub(super) fn command() -> Command {
                 .long("linearizable-keys")
                 .action(ArgAction::SetTrue)
                 .help("Of rw-register: take each key alone to be linearizable, which orders its versions"),
+        )
+        .arg(
+            Arg::new("negative-balances")
+                .long("negative-balances")
+                .action(ArgAction::SetTrue)
+                .help("Of bank: accounts may be below zero"),
         )
         .arg(
             Arg::new("timestamps")
@@ -125,7 +132,7 @@ pub(super) fn command() -> Command {
 
 /// All models that can be named.
 pub(super) fn models() -> impl Iterator<Item = &'static ModelInfo> {
-    MODELS.iter().chain(TRANSACTIONAL)
+    MODELS.iter().chain(TRANSACTIONAL).chain(INVARIANTS)
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
@@ -171,6 +178,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
                     .unwrap_or_default(),
                 sequential_keys: matches.get_flag("sequential-keys"),
                 linearizable_keys: matches.get_flag("linearizable-keys"),
+                negative_balances: matches.get_flag("negative-balances"),
                 timestamps: matches.get_flag("timestamps"),
                 order: matches.get_flag("order"),
                 initial: initial.clone(),

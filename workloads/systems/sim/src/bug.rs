@@ -18,6 +18,8 @@ pub enum Bug {
     DuplicateApply,
     /// A node acknowledges log entries that it has not written to disk yet.
     UnsyncedLog,
+    /// Of what a transaction writes, others see half before the rest.
+    FracturedReads,
 }
 
 /// A bug as users see it.
@@ -32,7 +34,12 @@ pub struct Description {
     /// The fault that brings it out soonest, as `--nemesis` takes it: `none` where a healthy cluster
     /// shows it.
     pub trigger: &'static str,
+    /// The workloads that it shows in.
+    pub workloads: &'static [&'static str],
 }
+
+/// All workloads but `bank`: to its totals, a whole transaction more or less makes no difference.
+const ALL: &[&str] = &["register", "append", "rw-register", "set"];
 
 /// All bugs.
 pub const CATALOGUE: &[Description] = &[
@@ -42,6 +49,7 @@ pub const CATALOGUE: &[Description] = &[
         summary: "Every node answers reads from its own copy, without a quorum, as etcd's \
                   serializable reads and Consul's stale mode do.",
         trigger: "none",
+        workloads: ALL,
     },
     Description {
         bug: Bug::LostWrites,
@@ -50,6 +58,7 @@ pub const CATALOGUE: &[Description] = &[
                   rolls acknowledged writes back, as MongoDB does with write concern 1 and Redis \
                   with asynchronous replication.",
         trigger: "partition",
+        workloads: ALL,
     },
     Description {
         bug: Bug::StaleLeader,
@@ -57,6 +66,7 @@ pub const CATALOGUE: &[Description] = &[
         summary: "A leader answers reads without asking a quorum whether it still leads, and does \
                   not notice that it is cut off, as in MongoDB 2.6.",
         trigger: "partition",
+        workloads: ALL,
     },
     Description {
         bug: Bug::DirtyReads,
@@ -64,6 +74,7 @@ pub const CATALOGUE: &[Description] = &[
         summary: "The leader shows writes to readers before they are committed, and rolls them back \
                   when it is deposed, as MongoDB does with read concern local.",
         trigger: "partition",
+        workloads: ALL,
     },
     Description {
         bug: Bug::DuplicateApply,
@@ -72,6 +83,7 @@ pub const CATALOGUE: &[Description] = &[
                   acknowledged, and nothing recognises the copy, so that a write happens twice, as \
                   in Kafka before its producers were idempotent.",
         trigger: "none",
+        workloads: ALL,
     },
     Description {
         bug: Bug::UnsyncedLog,
@@ -80,6 +92,15 @@ pub const CATALOGUE: &[Description] = &[
                   all nodes are killed at once these are gone, as in NATS JetStream, which flushes \
                   every two minutes.",
         trigger: "kill:target=all",
+        workloads: ALL,
+    },
+    Description {
+        bug: Bug::FracturedReads,
+        name: "fractured-reads",
+        summary: "A transaction becomes visible piece by piece, so that readers see half of it, as with \
+                  Cassandra's batches, which are atomic but not isolated.",
+        trigger: "none",
+        workloads: &["append", "rw-register", "bank"],
     },
 ];
 

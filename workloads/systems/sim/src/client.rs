@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op};
+use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op, SharedConnect};
 use harness::recovery::RecoveryProbe;
 use store::{Name, OpError};
 
 use crate::handle::Handle;
-use crate::machine::{Command, Output};
+use crate::machine::{BALANCES, Command, Output};
 use crate::message::{NodeId, Refusal};
 
 /// Opens clients.
@@ -28,6 +28,33 @@ impl Connect for Connector {
 
     fn recovery_probe(&self) -> Option<Arc<dyn RecoveryProbe>> {
         Some(Arc::new(Probe(self.0.clone())))
+    }
+}
+
+/// Opens clients whose `read` is of all accounts, and not of the set.
+pub(crate) struct Bank(pub(crate) SharedConnect);
+
+#[async_trait]
+impl Connect for Bank {
+    async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError> {
+        Ok(Box::new(Teller(self.0.open(info).await?)))
+    }
+
+    fn recovery_probe(&self) -> Option<Arc<dyn RecoveryProbe>> {
+        self.0.recovery_probe()
+    }
+}
+
+struct Teller(Box<dyn Client>);
+
+#[async_trait]
+impl Client for Teller {
+    async fn invoke(&mut self, invocation: &Invocation) -> Completion {
+        let mut invocation = invocation.clone();
+        if &*invocation.op.f == "read" {
+            invocation.op.f = BALANCES.into();
+        }
+        self.0.invoke(&invocation).await
     }
 }
 

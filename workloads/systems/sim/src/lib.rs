@@ -6,7 +6,8 @@
 //! that they are pinned to, which passes requests on to the leader. Faults cut its links and kill,
 //! stop and continue its processes through the same capabilities as those of real nodes.
 //!
-//! Without a bug it is linearizable, always, and under the same seed it does the same thing, to the
+//! It keeps registers, lists, a set and accounts; transactions on them are single entries of the log. Without a
+//! bug it is linearizable, and so strictly serializable, always, and under the same seed it does the same thing, to the
 //! nanosecond. Each bug of the [`CATALOGUE`] is one that a real system had. That makes it what every
 //! checker is proved with: the switch on, found; off, never flagged.
 //!

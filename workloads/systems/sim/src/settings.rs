@@ -45,6 +45,10 @@ pub(crate) struct Settings {
     /// node, in nanoseconds. Single links are up to half slower or faster, and the tail is long: 1
     /// in 100 takes three times the median, 1 in 100,000 eighteen times.
     pub(crate) latency: Nanos,
+    /// The accounts, with what they hold at first.
+    pub(crate) accounts: Vec<(i64, i64)>,
+    /// Whether accounts may hold less than nothing.
+    pub(crate) negative_balances: bool,
 }
 
 impl Settings {
@@ -68,6 +72,8 @@ impl Default for Settings {
         Settings {
             bug: None,
             latency: 3 * MILLISECOND / 2,
+            accounts: Vec::new(),
+            negative_balances: false,
         }
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use harness::time::{VirtualRuntime, nanos};
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
-    WorkloadInfo, World, WorldRequest, register,
+    WorkloadInfo, World, WorldRequest, append, bank, register, rw_register, set,
 };
 
 use crate::bug::{Bug, CATALOGUE};
 use crate::capabilities::environment;
-use crate::client::Connector;
+use crate::client::{Bank, Connector};
 use crate::cluster::Cluster;
 use crate::handle::Handle;
 use crate::settings::{ELECTION_TIMEOUT, Settings};
@@ -34,7 +34,7 @@ fn options() -> Vec<OptionSpec> {
         kind: OptionKind::OneOf(names),
         default: None,
         help: format!(
-            "Plant a bug; without it the store is linearizable. {}",
+            "Plant a bug; without it the store is linearizable, and transactions strictly serializable. {}",
             summaries.join(" ")
         ),
     };
@@ -44,7 +44,14 @@ fn options() -> Vec<OptionSpec> {
         default: Some("1500us".into()),
         help: "How long a message takes, one way: the median over all links (100us to 5ms)".into(),
     };
-    [vec![bug, latency], register::options()].concat()
+    workloads::options::merged([
+        vec![bug, latency],
+        register::options(),
+        append::options(),
+        rw_register::options(),
+        set::options(),
+        bank::options(),
+    ])
 }
 
 fn settings(options: &Options) -> Result<Settings, BuildError> {
@@ -65,17 +72,24 @@ fn settings(options: &Options) -> Result<Settings, BuildError> {
     Ok(Settings {
         bug,
         latency: nanos(latency),
+        accounts: bank::accounts(options),
+        negative_balances: options.flag("negative-balances"),
     })
 }
 
-fn known(workload: &str) -> Result<(), BuildError> {
-    match workload {
-        register::NAME => Ok(()),
-        other => Err(BuildError(format!(
-            "the simulated store has no workload `{other}`; it has `{}`",
-            register::NAME
-        ))),
-    }
+/// The level that transactions are judged by.
+const ISOLATION: &str = "strict-serializable";
+
+fn unknown(workload: &str) -> BuildError {
+    let known: Vec<String> = SimSuite
+        .workloads()
+        .into_iter()
+        .map(|one| one.name)
+        .collect();
+    BuildError(format!(
+        "the simulated store has no workload `{workload}`; it has {}",
+        known.join(", ")
+    ))
 }
 
 impl Suite for SimSuite {
@@ -88,7 +102,13 @@ impl Suite for SimSuite {
     }
 
     fn workloads(&self) -> Vec<WorkloadInfo> {
-        vec![register::info()]
+        vec![
+            register::info(),
+            append::info(),
+            rw_register::info(),
+            set::info(),
+            bank::info(),
+        ]
     }
 
     fn options(&self) -> Vec<OptionSpec> {
@@ -99,9 +119,13 @@ impl Suite for SimSuite {
         true
     }
 
-    fn claim(&self, _workload: &str, _options: &Options) -> Claim {
+    fn claim(&self, workload: &str, _options: &Options) -> Claim {
+        let model = match workload {
+            register::NAME | set::NAME => "linearizable",
+            _ => ISOLATION,
+        };
         Claim {
-            model: "linearizable".into(),
+            model: model.into(),
             source:
                 "gainsay-sim, as it is without a bug: writes are committed by a majority of its \
                      Raft log, reads are served by a read index"
@@ -131,21 +155,33 @@ impl Suite for SimSuite {
                 "the simulated store runs in its own world".into(),
             ));
         };
-        known(request.workload)?;
+        let generator = match request.workload {
+            register::NAME => register::generator(request),
+            append::NAME => append::generator(request),
+            rw_register::NAME => rw_register::generator(request),
+            set::NAME => set::generator(request),
+            bank::NAME => bank::generator(request),
+            other => Err(unknown(other)),
+        };
         Ok(Plan {
-            connect: connect.clone(),
-            generator: register::generator(request)?,
-            final_generator: None,
+            connect: match request.workload {
+                bank::NAME => Arc::new(Bank(connect.clone())),
+                _ => connect.clone(),
+            },
+            generator: generator?,
+            final_generator: (request.workload == set::NAME).then(|| set::final_generator(request)),
         })
     }
 
-    fn checkers(
-        &self,
-        workload: &str,
-        _options: &Options,
-    ) -> Result<Vec<NamedChecker>, BuildError> {
-        known(workload)?;
-        Ok(register::checkers())
+    fn checkers(&self, workload: &str, options: &Options) -> Result<Vec<NamedChecker>, BuildError> {
+        match workload {
+            register::NAME => Ok(register::checkers()),
+            append::NAME => append::checkers(ISOLATION),
+            rw_register::NAME => rw_register::checkers(ISOLATION),
+            set::NAME => Ok(set::linearizable_checkers()),
+            bank::NAME => Ok(bank::checkers(options)),
+            other => Err(unknown(other)),
+        }
     }
 }
 
@@ -197,7 +233,7 @@ mod tests {
         assert!(refused(&[("latency", "1s")], &["n1"]).contains("100us to 5ms"));
         assert!(refused(&[], &[]).contains("a node"));
         let unknown = SimSuite
-            .checkers("bank", &Options::default())
+            .checkers("queue", &Options::default())
             .err()
             .unwrap();
         assert!(unknown.to_string().contains("register"));

@@ -85,14 +85,14 @@ pub(crate) struct Replica {
 }
 
 impl Memory {
-    fn fresh(election_at: Nanos) -> Memory {
+    fn fresh(settings: &Settings) -> Memory {
         Memory {
             role: Role::Follower,
             leader: None,
-            election_at,
+            election_at: 0,
             commit: 0,
             applied: 0,
-            machine: Machine::default(),
+            machine: Machine::new(settings),
             waiting: BTreeMap::new(),
         }
     }
@@ -110,10 +110,10 @@ impl Replica {
         let mut replica = Replica {
             id,
             nodes,
+            memory: Memory::fresh(&settings),
             settings,
             rng,
             disk: Disk::default(),
-            memory: Memory::fresh(0),
             effects: Vec::new(),
         };
         replica.restart(now);
@@ -122,7 +122,7 @@ impl Replica {
 
     /// Starts again after a kill, with what is on disk.
     pub(crate) fn restart(&mut self, now: Nanos) {
-        self.memory = Memory::fresh(0);
+        self.memory = Memory::fresh(&self.settings);
         self.effects.clear();
         self.disk.log.lose_unsynced();
         self.reset_election_timer(now);
@@ -367,7 +367,7 @@ impl Replica {
         self.memory.commit = self.memory.commit.min(index);
         if self.memory.applied > index {
             self.memory.applied = 0;
-            self.memory.machine = Machine::default();
+            self.memory.machine = Machine::new(&self.settings);
             self.apply();
         }
     }

@@ -100,7 +100,7 @@ impl Invariants {
             self.committed.push((entry.clone(), term));
         }
         if self.machines.is_empty() {
-            self.machines.push(Machine::default());
+            self.machines.push(Machine::new(&Settings::default()));
         }
         while self.machines.len() <= self.committed.len() {
             let at = self.machines.len() - 1;
@@ -170,7 +170,10 @@ proptest! {
         seed: u64,
         latency in 200_000_u64..10_000_000,
     ) {
-        let settings = Settings { latency, bug: None };
+        let settings = Settings {
+            latency,
+            ..Settings::default()
+        };
         let committed = run(nodes, settings, seed, 4_000);
         prop_assert!(committed.is_ok(), "{}", committed.unwrap_err());
     }

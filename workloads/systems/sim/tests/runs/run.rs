@@ -15,6 +15,7 @@ use workloads::{BuildRequest, Suite, World, WorldRequest};
 /// What to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec<'a> {
+    pub(crate) workload: &'a str,
     pub(crate) nodes: usize,
     pub(crate) nemesis: &'a str,
     pub(crate) time_limit: Duration,
@@ -23,9 +24,10 @@ pub(crate) struct Spec<'a> {
 }
 
 impl Spec<'_> {
-    /// Three nodes, all faults, ten seconds, no bug.
+    /// Registers on three nodes, all faults, ten seconds, no bug.
     pub(crate) fn new(seed: u64) -> Spec<'static> {
         Spec {
+            workload: "register",
             nodes: 3,
             nemesis: "partition,kill,pause",
             time_limit: Duration::from_secs(10),
@@ -62,7 +64,7 @@ pub(crate) fn run(spec: &Spec<'_>) -> Vec<Event> {
         .plan(
             &world,
             &BuildRequest {
-                workload: "register",
+                workload: spec.workload,
                 options: &options,
                 nodes: &[],
                 node_names: &names,
@@ -120,6 +122,9 @@ pub(crate) fn run(spec: &Spec<'_>) -> Vec<Event> {
         let phase = interpreter.run(main).await.unwrap();
         for (fault, healed) in interpreter.heal().await {
             healed.unwrap_or_else(|error| panic!("{fault}: {error}"));
+        }
+        if let Some(last) = plan.final_generator {
+            interpreter.run_final(last.clients().boxed()).await.unwrap();
         }
         interpreter.close().await;
         phase.end
