@@ -18,8 +18,8 @@ mod wire;
 use std::sync::Arc;
 
 use workloads::{
-    BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite, WorkloadInfo, World, WorldRequest,
-    append, register, set,
+    BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
+    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank, register, set,
 };
 
 use client::{MongoConnect, Work};
@@ -45,7 +45,11 @@ impl Suite for MongoSuite {
     }
 
     fn workloads(&self) -> Vec<WorkloadInfo> {
-        vec![register::info(), append::info(), set::info()]
+        vec![register::info(), append::info(), set::info(), bank::info()]
+    }
+
+    fn versions(&self) -> Vec<VersionInfo> {
+        release::listed()
     }
 
     fn options(&self) -> Vec<OptionSpec> {
@@ -54,15 +58,29 @@ impl Suite for MongoSuite {
             release::versions().join(", ")
         );
         let mut options = Vec::new();
-        for specs in [register::options(), append::options(), set::options(), settings::options()] {
+        for specs in [
+            register::options(),
+            append::options(),
+            set::options(),
+            bank::options(),
+            settings::options(),
+        ] {
             for spec in specs {
                 // Some workloads share some.
-                if !options.iter().any(|known: &OptionSpec| known.name == spec.name) {
+                if !options
+                    .iter()
+                    .any(|known: &OptionSpec| known.name == spec.name)
+                {
                     options.push(spec);
                 }
             }
         }
-        options.push(OptionSpec::new(VERSION, OptionKind::Text, Some(release::DEFAULT), &version));
+        options.push(OptionSpec::new(
+            VERSION,
+            OptionKind::Text,
+            Some(release::DEFAULT),
+            &version,
+        ));
         options
     }
 
@@ -80,11 +98,25 @@ impl Suite for MongoSuite {
         let settings = Settings::read(request.options, request.run, request.op_timeout)?;
         let (work, generator, final_generator) = match request.workload {
             append::NAME => (Work::Append, append::generator(request)?, None),
-            set::NAME => (Work::Set, set::generator(request)?, Some(set::final_generator(request))),
+            set::NAME => (
+                Work::Set,
+                set::generator(request)?,
+                Some(set::final_generator(request)),
+            ),
+            bank::NAME => (
+                Work::Bank(bank::accounts(request.options)),
+                bank::generator(request)?,
+                None,
+            ),
             _ => (Work::Register, register::generator(request)?, None),
         };
         Ok(Plan {
-            connect: Arc::new(MongoConnect::new(request.nodes, settings, work, request.run)),
+            connect: Arc::new(MongoConnect::new(
+                request.nodes,
+                settings,
+                work,
+                request.run,
+            )),
             generator,
             final_generator,
         })
@@ -98,6 +130,7 @@ impl Suite for MongoSuite {
         match workload {
             append::NAME => append::checkers(settings::TXN_CONSISTENCY),
             set::NAME => Ok(set::checkers()),
+            bank::NAME => Ok(bank::checkers(options)),
             _ => Ok(register::checkers()),
         }
     }

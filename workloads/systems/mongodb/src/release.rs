@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use workloads::VersionInfo;
 use workloads::kit::{Bundle, Part, Shelf, Source, version_of};
 
 /// The newest that runs on Debian 12 and 13.
@@ -146,6 +147,19 @@ impl Release {
 /// All that are known, oldest first.
 pub(crate) fn versions() -> Vec<&'static str> {
     KNOWN.iter().map(|known| known.version).collect()
+}
+
+/// The same with where they come from, for listings.
+pub(crate) fn listed() -> Vec<VersionInfo> {
+    let known = KNOWN.iter().map(|known| {
+        let (package, version) = known.wheel;
+        VersionInfo::new(
+            known.version,
+            format!("the Python wheel {package} {version}"),
+        )
+    });
+    let own = VersionInfo::new("PATH", "a mongod program, or an archive with one");
+    known.chain([own]).collect()
 }
 
 fn known(version: &str) -> Option<&'static Known> {
