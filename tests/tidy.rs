@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("gainsay-etcd", SYSTEM),
+    ("gainsay-mongodb", SYSTEM),
     ("gainsay-sim", SYSTEM),
     (
         "gainsay",
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gainsay-checkers",
             "gainsay-etcd",
             "gainsay-harness",
+            "gainsay-mongodb",
             "gainsay-nemeses",
             "gainsay-sim",
             "gainsay-store",

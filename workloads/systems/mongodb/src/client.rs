@@ -1,0 +1,431 @@
+//! The operations of the workloads, as commands of MongoDB.
+//!
+//! | workload | collection | a document | operations |
+//! | --- | --- | --- | --- |
+//! | register | `registers` | `{_id: key, value}` | `find`, `update` with `upsert`, `findAndModify` with the expected value in the query |
+//! | set | `elements` | `{_id: element}` | `insert`, `find` of all |
+//! | append | `lists` | `{_id: key, v: [..]}` | transactions of `find` and `update` with `$push` and `upsert` |
+//! | bank | `accounts` | `{_id: account, balance}` | transactions of two `find`s and two `update`s with `$inc`; of one `find` of all |
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bson::{Bson, Document, doc};
+use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op};
+use harness::recovery::RecoveryProbe;
+use harness::remote::Node;
+use harness::{OpError, Value, json};
+use tokio::sync::OnceCell;
+
+use crate::db::server;
+use crate::errors::{self, Failure, NAMESPACE_EXISTS, Outcome};
+use crate::probe::MongoProbe;
+use crate::session::{Servers, Session, whole};
+use crate::settings::Settings;
+
+const REGISTERS: &str = "registers";
+const ELEMENTS: &str = "elements";
+const LISTS: &str = "lists";
+const ACCOUNTS: &str = "accounts";
+/// All of them. A transaction of 4.2 cannot make one.
+const COLLECTIONS: [&str; 4] = [REGISTERS, ELEMENTS, LISTS, ACCOUNTS];
+
+/// How many documents servers may send at once, if they are small enough.
+const BATCH: i32 = 1_000_000;
+
+/// What clients of a run do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Linearizable registers.
+    Register,
+    /// A set.
+    Set,
+    /// Lists in transactions.
+    Append,
+    /// Accounts in transactions: each and what it begins with.
+    Bank(Vec<(i64, i64)>),
+}
+
+/// Opens clients on the nodes of a cluster.
+pub(crate) struct MongoConnect {
+    servers: Arc<Servers>,
+    settings: Arc<Settings>,
+    work: Arc<Work>,
+    run: u64,
+    /// Whether the collections are there. The first client makes them.
+    prepared: OnceCell<()>,
+}
+
+impl MongoConnect {
+    /// For these nodes; `run` tells this run from others.
+    pub(crate) fn new(nodes: &[Node], settings: Settings, work: Work, run: u64) -> MongoConnect {
+        let servers = nodes.iter().map(|node| (node.name.clone(), server(node)));
+        MongoConnect {
+            servers: Arc::new(servers.collect()),
+            settings: Arc::new(settings),
+            work: Arc::new(work),
+            run,
+            prepared: OnceCell::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Connect for MongoConnect {
+    async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError> {
+        let refused = |message: String| OpError::new(OpError::NO_CLIENT, message);
+        let own = self.servers.iter().position(|(name, _)| *name == info.node);
+        let own = own.ok_or_else(|| refused(format!("no node {}", info.node)))?;
+        let mut session = Session::new(
+            self.servers.clone(),
+            own,
+            self.settings.clone(),
+            self.run,
+            info.process,
+        );
+        session
+            .connect()
+            .await
+            .map_err(|error| refused(error.to_string()))?;
+        let prepared = self
+            .prepared
+            .get_or_try_init(|| prepare(&mut session, &self.work))
+            .await;
+        prepared.map_err(|failure| {
+            refused(format!("making the collections: {}", failure.error.message))
+        })?;
+        Ok(Box::new(MongoClient {
+            session,
+            work: self.work.clone(),
+        }))
+    }
+
+    fn recovery_probe(&self) -> Option<Arc<dyn RecoveryProbe>> {
+        Some(Arc::new(MongoProbe::new(self.servers.clone(), self.run)))
+    }
+}
+
+/// Makes the collections and the accounts, where they are not there. On a majority, or else a new primary might not have them.
+async fn prepare(session: &mut Session, work: &Work) -> Result<(), Failure> {
+    let at = session.writer().await?;
+    let concern =
+        doc! { "w": "majority", "wtimeout": crate::settings::milliseconds(session.settings.limit) };
+    for collection in COLLECTIONS {
+        let created = session
+            .command(
+                at,
+                doc! { "create": collection, "writeConcern": concern.clone() },
+            )
+            .await;
+        match created {
+            Err(failure)
+                if !failure
+                    .error
+                    .message
+                    .contains(&format!("({NAMESPACE_EXISTS})")) =>
+            {
+                return Err(failure);
+            }
+            _ => {}
+        }
+    }
+    if let Work::Bank(accounts) = work {
+        let updates = accounts.iter().map(|(account, balance)| {
+            let document = doc! { "q": { "_id": account }, "u": { "$setOnInsert": { "balance": balance } }, "upsert": true };
+            Bson::Document(document)
+        });
+        let updates: Vec<Bson> = updates.collect();
+        session
+            .command(
+                at,
+                doc! { "update": ACCOUNTS, "updates": updates, "writeConcern": concern },
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+struct MongoClient {
+    session: Session,
+    work: Arc<Work>,
+}
+
+#[async_trait]
+impl Client for MongoClient {
+    async fn invoke(&mut self, invocation: &Invocation) -> Completion {
+        let op = &invocation.op;
+        self.session.begin();
+        let done = match (&*self.work, &*op.f) {
+            (Work::Register, "read") => self.read(op).await,
+            (Work::Register, "write") => self.write(op).await,
+            (Work::Register, "cas") => self.compare_and_set(op).await,
+            (Work::Set, "add") => self.add(&op.value).await,
+            (Work::Set, "read") => self.read_set().await,
+            (Work::Append, "txn") => self.append(&op.value).await,
+            (Work::Bank(_), "transfer") => self.transfer(&op.value).await,
+            (Work::Bank(_), "read") => self.read_accounts().await,
+            (_, other) => Err(unsupported(format!("there is no operation {other:?} here"))),
+        };
+        let completion = match done {
+            Ok(value) => Completion::ok(value),
+            // A read that failed has no effect, however it failed.
+            Err(failure) if failure.outcome == Outcome::NotExecuted || &*op.f == "read" => {
+                Completion::fail(op.value.clone(), failure.error)
+            }
+            Err(failure) => Completion::info(op.value.clone(), failure.error),
+        };
+        match self.session.answered() {
+            Some(node) => completion.from_node(node.clone()),
+            None => completion,
+        }
+    }
+}
+
+fn unsupported(message: impl Into<String>) -> Failure {
+    Failure::refused("unsupported", message)
+}
+
+fn bad_answer(answer: &Document) -> Failure {
+    Failure {
+        outcome: Outcome::Unknown,
+        error: OpError::new("bad-answer", answer.to_string()),
+    }
+}
+
+/// A whole number of an operation's.
+fn argument(value: Option<&Value>) -> Result<i64, Failure> {
+    let number = value.and_then(Value::as_i64);
+    number.ok_or_else(|| unsupported("keys and values are whole numbers"))
+}
+
+/// The documents of a first batch, and the number of the cursor for more.
+fn batch<'a>(answer: &'a Document, name: &str) -> Result<(Vec<&'a Document>, i64), Failure> {
+    let cursor = answer
+        .get_document("cursor")
+        .map_err(|_| bad_answer(answer))?;
+    let more = errors::number(cursor, "id").ok_or_else(|| bad_answer(answer))?;
+    let documents = cursor.get_array(name).map_err(|_| bad_answer(answer))?;
+    let documents = documents
+        .iter()
+        .map(|document| document.as_document().ok_or_else(|| bad_answer(answer)));
+    Ok((documents.collect::<Result<_, _>>()?, more))
+}
+
+/// The first document of an answer, if any.
+fn first(answer: &Document) -> Result<Option<&Document>, Failure> {
+    Ok(batch(answer, "firstBatch")?.0.first().copied())
+}
+
+/// A whole number of a document of ours.
+fn field(document: &Document, name: &str) -> Result<i64, Failure> {
+    document
+        .get(name)
+        .and_then(whole)
+        .ok_or_else(|| bad_answer(document))
+}
+
+impl MongoClient {
+    async fn read(&mut self, op: &Op) -> Result<Value, Failure> {
+        let key = argument(op.key.as_ref())?;
+        let at = self.session.reader().await?;
+        let mut query = self.session.query(
+            REGISTERS,
+            doc! { "_id": key },
+            &self.session.settings.read_concern,
+        );
+        query.insert("limit", 1);
+        query.insert("singleBatch", true);
+        let answer = self.session.command(at, query).await?;
+        match first(&answer)? {
+            None => Ok(Value::Null),
+            Some(document) => Ok(json!(field(document, "value")?)),
+        }
+    }
+
+    async fn write(&mut self, op: &Op) -> Result<Value, Failure> {
+        let (key, value) = (argument(op.key.as_ref())?, argument(Some(&op.value))?);
+        let update =
+            doc! { "q": { "_id": key }, "u": { "$set": { "value": value } }, "upsert": true };
+        let command = doc! {
+            "update": REGISTERS, "updates": [update], "writeConcern": self.session.settings.write_concern.clone(),
+        };
+        let at = self.session.writer().await?;
+        let answer = self.session.command(at, command).await?;
+        match errors::number(&answer, "n") {
+            Some(1) => Ok(op.value.clone()),
+            _ => Err(bad_answer(&answer)),
+        }
+    }
+
+    async fn compare_and_set(&mut self, op: &Op) -> Result<Value, Failure> {
+        let key = argument(op.key.as_ref())?;
+        let (from, to) = (argument(op.value.get(0))?, argument(op.value.get(1))?);
+        let command = doc! {
+            "findAndModify": REGISTERS, "query": { "_id": key, "value": from }, "update": { "$set": { "value": to } },
+            "writeConcern": self.session.settings.write_concern.clone(),
+        };
+        let at = self.session.writer().await?;
+        let answer = self.session.command(at, command).await?;
+        let matched = answer
+            .get_document("lastErrorObject")
+            .ok()
+            .and_then(|last| errors::number(last, "n"));
+        match matched {
+            Some(1) => Ok(op.value.clone()),
+            Some(0) => Err(Failure::refused(
+                OpError::PRECONDITION,
+                "the value was different",
+            )),
+            _ => Err(bad_answer(&answer)),
+        }
+    }
+
+    async fn add(&mut self, element: &Value) -> Result<Value, Failure> {
+        let document = doc! { "_id": argument(Some(element))? };
+        let command = doc! {
+            "insert": ELEMENTS, "documents": [document], "writeConcern": self.session.settings.write_concern.clone(),
+        };
+        let at = self.session.writer().await?;
+        let answer = self.session.command(at, command).await?;
+        match errors::number(&answer, "n") {
+            Some(1) => Ok(element.clone()),
+            _ => Err(bad_answer(&answer)),
+        }
+    }
+
+    /// All elements, in as many answers as the server makes of them.
+    async fn read_set(&mut self) -> Result<Value, Failure> {
+        let at = self.session.reader().await?;
+        let mut query = self.session.query(
+            ELEMENTS,
+            doc! {},
+            self.session.settings.read_concern_of_many(),
+        );
+        query.insert("batchSize", BATCH);
+        let mut answer = self.session.command(at, query).await?;
+        let mut elements = Vec::new();
+        let mut name = "firstBatch";
+        loop {
+            let (documents, more) = batch(&answer, name)?;
+            for document in documents {
+                elements.push(json!(field(document, "_id")?));
+            }
+            if more == 0 {
+                return Ok(Value::Array(elements));
+            }
+            let next = doc! { "getMore": more, "collection": ELEMENTS, "batchSize": BATCH };
+            answer = self.session.command(at, next).await?;
+            name = "nextBatch";
+        }
+    }
+
+    async fn append(&mut self, operations: &Value) -> Result<Value, Failure> {
+        let operations = operations
+            .as_array()
+            .ok_or_else(|| unsupported("a transaction is a list of operations"))?;
+        let mut transaction = self.session.transaction().await?;
+        let mut done = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let key = argument(operation.get(1))?;
+            let f = operation.get(0).and_then(Value::as_str).unwrap_or_default();
+            match f {
+                "append" => {
+                    let element = argument(operation.get(2))?;
+                    let update = doc! { "q": { "_id": key }, "u": { "$push": { "v": element } }, "upsert": true };
+                    transaction
+                        .statement(doc! { "update": LISTS, "updates": [update] })
+                        .await?;
+                    done.push(operation.clone());
+                }
+                "r" => {
+                    let query = doc! { "find": LISTS, "filter": { "_id": key }, "limit": 1, "singleBatch": true };
+                    let answer = transaction.statement(query).await?;
+                    done.push(json!(["r", key, list(first(&answer)?)?]));
+                }
+                other => {
+                    return Err(unsupported(format!(
+                        "there is no {other:?} in a transaction"
+                    )));
+                }
+            }
+        }
+        transaction.commit().await?;
+        Ok(Value::Array(done))
+    }
+
+    async fn transfer(&mut self, transfer: &Value) -> Result<Value, Failure> {
+        let part = |name: &str| argument(transfer.get(name));
+        let (from, to, amount) = (part("from")?, part("to")?, part("amount")?);
+        let mut transaction = self.session.transaction().await?;
+        let query =
+            doc! { "find": ACCOUNTS, "filter": { "_id": from }, "limit": 1, "singleBatch": true };
+        let answer = transaction.statement(query).await?;
+        let balance = match first(&answer)? {
+            Some(document) => field(document, "balance")?,
+            None => 0,
+        };
+        if balance < amount {
+            transaction.abort().await;
+            return Err(Failure::refused(
+                OpError::PRECONDITION,
+                format!("account {from} has {balance}"),
+            ));
+        }
+        let change = |account: i64, by: i64| doc! { "q": { "_id": account }, "u": { "$inc": { "balance": by } } };
+        let updates = [change(from, -amount), change(to, amount)];
+        for update in updates {
+            transaction
+                .statement(doc! { "update": ACCOUNTS, "updates": [update] })
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(transfer.clone())
+    }
+
+    async fn read_accounts(&mut self) -> Result<Value, Failure> {
+        let mut transaction = self.session.transaction().await?;
+        let query = doc! { "find": ACCOUNTS, "filter": {}, "batchSize": BATCH };
+        let answer = transaction.statement(query).await?;
+        let mut balances = serde_json::Map::new();
+        for document in batch(&answer, "firstBatch")?.0 {
+            balances.insert(
+                field(document, "_id")?.to_string(),
+                json!(field(document, "balance")?),
+            );
+        }
+        transaction.commit().await?;
+        Ok(Value::Object(balances))
+    }
+}
+
+/// The elements of a list's document; none where there is no document.
+fn list(document: Option<&Document>) -> Result<Vec<i64>, Failure> {
+    let Some(document) = document else {
+        return Ok(Vec::new());
+    };
+    let elements = document.get_array("v").map_err(|_| bad_answer(document))?;
+    let elements = elements
+        .iter()
+        .map(|element| whole(element).ok_or_else(|| bad_answer(document)));
+    elements.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn answers_of_queries() {
+        let answer = doc! { "cursor": { "id": 0_i64, "ns": "x.y", "firstBatch": [{ "_id": 1, "v": [1_i64, 2_i32] }] }, "ok": 1.0 };
+        let document = first(&answer).unwrap().unwrap();
+        assert_eq!(list(Some(document)), Ok(vec![1, 2]));
+        assert_eq!(field(document, "_id"), Ok(1));
+        assert!(field(document, "v").is_err());
+        assert_eq!(list(None), Ok(vec![]));
+        let none = doc! { "cursor": { "id": 7_i64, "nextBatch": [] }, "ok": 1.0 };
+        assert_eq!(batch(&none, "nextBatch"), Ok((vec![], 7)));
+        assert!(batch(&none, "firstBatch").is_err());
+        assert!(first(&doc! { "ok": 1.0 }).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! MongoDB: replica sets of the real server, in versions whose bugs are known and in newer ones.
+//!
+//! What MongoDB promises depends on what is asked of it: how many nodes must have a write (`--write-concern`), and what a read may see
+//! (`--read-concern`). By default this suite asks for the most, `majority` and `linearizable`; with less, acknowledged writes are lost
+//! and reads are stale, as its manual says. `docs/systems/mongodb.md` says what was seen.
+//!
+//! Sharding is left out: it needs another program, `mongos`.
+
+mod client;
+mod db;
+mod errors;
+mod probe;
+mod release;
+mod session;
+mod settings;
+mod wire;
+
+use std::sync::Arc;
+
+use workloads::{
+    BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
+    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank, register, set,
+};
+
+use client::{MongoConnect, Work};
+use db::MongoDb;
+use release::Release;
+use settings::Settings;
+
+/// Where servers listen.
+const PORT: u16 = 27017;
+
+const VERSION: &str = "version";
+
+/// The MongoDB suite.
+pub struct MongoSuite;
+
+impl Suite for MongoSuite {
+    fn name(&self) -> &str {
+        "mongodb"
+    }
+
+    fn summary(&self) -> &str {
+        "MongoDB, replica sets (4.2 to 6.0)"
+    }
+
+    fn workloads(&self) -> Vec<WorkloadInfo> {
+        vec![register::info(), append::info(), set::info(), bank::info()]
+    }
+
+    fn versions(&self) -> Vec<VersionInfo> {
+        release::listed()
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        let version = format!(
+            "Which MongoDB: {}, or the path of a mongod program or of an archive with one; got by this machine and sent to the nodes",
+            release::versions().join(", ")
+        );
+        let mut options = Vec::new();
+        for specs in [
+            register::options(),
+            append::options(),
+            set::options(),
+            bank::options(),
+            settings::options(),
+        ] {
+            for spec in specs {
+                // Some workloads share some.
+                if !options
+                    .iter()
+                    .any(|known: &OptionSpec| known.name == spec.name)
+                {
+                    options.push(spec);
+                }
+            }
+        }
+        options.push(OptionSpec::new(
+            VERSION,
+            OptionKind::Text,
+            Some(release::DEFAULT),
+            &version,
+        ));
+        options
+    }
+
+    fn packages(&self) -> Vec<String> {
+        vec![release::CURL.to_owned()]
+    }
+
+    fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
+        let release = Release::read(request.options.text(VERSION));
+        let release = release.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
+        Ok(World::Nodes(Arc::new(MongoDb::new(release))))
+    }
+
+    fn plan(&self, _world: &World, request: &BuildRequest<'_>) -> Result<Plan, BuildError> {
+        let settings = Settings::read(request.options, request.run, request.op_timeout)?;
+        let (work, generator, final_generator) = match request.workload {
+            append::NAME => (Work::Append, append::generator(request)?, None),
+            set::NAME => (
+                Work::Set,
+                set::generator(request)?,
+                Some(set::final_generator(request)),
+            ),
+            bank::NAME => (
+                Work::Bank(bank::accounts(request.options)),
+                bank::generator(request)?,
+                None,
+            ),
+            _ => (Work::Register, register::generator(request)?, None),
+        };
+        Ok(Plan {
+            connect: Arc::new(MongoConnect::new(
+                request.nodes,
+                settings,
+                work,
+                request.run,
+            )),
+            generator,
+            final_generator,
+        })
+    }
+
+    fn claim(&self, workload: &str, options: &Options) -> Claim {
+        settings::claim(workload, options)
+    }
+
+    fn checkers(&self, workload: &str, options: &Options) -> Result<Vec<NamedChecker>, BuildError> {
+        match workload {
+            append::NAME => append::checkers(settings::TXN_CONSISTENCY),
+            set::NAME => Ok(set::checkers()),
+            bank::NAME => Ok(bank::checkers(options)),
+            _ => Ok(register::checkers()),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What a client talks through: its connections, whom it asks, and its transactions.
+//!
+//! A client knows one node, its own. With [`Routing::Primary`] it sends what concerns the primary to whom its own node takes for the
+//! primary, as a driver would that had only this node for a seed; it asks anew every [`ROUTE_AGE`]. So on both sides of a partition there
+//! are clients, and each side's go where that side would send them. Nothing is ever sent twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bson::spec::BinarySubtype;
+use bson::{Binary, Bson, Document, doc};
+use harness::Name;
+
+use crate::errors::{self, Failure, Outcome};
+use crate::settings::{ReadPreference, Routing, Settings, milliseconds};
+use crate::wire::{Connection, WireError};
+
+/// How long a connection may take to be made.
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// How long a client goes by what its node said of the others. Drivers are told at once (since 4.4).
+const ROUTE_AGE: Duration = Duration::from_millis(100);
+/// How long a transaction that failed may take to be aborted. What is left of it ends by itself, later.
+const ABORT_LIMIT: Duration = Duration::from_millis(500);
+
+/// The database of commands that concern a server and not data.
+pub(crate) const ADMIN: &str = "admin";
+
+/// What a node says of itself and the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hello {
+    /// It believes to be the primary, and takes writes.
+    pub(crate) is_primary: bool,
+    /// It is a secondary, and answers reads.
+    pub(crate) is_secondary: bool,
+    /// Where the primary is, as far as it knows.
+    pub(crate) primary: Option<String>,
+}
+
+impl Hello {
+    /// The command, in the form that all versions know.
+    pub(crate) fn command() -> Document {
+        doc! { "isMaster": 1 }
+    }
+
+    /// What was answered.
+    pub(crate) fn read(answer: &Document) -> Hello {
+        let says = |key| answer.get_bool(key).is_ok_and(|yes| yes);
+        Hello {
+            is_primary: says("ismaster"),
+            is_secondary: says("secondary"),
+            primary: answer.get_str("primary").ok().map(str::to_owned),
+        }
+    }
+}
+
+/// The nodes of a cluster and where their servers are.
+pub(crate) type Servers = Vec<(Name, String)>;
+
+/// A client's way to the servers.
+pub(crate) struct Session {
+    servers: Arc<Servers>,
+    /// The client's own node.
+    own: usize,
+    pub(crate) settings: Arc<Settings>,
+    /// One at most for each server. Taken while a request is under way: one that is dropped takes its connection along.
+    connections: BTreeMap<usize, Connection>,
+    /// What the own node said, and when.
+    known: Option<(Instant, Hello)>,
+    /// Who answered last, unless the last request got no answer.
+    answered: Option<usize>,
+    /// The session of the server's that transactions belong to.
+    id: Document,
+    /// The number of the last transaction.
+    transaction: i64,
+}
+
+impl Session {
+    /// For a client of a node; `run` and `process` tell its transactions from all others'.
+    pub(crate) fn new(
+        servers: Arc<Servers>,
+        own: usize,
+        settings: Arc<Settings>,
+        run: u64,
+        process: u64,
+    ) -> Session {
+        let bytes = [run.to_be_bytes(), process.to_be_bytes()].concat();
+        let id = Binary {
+            subtype: BinarySubtype::Uuid,
+            bytes,
+        };
+        Session {
+            servers,
+            own,
+            settings,
+            connections: BTreeMap::new(),
+            known: None,
+            answered: None,
+            id: doc! { "id": id },
+            transaction: 0,
+        }
+    }
+
+    /// Connects to the own node.
+    pub(crate) async fn connect(&mut self) -> Result<(), WireError> {
+        let connection = Connection::open(&self.servers[self.own].1, CONNECT_LIMIT).await?;
+        self.connections.insert(self.own, connection);
+        Ok(())
+    }
+
+    /// Forgets who answered: an operation begins.
+    pub(crate) fn begin(&mut self) {
+        self.answered = None;
+    }
+
+    /// Who answered last, if the last request was answered.
+    pub(crate) fn answered(&self) -> Option<&Name> {
+        self.answered.map(|at| &self.servers[at].0)
+    }
+
+    /// Sends a command to a server, once, and returns the answer, whatever it says.
+    async fn ask(
+        &mut self,
+        at: usize,
+        database: &str,
+        command: Document,
+    ) -> Result<Document, Failure> {
+        self.answered = None;
+        let connection = match self.connections.remove(&at).filter(|open| !open.is_spent()) {
+            Some(connection) => connection,
+            None => Connection::open(&self.servers[at].1, CONNECT_LIMIT).await?,
+        };
+        let (answer, connection) = connection.ask(database, command).await?;
+        self.connections.insert(at, connection);
+        self.answered = Some(at);
+        Ok(answer)
+    }
+
+    /// The same for data. An answer that says that something went wrong is an error.
+    pub(crate) async fn command(
+        &mut self,
+        at: usize,
+        command: Document,
+    ) -> Result<Document, Failure> {
+        let database = self.settings.database.clone();
+        let answer = self.ask(at, &database, command).await?;
+        let checked = errors::check(&answer);
+        self.look(checked).map(|()| answer)
+    }
+
+    /// A failure may mean that the primary is another one now: the next operation asks.
+    fn look<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if result.is_err() {
+            self.known = None;
+        }
+        result
+    }
+
+    async fn hello(&mut self) -> Result<Hello, Failure> {
+        if let Some((asked, hello)) = &self.known
+            && asked.elapsed() < ROUTE_AGE
+        {
+            return Ok(hello.clone());
+        }
+        self.known = None;
+        let asked = self.ask(self.own, ADMIN, Hello::command()).await;
+        // Nothing that the operation is about was sent.
+        let answer = asked.map_err(|failure| Failure {
+            outcome: Outcome::NotExecuted,
+            ..failure
+        })?;
+        let hello = Hello::read(&answer);
+        self.known = Some((Instant::now(), hello.clone()));
+        Ok(hello)
+    }
+
+    /// Where writes go.
+    pub(crate) async fn writer(&mut self) -> Result<usize, Failure> {
+        if self.settings.routing == Routing::Own {
+            return Ok(self.own);
+        }
+        let hello = self.hello().await?;
+        if hello.is_primary {
+            return Ok(self.own);
+        }
+        let known = hello.primary.and_then(|primary| {
+            self.servers
+                .iter()
+                .position(|(_, server)| *server == primary)
+        });
+        known.ok_or_else(|| {
+            Failure::refused(
+                "no-primary",
+                format!("{} knows of no primary", self.servers[self.own].0),
+            )
+        })
+    }
+
+    /// Where reads go.
+    pub(crate) async fn reader(&mut self) -> Result<usize, Failure> {
+        match (self.settings.routing, self.settings.read_preference) {
+            (Routing::Own, _) | (_, ReadPreference::Nearest) => Ok(self.own),
+            (_, ReadPreference::Primary) => self.writer().await,
+            // The clients of the primary ask its neighbour.
+            (_, ReadPreference::Secondary) => match self.hello().await?.is_primary {
+                true => Ok((self.own + 1) % self.servers.len()),
+                false => Ok(self.own),
+            },
+        }
+    }
+
+    /// A query with what the options say of single reads.
+    pub(crate) fn query(&self, collection: &str, filter: Document, read_concern: &str) -> Document {
+        doc! {
+            "find": collection,
+            "filter": filter,
+            "readConcern": { "level": read_concern },
+            "maxTimeMS": milliseconds(self.settings.limit),
+            "$readPreference": self.settings.read_preference.document(),
+        }
+    }
+
+    /// Begins a transaction at the primary. Nothing is sent before its first statement.
+    pub(crate) async fn transaction(&mut self) -> Result<Transaction<'_>, Failure> {
+        let at = self.writer().await?;
+        self.transaction += 1;
+        Ok(Transaction {
+            session: self,
+            at,
+            begun: false,
+        })
+    }
+}
+
+/// A transaction under way. It is committed with [`Transaction::commit`] or not at all: a statement that fails aborts it, and one that is
+/// dropped is aborted by the server, later.
+pub(crate) struct Transaction<'a> {
+    session: &'a mut Session,
+    at: usize,
+    begun: bool,
+}
+
+impl Transaction<'_> {
+    /// What makes a command part of it.
+    fn mark(&self, command: &mut Document) {
+        command.insert("lsid", self.session.id.clone());
+        command.insert("txnNumber", self.session.transaction);
+        command.insert("autocommit", false);
+    }
+
+    /// Sends a statement. An error means that the transaction certainly has no effect: its commit was not sent, and never will be.
+    pub(crate) async fn statement(&mut self, mut command: Document) -> Result<Document, Failure> {
+        self.mark(&mut command);
+        if !self.begun {
+            command.insert("startTransaction", true);
+            let level = self.session.settings.txn_read_concern.as_str();
+            command.insert("readConcern", doc! { "level": level });
+        }
+        self.begun = true;
+        match self.session.command(self.at, command).await {
+            Ok(answer) => Ok(answer),
+            Err(failure) => {
+                // Without an answer there is nobody to ask.
+                if self.session.answered.is_some() {
+                    self.abort().await;
+                }
+                Err(Failure {
+                    outcome: Outcome::NotExecuted,
+                    ..failure
+                })
+            }
+        }
+    }
+
+    /// Tells the server that it will not be committed, in case it does not know, so that nobody waits for its locks.
+    pub(crate) async fn abort(&mut self) {
+        if !self.begun {
+            return;
+        }
+        let mut command = doc! { "abortTransaction": 1 };
+        self.mark(&mut command);
+        let answered = self.session.answered;
+        let asked = self.session.ask(self.at, ADMIN, command);
+        // Whatever comes of it: the transaction has no effect.
+        let _ = tokio::time::timeout(ABORT_LIMIT, asked).await;
+        self.session.answered = answered;
+    }
+
+    /// Commits, once.
+    pub(crate) async fn commit(self) -> Result<(), Failure> {
+        let concern = self.session.settings.txn_write_concern.clone();
+        let mut command = doc! { "commitTransaction": 1, "writeConcern": concern };
+        self.mark(&mut command);
+        let answer = self.session.ask(self.at, ADMIN, command).await?;
+        let checked = errors::check_commit(&answer);
+        self.session.look(checked)
+    }
+}
+
+/// A whole number of a document's, as the history has it; none where it is something else.
+pub(crate) fn whole(value: &Bson) -> Option<i64> {
+    match value {
+        Bson::Int32(number) => Some((*number).into()),
+        Bson::Int64(number) => Some(*number),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nodes_say_of_themselves() {
+        let primary =
+            doc! { "ismaster": true, "secondary": false, "primary": "10.0.0.1:27017", "ok": 1.0 };
+        let expected = Hello {
+            is_primary: true,
+            is_secondary: false,
+            primary: Some("10.0.0.1:27017".to_owned()),
+        };
+        assert_eq!(Hello::read(&primary), expected);
+        let starting =
+            doc! { "ismaster": false, "secondary": false, "isreplicaset": true, "ok": 1.0 };
+        assert_eq!(Hello::read(&starting), Hello::default());
+    }
+}

@@ -1,0 +1,241 @@
+//! How clients ask: the options of a run that concern what is read and written, and what MongoDB promises for them.
+
+use std::time::Duration;
+
+use bson::{Bson, Document, doc};
+use workloads::{BuildError, Claim, OptionKind, OptionSpec, Options, append, register};
+
+const WRITE_CONCERN: &str = "write-concern";
+const READ_CONCERN: &str = "read-concern";
+const READ_PREFERENCE: &str = "read-preference";
+const JOURNAL: &str = "journal";
+const TXN_READ_CONCERN: &str = "txn-read-concern";
+const TXN_WRITE_CONCERN: &str = "txn-write-concern";
+const ROUTING: &str = "client-routing";
+
+const MAJORITY: &str = "majority";
+const LINEARIZABLE: &str = "linearizable";
+const SNAPSHOT: &str = "snapshot";
+const PRIMARY: &str = "primary";
+const SECONDARY: &str = "secondary";
+const NEAREST: &str = "nearest";
+const OWN: &str = "own";
+
+/// Who may answer a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadPreference {
+    /// The primary alone.
+    Primary,
+    /// A secondary: the client's own node if it is one.
+    Secondary,
+    /// Whoever is near: the client's own node.
+    Nearest,
+}
+
+impl ReadPreference {
+    /// As commands say it.
+    pub(crate) fn document(self) -> Document {
+        let mode = match self {
+            ReadPreference::Primary => PRIMARY,
+            ReadPreference::Secondary => SECONDARY,
+            ReadPreference::Nearest => NEAREST,
+        };
+        doc! { "mode": mode }
+    }
+}
+
+/// Whom a client talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routing {
+    /// Its own node, whatever that is.
+    Own,
+    /// Whoever its own node says is the primary, as a driver that knows this node alone.
+    Primary,
+}
+
+/// What all clients of a run share.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    /// One for each run, so that runs do not see each other's data.
+    pub(crate) database: String,
+    /// Of single writes.
+    pub(crate) write_concern: Document,
+    /// Of single reads.
+    pub(crate) read_concern: String,
+    /// Of single reads.
+    pub(crate) read_preference: ReadPreference,
+    /// Of all statements of a transaction.
+    pub(crate) txn_read_concern: String,
+    /// Of commits.
+    pub(crate) txn_write_concern: Document,
+    /// Whom clients talk to.
+    pub(crate) routing: Routing,
+    /// How long an operation may take.
+    pub(crate) limit: Duration,
+}
+
+/// The options, for listings.
+pub(crate) fn options() -> Vec<OptionSpec> {
+    let words =
+        |words: &[&str]| OptionKind::OneOf(words.iter().map(|word| (*word).to_owned()).collect());
+    vec![
+        OptionSpec::new(
+            WRITE_CONCERN,
+            OptionKind::Text,
+            Some(MAJORITY),
+            "How many nodes must have a write before it is acknowledged: `majority`, or a number",
+        ),
+        OptionSpec::new(
+            READ_CONCERN,
+            words(&["local", "available", MAJORITY, LINEARIZABLE]),
+            Some(LINEARIZABLE),
+            "What reads outside of transactions may see; the set is read at `majority` where this says `linearizable`, \
+             which is for single documents",
+        ),
+        OptionSpec::new(
+            READ_PREFERENCE,
+            words(&[PRIMARY, SECONDARY, NEAREST]),
+            Some(PRIMARY),
+            "Who answers reads outside of transactions; `nearest` is the client's own node",
+        ),
+        OptionSpec::flag(
+            JOURNAL,
+            "Acknowledge writes only when they are in the journal on disk",
+        ),
+        OptionSpec::new(
+            TXN_READ_CONCERN,
+            words(&["local", MAJORITY, SNAPSHOT]),
+            Some(SNAPSHOT),
+            "What transactions see",
+        ),
+        OptionSpec::new(
+            TXN_WRITE_CONCERN,
+            OptionKind::Text,
+            Some(MAJORITY),
+            "How many nodes must have a transaction before its commit is acknowledged: `majority`, or a number",
+        ),
+        OptionSpec::new(
+            ROUTING,
+            words(&[PRIMARY, OWN]),
+            Some(PRIMARY),
+            "Whom clients talk to: `primary`, the one that their own node takes for it, or `own`, their own node even if \
+             it refuses",
+        ),
+    ]
+}
+
+impl Settings {
+    /// Reads what the user wrote.
+    ///
+    /// # Errors
+    /// A write concern is neither `majority` nor a number of nodes.
+    pub(crate) fn read(
+        options: &Options,
+        run: u64,
+        limit: Duration,
+    ) -> Result<Settings, BuildError> {
+        let journal = options.flag(JOURNAL);
+        let concern = |name: &str| {
+            let text = options.text(name);
+            let w = acknowledgements(text).ok_or_else(|| {
+                BuildError(format!(
+                    "--{name} takes `majority` or a number from 1 to 50, not `{text}`"
+                ))
+            })?;
+            let mut concern = doc! { "w": w };
+            if journal {
+                concern.insert("j", true);
+            }
+            // Nobody waits for it any longer then.
+            concern.insert("wtimeout", milliseconds(limit));
+            Ok(concern)
+        };
+        Ok(Settings {
+            database: format!("gainsay-{run:x}"),
+            write_concern: concern(WRITE_CONCERN)?,
+            read_concern: options.text(READ_CONCERN).to_owned(),
+            read_preference: match options.text(READ_PREFERENCE) {
+                SECONDARY => ReadPreference::Secondary,
+                NEAREST => ReadPreference::Nearest,
+                _ => ReadPreference::Primary,
+            },
+            txn_read_concern: options.text(TXN_READ_CONCERN).to_owned(),
+            txn_write_concern: concern(TXN_WRITE_CONCERN)?,
+            routing: match options.text(ROUTING) {
+                OWN => Routing::Own,
+                _ => Routing::Primary,
+            },
+            limit,
+        })
+    }
+
+    /// What a read of many documents is asked at.
+    pub(crate) fn read_concern_of_many(&self) -> &str {
+        match self.read_concern.as_str() {
+            LINEARIZABLE => MAJORITY,
+            other => other,
+        }
+    }
+}
+
+/// As servers take limits.
+pub(crate) fn milliseconds(limit: Duration) -> i64 {
+    i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The `w` of a write concern. None acknowledges nothing, so that zero shows nothing.
+fn acknowledgements(text: &str) -> Option<Bson> {
+    match text {
+        MAJORITY => Some(Bson::from(MAJORITY)),
+        number => {
+            let number = number
+                .parse()
+                .ok()
+                .filter(|number| (1..=50).contains(number));
+            number.map(Bson::Int32)
+        }
+    }
+}
+
+/// What transactions are judged by. Nothing else is promised of them by anybody.
+pub(crate) const TXN_CONSISTENCY: &str = "snapshot-isolation";
+
+/// What MongoDB promises for a workload with these options.
+pub(crate) fn claim(workload: &str, options: &Options) -> Claim {
+    let majority = options.text(WRITE_CONCERN) == MAJORITY;
+    let strict =
+        options.text(READ_CONCERN) == LINEARIZABLE && options.text(READ_PREFERENCE) == PRIMARY;
+    let (model, promised, source) = match workload {
+        register::NAME => (
+            "linearizable",
+            majority && strict,
+            "MongoDB manual, Read Concern \"linearizable\": combined with \"majority\" write concern, reads and writes of a single \
+             document are as if one thread performed them in real time",
+        ),
+        append::NAME => (
+            TXN_CONSISTENCY,
+            options.text(TXN_READ_CONCERN) == SNAPSHOT
+                && options.text(TXN_WRITE_CONCERN) == MAJORITY,
+            "MongoDB manual, Read Concern \"snapshot\": if the transaction commits with write concern \"majority\", its operations \
+             are guaranteed to have read from a snapshot of majority-committed data",
+        ),
+        _ => (
+            "acknowledged elements stay",
+            majority
+                && options.text(READ_CONCERN) != "local"
+                && options.text(READ_CONCERN) != "available",
+            "MongoDB manual, Write Concern: w: \"majority\" is acknowledged once the write is durable on a majority of the voting members; \
+             Replica Set Rollbacks: such writes are not rolled back",
+        ),
+    };
+    let source = match promised {
+        true => source.to_owned(),
+        false => format!(
+            "asked of it on purpose: MongoDB promises it for other options than these ({source})"
+        ),
+    };
+    Claim {
+        model: model.to_owned(),
+        source,
+    }
+}
