@@ -46,7 +46,7 @@ mod start;
 mod switch;
 mod tools;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use cluster::{
     ClusterInfo, ClusterState, Config, LocalCluster, LocalNode, Owner, SshTarget, down, list, open,
@@ -67,6 +67,14 @@ pub fn cache_dir() -> PathBuf {
         Some(dir) if !dir.is_empty() => dir.into(),
         _ => PathBuf::from("/var/cache/gainsay"),
     }
+}
+
+/// Where this machine's own release of Debian comes from, as its package sources say. Other releases are most often there, too.
+///
+/// # Errors
+/// If they name none.
+pub fn mirror() -> Result<String, LocalError> {
+    sources::read(Path::new("/")).map(|sources| sources.mirror)
 }
 
 /// The first argument that makes this program a cluster's switch.

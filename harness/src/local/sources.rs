@@ -25,6 +25,8 @@ const ROLES: [&str; 6] = [
 pub(super) struct Sources {
     /// The suite to build, such as `bookworm`.
     pub(super) release: String,
+    /// Where the release itself comes from: the first address of its entry.
+    pub(super) mirror: String,
     /// The entries, in deb822 format.
     pub(super) deb822: String,
 }
@@ -52,11 +54,20 @@ pub(super) fn read(root: &Path) -> Result<Sources, LocalError> {
     let kept = stanzas
         .into_iter()
         .filter_map(|stanza| stanza.restricted_to(&release));
+    let kept: Vec<Stanza> = kept.collect();
+    let mirror = kept.iter().find(|stanza| stanza.serves(&release));
+    let mirror = mirror.and_then(|stanza| stanza.words("URIs").next());
+    let mirror = mirror.unwrap_or_default().to_owned();
     let deb822 = kept
-        .map(|stanza| stanza.to_string())
+        .iter()
+        .map(Stanza::to_string)
         .collect::<Vec<_>>()
         .join("\n");
-    Ok(Sources { release, deb822 })
+    Ok(Sources {
+        release,
+        mirror,
+        deb822,
+    })
 }
 
 /// All enabled entries for binary packages, in apt's order: the main file, then the parts by name.
@@ -254,6 +265,7 @@ mod tests {
         ]);
         let sources = read(root.path()).unwrap();
         assert_eq!(sources.release, "bookworm");
+        assert_eq!(sources.mirror, "http://deb.debian.org/debian");
         assert_eq!(
             sources.deb822,
             "URIs: http://deb.debian.org/debian\nComponents: main contrib\nTypes: deb\nSuites: bookworm\n\n\

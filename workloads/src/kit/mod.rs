@@ -1,10 +1,14 @@
 //! Programs of systems in the versions that are asked for: got once by the controller, kept in its cache, and sent to the nodes.
 //!
-//! A node needs no Internet and no compiler for them. A system says for each version where it comes from ([`Source`]); [`Shelf`]
-//! gets it, and [`Shelf::bring`] puts it on a node, under a folder that names the system and the version, so that several versions
-//! can be there at once.
+//! A node needs no Internet and no compiler for them. A system says for each version what it is made of and where that comes from
+//! (a [`Bundle`] of [`Part`]s with their [`Source`]s); a [`Shelf`] gets it and puts it on nodes, in a folder that names the system
+//! and the version, so that several versions can be there at once.
 
+mod bundle;
 mod go;
+mod source;
+mod tool;
+mod unpack;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,23 +21,20 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
+pub use bundle::{Bundle, Finish, Part};
 pub use go::GoProgram;
+pub use source::Source;
 
-/// Where programs are put on nodes, each in a folder of its own. They stay, as packages do.
+/// Where bundles are put on nodes, each in a folder of its own. They stay, as packages do.
 const ON_NODES: &str = "/opt/gainsay";
-/// How long looking at a file on a node may take.
+/// What says, in a bundle's folder on a node, which archive it was unpacked from.
+const MARK: &str = ".gainsay-sum";
+/// How long a look at a node may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How long unpacking on a node may take.
+const UNPACK_LIMIT: Duration = Duration::from_secs(300);
 
-/// Where a program comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A Go module, built on this machine.
-    Go(GoProgram),
-    /// A file on this machine.
-    File(PathBuf),
-}
-
-/// A program that cannot be had: what was tried, and what would help.
+/// Files that cannot be had: what was tried, and what would help.
 #[derive(Debug, Error)]
 pub enum KitError {
     /// Something with a file or a program on this machine.
@@ -46,87 +47,86 @@ pub enum KitError {
         /// What would help.
         hint: &'static str,
     },
-    /// A build that failed.
-    #[error("{what} cannot be built:\n{said}\n  hint: {hint}")]
-    Build {
-        /// What was built.
+    /// Something that a program of this machine was to get or to make.
+    #[error("{what} cannot be had:\n{said}\n  hint: {hint}")]
+    Tool {
+        /// What was wanted.
         what: String,
         /// The end of what was said.
         said: String,
         /// What would help.
         hint: &'static str,
     },
+    /// Nothing that was tried worked.
+    #[error("it cannot be had from anywhere:\n{}\n  hint: one of these must work", tried.join("\n"))]
+    Nowhere {
+        /// What was tried, and why it failed.
+        tried: Vec<String>,
+    },
 }
 
-/// The programs of a system that are, or will be, at hand here.
+impl KitError {
+    /// What happened, without what would help.
+    fn message(&self) -> String {
+        let text = self.to_string();
+        let message = text.split_once("\n  hint: ").map(|(message, _)| message);
+        message.unwrap_or(&text).to_owned()
+    }
+}
+
+/// What is, or will be, at hand here of a system.
 #[derive(Default)]
 pub struct Shelf {
-    /// Two builds at once would do the same work twice.
-    building: Mutex<()>,
+    /// All nodes ask for the same at once, and it is got once.
+    getting: Mutex<()>,
 }
 
 impl Shelf {
-    /// Gets a program, unless it is in the cache: its file here.
-    ///
-    /// # Errors
-    /// If it cannot be built, or is not there.
-    pub async fn obtain(&self, source: &Source) -> Result<PathBuf, KitError> {
-        match source {
-            Source::Go(program) => {
-                let _one = self.building.lock().await;
-                program.obtain(&programs()?).await
-            }
-            Source::File(file) => {
-                let missing = |error| KitError::Here {
-                    doing: format!("looking at {}", file.display()),
-                    error,
-                    hint: "give the path of an executable file for the nodes' architecture",
-                };
-                let meta = std::fs::metadata(file).map_err(missing)?;
-                match meta.is_file() {
-                    true => Ok(file.clone()),
-                    false => Err(missing(io::ErrorKind::IsADirectory.into())),
-                }
-            }
-        }
+    /// Where a bundle is on nodes.
+    pub fn place(label: &str) -> String {
+        format!("{ON_NODES}/{label}")
     }
 
-    /// Where a program is on nodes.
-    pub fn place(folder: &str, program: &str) -> String {
-        format!("{ON_NODES}/{folder}/{program}")
-    }
-
-    /// Gets a program and puts it on a node, unless it is there: where it is there. `folder` names the system and the version,
-    /// such as `etcd-3.5.2`.
+    /// Gets a bundle, unless it is in the cache, and puts it on a node, unless it is there: its folder on the node.
     ///
     /// # Errors
     /// If it cannot be had, or not be brought to the node.
-    pub async fn bring(
-        &self,
-        node: &Node,
-        folder: &str,
-        program: &str,
-        source: &Source,
-    ) -> Result<String, DbError> {
-        let file = self
-            .obtain(source)
-            .await
-            .map_err(|error| refused(node, &error))?;
-        let sum = {
-            let read = file.clone();
-            let summed = tokio::task::spawn_blocking(move || sum(&read)).await;
-            let summed = summed.unwrap_or_else(|error| Err(io::Error::other(error)));
-            summed.map_err(|error| refused(node, &here("reading", &file, error)))?
+    pub async fn bring_bundle(&self, node: &Node, bundle: &Bundle) -> Result<String, DbError> {
+        let (archive, sum) = {
+            let _one = self.getting.lock().await;
+            let got = obtain(bundle).await;
+            got.map_err(|error| refused(node, &error))?
         };
-        let place = Shelf::place(folder, program);
-        let look = format!("sha256sum {} 2>/dev/null | cut -d' ' -f1", quote(&place));
-        let look = Command::new(look).idempotent().timeout(LOOK_LIMIT);
+        let place = Shelf::place(&bundle.label);
+        let mark = format!("{place}/{MARK}");
+        let mark = quote(&mark);
+        let look = Command::new(format!("cat {mark} 2>/dev/null || true"));
+        let look = look.idempotent().timeout(LOOK_LIMIT);
         if node.remote.exec(look).await?.text() != sum {
-            let make = format!("mkdir -p {}", quote(&format!("{ON_NODES}/{folder}")));
-            node.remote.exec(Command::new(make).idempotent()).await?;
-            node.remote.upload(&file, &place, 0o755).await?;
+            let sent = format!("{place}.tar.gz");
+            let make = Command::new(format!("mkdir -p {ON_NODES}"));
+            node.remote.exec(make.idempotent()).await?;
+            node.remote.upload(&archive, &sent, 0o644).await?;
+            let (folder, sent) = (quote(&place), quote(&sent));
+            let script = format!(
+                "rm -rf {folder} && mkdir {folder} && tar -xzf {sent} -C {folder} && rm -f {sent} && echo {sum} > {mark}"
+            );
+            let unpack = Command::new(script).idempotent();
+            node.remote.exec(unpack.timeout(UNPACK_LIMIT)).await?;
         }
         Ok(place)
+    }
+}
+
+/// A bundle's archive here, and its sum.
+async fn obtain(bundle: &Bundle) -> Result<(PathBuf, String), KitError> {
+    let archive = bundle.obtain(&programs()?).await?;
+    let read = archive.clone();
+    let summed = tokio::task::spawn_blocking(move || sum(&read)).await;
+    let summed = summed.unwrap_or_else(|error| Err(io::Error::other(error)));
+    match summed {
+        Ok(sum) => Ok((archive, sum)),
+        Err(error) => Err(here("reading", &archive, error)),
     }
 }
 

@@ -108,12 +108,10 @@ impl EtcdDb {
     }
 
     async fn bring_release(&self, node: &Node, release: &Release) -> Result<(), DbError> {
-        match release.source() {
+        match release.bundle() {
             None => packages::install(&*node.remote, &[PACKAGE]).await?,
-            Some(source) => {
-                let folder = release.label();
-                let brought = self.shelf.bring(node, &folder, "etcd", &source);
-                brought.await?;
+            Some(bundle) => {
+                self.shelf.bring_bundle(node, &bundle).await?;
             }
         }
         Ok(())

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use workloads::kit::{GoProgram, Shelf, Source, version_of};
+use workloads::kit::{Bundle, GoProgram, Shelf, Source, version_of};
 
 /// What `--version` takes for the nodes' own package.
 pub(crate) const DEBIAN: &str = "debian";
 /// Where the package puts the program.
 const PACKAGED: &str = "/usr/bin/etcd";
+
+/// What the program is called that is built here.
+const PROGRAM: &str = "etcd";
 
 /// A version of etcd, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,17 +48,18 @@ impl Release {
     }
 
     /// Where its program comes from; none for the nodes' package.
-    pub(crate) fn source(&self) -> Option<Source> {
-        match self {
-            Release::Debian => None,
-            Release::Module(version) => Some(Source::Go(GoProgram {
-                label: self.label(),
+    pub(crate) fn bundle(&self) -> Option<Bundle> {
+        let source = match self {
+            Release::Debian => return None,
+            Release::Module(version) => Source::Go(GoProgram {
+                name: PROGRAM.to_owned(),
                 module: "go.etcd.io/etcd/server/v3".to_owned(),
                 version: format!("v{version}"),
                 package: "go.etcd.io/etcd/server/v3".to_owned(),
-            })),
-            Release::File { file, .. } => Some(Source::File(file.clone())),
-        }
+            }),
+            Release::File { file, .. } => Source::File(file.clone()),
+        };
+        Some(Bundle::of(self.label(), source))
     }
 
     /// What names it among the programs on nodes.
@@ -71,7 +75,11 @@ impl Release {
     pub(crate) fn program(&self) -> String {
         match self {
             Release::Debian => PACKAGED.to_owned(),
-            _ => Shelf::place(&self.label(), "etcd"),
+            Release::Module(_) => format!("{}/{PROGRAM}", Shelf::place(&self.label())),
+            Release::File { file, .. } => {
+                let name = file.file_name().unwrap_or_default();
+                format!("{}/{}", Shelf::place(&self.label()), name.display())
+            }
         }
     }
 }
