@@ -10,6 +10,7 @@
 pub mod budget;
 pub mod coverage;
 pub mod linearizability;
+pub mod set_full;
 pub mod stats;
 pub mod transactions;
 pub mod unhandled;

@@ -543,6 +543,39 @@ fn what_makes_no_sense_is_refused_when_built() {
 }
 
 #[test]
+fn zones_that_may_not_be_cut_off_are_refused_when_built() {
+    let runtime = VirtualRuntime::new();
+    let nodes = names(5);
+    let zones = ["n1=eu/a", "n2=eu/a", "n3=eu/b", "n4=eu/b", "n5=us/a"];
+    let built = |fault: &str, most: usize| {
+        let ctx = BuildContext {
+            seed: Seed::new(1),
+            time_limit: Duration::from_secs(10),
+            election_timeout: Duration::from_secs(1),
+            leaders: false,
+            nodes: nodes.clone(),
+            zones: Zones::read(zones, &nodes).unwrap(),
+            clock: Arc::new(runtime.clock()),
+            composition: Composition {
+                max_down: Some(most),
+                ..Composition::default()
+            },
+        };
+        let built = build(&parse(fault).unwrap(), &ctx);
+        built.map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(built("partition:zone", 2), Ok(()));
+    assert_eq!(
+        built("partition:zone", 1).unwrap_err(),
+        "--nemesis partition:zone: the zone `eu/a` has 2 of 5 nodes: without it 2 are cut off, and at most 1 may be down at once\n  \
+         hint: --max-down 2"
+    );
+    assert_eq!(built("partition:zone:zone=us/a", 1), Ok(()));
+    // Four nodes of five are the majority, and one is cut off from it.
+    assert_eq!(built("partition:region:zone=eu", 1), Ok(()));
+}
+
+#[test]
 fn operations_that_nobody_planned_are_refused() {
     let mut stage = Stage::new(3, "partition", 1);
     assert!(skipped(stage.invoke("start", json!({"variant": "thirds"}))).contains("thirds"));

@@ -34,6 +34,9 @@ fn systems(suites: &Suites) {
         for workload in suite.workloads() {
             outln!("  {:<12} {}", workload.name, workload.summary);
         }
+        for version in suite.versions() {
+            outln!("  --version {:<12} {}", version.version, version.source);
+        }
     }
 }
 

@@ -9,12 +9,18 @@
 //! options, its generator, its checkers. What differs between systems is the client, which the suite
 //! brings.
 
+pub mod append;
 pub mod kit;
+mod load;
 pub mod options;
 pub mod register;
+pub mod rw_register;
+pub mod set;
 mod suite;
+mod transactions;
 
 pub use options::{OptionKind, OptionSpec, OptionValue, Options};
 pub use suite::{
-    BuildError, BuildRequest, Claim, NamedChecker, Plan, Suite, WorkloadInfo, World, WorldRequest,
+    BuildError, BuildRequest, Claim, NamedChecker, Plan, Suite, VersionInfo, WorkloadInfo, World,
+    WorldRequest,
 };

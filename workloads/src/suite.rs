@@ -99,6 +99,25 @@ pub struct WorkloadInfo {
     pub summary: String,
 }
 
+/// A version of a system, for listings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VersionInfo {
+    /// As `--version` takes it, or which there are, in words.
+    pub version: String,
+    /// Where it comes from.
+    pub source: String,
+}
+
+impl VersionInfo {
+    /// A version and where it comes from.
+    pub fn new(version: impl Into<String>, source: impl Into<String>) -> VersionInfo {
+        VersionInfo {
+            version: version.into(),
+            source: source.into(),
+        }
+    }
+}
+
 /// A system with its workloads. Object-safe and with owned names, so that one can be built at run
 /// time.
 pub trait Suite: Send + Sync {
@@ -110,6 +129,11 @@ pub trait Suite: Send + Sync {
 
     /// Its workloads, the default one first.
     fn workloads(&self) -> Vec<WorkloadInfo>;
+
+    /// Its versions that can be had, if it has a `--version`.
+    fn versions(&self) -> Vec<VersionInfo> {
+        Vec::new()
+    }
 
     /// Its options, for all workloads.
     fn options(&self) -> Vec<OptionSpec>;

@@ -72,7 +72,7 @@ mod shapes;
 mod telling;
 mod timestamps;
 mod unread;
-mod values;
+pub(crate) mod values;
 pub mod verify;
 mod versions;
 mod watch;

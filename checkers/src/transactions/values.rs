@@ -4,11 +4,11 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 /// No transaction, no event, no micro-operation.
-pub(super) const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// Values by number, in order of their first appearance.
 #[derive(Default)]
-pub(super) struct Interner {
+pub(crate) struct Interner {
     integers: FxHashMap<i64, u32>,
     others: FxHashMap<Value, u32>,
     values: Vec<Value>,
@@ -16,7 +16,7 @@ pub(super) struct Interner {
 
 impl Interner {
     /// The number of a value, which may be new.
-    pub(super) fn number(&mut self, value: &Value) -> u32 {
+    pub(crate) fn number(&mut self, value: &Value) -> u32 {
         let next = self.values.len() as u32;
         let number = match value.as_i64() {
             Some(integer) => *self.integers.entry(integer).or_insert(next),
@@ -38,11 +38,11 @@ impl Interner {
         }
     }
 
-    pub(super) fn value(&self, number: u32) -> &Value {
+    pub(crate) fn value(&self, number: u32) -> &Value {
         &self.values[number as usize]
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.values.len()
     }
 }
@@ -52,12 +52,12 @@ const INTERNED: u32 = 1 << 31;
 
 /// Elements as codes: a small whole number is its own code, all else is looked up.
 #[derive(Default)]
-pub(super) struct Elements {
+pub(crate) struct Elements {
     interned: Interner,
 }
 
 impl Elements {
-    pub(super) fn code(&mut self, value: &Value) -> u32 {
+    pub(crate) fn code(&mut self, value: &Value) -> u32 {
         match value.as_u64() {
             Some(small) if small < u64::from(INTERNED) => small as u32,
             _ => INTERNED | self.interned.number(value),
@@ -65,26 +65,26 @@ impl Elements {
     }
 
     /// The code of a value that is known.
-    pub(super) fn find(&self, value: &Value) -> Option<u32> {
+    pub(crate) fn find(&self, value: &Value) -> Option<u32> {
         match value.as_u64() {
             Some(small) if small < u64::from(INTERNED) => Some(small as u32),
             _ => Some(INTERNED | self.interned.find(value)?),
         }
     }
 
-    pub(super) fn value(&self, code: u32) -> Value {
+    pub(crate) fn value(&self, code: u32) -> Value {
         match code & INTERNED {
             0 => Value::from(code),
             _ => self.interned.value(code & !INTERNED).clone(),
         }
     }
 
-    pub(super) fn list(&self, codes: &[u32]) -> Value {
+    pub(crate) fn list(&self, codes: &[u32]) -> Value {
         codes.iter().map(|code| self.value(*code)).collect()
     }
 
     /// How many elements are looked up.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.interned.len()
     }
 }

@@ -290,6 +290,13 @@ fn zones(
         _ => return Ok(Vec::new()),
     };
     let zones = ctx.zones.places(level, &ctx.nodes)?;
+    if variant != Some(Variant::Zones) {
+        let meant = |zone: &&Zone| chosen.is_none_or(|chosen| zone.name == chosen);
+        zones
+            .iter()
+            .filter(meant)
+            .try_for_each(|zone| within_budget(level, zone, ctx))?;
+    }
     match chosen.filter(|chosen| !zones.iter().any(|zone| zone.name == *chosen)) {
         None => Ok(zones),
         Some(chosen) => {
@@ -299,5 +306,20 @@ fn zones(
                 unknown(chosen, names)
             ))
         }
+    }
+}
+
+/// Whether a zone may be cut off from the rest: then the smaller of the two sides counts as down.
+fn within_budget(level: Level, zone: &Zone, ctx: &MakeContext) -> Result<(), String> {
+    let size = zone.nodes.len();
+    let off = size.min(ctx.nodes.len() - size);
+    match ctx.down.most() {
+        Some(most) if off > most => Err(format!(
+            "the {} `{}` has {size} of {} nodes: without it {off} are cut off, and at most {most} may be down at once\n  hint: --max-down {off}",
+            level.word(),
+            zone.name,
+            ctx.nodes.len(),
+        )),
+        _ => Ok(()),
     }
 }

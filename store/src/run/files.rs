@@ -1,7 +1,7 @@
 //! Writing files and links so that nobody ever sees half of one.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -59,8 +59,19 @@ pub fn write_whole(
     })
 }
 
+/// Larger than this is no file of ours: specifications and results are bounded, and are read as a whole.
+const LARGEST: u64 = 256 << 20;
+
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
-    let bytes = fs::read(path).map_err(io_error("read", path))?;
+    let read = || {
+        let file = File::open(path)?;
+        let mut bytes = Vec::new();
+        match file.take(LARGEST + 1).read_to_end(&mut bytes)? as u64 {
+            length if length > LARGEST => Err(io::ErrorKind::FileTooLarge.into()),
+            _ => Ok(bytes),
+        }
+    };
+    let bytes = read().map_err(io_error("read", path))?;
     serde_json::from_slice(&bytes).map_err(|source| RunError::Json {
         path: path.to_owned(),
         source,

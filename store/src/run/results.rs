@@ -102,4 +102,14 @@ mod tests {
             .collect();
         assert_eq!(all, expected);
     }
+
+    #[test]
+    fn results_of_any_size_are_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(root.path(), "sim-register", &json!({})).unwrap();
+        let file = fs::File::create(run.path().join("results.json")).unwrap();
+        file.set_len(300 << 20).unwrap();
+        let error = run.read_results::<Value>().unwrap_err().to_string();
+        assert!(error.contains("file too large"), "{error}");
+    }
 }

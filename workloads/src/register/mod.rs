@@ -30,8 +30,6 @@
 //! is down prove little), and a thread whose operation was refused rests for a moment, so that it
 //! does not use up the rate of the whole run.
 
-use std::time::Duration;
-
 use checkers::linearizability::{self, Linearizable};
 use harness::client::Op;
 use harness::generator::{BoxGenerator, GeneratorExt, independent};
@@ -39,14 +37,9 @@ use harness::seed::Rng;
 use rand::RngExt;
 use store::{Value, json};
 
-use crate::options::{OptionKind, OptionSpec, Options};
+use crate::load::{self, Limits, Streams, Turns, whole};
+use crate::options::{OptionSpec, Options};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
-
-mod key;
-mod stream;
-
-use key::{KeyLimits, KeyTurns};
-use stream::Streams;
 
 /// The workload's name.
 pub const NAME: &str = "register";
@@ -63,16 +56,8 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    let whole = |name: &str, min, max, default: Option<&str>, help: &str| {
-        OptionSpec::new(name, OptionKind::Integer { min, max }, default, help)
-    };
     vec![
-        OptionSpec::new(
-            "rate",
-            OptionKind::Number { min: 0.0, max: 1e9 },
-            Some("1000"),
-            "Operations a second that clients begin, all together; 0 for as many as they can",
-        ),
+        load::rate(),
         whole(
             "ops-per-key",
             1,
@@ -116,7 +101,7 @@ pub fn checkers() -> Vec<NamedChecker> {
 pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError> {
     let options = request.options;
     let group = group_size(options, request.node_names.len(), request.workers)?;
-    let limits = KeyLimits {
+    let limits = Limits {
         oks: options.integer("ops-per-key") as u64,
         infos: options.integer("unknown-per-key") as u64,
     };
@@ -131,16 +116,10 @@ pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError>
         seed.named("keys"),
         group,
         (0_i64..).map(|key| json!(key)),
-        move |_seed, _key, _group| KeyTurns::new(limits).boxed(),
+        move |_seed, _key, _group| Turns::new(limits).boxed(),
     );
     let keys = Streams::new(seed.named("operations"), keys, draw);
-    let rate = options.number("rate");
-    Ok(match rate > 0.0 {
-        true => keys
-            .stagger(seed.named("stagger"), Duration::from_secs_f64(1.0 / rate))
-            .boxed(),
-        false => keys.boxed(),
-    })
+    Ok(load::paced(options, seed, keys))
 }
 
 /// How many threads share a key.

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use harness::generator::simulate::{Ending, Step, roster, simulate};
 use harness::seed::Seed;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
-    WorkloadInfo, World, WorldRequest, register,
+    VersionInfo, WorkloadInfo, World, WorldRequest, register,
 };
 
 use client::EtcdConnect;
@@ -44,6 +44,10 @@ impl Suite for EtcdSuite {
 
     fn workloads(&self) -> Vec<WorkloadInfo> {
         vec![register::info()]
+    }
+
+    fn versions(&self) -> Vec<VersionInfo> {
+        release::known()
     }
 
     fn options(&self) -> Vec<OptionSpec> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use workloads::VersionInfo;
 use workloads::kit::{Bundle, GoProgram, Shelf, Source, version_of};
 
 /// What `--version` takes for the nodes' own package.
@@ -12,6 +13,18 @@ const PACKAGED: &str = "/usr/bin/etcd";
 
 /// What the program is called that is built here.
 const PROGRAM: &str = "etcd";
+
+/// All there are, for listings.
+pub(crate) fn known() -> Vec<VersionInfo> {
+    vec![
+        VersionInfo::new(DEBIAN, "the nodes' own package (the default)"),
+        VersionInfo::new(
+            "3.5.0 and later",
+            "built on this machine from the Go module",
+        ),
+        VersionInfo::new("FILE", "a program that you have"),
+    ]
+}
 
 /// A version of etcd, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

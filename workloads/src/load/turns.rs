@@ -1,7 +1,7 @@
-//! Whose turn it is on one key, until it has had enough operations.
+//! Whose turn it is, for ever or until there were enough operations.
 //!
 //! What a thread does at its turn is not said here: it has a [stream](super::stream) for that, which goes on
-//! from key to key.
+//! where it has several turns one after another, such as one for each key.
 
 use std::collections::BTreeMap;
 
@@ -13,27 +13,36 @@ use store::{EventType, OpError, Value};
 /// How long a thread rests after an operation that was refused.
 const REST: Nanos = 50_000_000;
 
-/// When a key has had enough.
+/// When there were enough operations.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KeyLimits {
+pub(crate) struct Limits {
     /// Operations that succeeded.
-    pub(super) oks: u64,
+    pub(crate) oks: u64,
     /// Operations with an unknown outcome.
-    pub(super) infos: u64,
+    pub(crate) infos: u64,
 }
 
-/// Operations that say nothing yet, until the key has had enough.
-pub(super) struct KeyTurns {
-    limits: KeyLimits,
+impl Limits {
+    /// Never.
+    pub(crate) const NONE: Limits = Limits {
+        oks: u64::MAX,
+        infos: u64::MAX,
+    };
+}
+
+/// Operations that say nothing yet, until there were enough. Who was refused rests for a moment, so that it does not use up the
+/// rate of the whole run.
+pub(crate) struct Turns {
+    limits: Limits,
     oks: u64,
     infos: u64,
     /// Until when threads rest, of those that did.
     rests_until: BTreeMap<Thread, Nanos>,
 }
 
-impl KeyTurns {
-    pub(super) fn new(limits: KeyLimits) -> KeyTurns {
-        KeyTurns {
+impl Turns {
+    pub(crate) fn new(limits: Limits) -> Turns {
+        Turns {
             limits,
             oks: 0,
             infos: 0,
@@ -50,7 +59,7 @@ impl KeyTurns {
     }
 }
 
-impl Generator for KeyTurns {
+impl Generator for Turns {
     fn peek(&mut self, ctx: &Context<'_>) -> Peek {
         if self.has_enough() {
             return Peek::Done;

@@ -11,7 +11,7 @@ use harness::generator::{Context, Generator, Peek, Planned, Thread, Update};
 use harness::seed::{Rng, Seed};
 
 /// Operations at the times, by the threads and on the keys of another generator.
-pub(super) struct Streams<G, F> {
+pub(crate) struct Streams<G, F> {
     seed: Seed,
     turns: G,
     draw: F,
@@ -20,7 +20,7 @@ pub(super) struct Streams<G, F> {
 }
 
 impl<G, F> Streams<G, F> {
-    pub(super) fn new(seed: Seed, turns: G, draw: F) -> Streams<G, F> {
+    pub(crate) fn new(seed: Seed, turns: G, draw: F) -> Streams<G, F> {
         Streams {
             seed,
             turns,

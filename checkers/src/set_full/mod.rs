@@ -1,0 +1,254 @@
+//! Sets that only grow: are elements that were acknowledged still there?
+//!
+//! Operations are `add` of an element and `read`, whose `ok` has all elements as a list. This asks less than linearizability (for that, there is
+//! the model `set`), and so it says something of systems that promise little. For each element by itself:
+//!
+//! | finding | what it is | verdict |
+//! | --- | --- | --- |
+//! | lost | it was known to be there; then a read did not show it, and no read that ended after that one had begun did | invalid |
+//! | divergent | the last read of a process, begun after all adds were acknowledged, does not show it, but others still do | invalid |
+//! | unexpected | it was read, and nobody had begun to add it | invalid |
+//! | aborted | it was read, and each add of it failed, that is, did not happen | invalid |
+//! | duplicated | one read shows it more than once | invalid |
+//! | stale | a read that began after it was known did not show it, but a later one does | counted; invalid if linearizable |
+//! | recovered | nobody knew whether it was added, and a read shows that it was | counted |
+//! | never read | it was acknowledged, and no read began after that | unknown |
+//!
+//! An element is *known* from the moment at which an add of it ended `ok`, or a read that shows it. A lost one that was read before has
+//! *vanished*. Adds of unknown outcome prove nothing unless they are read, and a read proves no absence of what became known after it had begun.
+//!
+//! Each read is looked at when it ends, and not kept, so memory grows with the elements alone.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+use store::{Event, EventType};
+
+use crate::budget::{Budget, Exhausted};
+use crate::transactions::values::Interner;
+use crate::{CheckResult, Checker, Feed, Valid};
+
+mod findings;
+mod report;
+mod timeline;
+
+use timeline::{Moment, Read, Timeline};
+
+/// What to check.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Stale reads are violations.
+    pub linearizable: bool,
+}
+
+/// What an element costs in memory, about.
+const ELEMENT_BYTES: usize = size_of::<Timeline>() + 96;
+/// After how many elements of a read the budget is asked.
+const ASKED_EVERY: usize = 4_096;
+
+/// An operation that has not ended.
+struct Open {
+    begun: Moment,
+    /// The element of an add; none for a read.
+    element: Option<u32>,
+}
+
+/// The checker of sets that only grow.
+pub struct SetFull {
+    options: Options,
+    numbers: Interner,
+    /// By number of the element.
+    elements: Vec<Timeline>,
+    open: FxHashMap<u64, Open>,
+    /// By process: its last read, if that began after all adds had ended, with what it shows, ascending.
+    finals: BTreeMap<u64, (Read, Vec<u32>)>,
+    /// When an add ended last.
+    last_add: Option<u64>,
+    /// Whether something is wrong that nothing later can mend.
+    impossible: bool,
+    reads: u64,
+    /// By number of the element: the last read that shows it, as twice the number of the read, and one more if it shows it again.
+    marks: Vec<u64>,
+    /// The first operation that is no add or read of a set, and why.
+    malformed: Option<(u64, String)>,
+    exhausted: Option<Exhausted>,
+}
+
+impl SetFull {
+    /// A checker that has seen nothing.
+    pub fn new(options: Options) -> SetFull {
+        SetFull {
+            options,
+            numbers: Interner::default(),
+            elements: Vec::new(),
+            open: FxHashMap::default(),
+            finals: BTreeMap::new(),
+            last_add: None,
+            impossible: false,
+            reads: 0,
+            marks: Vec::new(),
+            malformed: None,
+            exhausted: None,
+        }
+    }
+
+    fn number(&mut self, value: &serde_json::Value, budget: &dyn Budget) -> Result<u32, Exhausted> {
+        let number = self.numbers.number(value);
+        if number as usize == self.elements.len() {
+            budget.charge(ELEMENT_BYTES)?;
+            self.elements.push(Timeline::default());
+            self.marks.push(0);
+        }
+        Ok(number)
+    }
+
+    fn malformed(&mut self, event: &Event, why: String) {
+        self.malformed.get_or_insert((event.index, why));
+    }
+
+    fn take(&mut self, event: &Event, process: u64, budget: &dyn Budget) -> Result<(), Exhausted> {
+        let now = Moment::of(event);
+        if event.key.is_some() {
+            self.malformed(event, "it has a key: there is one set only".to_owned());
+            return Ok(());
+        }
+        match (event.kind, &*event.f) {
+            (EventType::Invoke, "add") => {
+                let number = self.number(&event.value, budget)?;
+                self.elements[number as usize].begin(now);
+                let open = Open {
+                    begun: now,
+                    element: Some(number),
+                };
+                self.open.insert(process, open);
+            }
+            (EventType::Invoke, "read") => {
+                let open = Open {
+                    begun: now,
+                    element: None,
+                };
+                self.open.insert(process, open);
+                // What it read before was not its last word.
+                self.forget(process, budget);
+            }
+            (EventType::Invoke, f) => {
+                self.malformed(event, format!("a set has add and read, not {f}"));
+            }
+            (kind, _) => {
+                let Some(open) = self.open.remove(&process) else {
+                    return Ok(());
+                };
+                if let Some(number) = open.element {
+                    let element = &mut self.elements[number as usize];
+                    match kind {
+                        EventType::Ok => element.acknowledge(open.begun, now),
+                        EventType::Fail => element.fail(now),
+                        EventType::Info | EventType::Invoke => {}
+                    }
+                    self.last_add = Some(now.index);
+                    while let Some(process) = self.finals.keys().next().copied() {
+                        self.forget(process, budget);
+                    }
+                } else if kind == EventType::Ok {
+                    let read = Read {
+                        begun: open.begun,
+                        ended: now,
+                    };
+                    self.read(event, process, read, budget)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the last read of a process.
+    fn forget(&mut self, process: u64, budget: &dyn Budget) {
+        if let Some((_, shown)) = self.finals.remove(&process) {
+            budget.release(size_of_val(&shown[..]));
+        }
+    }
+
+    fn read(
+        &mut self,
+        event: &Event,
+        process: u64,
+        read: Read,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        let Some(shown) = event.value.as_array() else {
+            let why = format!("a read returns a list of all elements, not {}", event.value);
+            self.malformed(event, why);
+            return Ok(());
+        };
+        self.reads += 1;
+        let mut present = Vec::with_capacity(shown.len());
+        for (at, value) in shown.iter().enumerate() {
+            if at % ASKED_EVERY == 0 {
+                budget.check()?;
+            }
+            present.push(self.number(value, budget)?);
+        }
+        for number in &present {
+            let (once, twice) = (2 * self.reads, 2 * self.reads + 1);
+            let mark = &mut self.marks[*number as usize];
+            let element = &mut self.elements[*number as usize];
+            if *mark < once {
+                *mark = once;
+                element.shown(read);
+            } else if *mark == once {
+                *mark = twice;
+                element.repeated(read);
+            }
+            self.impossible |= element.is_impossible();
+        }
+        let seen = 2 * self.reads;
+        for (at, (element, mark)) in self.elements.iter_mut().zip(&self.marks).enumerate() {
+            if at % ASKED_EVERY == 0 {
+                budget.check()?;
+            }
+            if *mark < seen {
+                element.not_shown(read);
+            }
+        }
+        if self.last_add.is_none_or(|last| last < read.begun.index) {
+            present.sort_unstable();
+            present.dedup();
+            budget.charge(size_of_val(&present[..]))?;
+            self.finals.insert(process, (read, present));
+        }
+        Ok(())
+    }
+}
+
+impl Checker for SetFull {
+    fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
+        for event in events {
+            if self.exhausted.is_some() {
+                return Feed::Exhausted;
+            }
+            if let store::Process::Client(process) = event.process
+                && let Err(why) = self.take(event, process, budget)
+            {
+                self.exhausted = Some(why);
+                return Feed::Exhausted;
+            }
+        }
+        match self.impossible {
+            true => Feed::Violation,
+            false => Feed::Continue,
+        }
+    }
+
+    fn finish(&mut self, budget: &dyn Budget) -> CheckResult {
+        if let Some(why) = self.exhausted {
+            return CheckResult::new(Valid::Unknown, why.to_string());
+        }
+        match findings::find(self, budget) {
+            Ok(found) => report::report(self, &found),
+            Err(why) => CheckResult::new(Valid::Unknown, why.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

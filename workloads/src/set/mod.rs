@@ -1,0 +1,141 @@
+//! A set that only grows: are acknowledged elements still there at the end?
+//!
+//! | `op.f` | `op.value` | an `ok` returns |
+//! | --- | --- | --- |
+//! | `add` | a whole number, never twice | the number |
+//! | `read` | `null` | all elements, as a list in any order |
+//!
+//! Clients add as fast as they may while faults strike. When all is healed and every node has recovered, each client reads
+//! the whole set. What was acknowledged and is not there is lost, whatever consistency is claimed; so this needs next to nothing of a
+//! system, and checking it is cheap.
+//!
+//! With `--reads`, clients also read in the main phase. Then stale reads are seen, and elements that vanish. A read returns everything, so
+//! let there be few where there are many elements.
+
+use std::time::Duration;
+
+use checkers::set_full::{self, SetFull};
+use harness::client::Op;
+use harness::generator::{
+    BoxGenerator, Context, Generator, GeneratorExt, Peek, Planned, Update, concat, cycle_n,
+    each_thread, op, sleep,
+};
+use harness::generators;
+use harness::seed::Rng;
+use rand::RngExt;
+use store::Value;
+
+use crate::load::{self, Limits, Streams, Turns};
+use crate::options::{OptionKind, OptionSpec};
+use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
+
+/// The workload's name.
+pub const NAME: &str = "set";
+
+/// How often a final read is tried.
+const FINAL_TRIES: u64 = 10;
+/// How long before each try: also what a replica that is healthy again has to catch up.
+const FINAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// The workload, for listings.
+pub fn info() -> WorkloadInfo {
+    WorkloadInfo {
+        name: NAME.into(),
+        summary: "Adds elements to a set under faults, and reads it on every node when all is healed; finds \
+                  acknowledged elements that are lost, and replicas that differ for good"
+            .into(),
+    }
+}
+
+/// The workload's options.
+pub fn options() -> Vec<OptionSpec> {
+    vec![
+        load::rate(),
+        OptionSpec::new(
+            "reads",
+            OptionKind::Number { min: 0.0, max: 1.0 },
+            Some("0"),
+            "The share of operations in the main phase that read the whole set",
+        ),
+    ]
+}
+
+/// What judges a history. Stale reads in the main phase are counted, and are no violation.
+pub fn checkers() -> Vec<NamedChecker> {
+    checkers_with(set_full::Options::default())
+}
+
+/// What judges a history of a set that is said to be linearizable: stale reads are violations.
+pub fn linearizable_checkers() -> Vec<NamedChecker> {
+    checkers_with(set_full::Options { linearizable: true })
+}
+
+fn checkers_with(options: set_full::Options) -> Vec<NamedChecker> {
+    vec![NamedChecker {
+        name: NAME.into(),
+        make: Box::new(move || Box::new(SetFull::new(options))),
+    }]
+}
+
+/// The operations of the main phase.
+pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError> {
+    let seed = request.seed.named(NAME);
+    let reads = request.options.number("reads");
+    let turns = Turns::new(Limits::NONE);
+    let draw = move |_thread, rng: &mut Rng| match rng.random_bool(reads) {
+        true => Op::new("read", Value::Null),
+        false => Op::new("add", Value::Null),
+    };
+    let streams = Streams::new(seed.named("operations"), turns, draw);
+    Ok(load::paced(request.options, seed, Numbered::new(streams)))
+}
+
+/// The operations when all is healed: a read by each client.
+pub fn final_generator(_request: &BuildRequest<'_>) -> BoxGenerator {
+    let attempt = |_| {
+        concat(generators![
+            sleep(FINAL_PAUSE),
+            op(Op::new("read", Value::Null))
+        ])
+    };
+    // All clients: whose last read was in the main phase has none that is final.
+    each_thread(move |_| cycle_n(FINAL_TRIES, attempt).until_ok()).boxed()
+}
+
+/// Gives each `add` of a generator the next number.
+struct Numbered<G> {
+    generator: G,
+    next: u64,
+}
+
+impl<G> Numbered<G> {
+    fn new(generator: G) -> Numbered<G> {
+        Numbered { generator, next: 0 }
+    }
+}
+
+impl<G: Generator> Generator for Numbered<G> {
+    fn peek(&mut self, ctx: &Context<'_>) -> Peek {
+        let mut peek = self.generator.peek(ctx);
+        if let Peek::Op(planned) = &mut peek
+            && &*planned.op.f == "add"
+        {
+            planned.op.value = self.next.into();
+        }
+        peek
+    }
+
+    fn accept(&mut self, ctx: &Context<'_>, planned: &Planned) {
+        if &*planned.op.f == "add" {
+            self.next += 1;
+        }
+        self.generator.accept(ctx, planned);
+    }
+
+    fn update(&mut self, ctx: &Context<'_>, update: &Update<'_>) {
+        self.generator.update(ctx, update);
+    }
+}
+
+#[cfg(test)]
+mod tests;
