@@ -7,6 +7,7 @@
 //! independent verifier re-proves it before anyone sees it. `true` means that the whole history was
 //! checked. Everything else is `unknown`, with the reason.
 
+pub mod bank;
 pub mod budget;
 pub mod coverage;
 pub mod linearizability;

@@ -10,6 +10,7 @@
 //! brings.
 
 pub mod append;
+pub mod bank;
 pub mod kit;
 mod load;
 pub mod options;
