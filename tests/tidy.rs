@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("gainsay-etcd", SYSTEM),
+    ("gainsay-postgres", SYSTEM),
     ("gainsay-sim", SYSTEM),
     (
         "gainsay",
@@ -34,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gainsay-etcd",
             "gainsay-harness",
             "gainsay-nemeses",
+            "gainsay-postgres",
             "gainsay-sim",
             "gainsay-store",
             "gainsay-workloads",

@@ -48,7 +48,11 @@ impl Settings {
     /// Statements that make the table and the accounts.
     pub(crate) fn schema(&self) -> String {
         let table = &self.table;
-        let rows: Vec<String> = self.accounts.iter().map(|(id, balance)| format!("({id}, {balance})")).collect();
+        let rows: Vec<String> = self
+            .accounts
+            .iter()
+            .map(|(id, balance)| format!("({id}, {balance})"))
+            .collect();
         format!(
             "CREATE TABLE IF NOT EXISTS {table} (id bigint PRIMARY KEY, balance bigint NOT NULL); \
              INSERT INTO {table} VALUES {} ON CONFLICT DO NOTHING;",
@@ -58,7 +62,10 @@ impl Settings {
 
     /// All accounts with their balances.
     pub(crate) async fn read(&self, session: &Session, index: u64) -> Result<Value, Failure> {
-        let sql = format!("/* op={index} */ SELECT id, balance FROM {} ORDER BY id", self.table);
+        let sql = format!(
+            "/* op={index} */ SELECT id, balance FROM {} ORDER BY id",
+            self.table
+        );
         let rows = session.query(&sql, &[]).await?;
         let mut all = json!({});
         for row in &rows {
@@ -69,12 +76,20 @@ impl Settings {
     }
 
     /// Moves an amount, if it is there.
-    pub(crate) async fn transfer(&self, session: &Session, index: u64, transfer: Transfer) -> Result<(), Failure> {
+    pub(crate) async fn transfer(
+        &self,
+        session: &Session,
+        index: u64,
+        transfer: Transfer,
+    ) -> Result<(), Failure> {
         let work = async {
             let from = self.balance(session, transfer.from).await? - transfer.amount;
             let to = self.balance(session, transfer.to).await? + transfer.amount;
             if from < 0 {
-                return Err(Failure::refused(OpError::PRECONDITION, "the account holds too little"));
+                return Err(Failure::refused(
+                    OpError::PRECONDITION,
+                    "the account holds too little",
+                ));
             }
             self.set(session, transfer.from, from).await?;
             self.set(session, transfer.to, to).await
@@ -91,7 +106,10 @@ impl Settings {
         let rows = session.query(&sql, &[(&id, Type::INT8)]).await?;
         match &rows[..] {
             [row] => column(row, 0),
-            _ => Err(Failure::refused("no-account", format!("{} accounts {id}", rows.len()))),
+            _ => Err(Failure::refused(
+                "no-account",
+                format!("{} accounts {id}", rows.len()),
+            )),
         }
     }
 
@@ -101,7 +119,10 @@ impl Settings {
             [(&id, Type::INT8), (&balance, Type::INT8)];
         match session.execute(&sql, &parameters, Stage::Open).await? {
             1 => Ok(()),
-            rows => Err(Failure::refused("no-account", format!("{rows} accounts {id}"))),
+            rows => Err(Failure::refused(
+                "no-account",
+                format!("{rows} accounts {id}"),
+            )),
         }
     }
 }
@@ -114,7 +135,14 @@ mod tests {
     #[test]
     fn transfers_are_read() {
         let read = Transfer::read(&json!({"from": 1, "to": 2, "amount": 3}));
-        assert_eq!(read.unwrap(), Transfer { from: 1, to: 2, amount: 3 });
+        assert_eq!(
+            read.unwrap(),
+            Transfer {
+                from: 1,
+                to: 2,
+                amount: 3
+            }
+        );
         assert!(Transfer::read(&json!({"from": 1, "to": 2})).is_err());
     }
 
@@ -125,6 +153,10 @@ mod tests {
             isolation: Isolation::Serializable,
             accounts: vec![(0, 10), (1, 5)],
         };
-        assert!(settings.schema().ends_with("INSERT INTO t VALUES (0, 10), (1, 5) ON CONFLICT DO NOTHING;"));
+        assert!(
+            settings
+                .schema()
+                .ends_with("INSERT INTO t VALUES (0, 10), (1, 5) ON CONFLICT DO NOTHING;")
+        );
     }
 }

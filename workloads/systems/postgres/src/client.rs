@@ -87,14 +87,20 @@ impl Connect for PgConnect {
         };
         let made = self.made.get_or_try_init(|| self.make(primary)).await;
         made.map_err(|failure| no_client(failure.error.message))?;
-        let reads = self.standby_reads.then(|| Link::to(own)).filter(|_| own.0 != primary.0);
+        let reads = self
+            .standby_reads
+            .then(|| Link::to(own))
+            .filter(|_| own.0 != primary.0);
         let mut client = PgClient {
             name: format!("gainsay process={}", info.process),
             work: self.work.clone(),
             primary: Link::to(primary),
             reads,
         };
-        for link in [Some(&mut client.primary), client.reads.as_mut()].into_iter().flatten() {
+        for link in [Some(&mut client.primary), client.reads.as_mut()]
+            .into_iter()
+            .flatten()
+        {
             let opened = Session::open(&link.server.1, &client.name, self.work.isolation()).await;
             link.session = Some(opened.map_err(|failure| no_client(failure.error.message))?);
         }
@@ -148,7 +154,10 @@ impl Task {
             (Work::Transactions(_), "txn") => Transaction::read(&op.value).map(Task::Transaction),
             (Work::Bank(_), "read") => Ok(Task::ReadAccounts),
             (Work::Bank(_), "transfer") => Transfer::read(&op.value).map(Task::Transfer),
-            (_, other) => Err(OpError::new("unsupported", format!("no operation {other:?} here"))),
+            (_, other) => Err(OpError::new(
+                "unsupported",
+                format!("no operation {other:?} here"),
+            )),
         }
     }
 
@@ -161,7 +170,12 @@ impl Task {
     }
 
     /// Performs it; the operation's value when it is `ok`.
-    async fn perform(&self, session: &Session, work: &Work, invocation: &Invocation) -> Result<Value, Failure> {
+    async fn perform(
+        &self,
+        session: &Session,
+        work: &Work,
+        invocation: &Invocation,
+    ) -> Result<Value, Failure> {
         let index = invocation.index;
         let asked = &invocation.op.value;
         match (self, work) {
@@ -169,11 +183,15 @@ impl Task {
                 let read = transaction.perform(session, settings, index).await?;
                 Ok(filled(asked, read))
             }
-            (Task::Transfer(transfer), Work::Bank(settings)) => {
-                settings.transfer(session, index, *transfer).await.map(|()| asked.clone())
-            }
+            (Task::Transfer(transfer), Work::Bank(settings)) => settings
+                .transfer(session, index, *transfer)
+                .await
+                .map(|()| asked.clone()),
             (Task::ReadAccounts, Work::Bank(settings)) => settings.read(session, index).await,
-            _ => Err(Failure::refused("unsupported", "a task of another workload")),
+            _ => Err(Failure::refused(
+                "unsupported",
+                "a task of another workload",
+            )),
         }
     }
 }
@@ -199,7 +217,10 @@ impl Client for PgClient {
         let done = match session {
             Ok(session) => {
                 let done = task.perform(&session, &self.work, invocation).await;
-                if done.as_ref().map_or_else(|failure| failure.usable, |_| true) {
+                if done
+                    .as_ref()
+                    .map_or_else(|failure| failure.usable, |_| true)
+                {
                     link.session = Some(session);
                 }
                 done

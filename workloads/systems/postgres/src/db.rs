@@ -82,7 +82,9 @@ impl PgDb {
     /// How much of the log is kept for standbys, as this release calls it.
     fn kept_wal(&self) -> (&'static str, &'static str) {
         let old = match &self.release {
-            Release::Embedded(version) => ["10.", "11.", "12."].iter().any(|old| version.starts_with(old)),
+            Release::Embedded(version) => ["10.", "11.", "12."]
+                .iter()
+                .any(|old| version.starts_with(old)),
             Release::Debian | Release::File { .. } => false,
         };
         match old {
@@ -119,7 +121,9 @@ impl PgDb {
              mkdir -p {data} && touch {LOG} && chown {USER}: {data} {LOG} && chmod 700 {data} && cd / && {{\n{make}\n}} || {{ tail -n 5 {LOG} >&2; exit 1; }}",
             data = data(),
         );
-        node.remote.exec(Command::new(script).timeout(MAKE_LIMIT)).await?;
+        node.remote
+            .exec(Command::new(script).timeout(MAKE_LIMIT))
+            .await?;
         Ok(())
     }
 }
@@ -151,7 +155,9 @@ struct Status {
 /// Asks a node about itself.
 async fn ask(node: &Node) -> Option<Status> {
     let asked = async {
-        let session = Session::open(&node.address, "gainsay", Isolation::ReadCommitted).await.ok()?;
+        let session = Session::open(&node.address, "gainsay", Isolation::ReadCommitted)
+            .await
+            .ok()?;
         let sql = "SELECT current_setting('server_version'), pg_is_in_recovery(), \
                    EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming')";
         let rows = session.query(sql, &[]).await.ok()?;
@@ -162,7 +168,10 @@ async fn ask(node: &Node) -> Option<Status> {
             streams: column(row, 2).ok()?,
         })
     };
-    tokio::time::timeout(STATUS_LIMIT, asked).await.ok().flatten()
+    tokio::time::timeout(STATUS_LIMIT, asked)
+        .await
+        .ok()
+        .flatten()
 }
 
 /// Ends our server on a node, and removes everything of it but its programs.
@@ -232,7 +241,8 @@ impl Db for PgDb {
         if is_primary && nodes.len() > 1 {
             return Err(DbError::System {
                 node: node.name.clone(),
-                message: "the primary has lost its data, and nothing fails over to a standby here".to_owned(),
+                message: "the primary has lost its data, and nothing fails over to a standby here"
+                    .to_owned(),
                 hint: "wipe standbys alone, or the only node".to_owned(),
             });
         }
@@ -279,7 +289,8 @@ impl Db for PgDb {
 
     async fn primaries(&self, nodes: &[Node]) -> Vec<Name> {
         let asked = join_all(nodes.iter().map(ask)).await;
-        let leads = |status: &Option<Status>| status.as_ref().is_some_and(|status| !status.is_standby);
+        let leads =
+            |status: &Option<Status>| status.as_ref().is_some_and(|status| !status.is_standby);
         let all = nodes.iter().zip(asked);
         all.filter(|(_, status)| leads(status))
             .map(|(node, _)| node.name.clone())
@@ -296,6 +307,9 @@ impl Db for PgDb {
 
     async fn version(&self, node: &Node) -> Result<String, DbError> {
         let version = ask(node).await.map(|status| status.version);
-        Ok(format!("PostgreSQL {}", version.as_deref().unwrap_or("unknown")))
+        Ok(format!(
+            "PostgreSQL {}",
+            version.as_deref().unwrap_or("unknown")
+        ))
     }
 }

@@ -173,7 +173,9 @@ mod tests {
         ] {
             assert_eq!(answered(proof), Outcome::NotExecuted, "{proof}");
         }
-        for none in ["40003", "57014", "57P01", "58030", "XX000", "08006", "25001", ""] {
+        for none in [
+            "40003", "57014", "57P01", "58030", "XX000", "08006", "25001", "",
+        ] {
             assert_eq!(answered(none), Outcome::Unknown, "{none}");
         }
     }

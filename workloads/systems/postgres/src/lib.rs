@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
-    WorkloadInfo, World, WorldRequest, append, bank as transfers, rw_register,
+    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank as transfers, rw_register,
 };
 
 use client::{PgConnect, Work};
@@ -54,12 +54,19 @@ impl Suite for PostgresSuite {
         vec![append::info(), rw_register::info(), transfers::info()]
     }
 
+    fn versions(&self) -> Vec<VersionInfo> {
+        release::known()
+    }
+
     fn options(&self) -> Vec<OptionSpec> {
         let levels = isolation::ALL.map(|level| level.name().to_owned());
         let version = "Which PostgreSQL: `debian` (the nodes' own package), a release such as 12.3 or 18.6 (embedded binaries from Maven; one node), \
                        or the path of their jar or of an archive";
         let mut options = append::options();
-        for option in rw_register::options().into_iter().chain(transfers::options()) {
+        for option in rw_register::options()
+            .into_iter()
+            .chain(transfers::options())
+        {
             if options.iter().all(|known| known.name != option.name) {
                 options.push(option);
             }
@@ -133,7 +140,12 @@ impl Suite for PostgresSuite {
         };
         let standby_reads = options.flag(STANDBY_READS);
         Ok(Plan {
-            connect: Arc::new(PgConnect::new(request.nodes, request.run, work, standby_reads)),
+            connect: Arc::new(PgConnect::new(
+                request.nodes,
+                request.run,
+                work,
+                standby_reads,
+            )),
             generator,
             final_generator: None,
         })

