@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("gainsay-etcd", SYSTEM),
     ("gainsay-mongodb", SYSTEM),
+    ("gainsay-postgres", SYSTEM),
     ("gainsay-sim", SYSTEM),
     (
         "gainsay",
@@ -36,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gainsay-harness",
             "gainsay-mongodb",
             "gainsay-nemeses",
+            "gainsay-postgres",
             "gainsay-sim",
             "gainsay-store",
             "gainsay-workloads",
