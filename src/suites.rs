@@ -7,7 +7,11 @@ use workloads::Suite;
 
 /// The suites that this build knows: the one table in which a system's crate registers itself.
 pub fn built_in() -> Vec<Arc<dyn Suite>> {
-    vec![Arc::new(etcd::EtcdSuite), Arc::new(sim::SimSuite)]
+    vec![
+        Arc::new(etcd::EtcdSuite),
+        Arc::new(elasticsearch::ElasticsearchSuite),
+        Arc::new(sim::SimSuite),
+    ]
 }
 
 /// Suites by name.

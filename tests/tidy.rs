@@ -25,12 +25,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gainsay-store",
         ],
     ),
+    ("gainsay-elasticsearch", SYSTEM),
     ("gainsay-etcd", SYSTEM),
     ("gainsay-sim", SYSTEM),
     (
         "gainsay",
         &[
             "gainsay-checkers",
+            "gainsay-elasticsearch",
             "gainsay-etcd",
             "gainsay-harness",
             "gainsay-nemeses",
