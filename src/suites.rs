@@ -11,6 +11,7 @@ pub fn built_in() -> Vec<Arc<dyn Suite>> {
         Arc::new(etcd::EtcdSuite),
         Arc::new(mongodb::MongoSuite),
         Arc::new(postgres::PostgresSuite),
+        Arc::new(elasticsearch::ElasticsearchSuite),
         Arc::new(sim::SimSuite),
     ]
 }

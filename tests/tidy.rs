@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gainsay-store",
         ],
     ),
+    ("gainsay-elasticsearch", SYSTEM),
     ("gainsay-etcd", SYSTEM),
     ("gainsay-mongodb", SYSTEM),
     ("gainsay-postgres", SYSTEM),
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "gainsay",
         &[
             "gainsay-checkers",
+            "gainsay-elasticsearch",
             "gainsay-etcd",
             "gainsay-harness",
             "gainsay-mongodb",

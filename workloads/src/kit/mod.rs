@@ -6,6 +6,7 @@
 
 mod bundle;
 mod go;
+pub mod http;
 mod source;
 mod tool;
 mod unpack;

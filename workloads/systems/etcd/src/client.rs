@@ -16,8 +16,8 @@ use harness::{Name, OpError, Value, json};
 
 use crate::CLIENT_PORT;
 use crate::errors::{self, Outcome};
-use crate::http::{Connection, HttpError};
 use crate::probe::EtcdProbe;
+use workloads::kit::http::{Connection, HttpError};
 
 /// How long a connection may take to be made.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);

@@ -18,10 +18,10 @@ use harness::remote::{Command, Node, quote};
 use harness::{Value, json};
 use workloads::kit::Shelf;
 
-use crate::http::Connection;
 use crate::membership::members_now;
 use crate::release::Release;
 use crate::{CLIENT_PORT, PEER_PORT};
+use workloads::kit::http::Connection;
 
 /// Debian's package.
 pub(crate) const PACKAGE: &str = "etcd-server";

@@ -6,7 +6,6 @@
 mod client;
 mod db;
 mod errors;
-mod http;
 mod membership;
 mod probe;
 mod release;

@@ -10,7 +10,7 @@ use harness::remote::{Node, quote};
 use harness::{Name, Value, json};
 
 use crate::db::{Cluster, EtcdDb, ask, data, member, peer, process, server};
-use crate::http::{Connection, HttpError};
+use workloads::kit::http::{Connection, HttpError};
 
 /// How long a change may take to be agreed on: some elections.
 const CHANGE_LIMIT: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use harness::{Name, Value, json};
 
 use crate::client::{CONNECT_LIMIT, encode, value_of};
 use crate::errors;
-use crate::http::Connection;
+use workloads::kit::http::Connection;
 
 /// One key for each node, outside of the workload's. A connection for each request.
 pub(crate) struct EtcdProbe {

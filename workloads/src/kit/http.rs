@@ -1,12 +1,13 @@
-//! One HTTP/1.1 connection to one server, without a pool, a retry or a redirect.
+//! One HTTP/1.1 connection to one server, without a pool, a retry or a redirect: for clients of systems that speak JSON over HTTP.
 
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
+pub use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use thiserror::Error;
@@ -18,7 +19,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// What went wrong with a request, by how far it got.
 #[derive(Debug, Error)]
-pub(crate) enum HttpError {
+pub enum HttpError {
     /// No connection: nothing was sent.
     #[error("cannot connect to {server}: {message}")]
     Connect {
@@ -38,15 +39,18 @@ pub(crate) enum HttpError {
 }
 
 /// A connection. Once a request on it fails or is dropped unanswered, it is closed.
-pub(crate) struct Connection {
+pub struct Connection {
     server: String,
     sender: SendRequest<Full<Bytes>>,
     driver: AbortHandle,
 }
 
 impl Connection {
-    /// Connects.
-    pub(crate) async fn open(server: &str, limit: Duration) -> Result<Connection, HttpError> {
+    /// Connects, within a time limit.
+    ///
+    /// # Errors
+    /// If there is no connection: nothing was sent then.
+    pub async fn open(server: &str, limit: Duration) -> Result<Connection, HttpError> {
         let refused = |message: String| HttpError::Connect {
             server: server.to_owned(),
             message,
@@ -78,32 +82,44 @@ impl Connection {
     }
 
     /// Whether the server has closed it.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Sends a JSON object and returns the status and the JSON answer.
-    pub(crate) async fn post(
+    /// Posts a JSON document and returns the status and the JSON answer.
+    ///
+    /// # Errors
+    /// If no whole answer came.
+    pub async fn post(
         &mut self,
         path: &str,
         body: &Value,
         agent: &str,
     ) -> Result<(StatusCode, Value), HttpError> {
-        self.send(Method::POST, path, body.to_string(), agent).await
+        self.send(Method::POST, path, Some(body), agent).await
     }
 
     /// Asks for a JSON document.
-    pub(crate) async fn get(&mut self, path: &str) -> Result<(StatusCode, Value), HttpError> {
-        self.send(Method::GET, path, String::new(), "gainsay").await
+    ///
+    /// # Errors
+    /// If no whole answer came.
+    pub async fn get(&mut self, path: &str) -> Result<(StatusCode, Value), HttpError> {
+        self.send(Method::GET, path, None, "gainsay").await
     }
 
-    async fn send(
+    /// Sends a request, with a JSON document if there is one, in the name of `agent`. An answer that is no JSON comes as text, cut to 500
+    /// characters. Not bounded in time: drop it, and the connection with it.
+    ///
+    /// # Errors
+    /// If no whole answer came.
+    pub async fn send(
         &mut self,
         method: Method,
         path: &str,
-        body: String,
+        body: Option<&Value>,
         agent: &str,
     ) -> Result<(StatusCode, Value), HttpError> {
+        let body = body.map(Value::to_string).unwrap_or_default();
         let server = self.server.clone();
         let broken = |message: String| HttpError::Broken {
             server: server.clone(),

@@ -1,0 +1,315 @@
+//! Elasticsearch on a node: its files, its process, its data.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use harness::capability::{ProcessState, Signal};
+use harness::db::{Db, DbError, DbVersions};
+use harness::node::{files, packages, ports};
+use harness::remote::{Command, Node, quote};
+use harness::{Name, Value};
+use workloads::kit::Shelf;
+use workloads::kit::http::Connection;
+
+use crate::config::{self, Cluster, HOME, LOG, USER};
+use crate::release::Release;
+use crate::{HTTP_PORT, TRANSPORT_PORT};
+
+/// Debian's package of Java.
+pub(crate) const JAVA_PACKAGE: &str = "default-jre-headless";
+/// Two looks at a master that does not answer, a second each, and an election: about how long it takes.
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a question to a node about itself may take.
+const STATUS_LIMIT: Duration = Duration::from_millis(500);
+/// How long a question that a node passes on to the master may take.
+const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+/// How long it may take to end when asked. Nobody needs its data any more.
+const STOP_GRACE: Duration = Duration::ZERO;
+/// Between two looks at whether a node is healthy.
+const HEALTH_PAUSE: Duration = Duration::from_millis(200);
+
+/// Elasticsearch on nodes.
+pub(crate) struct ElasticsearchDb {
+    shelf: Shelf,
+    /// Which version each node is started with.
+    chosen: Mutex<BTreeMap<Name, Release>>,
+    /// The same where nothing else was chosen.
+    first: Release,
+    /// How many nodes the cluster has.
+    size: usize,
+}
+
+impl ElasticsearchDb {
+    pub(crate) fn new(first: Release, size: usize) -> ElasticsearchDb {
+        ElasticsearchDb {
+            shelf: Shelf::default(),
+            chosen: Mutex::default(),
+            first,
+            size,
+        }
+    }
+
+    fn all_chosen(&self) -> MutexGuard<'_, BTreeMap<Name, Release>> {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self, node: &Node) -> Release {
+        let chosen = self.all_chosen().get(&node.name).copied();
+        chosen.unwrap_or(self.first)
+    }
+
+    async fn bring_release(&self, node: &Node, release: Release) -> Result<(), DbError> {
+        packages::install(&*node.remote, &[JAVA_PACKAGE]).await?;
+        self.shelf.bring_bundle(node, &release.bundle()).await?;
+        Ok(())
+    }
+
+    /// Writes the configuration, and makes the folders that are its own.
+    async fn configure(
+        &self,
+        node: &Node,
+        nodes: &[Node],
+        cluster: Cluster,
+    ) -> Result<(), DbError> {
+        let release = self.release(node);
+        let folder = config::folder();
+        let given = format!("{}/config", release.home());
+        // 8.x wants other files of its own there.
+        let script = format!(
+            "getent passwd {USER} >/dev/null || useradd --system --home-dir {HOME} --no-create-home --shell /usr/sbin/nologin {USER}\n\
+             mkdir -p {HOME}/tmp {HOME}/logs {data} {folder}/scripts && \
+             {{ [ ! -d {given} ] || cp -R {given}/. {folder}; }}",
+            data = config::data(),
+        );
+        node.remote.exec(Command::new(script).idempotent()).await?;
+        let settings = config::settings(release, node, nodes, cluster);
+        let (logging, contents) = config::logging(release);
+        for (name, contents) in [
+            ("elasticsearch.yml", settings.as_str()),
+            (logging, contents),
+        ] {
+            let path = format!("{folder}/{name}");
+            node.remote
+                .write(&path, contents.as_bytes().to_vec(), 0o644)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn start_process(&self, node: &Node) -> Result<(), DbError> {
+        // A file system that is put over the data belongs to root.
+        let script = format!("chown -R {USER}: {HOME}");
+        node.remote.exec(Command::new(script).idempotent()).await?;
+        config::daemon(self.release(node))
+            .start(&*node.remote)
+            .await?;
+        Ok(())
+    }
+}
+
+pub(crate) fn server(node: &Node) -> String {
+    format!("{}:{HTTP_PORT}", node.address)
+}
+
+/// Asks a node something, and waits no longer for the answer than that.
+async fn ask(node: &Node, path: &str, limit: Duration) -> Option<Value> {
+    let asked = async {
+        let mut connection = Connection::open(&server(node), limit).await.ok()?;
+        let (status, answer) = connection.get(path).await.ok()?;
+        status.is_success().then_some(answer)
+    };
+    tokio::time::timeout(limit, asked).await.ok().flatten()
+}
+
+/// Whether a node believes to be the master: it answers from its own state, by name.
+async fn is_master(node: &Node) -> bool {
+    let answer = ask(node, "/_cat/master?local=true&h=node", STATUS_LIMIT).await;
+    let master = answer.as_ref().and_then(Value::as_str).map(str::trim);
+    master == Some(&*node.name)
+}
+
+/// Whether an answer about the cluster's health says that all nodes are there, and every index has its primaries.
+fn is_well(health: &Value, size: usize) -> bool {
+    let nodes = health.get("number_of_nodes").and_then(Value::as_u64);
+    let status = health.get("status").and_then(Value::as_str);
+    nodes == Some(size as u64) && matches!(status, Some("green" | "yellow"))
+}
+
+/// Ends ours on a node, and removes everything of it but the program.
+async fn remove(node: &Node) -> Result<(), DbError> {
+    config::process().stop(&*node.remote, STOP_GRACE).await?;
+    files::remove(&*node.remote, HOME).await?;
+    files::remove(&*node.remote, LOG).await?;
+    Ok(())
+}
+
+/// Why it ended, as far as its log says. A stack trace says nothing to those who test it.
+async fn ended(node: &Node) -> Result<DbError, DbError> {
+    let log = quote(LOG);
+    let script = format!(
+        "said=$(grep -E 'ERROR|FATAL|^Exception|Exception: |bootstrap check|^\\[[0-9]+\\]' {log} | tail -n 6 | cut -c -500)\n\
+         [ -n \"$said\" ] && echo \"$said\" || tail -n 8 {log}"
+    );
+    let said = node.remote.run(Command::new(script).idempotent()).await?;
+    let said = said.text();
+    let hint = match said.contains("No space left on device") {
+        true => "a disk of the node is full: df -h /var/lib /var/log".to_owned(),
+        false => format!("see {LOG} on the node"),
+    };
+    Ok(DbError::System {
+        node: node.name.clone(),
+        message: format!("Elasticsearch ended; its log says:\n{said}"),
+        hint,
+    })
+}
+
+#[async_trait]
+impl DbVersions for ElasticsearchDb {
+    async fn bring(&self, node: &Node, version: &str) -> Result<(), DbError> {
+        let release = Release::read(version).map_err(|message| DbError::System {
+            node: node.name.clone(),
+            message,
+            hint: "see `gainsay test elasticsearch --help`, --version".to_owned(),
+        })?;
+        self.bring_release(node, release).await
+    }
+
+    fn choose(&self, node: &Node, version: &str) {
+        // What is none was refused when it was to be brought.
+        if let Ok(release) = Release::read(version) {
+            self.all_chosen().insert(node.name.clone(), release);
+        }
+    }
+
+    fn chosen(&self, node: &Node) -> String {
+        self.release(node).to_string()
+    }
+}
+
+#[async_trait]
+impl Db for ElasticsearchDb {
+    async fn install(&self, node: &Node) -> Result<(), DbError> {
+        self.bring_release(node, self.first).await
+    }
+
+    async fn wipe(&self, node: &Node) -> Result<(), DbError> {
+        remove(node).await?;
+        for port in [HTTP_PORT, TRANSPORT_PORT] {
+            if ports::has_listener(&*node.remote, port).await? {
+                return Err(DbError::System {
+                    node: node.name.clone(),
+                    message: format!("port {port} is taken by a process that is not ours"),
+                    hint: "stop the Elasticsearch that runs there, or choose another node"
+                        .to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
+        self.configure(node, nodes, Cluster::New).await?;
+        self.start_process(node).await
+    }
+
+    async fn start(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
+        // What it was configured with is of no account where it has data, but must suit the version that it is given.
+        self.configure(node, nodes, Cluster::Existing).await?;
+        self.start_process(node).await
+    }
+
+    async fn healthy(&self, node: &Node) -> Result<(), DbError> {
+        // The node knows a master, which sees all nodes, and knows where the primary of every shard is.
+        loop {
+            let health = ask(
+                node,
+                "/_cluster/health?timeout=1s&master_timeout=1s",
+                HEALTH_LIMIT,
+            )
+            .await;
+            if health.is_some_and(|health| is_well(&health, self.size)) {
+                return Ok(());
+            }
+            if self.state(node).await? == ProcessState::Absent {
+                return Err(ended(node).await?);
+            }
+            tokio::time::sleep(HEALTH_PAUSE).await;
+        }
+    }
+
+    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError> {
+        Ok(config::process().signal(&*node.remote, signal).await?)
+    }
+
+    fn pids_script(&self, _node: &Node) -> Option<String> {
+        Some(config::process().pids_script())
+    }
+
+    fn revive_script(&self, node: &Node, _nodes: &[Node]) -> Option<String> {
+        Some(config::daemon(self.release(node)).revive_script())
+    }
+
+    async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
+        Ok(config::process().state(&*node.remote).await?)
+    }
+
+    fn data_folders(&self) -> Vec<String> {
+        vec![config::data()]
+    }
+
+    async fn teardown(&self, node: &Node) -> Result<(), DbError> {
+        remove(node).await
+    }
+
+    async fn primaries(&self, nodes: &[Node]) -> Vec<Name> {
+        let asked = join_all(nodes.iter().map(is_master)).await;
+        nodes
+            .iter()
+            .zip(asked)
+            .filter(|(_, is_master)| *is_master)
+            .map(|(node, _)| node.name.clone())
+            .collect()
+    }
+
+    fn log_files(&self) -> Vec<String> {
+        vec![LOG.to_owned()]
+    }
+
+    fn election_timeout(&self) -> Duration {
+        ELECTION_TIMEOUT
+    }
+
+    async fn version(&self, node: &Node) -> Result<String, DbError> {
+        let answer = ask(node, "/", HEALTH_LIMIT).await.unwrap_or_default();
+        let number = answer.pointer("/version/number").and_then(Value::as_str);
+        let number = number.unwrap_or("unknown");
+        let changed = files::exists(&*node.remote, config::CHANGED).await?;
+        Ok(match (changed, self.release(node).major) {
+            (_, 1) => format!("elasticsearch {number} (class JvmInfo changed, for a newer Java)"),
+            (false, _) => format!("elasticsearch {number}"),
+            (true, 5) => {
+                format!("elasticsearch {number} (start-up checks of open files and maps changed)")
+            }
+            (true, _) => format!("elasticsearch {number} (start-up check of open files changed)"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harness::json;
+
+    #[test]
+    fn health() {
+        let health = |status: &str, nodes: u64| json!({"status": status, "number_of_nodes": nodes});
+        assert!(is_well(&health("green", 3), 3));
+        assert!(is_well(&health("yellow", 3), 3));
+        assert!(!is_well(&health("red", 3), 3));
+        assert!(!is_well(&health("green", 2), 3));
+        assert!(!is_well(&json!("busy"), 3));
+    }
+}

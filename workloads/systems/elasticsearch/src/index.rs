@@ -1,0 +1,268 @@
+//! The indices of a run, and how requests about documents are written for each version.
+
+use std::time::Duration;
+
+use harness::{Value, json};
+use workloads::kit::http::{Connection, Method};
+use workloads::{BuildError, Options};
+
+use crate::release::Release;
+use crate::{ACTIVE_SHARDS, REFRESH, REPLICAS, SHARDS, VERSION, WRITE_CONSISTENCY, errors};
+
+/// Between two looks at whether an index is ready.
+const READY_PAUSE: Duration = Duration::from_millis(200);
+
+/// What all clients of a run share.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The version that the run begins with.
+    pub(crate) release: Release,
+    shards: Option<i64>,
+    replicas: Option<i64>,
+    /// Parameters of every write.
+    parameters: Vec<String>,
+}
+
+impl Settings {
+    /// From the options of a run on so many nodes.
+    ///
+    /// # Errors
+    /// If the version is none, or does not have what is asked of it.
+    pub(crate) fn read(options: &Options, nodes: usize) -> Result<Settings, BuildError> {
+        let release = Release::read(options.text(VERSION));
+        let release = release.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
+        let only = |name: &str, which: &str| {
+            let why = format!(
+                "--{name} is known to Elasticsearch {which} 5.0 only, and this is {release}"
+            );
+            Err(BuildError(why))
+        };
+        let mut parameters = Vec::new();
+        match options.text(REFRESH) {
+            "wait_for" if !release.counts_active_shards() => {
+                return only("refresh wait_for", "since");
+            }
+            "false" => {}
+            refresh => parameters.push(format!("refresh={refresh}")),
+        }
+        match options.text_if(WRITE_CONSISTENCY) {
+            Some(_) if release.counts_active_shards() => return only(WRITE_CONSISTENCY, "before"),
+            Some(level) => parameters.push(format!("consistency={level}")),
+            None => {}
+        }
+        match options.text_if(ACTIVE_SHARDS) {
+            Some(_) if !release.counts_active_shards() => return only(ACTIVE_SHARDS, "since"),
+            Some(count) if count == "all" || count.parse::<u8>().is_ok() => {
+                parameters.push(format!("wait_for_active_shards={count}"));
+            }
+            Some(count) => {
+                let why = format!("--{ACTIVE_SHARDS}: a number or `all` expected, found `{count}`");
+                return Err(BuildError(why));
+            }
+            None => {}
+        }
+        let replicas = options.integer_if(REPLICAS);
+        if replicas.is_some_and(|replicas| replicas >= nodes as i64) {
+            let why = format!(
+                "--{REPLICAS}: {nodes} nodes hold a primary and at most {} replicas",
+                nodes - 1
+            );
+            return Err(BuildError(why));
+        }
+        Ok(Settings {
+            release,
+            shards: options.integer_if(SHARDS),
+            replicas,
+            parameters,
+        })
+    }
+
+    /// Where a document is read.
+    pub(crate) fn document(&self, index: &str, id: &str) -> String {
+        format!("/{index}/{}/{id}", self.release.doc_type())
+    }
+
+    /// Where a document is written, on a condition if there is one.
+    pub(crate) fn write(&self, index: &str, id: &str, condition: &[String]) -> String {
+        let parameters: Vec<&str> = self
+            .parameters
+            .iter()
+            .chain(condition)
+            .map(String::as_str)
+            .collect();
+        let path = self.document(index, id);
+        match parameters.is_empty() {
+            true => path,
+            false => format!("{path}?{}", parameters.join("&")),
+        }
+    }
+
+    /// What makes a write succeed only if the document is still as this answer showed it. None if the answer does not say.
+    pub(crate) fn condition(&self, answer: &Value) -> Option<Vec<String>> {
+        let names: &[(&str, &str)] = match self.release.has_sequence_numbers() {
+            true => &[
+                ("_seq_no", "if_seq_no"),
+                ("_primary_term", "if_primary_term"),
+            ],
+            false => &[("_version", "version")],
+        };
+        let condition = names.iter().map(|(given, asked)| {
+            let number = answer.get(given)?.as_i64()?;
+            Some(format!("{asked}={number}"))
+        });
+        condition.collect()
+    }
+
+    /// The settings of every index.
+    fn of_all(&self) -> Value {
+        match self.release.major {
+            // Maps no files ([`crate::patch`]); later versions are told so as a whole.
+            5 => json!({"store.type": "niofs"}),
+            _ => json!({}),
+        }
+    }
+
+    /// The settings of the workload's index.
+    fn of_workload(&self) -> Value {
+        let mut settings = self.of_all();
+        let given = [
+            ("number_of_shards", self.shards),
+            ("number_of_replicas", self.replicas),
+        ];
+        for (name, value) in given {
+            if let Some(value) = value {
+                settings[name] = json!(value);
+            }
+        }
+        settings
+    }
+}
+
+/// The name of the workload's index.
+pub(crate) fn of_workload(run: u64) -> String {
+    format!("gainsay-{run:x}")
+}
+
+/// The name of the index that proves that the cluster has recovered.
+pub(crate) fn of_recovery(run: u64) -> String {
+    format!("gainsay-recovery-{run:x}")
+}
+
+/// Makes both indices, unless they are there, and waits until they have all their copies. The caller bounds it.
+pub(crate) async fn make(
+    connection: &mut Connection,
+    settings: &Settings,
+    run: u64,
+) -> Result<(), String> {
+    // Every node has a copy, so each can be asked for what it has.
+    let mut everywhere = settings.of_all();
+    everywhere["number_of_shards"] = json!(1);
+    everywhere["auto_expand_replicas"] = json!("0-all");
+    for (index, settings) in [
+        (of_workload(run), settings.of_workload()),
+        (of_recovery(run), everywhere),
+    ] {
+        let made = connection
+            .send(
+                Method::PUT,
+                &format!("/{index}"),
+                Some(&json!({ "settings": settings })),
+                "gainsay",
+            )
+            .await;
+        let (status, answer) = made.map_err(|error| error.to_string())?;
+        let (_, error) = errors::classify(status.as_u16(), &answer);
+        if !status.is_success() && !is_there_already(&error.message) {
+            return Err(format!("index {index}: {}", error.message));
+        }
+        loop {
+            let health = connection.get(&format!("/_cluster/health/{index}")).await;
+            let (_, health) = health.map_err(|error| error.to_string())?;
+            if health.get("status").and_then(Value::as_str) == Some("green") {
+                break;
+            }
+            tokio::time::sleep(READY_PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an index could not be made because another client made it.
+fn is_there_already(message: &str) -> bool {
+    let message = message.to_lowercase().replace('_', "");
+    // `IndexAlreadyExistsException`, `index_already_exists_exception`, `resource_already_exists_exception`.
+    message.contains("alreadyexistsexception")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use workloads::Suite;
+
+    fn settings(given: &[(&str, &str)]) -> Result<Settings, BuildError> {
+        let specs = crate::ElasticsearchSuite.options();
+        let given = given
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let given: Vec<(String, String)> = given.collect();
+        let mut options = Options::default();
+        for spec in &specs {
+            let text = given.iter().find(|(name, _)| *name == spec.name);
+            let value = match text {
+                Some((_, text)) => Some(spec.parse(text).unwrap()),
+                None => spec.default_value(),
+            };
+            if let Some(value) = value {
+                options.0.insert(spec.name.clone(), value);
+            }
+        }
+        Settings::read(&options, 3)
+    }
+
+    #[test]
+    fn paths_and_conditions_of_versions() {
+        let old = settings(&[(VERSION, "1.5.0"), (WRITE_CONSISTENCY, "all")]).unwrap();
+        let answer = json!({"_version": 4, "_seq_no": 7, "_primary_term": 2});
+        let condition = old.condition(&answer).unwrap();
+        assert_eq!(
+            old.write("i", "3", &condition),
+            "/i/doc/3?consistency=all&version=4"
+        );
+        let new = settings(&[]).unwrap();
+        assert_eq!(new.write("i", "3", &[]), "/i/_doc/3");
+        let condition = new.condition(&answer).unwrap();
+        assert_eq!(
+            new.write("i", "3", &condition),
+            "/i/_doc/3?if_seq_no=7&if_primary_term=2"
+        );
+        assert_eq!(new.condition(&json!({"_version": 4})), None);
+    }
+
+    #[test]
+    fn options_that_a_version_does_not_have_are_refused() {
+        for given in [
+            &[(VERSION, "1.5.0"), (ACTIVE_SHARDS, "all")][..],
+            &[(VERSION, "1.5.0"), (REFRESH, "wait_for")],
+            &[(VERSION, "7.17.29"), (WRITE_CONSISTENCY, "one")],
+            &[(ACTIVE_SHARDS, "most")],
+            &[(REPLICAS, "3")],
+            &[(VERSION, "9")],
+        ] {
+            assert!(settings(given).is_err(), "{given:?}");
+        }
+        assert!(settings(&[(ACTIVE_SHARDS, "2"), (REPLICAS, "2"), (REFRESH, "wait_for")]).is_ok());
+    }
+
+    #[test]
+    fn an_index_of_another_client_is_no_error() {
+        assert!(is_there_already(
+            "400: IndexAlreadyExistsException[[i] already exists]"
+        ));
+        assert!(is_there_already(
+            "400: resource_already_exists_exception: index [i/x] already exists"
+        ));
+        assert!(!is_there_already("503: no master"));
+    }
+}
