@@ -54,6 +54,8 @@ pub(super) struct Findings {
     pub(super) stable: u64,
     pub(super) recovered: u64,
     pub(super) never_read: u64,
+    /// Elements that the last reads do not show, which began while others were still added: gone, or those reads were stale.
+    pub(super) undecided: u64,
     pub(super) vanished: u64,
     /// How long after they were known reads did not show them, of elements that are not lost; nanoseconds.
     pub(super) latencies: Vec<u64>,
@@ -68,7 +70,8 @@ impl Findings {
         self.elements.entry(kind).or_default().push(element);
     }
 
-    fn count(&mut self, number: u32, element: &Timeline) {
+    /// Counts an element, with the moment at which the last add ended.
+    fn count(&mut self, number: u32, element: &Timeline, last_add: Option<u64>) {
         let acknowledged = element.acknowledged.is_some();
         self.attempted += u64::from(element.added.is_some());
         self.acknowledged += u64::from(acknowledged);
@@ -84,9 +87,16 @@ impl Findings {
         if element.duplicated.is_some() {
             self.add(Kind::Duplicated, number);
         }
-        if element.lost().is_some() {
-            self.add(Kind::Lost, number);
-            self.vanished += u64::from(element.first_shown.is_some());
+        if let Some(missed) = element.lost() {
+            // Earlier, a replica may have been behind that has caught up since.
+            if last_add.is_none_or(|last| last < missed.begun.index) {
+                self.add(Kind::Lost, number);
+                self.vanished += u64::from(element.first_shown.is_some());
+            } else {
+                self.add(Kind::Stale, number);
+                self.latencies.push(element.stale_for());
+                self.undecided += 1;
+            }
         } else if element.judged {
             self.stable += 1;
             self.latencies.push(element.stale_for());
@@ -104,7 +114,7 @@ pub(super) fn find(set: &SetFull, budget: &dyn Budget) -> Result<Findings, Exhau
         if (number as usize).is_multiple_of(ASKED_EVERY) {
             budget.check()?;
         }
-        found.count(number, element);
+        found.count(number, element, set.last_add);
     }
     for (read, present) in set.finals.values() {
         budget.check()?;

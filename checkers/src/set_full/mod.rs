@@ -5,7 +5,8 @@
 //!
 //! | finding | what it is | verdict |
 //! | --- | --- | --- |
-//! | lost | it was known to be there; then a read did not show it, and no read that ended after that one had begun did | invalid |
+//! | lost | it was known to be there; then a read that began when all adds had ended did not show it, and no read that ended after that one had begun did | invalid |
+//! | undecided | the same, but adds were still going on: it is lost, or the read was stale | unknown; invalid if linearizable |
 //! | divergent | the last read of a process, begun after all adds were acknowledged, does not show it, but others still do | invalid |
 //! | unexpected | it was read, and nobody had begun to add it | invalid |
 //! | aborted | it was read, and each add of it failed, that is, did not happen | invalid |

@@ -77,6 +77,13 @@ fn why_unknown(set: &SetFull, found: &Findings) -> Option<String> {
     if found.acknowledged == 0 {
         return Some("no add was acknowledged, so there was nothing to lose".to_owned());
     }
+    if found.undecided > 0 {
+        return Some(format!(
+            "{} elements were missing in the last reads, which began before all adds had ended: those may have been stale; read once more \
+             when nothing is added",
+            found.undecided
+        ));
+    }
     (found.never_read > 0).then(|| {
         format!(
             "of {} acknowledged elements, {} were never read after that",
@@ -171,17 +178,28 @@ fn told(set: &SetFull, found: &Findings, kind: Kind, number: u32) -> Option<(Str
             (text, vec![read])
         }
         Kind::Stale => {
-            let (read, shown) = (element.last_missed?, element.last_shown?);
+            let read = element.last_missed?;
+            let since = match element.lost() {
+                Some(_) => "nor does any that ended later".to_owned(),
+                None => format!(
+                    "the read that ended at event {} does",
+                    element.last_shown?.ended.index
+                ),
+            };
             let text = format!(
-                "Element {name} was read stale. {} The read that began at event {} and ended at event {} does not show it, {} later; the read \
-                 that ended at event {} does.",
+                "Element {name} was read stale. {} The read that began at event {} and ended at event {} does not show it, {} later; {since}.",
                 how_known(element)?,
                 read.begun.index,
                 read.ended.index,
                 milliseconds(element.stale_for()),
-                shown.ended.index
             );
-            (text, vec![read, shown])
+            (
+                text,
+                [Some(read), element.last_shown]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            )
         }
     })
 }

@@ -107,6 +107,36 @@ fn what_is_not_there_is_lost_with_its_add_and_the_read() {
 }
 
 #[test]
+fn what_is_missing_while_others_are_added_may_be_lost_or_not() {
+    let more = [
+        "1 invoke add 3",
+        "0 invoke read",
+        "0 ok read 2",
+        "1 ok add 3",
+    ];
+    let result = after_added(&more, false);
+    assert_eq!(result.valid, Valid::Unknown, "{}", result.reason);
+    assert!(
+        result
+            .reason
+            .starts_with("1 elements were missing in the last reads"),
+        "{}",
+        result.reason
+    );
+    assert!(result.evidence.is_empty());
+
+    let result = after_added(&more, true);
+    assert_eq!(result.valid, Valid::False, "{}", result.reason);
+    let told = evidence(&result);
+    assert!(
+        told[0].0.ends_with("nor does any that ended later."),
+        "{}",
+        told[0].0
+    );
+    assert_eq!(told[0].1, [0, 1, 5, 6]);
+}
+
+#[test]
 fn what_was_read_and_vanished_is_lost_though_nobody_knows_whether_it_was_added() {
     let lines = [
         "1 invoke add 3",
@@ -456,7 +486,7 @@ fn is_violation(events: &[Event], linearizable: bool) -> bool {
             .collect();
         let lost = missing
             .iter()
-            .any(|read| shows.iter().all(|shown| shown.2 < read.1));
+            .any(|read| read.1 > last_add && shows.iter().all(|shown| shown.2 < read.1));
         let divergent = missing.iter().any(|read| {
             read.1 > last_add
                 && !events
@@ -507,12 +537,20 @@ proptest! {
         plays in plays(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), 0..12_i64, any::<bool>()), 0..4),
         linearizable: bool,
+        last_read: bool,
     ) {
         let mut events = events(&serve(&plays));
+        if !last_read {
+            // The run ended before.
+            events.truncate(events.len() - 2);
+        }
         let reads: Vec<usize> = (0..events.len())
             .filter(|at| &*events[*at].f == "read" && events[*at].kind == EventType::Ok)
             .collect();
         for (read, element, adds) in changes {
+            if reads.is_empty() {
+                continue;
+            }
             let shown = events[*read.get(&reads)].value.as_array_mut().unwrap();
             match adds {
                 true => shown.push(element.into()),
