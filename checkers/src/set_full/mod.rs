@@ -32,7 +32,7 @@ mod findings;
 mod report;
 mod timeline;
 
-use timeline::{Moment, Read, Timeline};
+use timeline::{Moment, Span, Timeline};
 
 /// What to check.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,7 +61,7 @@ pub struct SetFull {
     elements: Vec<Timeline>,
     open: FxHashMap<u64, Open>,
     /// By process: its last read, if that began after all adds had ended, with what it shows, ascending.
-    finals: BTreeMap<u64, (Read, Vec<u32>)>,
+    finals: BTreeMap<u64, (Span, Vec<u32>)>,
     /// When an add ended last.
     last_add: Option<u64>,
     /// Whether something is wrong that nothing later can mend.
@@ -142,7 +142,7 @@ impl SetFull {
                     let element = &mut self.elements[number as usize];
                     match kind {
                         EventType::Ok => element.acknowledge(open.begun, now),
-                        EventType::Fail => element.fail(now),
+                        EventType::Fail => element.fail(open.begun, now),
                         EventType::Info | EventType::Invoke => {}
                     }
                     self.last_add = Some(now.index);
@@ -150,7 +150,7 @@ impl SetFull {
                         self.forget(process, budget);
                     }
                 } else if kind == EventType::Ok {
-                    let read = Read {
+                    let read = Span {
                         begun: open.begun,
                         ended: now,
                     };
@@ -172,7 +172,7 @@ impl SetFull {
         &mut self,
         event: &Event,
         process: u64,
-        read: Read,
+        read: Span,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         let Some(shown) = event.value.as_array() else {
