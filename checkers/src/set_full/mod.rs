@@ -1,6 +1,7 @@
 //! Sets that only grow: are elements that were acknowledged still there?
 //!
-//! Operations are `add` of an element and `read`, whose `ok` has all elements as a list. This asks less than linearizability (for that, there is
+//! Operations are `add` of an element and `read`, whose `ok` has all elements as a list. This asks less than
+//! linearizability (for that, there is
 //! the model `set`), and so it says something of systems that promise little. For each element by itself:
 //!
 //! | finding | what it is | verdict |
@@ -15,7 +16,8 @@
 //! | never read | it was acknowledged, and no read began after that | unknown |
 //!
 //! An element is *known* from the moment at which an add of it ended `ok`, or a read that shows it. A lost one that was read before has
-//! *vanished*. Adds of unknown outcome prove nothing unless they are read, and a read proves no absence of what became known after it had begun.
+//! *vanished*. Adds of unknown outcome prove nothing unless they are read, and a read proves no absence of what became
+//! known after it had begun.
 //!
 //! Each read is looked at when it ends, and not kept, so memory grows with the elements alone.
 

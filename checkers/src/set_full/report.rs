@@ -114,8 +114,8 @@ fn told(set: &SetFull, found: &Findings, kind: Kind, number: u32) -> Option<(Str
                 None => String::new(),
             };
             let text = format!(
-                "Element {name} is lost. {}{before} The read that began at event {} and ended at event {} does not show it, nor does any that \
-                 ended later.",
+                "Element {name} is lost. {}{before} The read that began at event {} and ended at event {} does not show it, nor \
+                 does any that ended later.",
                 how_known(element)?,
                 read.begun.index,
                 read.ended.index
@@ -173,8 +173,8 @@ fn told(set: &SetFull, found: &Findings, kind: Kind, number: u32) -> Option<(Str
         Kind::Stale => {
             let (read, shown) = (element.last_missed?, element.last_shown?);
             let text = format!(
-                "Element {name} was read stale. {} The read that began at event {} and ended at event {} does not show it, {} later; the read \
-                 that ended at event {} does.",
+                "Element {name} was read stale. {} The read that began at event {} and ended at event {} does not show it, \
+                 {} later; the read that ended at event {} does.",
                 how_known(element)?,
                 read.begun.index,
                 read.ended.index,
