@@ -181,3 +181,62 @@ fn levels_of_plume_text_keep_to_sessions() {
         said.out
     );
 }
+
+/// An element that was acknowledged is missing, then comes back.
+const LATE: &str = r#"{"process":0,"type":"invoke","f":"add","value":7}
+{"process":0,"type":"ok","f":"add","value":7}
+{"process":0,"type":"invoke","f":"read","value":null}
+{"process":0,"type":"ok","f":"read","value":[]}
+{"process":0,"type":"invoke","f":"read","value":null}
+{"process":0,"type":"ok","f":"read","value":[7]}
+"#;
+
+/// Two accounts of which one holds less than nothing.
+const ACCOUNTS: &str = r#"{:type :invoke, :process 0, :f :transfer, :value {:from 0, :to 1, :amount 12}}
+{:type :ok, :process 0, :f :transfer, :value {:from 0, :to 1, :amount 12}}
+{:type :invoke, :process 0, :f :read, :value nil}
+{:type :ok, :process 0, :f :read, :value {0 -2, 1 22}}
+"#;
+
+#[test]
+fn sets_and_accounts_are_judged() {
+    let program = Program::new();
+    let check = |text: &str, file: &str, arguments: &[&str]| {
+        std::fs::write(program.folder.path().join(file), text).unwrap();
+        let said = program.run(&[&["check", file, "--model"], arguments].concat());
+        (said.code, said.out + &said.err)
+    };
+    let (code, said) = check(LATE, "h.jsonl", &["set-full"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("1 were not shown by some reads"), "{said}");
+    let linearizable = ["set-full", "--consistency", "linearizable"];
+    let (code, said) = check(LATE, "h.jsonl", &linearizable);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("Element 7 was read stale."), "{said}");
+    let gone: String = LATE
+        .lines()
+        .take(4)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let (code, said) = check(&gone, "h.jsonl", &["set-full"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("Element 7 is lost."), "{said}");
+
+    let (code, said) = check(ACCOUNTS, "h.edn", &["bank"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("finds a balance of -2"), "{said}");
+    let (code, said) = check(ACCOUNTS, "h.edn", &["bank", "--negative-balances"]);
+    assert_eq!(code, 0, "{said}");
+    let begun = [
+        "bank",
+        "--negative-balances",
+        "--initial",
+        r#"{"0":10,"1":11}"#,
+    ];
+    let (code, said) = check(ACCOUNTS, "h.edn", &begun);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("there are always 21"), "{said}");
+    let (code, said) = check(ACCOUNTS, "h.edn", &["bank", "--initial", "7"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--initial: a bank begins with"), "{said}");
+}

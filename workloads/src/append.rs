@@ -1,7 +1,8 @@
 //! Transactions that append to lists and read them: the strongest evidence of isolation that there is.
 //!
 //! An operation is `txn`; its value is a list of micro-operations, `["append", key, element]` and `["r", key, null]`. An `ok` returns the
-//! same list, with each `null` replaced by the whole list that was read, such as `[1, 2, 3]`; `[]` or `null` where nothing was appended yet. All
+//! same list, with each `null` replaced by the whole list that was read, such as `[1, 2, 3]`; `[]` or `null` where
+//! nothing was appended yet. All
 //! of a transaction happens or nothing, at the isolation that is claimed.
 //!
 //! Each element is appended to its key once, so a list that was read shows all appends before it, in their order. See

@@ -1,6 +1,7 @@
 //! Transactions that read and write registers.
 //!
-//! An operation is `txn`; its value is a list of micro-operations, `["w", key, value]` and `["r", key, null]`. An `ok` returns the same list,
+//! An operation is `txn`; its value is a list of micro-operations, `["w", key, value]` and `["r", key, null]`. An `ok`
+//! returns the same list,
 //! with each `null` replaced by the value that was read; it stays `null` where nothing was written yet. All of a transaction happens or
 //! nothing, at the isolation that is claimed.
 //!

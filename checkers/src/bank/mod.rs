@@ -1,6 +1,7 @@
 //! Accounts between which money is moved: is it always all there?
 //!
-//! Operations are `transfer` of `{"from": a, "to": b, "amount": n}` and `read`, whose `ok` has the balances of all accounts as `{"0": 10, …}`. Transfers
+//! Operations are `transfer` of `{"from": a, "to": b, "amount": n}` and `read`, whose `ok` has the balances of all
+//! accounts as `{"0": 10, …}`. Transfers
 //! make no money and lose none, so every read that sees a state between two transactions finds the same total: this is broken by read skew,
 //! lost updates and transactions of which half is there, whichever isolation allows them. For each read:
 //!

@@ -91,7 +91,8 @@ fn wrong_totals_are_all_counted_and_the_first_and_worst_told() {
     assert_eq!(told[1].1, [6, 7]);
     assert_eq!(
         told[0].0,
-        "The read that ended at event 3 finds 15 in all accounts together, and there are always 20: {\"0\":5,\"1\":10}. There are 3 such reads."
+        "The read that ended at event 3 finds 15 in all accounts together, and there are always 20: {\"0\":5,\"1\":10}. \
+         There are 3 such reads."
     );
     let errors = &result.details["errors"]["wrong-total"];
     assert_eq!(errors["count"], 3);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::budget::{Budget, Exhausted};
 
-use super::timeline::{Read, Timeline};
+use super::timeline::{Span, Timeline};
 use super::{ASKED_EVERY, SetFull};
 
 /// What is wrong with an element.
@@ -48,7 +48,7 @@ pub(super) struct Findings {
     /// By kind, the elements, by number, ascending.
     pub(super) elements: BTreeMap<Kind, Vec<u32>>,
     /// By divergent element, a final read that does not show it.
-    pub(super) divergent: BTreeMap<u32, Read>,
+    pub(super) divergent: BTreeMap<u32, Span>,
     pub(super) attempted: u64,
     pub(super) acknowledged: u64,
     pub(super) stable: u64,

@@ -1,6 +1,7 @@
 //! Sets that only grow: are elements that were acknowledged still there?
 //!
-//! Operations are `add` of an element and `read`, whose `ok` has all elements as a list. This asks less than linearizability (for that, there is
+//! Operations are `add` of an element and `read`, whose `ok` has all elements as a list. This asks less than
+//! linearizability (for that, there is
 //! the model `set`), and so it says something of systems that promise little. For each element by itself:
 //!
 //! | finding | what it is | verdict |
@@ -16,7 +17,8 @@
 //! | never read | it was acknowledged, and no read began after that | unknown |
 //!
 //! An element is *known* from the moment at which an add of it ended `ok`, or a read that shows it. A lost one that was read before has
-//! *vanished*. Adds of unknown outcome prove nothing unless they are read, and a read proves no absence of what became known after it had begun.
+//! *vanished*. Adds of unknown outcome prove nothing unless they are read, and a read proves no absence of what became
+//! known after it had begun.
 //!
 //! Each read is looked at when it ends, and not kept, so memory grows with the elements alone.
 
@@ -33,7 +35,7 @@ mod findings;
 mod report;
 mod timeline;
 
-use timeline::{Moment, Read, Timeline};
+use timeline::{Moment, Span, Timeline};
 
 /// What to check.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +64,7 @@ pub struct SetFull {
     elements: Vec<Timeline>,
     open: FxHashMap<u64, Open>,
     /// By process: its last read, if that began after all adds had ended, with what it shows, ascending.
-    finals: BTreeMap<u64, (Read, Vec<u32>)>,
+    finals: BTreeMap<u64, (Span, Vec<u32>)>,
     /// When an add ended last.
     last_add: Option<u64>,
     /// Whether something is wrong that nothing later can mend.
@@ -143,7 +145,7 @@ impl SetFull {
                     let element = &mut self.elements[number as usize];
                     match kind {
                         EventType::Ok => element.acknowledge(open.begun, now),
-                        EventType::Fail => element.fail(now),
+                        EventType::Fail => element.fail(open.begun, now),
                         EventType::Info | EventType::Invoke => {}
                     }
                     self.last_add = Some(now.index);
@@ -151,7 +153,7 @@ impl SetFull {
                         self.forget(process, budget);
                     }
                 } else if kind == EventType::Ok {
-                    let read = Read {
+                    let read = Span {
                         begun: open.begun,
                         ended: now,
                     };
@@ -173,7 +175,7 @@ impl SetFull {
         &mut self,
         event: &Event,
         process: u64,
-        read: Read,
+        read: Span,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         let Some(shown) = event.value.as_array() else {

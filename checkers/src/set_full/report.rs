@@ -6,7 +6,7 @@ use crate::{CheckResult, Evidence, OperationsEvidence, Valid};
 
 use super::SetFull;
 use super::findings::{Findings, Kind};
-use super::timeline::{Read, Timeline};
+use super::timeline::{Span, Timeline};
 
 /// Elements of each kind that are proved one by one.
 const PROVED: usize = 3;
@@ -107,7 +107,7 @@ fn praise(set: &SetFull, found: &Findings) -> String {
 }
 
 /// Why an element is one of a kind, and the reads that show it.
-fn told(set: &SetFull, found: &Findings, kind: Kind, number: u32) -> Option<(String, Vec<Read>)> {
+fn told(set: &SetFull, found: &Findings, kind: Kind, number: u32) -> Option<(String, Vec<Span>)> {
     let element = &set.elements[number as usize];
     let name = set.numbers.value(number);
     Some(match kind {
@@ -121,8 +121,8 @@ fn told(set: &SetFull, found: &Findings, kind: Kind, number: u32) -> Option<(Str
                 None => String::new(),
             };
             let text = format!(
-                "Element {name} is lost. {}{before} The read that began at event {} and ended at event {} does not show it, nor does any that \
-                 ended later.",
+                "Element {name} is lost. {}{before} The read that began at event {} and ended at event {} does not show it, nor \
+                 does any that ended later.",
                 how_known(element)?,
                 read.begun.index,
                 read.ended.index
@@ -165,7 +165,7 @@ fn told(set: &SetFull, found: &Findings, kind: Kind, number: u32) -> Option<(Str
             let (read, failed) = (element.first_shown?, element.failed?);
             let text = format!(
                 "Element {name} was shown by the read that ended at event {}, but its add failed, at event {}: it did not happen.",
-                read.ended.index, failed.index
+                read.ended.index, failed.ended.index
             );
             (text, vec![read])
         }
@@ -187,7 +187,8 @@ fn told(set: &SetFull, found: &Findings, kind: Kind, number: u32) -> Option<(Str
                 ),
             };
             let text = format!(
-                "Element {name} was read stale. {} The read that began at event {} and ended at event {} does not show it, {} later; {since}.",
+                "Element {name} was read stale. {} The read that began at event {} and ended at event {} does not show it, \
+                 {} later; {since}.",
                 how_known(element)?,
                 read.begun.index,
                 read.ended.index,
@@ -215,14 +216,16 @@ fn how_known(element: &Timeline) -> Option<String> {
 }
 
 /// The events of an element, and of reads of it, ascending.
-fn events(element: &Timeline, reads: Vec<Read>) -> Vec<u64> {
-    let add = element.acknowledged.iter().copied();
-    let both = add
-        .chain(reads)
-        .flat_map(|read| [read.begun.index, read.ended.index]);
-    let alone = [element.added, element.known, element.failed];
-    let alone = alone.into_iter().flatten().map(|moment| moment.index);
-    let mut events: Vec<u64> = both.chain(alone).collect();
+fn events(element: &Timeline, reads: Vec<Span>) -> Vec<u64> {
+    // What it is known by, if not by its add.
+    let by_add = element.acknowledged.map(|add| add.ended) == element.known;
+    let seen = (!by_add).then_some(element.first_shown);
+    let spans = [element.acknowledged, element.failed, seen.flatten()];
+    let spans = spans.into_iter().flatten().chain(reads);
+    let mut events: Vec<u64> = spans
+        .flat_map(|span| [span.begun.index, span.ended.index])
+        .collect();
+    events.extend(element.added.map(|moment| moment.index));
     events.sort_unstable();
     events.dedup();
     events

@@ -464,6 +464,15 @@ fn is_violation(events: &[Event], linearizable: bool) -> bool {
             _ => {}
         }
     }
+    // Adds that never ended.
+    for invoke in begun.into_values().filter(|invoke| &*invoke.f == "add") {
+        adds.push((
+            invoke.value.as_i64().unwrap(),
+            invoke.index,
+            invoke.index,
+            EventType::Info,
+        ));
+    }
     let last_add = adds.iter().map(|add| add.2).max().unwrap_or(0);
     let elements: std::collections::BTreeSet<i64> = adds
         .iter()
@@ -562,6 +571,9 @@ proptest! {
         prop_assert_eq!(result.valid == Valid::False, !result.evidence.is_empty());
         let indexes = 0..events.len() as u64;
         for (_, named) in evidence(&result) {
+            // What is shown is a violation by itself.
+            let few: Vec<Event> = named.iter().map(|index| events[*index as usize].clone()).collect();
+            prop_assert!(is_violation(&few, linearizable), "{:?}", few);
             prop_assert!(named.is_sorted() && named.iter().all(|index| indexes.contains(index)));
         }
     }

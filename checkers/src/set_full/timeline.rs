@@ -19,9 +19,9 @@ impl Moment {
     }
 }
 
-/// A read that ended `ok`, or an add that did.
+/// An operation that ended, from its beginning to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Read {
+pub(super) struct Span {
     pub(super) begun: Moment,
     pub(super) ended: Moment,
 }
@@ -33,24 +33,24 @@ pub(super) struct Timeline {
     pub(super) added: Option<Moment>,
     /// Adds that did not fail: they happened, or may have.
     adds: u32,
-    /// When an add of it failed last.
-    pub(super) failed: Option<Moment>,
+    /// The add of it that failed last.
+    pub(super) failed: Option<Span>,
     /// The first add that ended `ok`.
-    pub(super) acknowledged: Option<Read>,
+    pub(super) acknowledged: Option<Span>,
     /// From when on it is known that it was there.
     pub(super) known: Option<Moment>,
     /// The first read that shows it.
-    pub(super) first_shown: Option<Read>,
+    pub(super) first_shown: Option<Span>,
     /// Of the reads that show it, the one that ended last.
-    pub(super) last_shown: Option<Read>,
+    pub(super) last_shown: Option<Span>,
     /// Of the reads that should show it and do not, the one that began last.
-    pub(super) last_missed: Option<Read>,
+    pub(super) last_missed: Option<Span>,
     /// How many reads should show it and do not.
     pub(super) missed: u64,
     /// The first read that shows it more than once.
-    pub(super) duplicated: Option<Read>,
+    pub(super) duplicated: Option<Span>,
     /// The first read that shows it although nobody had begun to add it.
-    pub(super) unexpected: Option<Read>,
+    pub(super) unexpected: Option<Span>,
     /// Whether a read began after it was known.
     pub(super) judged: bool,
 }
@@ -64,23 +64,23 @@ impl Timeline {
 
     /// An add of it ended `ok`.
     pub(super) fn acknowledge(&mut self, begun: Moment, now: Moment) {
-        self.acknowledged.get_or_insert(Read { begun, ended: now });
+        self.acknowledged.get_or_insert(Span { begun, ended: now });
         self.known.get_or_insert(now);
     }
 
     /// An add of it failed.
-    pub(super) fn fail(&mut self, now: Moment) {
+    pub(super) fn fail(&mut self, begun: Moment, now: Moment) {
         self.adds = self.adds.saturating_sub(1);
-        self.failed = Some(now);
+        self.failed = Some(Span { begun, ended: now });
     }
 
-    fn was_known(&self, read: Read) -> bool {
+    fn was_known(&self, read: Span) -> bool {
         self.known
             .is_some_and(|known| known.index < read.begun.index)
     }
 
-    /// A read ended that shows it. Reads come in the order in which they ended.
-    pub(super) fn shown(&mut self, read: Read) {
+    /// A read ended that shows it. Spans come in the order in which they ended.
+    pub(super) fn shown(&mut self, read: Span) {
         if self.added.is_none() {
             self.unexpected.get_or_insert(read);
         }
@@ -91,27 +91,27 @@ impl Timeline {
     }
 
     /// A read ended that shows it more than once.
-    pub(super) fn repeated(&mut self, read: Read) {
+    pub(super) fn repeated(&mut self, read: Span) {
         self.duplicated.get_or_insert(read);
     }
 
     /// A read ended that does not show it.
-    pub(super) fn not_shown(&mut self, read: Read) {
+    pub(super) fn not_shown(&mut self, read: Span) {
         if !self.was_known(read) {
             return;
         }
         self.judged = true;
         self.missed += 1;
-        let later = |last: Read| last.begun.index < read.begun.index;
+        let later = |last: Span| last.begun.index < read.begun.index;
         if self.last_missed.is_none_or(later) {
             self.last_missed = Some(read);
         }
     }
 
     /// The read from whose beginning on it was gone.
-    pub(super) fn lost(&self) -> Option<Read> {
+    pub(super) fn lost(&self) -> Option<Span> {
         let missed = self.last_missed?;
-        let shown_since = |shown: Read| shown.ended.index > missed.begun.index;
+        let shown_since = |shown: Span| shown.ended.index > missed.begun.index;
         (!self.last_shown.is_some_and(shown_since)).then_some(missed)
     }
 

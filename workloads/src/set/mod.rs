@@ -32,6 +32,8 @@ use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 /// The workload's name.
 pub const NAME: &str = "set";
 
+/// How many final reads there are, all clients together: enough to count as evidence though half of them fail.
+const FINAL_READS: usize = 20;
 /// How often a final read is tried.
 const FINAL_TRIES: u64 = 10;
 /// How long before each try: also what a replica that is healthy again has to catch up.
@@ -90,8 +92,9 @@ pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError>
     Ok(load::paced(request.options, seed, Numbered::new(streams)))
 }
 
-/// The operations when all is healed: a read by each client.
-pub fn final_generator(_request: &BuildRequest<'_>) -> BoxGenerator {
+/// The operations when all is healed: reads by each client, as many as it takes to have enough of them.
+pub fn final_generator(request: &BuildRequest<'_>) -> BoxGenerator {
+    let reads = FINAL_READS.div_ceil(request.workers.max(1)) as u64;
     let attempt = |_| {
         concat(generators![
             sleep(FINAL_PAUSE),
@@ -99,7 +102,7 @@ pub fn final_generator(_request: &BuildRequest<'_>) -> BoxGenerator {
         ])
     };
     // All clients: whose last read was in the main phase has none that is final.
-    each_thread(move |_| cycle_n(FINAL_TRIES, attempt).until_ok()).boxed()
+    each_thread(move |_| cycle_n(reads, move |_| cycle_n(FINAL_TRIES, attempt).until_ok())).boxed()
 }
 
 /// Gives each `add` of a generator the next number.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::generator::simulate::{Ending, Step, simulate};
+use harness::generator::simulate::{Ending, Step, perfect, simulate};
 use store::EventType;
 
 use super::*;
@@ -46,46 +46,41 @@ fn some_read_if_they_are_asked_to() {
 #[test]
 fn in_the_end_each_client_reads_until_it_succeeds() {
     let asked = Asked::of(&options(), &[]);
-    let last = asked
-        .build(10, |request| Ok(final_generator(request)))
-        .unwrap();
-    let mut failures = BTreeMap::new();
-    let steps = simulate(roster(10), last.clients(), |step| Ending {
-        latency: 5 * MILLISECOND,
-        kind: match step.thread {
-            // One succeeds the third time, one never.
-            3 | 7 => {
-                let tries: &mut u32 = failures.entry(step.thread).or_default();
-                *tries += 1;
-                if step.thread == 3 && *tries == 3 {
-                    EventType::Ok
-                } else {
-                    EventType::Fail
-                }
-            }
-            _ => EventType::Ok,
-        },
-    });
-    let mut reads: BTreeMap<usize, u64> = BTreeMap::new();
-    for step in steps
-        .unwrap()
-        .iter()
-        .filter(|step| step.kind == EventType::Invoke)
-    {
-        assert_eq!(&*step.op.f, "read");
-        *reads.entry(step.thread).or_default() += 1;
-    }
-    let expected = (0..10).map(|thread| {
-        (
-            thread,
-            if thread == 3 {
-                3
-            } else if thread == 7 {
-                FINAL_TRIES
-            } else {
-                1
+    let make = |request: &BuildRequest<'_>| Ok(final_generator(request));
+    let last = asked.build(10, make).unwrap();
+    let mut tries: BTreeMap<usize, u64> = BTreeMap::new();
+    let steps = simulate(roster(10), last.clients(), |step| {
+        let tries = tries.entry(step.thread).or_default();
+        *tries += 1;
+        // One succeeds from the third time on, one never.
+        let fails = match step.thread {
+            3 => *tries < 3,
+            7 => true,
+            _ => false,
+        };
+        Ending {
+            latency: 5 * MILLISECOND,
+            kind: match fails {
+                true => EventType::Fail,
+                false => EventType::Ok,
             },
-        )
+        }
     });
-    assert_eq!(reads, expected.collect());
+    let steps = steps.unwrap();
+    assert!(steps.iter().all(|step| &*step.op.f == "read"));
+    // Ten clients have to succeed twice for twenty reads.
+    let reads = |thread| match thread {
+        3 => 4,
+        7 => 2 * FINAL_TRIES,
+        _ => 2,
+    };
+    let expected: BTreeMap<usize, u64> = (0..10).map(|thread| (thread, reads(thread))).collect();
+    assert_eq!(tries, expected);
+    let few = perfect(3, asked.build(3, make).unwrap().clients());
+    assert_eq!(
+        few.iter()
+            .filter(|step| step.kind == EventType::Invoke)
+            .count(),
+        21
+    );
 }

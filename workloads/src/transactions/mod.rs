@@ -7,7 +7,8 @@
 //!
 //! At each moment a few keys are in use, each in a *place*. A place is drawn, half as often as the one before it (`exponential`) or
 //! as often as any (`uniform`), and the key is the one that is there. A key that had its share of writes is
-//! left, and a fresh one comes in its place. So there are at once keys that live for a fraction of a second, with much contention, and keys that
+//! left, and a fresh one comes in its place. So there are at once keys that live for a fraction of a second, with much
+//! contention, and keys that
 //! live through the beginning and the end of a fault; and no list grows without limit.
 //!
 //! # What is the same under the same seed
