@@ -272,11 +272,30 @@ impl MongoClient {
             .and_then(|last| errors::number(last, "n"));
         match matched {
             Some(1) => Ok(op.value.clone()),
-            Some(0) => Err(Failure::refused(
-                OpError::PRECONDITION,
-                "the value was different",
-            )),
+            Some(0) => Err(self.mismatch(op, from).await),
             _ => Err(bad_answer(&answer)),
+        }
+    }
+
+    /// What a compare-and-set that matched nothing shows. It was not executed; but that the value was different is said by a server that
+    /// may have been deposed: where nothing was written it waits for nobody, and MongoDB promises nothing of it. So it is asked again as
+    /// a read, and what that says counts.
+    async fn mismatch(&mut self, op: &Op, from: i64) -> Failure {
+        match self.read(op).await {
+            Ok(value) if value != json!(from) => {
+                Failure::refused(OpError::PRECONDITION, "the value was different")
+            }
+            Ok(_) => Failure::refused(
+                "no-match",
+                "the value was different, and was the same when read",
+            ),
+            Err(failure) => {
+                let why = format!(
+                    "the value was different, but could not be read: {}",
+                    failure.error.message
+                );
+                Failure::refused("no-match", why)
+            }
         }
     }
 
