@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
-use workloads::{BuildError, Claim, OptionKind, OptionSpec, Options, append, bank, register};
+use workloads::{
+    BuildError, Claim, OptionKind, OptionSpec, Options, append, bank, register, rw_register,
+};
 
 const WRITE_CONCERN: &str = "write-concern";
 const READ_CONCERN: &str = "read-concern";
@@ -212,7 +214,7 @@ pub(crate) fn claim(workload: &str, options: &Options) -> Claim {
             "MongoDB manual, Read Concern \"linearizable\": combined with \"majority\" write concern, reads and writes of a single \
              document are as if one thread performed them in real time",
         ),
-        append::NAME | bank::NAME => (
+        append::NAME | rw_register::NAME | bank::NAME => (
             TXN_CONSISTENCY,
             options.text(TXN_READ_CONCERN) == SNAPSHOT
                 && options.text(TXN_WRITE_CONCERN) == MAJORITY,
