@@ -5,6 +5,7 @@
 //! | register | `registers` | `{_id: key, value}` | `find`, `update` with `upsert`, `findAndModify` with the expected value in the query |
 //! | set | `elements` | `{_id: element}` | `insert`, `find` of all |
 //! | append | `lists` | `{_id: key, v: [..]}` | transactions of `find` and `update` with `$push` and `upsert` |
+//! | rw-register | `registers` | `{_id: key, value}` | transactions of `find` and `update` with `upsert` |
 //! | bank | `accounts` | `{_id: account, balance}` | transactions of two `find`s and two `update`s with `$inc`; of one `find` of all |
 
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub(crate) enum Work {
     Set,
     /// Lists in transactions.
     Append,
+    /// Registers in transactions.
+    Registers,
     /// Accounts in transactions: each and what it begins with.
     Bank(Vec<(i64, i64)>),
 }
@@ -161,7 +164,7 @@ impl Client for MongoClient {
             (Work::Register, "cas") => self.compare_and_set(op).await,
             (Work::Set, "add") => self.add(&op.value).await,
             (Work::Set, "read") => self.read_set().await,
-            (Work::Append, "txn") => self.append(&op.value).await,
+            (Work::Append | Work::Registers, "txn") => self.transact(&op.value).await,
             (Work::Bank(_), "transfer") => self.transfer(&op.value).await,
             (Work::Bank(_), "read") => self.read_accounts().await,
             (_, other) => Err(unsupported(format!("there is no operation {other:?} here"))),
@@ -236,10 +239,7 @@ impl MongoClient {
         query.insert("limit", 1);
         query.insert("singleBatch", true);
         let answer = self.session.command(at, query).await?;
-        match first(&answer)? {
-            None => Ok(Value::Null),
-            Some(document) => Ok(json!(field(document, "value")?)),
-        }
+        register(first(&answer)?)
     }
 
     async fn write(&mut self, op: &Op) -> Result<Value, Failure> {
@@ -272,11 +272,30 @@ impl MongoClient {
             .and_then(|last| errors::number(last, "n"));
         match matched {
             Some(1) => Ok(op.value.clone()),
-            Some(0) => Err(Failure::refused(
-                OpError::PRECONDITION,
-                "the value was different",
-            )),
+            Some(0) => Err(self.mismatch(op, from).await),
             _ => Err(bad_answer(&answer)),
+        }
+    }
+
+    /// What a compare-and-set that matched nothing shows. It was not executed; but that the value was different is said by a server that
+    /// may have been deposed: where nothing was written it waits for nobody, and MongoDB promises nothing of it. So it is asked again as
+    /// a read, and what that says counts.
+    async fn mismatch(&mut self, op: &Op, from: i64) -> Failure {
+        match self.read(op).await {
+            Ok(value) if value != json!(from) => {
+                Failure::refused(OpError::PRECONDITION, "the value was different")
+            }
+            Ok(_) => Failure::refused(
+                "no-match",
+                "the value was different, and was the same when read",
+            ),
+            Err(failure) => {
+                let why = format!(
+                    "the value was different, but could not be read: {}",
+                    failure.error.message
+                );
+                Failure::refused("no-match", why)
+            }
         }
     }
 
@@ -319,35 +338,45 @@ impl MongoClient {
         }
     }
 
-    async fn append(&mut self, operations: &Value) -> Result<Value, Failure> {
+    /// A transaction on lists or on registers.
+    async fn transact(&mut self, operations: &Value) -> Result<Value, Failure> {
         let operations = operations
             .as_array()
             .ok_or_else(|| unsupported("a transaction is a list of operations"))?;
+        let collection = match *self.work {
+            Work::Append => LISTS,
+            _ => REGISTERS,
+        };
         let mut transaction = self.session.transaction().await?;
         let mut done = Vec::with_capacity(operations.len());
         for operation in operations {
             let key = argument(operation.get(1))?;
             let f = operation.get(0).and_then(Value::as_str).unwrap_or_default();
-            match f {
-                "append" => {
-                    let element = argument(operation.get(2))?;
-                    let update = doc! { "q": { "_id": key }, "u": { "$push": { "v": element } }, "upsert": true };
-                    transaction
-                        .statement(doc! { "update": LISTS, "updates": [update] })
-                        .await?;
-                    done.push(operation.clone());
-                }
+            let change = match f {
+                "append" => doc! { "$push": { "v": argument(operation.get(2))? } },
+                "w" => doc! { "$set": { "value": argument(operation.get(2))? } },
                 "r" => {
-                    let query = doc! { "find": LISTS, "filter": { "_id": key }, "limit": 1, "singleBatch": true };
+                    let query = doc! { "find": collection, "filter": { "_id": key }, "limit": 1, "singleBatch": true };
                     let answer = transaction.statement(query).await?;
-                    done.push(json!(["r", key, list(first(&answer)?)?]));
+                    let found = first(&answer)?;
+                    let seen = match collection {
+                        LISTS => json!(list(found)?),
+                        _ => register(found)?,
+                    };
+                    done.push(json!(["r", key, seen]));
+                    continue;
                 }
                 other => {
                     return Err(unsupported(format!(
                         "there is no {other:?} in a transaction"
                     )));
                 }
-            }
+            };
+            let update = doc! { "q": { "_id": key }, "u": change, "upsert": true };
+            transaction
+                .statement(doc! { "update": collection, "updates": [update] })
+                .await?;
+            done.push(operation.clone());
         }
         transaction.commit().await?;
         Ok(Value::Array(done))
@@ -395,6 +424,14 @@ impl MongoClient {
         }
         transaction.commit().await?;
         Ok(Value::Object(balances))
+    }
+}
+
+/// The value of a register's document; null where there is no document.
+fn register(document: Option<&Document>) -> Result<Value, Failure> {
+    match document {
+        None => Ok(Value::Null),
+        Some(document) => Ok(json!(field(document, "value")?)),
     }
 }
 

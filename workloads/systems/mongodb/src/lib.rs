@@ -16,10 +16,11 @@ mod settings;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
-    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank, register, set,
+    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank, register, rw_register, set,
 };
 
 use client::{MongoConnect, Work};
@@ -45,7 +46,13 @@ impl Suite for MongoSuite {
     }
 
     fn workloads(&self) -> Vec<WorkloadInfo> {
-        vec![register::info(), append::info(), set::info(), bank::info()]
+        vec![
+            register::info(),
+            append::info(),
+            rw_register::info(),
+            set::info(),
+            bank::info(),
+        ]
     }
 
     fn versions(&self) -> Vec<VersionInfo> {
@@ -61,6 +68,7 @@ impl Suite for MongoSuite {
         for specs in [
             register::options(),
             append::options(),
+            rw_register::options(),
             set::options(),
             bank::options(),
             settings::options(),
@@ -91,6 +99,8 @@ impl Suite for MongoSuite {
     fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
         let release = Release::read(request.options.text(VERSION));
         let release = release.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
+        // What is wrong with other options is said before anything is set up.
+        Settings::read(request.options, 0, Duration::ZERO)?;
         Ok(World::Nodes(Arc::new(MongoDb::new(release))))
     }
 
@@ -98,6 +108,7 @@ impl Suite for MongoSuite {
         let settings = Settings::read(request.options, request.run, request.op_timeout)?;
         let (work, generator, final_generator) = match request.workload {
             append::NAME => (Work::Append, append::generator(request)?, None),
+            rw_register::NAME => (Work::Registers, rw_register::generator(request)?, None),
             set::NAME => (
                 Work::Set,
                 set::generator(request)?,
@@ -129,6 +140,7 @@ impl Suite for MongoSuite {
     fn checkers(&self, workload: &str, options: &Options) -> Result<Vec<NamedChecker>, BuildError> {
         match workload {
             append::NAME => append::checkers(settings::TXN_CONSISTENCY),
+            rw_register::NAME => rw_register::checkers(settings::TXN_CONSISTENCY),
             set::NAME => Ok(set::checkers()),
             bank::NAME => Ok(bank::checkers(options)),
             _ => Ok(register::checkers()),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
-use workloads::{BuildError, Claim, OptionKind, OptionSpec, Options, append, register};
+use workloads::{
+    BuildError, Claim, OptionKind, OptionSpec, Options, append, bank, register, rw_register,
+};
 
 const WRITE_CONCERN: &str = "write-concern";
 const READ_CONCERN: &str = "read-concern";
@@ -212,7 +214,7 @@ pub(crate) fn claim(workload: &str, options: &Options) -> Claim {
             "MongoDB manual, Read Concern \"linearizable\": combined with \"majority\" write concern, reads and writes of a single \
              document are as if one thread performed them in real time",
         ),
-        append::NAME => (
+        append::NAME | rw_register::NAME | bank::NAME => (
             TXN_CONSISTENCY,
             options.text(TXN_READ_CONCERN) == SNAPSHOT
                 && options.text(TXN_WRITE_CONCERN) == MAJORITY,
@@ -237,5 +239,67 @@ pub(crate) fn claim(workload: &str, options: &Options) -> Claim {
     Claim {
         model: model.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use workloads::set;
+
+    fn read(given: &[(&str, &str)]) -> Options {
+        Options::read(&options(), given.iter().copied()).unwrap()
+    }
+
+    #[test]
+    fn concerns_are_what_is_sent() {
+        let limit = Duration::from_secs(2);
+        let settings = Settings::read(&read(&[]), 10, limit).unwrap();
+        assert_eq!(settings.database, "gainsay-a");
+        let majority = doc! { "w": "majority", "wtimeout": 2000_i64 };
+        assert_eq!(settings.write_concern, majority);
+        assert_eq!(settings.read_concern_of_many(), "majority");
+        let given = read(&[
+            ("write-concern", "1"),
+            ("txn-write-concern", "2"),
+            ("journal", "true"),
+            ("read-concern", "local"),
+        ]);
+        let settings = Settings::read(&given, 10, limit).unwrap();
+        let one = doc! { "w": 1_i32, "j": true, "wtimeout": 2000_i64 };
+        assert_eq!(settings.write_concern, one);
+        let two = doc! { "w": 2_i32, "j": true, "wtimeout": 2000_i64 };
+        assert_eq!(settings.txn_write_concern, two);
+        assert_eq!(settings.read_concern_of_many(), "local");
+        for wrong in ["0", "51", "all", ""] {
+            let given = read(&[("write-concern", wrong)]);
+            assert!(Settings::read(&given, 10, limit).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_on_purpose_is_said_so() {
+        let on_purpose = |workload: &str, given: &[(&str, &str)]| {
+            let source = claim(workload, &read(given)).source;
+            source.starts_with("asked of it on purpose")
+        };
+        for workload in [register::NAME, append::NAME, bank::NAME, set::NAME] {
+            assert!(!on_purpose(workload, &[]), "{workload}");
+        }
+        for (option, value) in [
+            ("write-concern", "1"),
+            ("read-concern", "majority"),
+            ("read-preference", "nearest"),
+        ] {
+            assert!(on_purpose(register::NAME, &[(option, value)]), "{option}");
+        }
+        for (option, value) in [("txn-write-concern", "1"), ("txn-read-concern", "local")] {
+            assert!(on_purpose(append::NAME, &[(option, value)]), "{option}");
+            assert!(on_purpose(bank::NAME, &[(option, value)]), "{option}");
+            assert!(!on_purpose(register::NAME, &[(option, value)]), "{option}");
+        }
+        assert!(on_purpose(set::NAME, &[("write-concern", "1")]));
+        assert_eq!(claim(bank::NAME, &read(&[])).model, TXN_CONSISTENCY);
     }
 }
