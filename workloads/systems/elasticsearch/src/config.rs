@@ -63,6 +63,11 @@ pub(crate) fn settings(release: Release, node: &Node, nodes: &[Node], cluster: C
         ("path.logs", format!("{HOME}/logs")),
         // An index that is lost must not come back empty with the next write.
         ("action.auto_create_index", "false".to_owned()),
+        // Else there are no replicas where the disk, which local nodes share, is 85 % full.
+        (
+            "cluster.routing.allocation.disk.threshold_enabled",
+            "false".to_owned(),
+        ),
     ];
     if release.major < 7 {
         settings.extend([
