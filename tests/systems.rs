@@ -32,6 +32,35 @@ fn run(system: &str, flags: &[&str], code: i32) {
     let results = json(&program.latest().join("results.json"));
     let known = results["checkers"].as_array().unwrap();
     let errors = known.iter().find(|one| one["checker"] == "errors");
-    assert_eq!(errors.unwrap()["valid"], true, "an error without a class: {results:#}");
+    assert_eq!(
+        errors.unwrap()["valid"],
+        true,
+        "an error without a class: {results:#}"
+    );
     assert_same(&before);
+}
+
+#[test]
+fn mongodb_keeps_its_promise_at_its_strongest_settings() {
+    let faults = ["--nemesis", "partition,kill", "--time-limit", "15"];
+    run("mongodb", &[&["--local", "3"], &faults[..]].concat(), 0);
+}
+
+#[test]
+fn mongodb_loses_what_only_its_primary_had() {
+    let flags = [
+        "--local",
+        "3",
+        "--workload",
+        "set",
+        "--write-concern",
+        "1",
+        "--rate",
+        "200",
+        "--nemesis",
+        "partition,kill",
+        "--time-limit",
+        "20",
+    ];
+    run("mongodb", &flags, 1);
 }

@@ -14,6 +14,7 @@ mod program;
 mod runs;
 mod serve;
 mod ssh;
+mod systems;
 mod tidy;
 
 /// Held by tests that look at the whole machine, so that they do not see each other.

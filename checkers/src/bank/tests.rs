@@ -168,7 +168,9 @@ fn what_says_nothing_is_unknown() {
     assert!(unknown(&[]).starts_with("no read ended ok"));
     assert!(unknown(&history(&[])).starts_with("no read ended ok"));
     let fine = json!({"0": 10, "1": 10});
-    assert!(unknown(&history(&[fine.clone()])[2..]).starts_with("no transfer ended ok"));
+    assert!(
+        unknown(&history(std::slice::from_ref(&fine))[2..]).starts_with("no transfer ended ok")
+    );
     assert!(unknown(&history(&[json!([10, 10])])).contains("event 3 is not of a bank"));
     assert!(unknown(&history(&[json!({"0": "x", "1": 10})])).contains("no whole number"));
     assert!(

@@ -9,8 +9,14 @@ use store::EventType;
 use crate::run::{Spec, run};
 use crate::{judge, outcomes, seeds};
 
-/// The workloads with the options that they run under, and the functions that must succeed.
-const WORKLOADS: &[(&str, &[(&str, &str)], &[&str])] = &[
+/// A workload with the options that it runs under, and the functions that must succeed.
+type Workload = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [&'static str],
+);
+
+const WORKLOADS: &[Workload] = &[
     ("append", &[("rate", "300")], &["txn"]),
     ("rw-register", &[("rate", "300")], &["txn"]),
     (
