@@ -140,7 +140,7 @@ fn unless_open(stage: Stage, outcome: Outcome) -> Outcome {
 /// What an answer to a commit means.
 fn outcome(answer: Answer<'_>) -> Outcome {
     let proves = |begin: &&str| answer.sqlstate.starts_with(*begin);
-    match !answer.ends_session && ROLLED_BACK.iter().any(|begin| proves(&begin)) {
+    match !answer.ends_session && ROLLED_BACK.iter().any(|begin| proves(begin)) {
         true => Outcome::NotExecuted,
         false => Outcome::Unknown,
     }
