@@ -32,11 +32,7 @@ fn some_read_if_they_are_asked_to() {
     let steps = run(&[("reads", "0.1")]);
     let reads = steps.iter().filter(|step| &*step.op.f == "read").count();
     assert!((800..=1_200).contains(&reads), "{reads}");
-    let last = steps
-        .iter()
-        .filter(|step| &*step.op.f == "add")
-        .next_back()
-        .unwrap();
+    let last = steps.iter().rfind(|step| &*step.op.f == "add").unwrap();
     assert_eq!(
         last.op.value.as_u64().unwrap() as usize,
         steps.len() - reads - 1
