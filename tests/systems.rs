@@ -64,3 +64,39 @@ fn mongodb_loses_what_only_its_primary_had() {
     ];
     run("mongodb", &flags, 1);
 }
+
+#[test]
+fn postgres_is_serializable() {
+    let flags = [
+        "--local",
+        "1",
+        "--version",
+        "18.6",
+        "--workload",
+        "append",
+        "--nemesis",
+        "none",
+        "--time-limit",
+        "10",
+    ];
+    run("postgres", &flags, 0);
+}
+
+#[test]
+fn elasticsearch_loses_nothing_where_nothing_fails() {
+    let flags = [
+        "--local",
+        "3",
+        "--version",
+        "1.5.0",
+        "--workload",
+        "set",
+        "--rate",
+        "100",
+        "--nemesis",
+        "none",
+        "--time-limit",
+        "10",
+    ];
+    run("elasticsearch", &flags, 0);
+}

@@ -117,7 +117,8 @@ impl PgDb {
         };
         let script = format!(
             "# make the data\n\
-             id -u {USER} >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin {USER} || exit\n\
+             id -u {USER} >/dev/null 2>&1 || \
+             useradd --system --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin {USER} || exit\n\
              mkdir -p {data} && touch {LOG} && chown {USER}: {data} {LOG} && chmod 700 {data} && cd / && {{\n{make}\n}} || {{ tail -n 5 {LOG} >&2; exit 1; }}",
             data = data(),
         );
