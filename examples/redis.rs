@@ -13,11 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::capability::{ProcessState, Signal};
 use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op};
-use harness::db::{Db, DbError};
+use harness::db::{Db, DbError, steps};
 use harness::node::daemon::Daemon;
-use harness::node::{files, packages, ports};
+use harness::node::{files, packages};
 use harness::remote::Node;
 use harness::{Name, OpError, Value};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
@@ -156,13 +155,6 @@ async fn info(node: &Node, section: &str) -> Option<String> {
     tokio::time::timeout(ASK_LIMIT, asked).await.ok().flatten()
 }
 
-async fn remove(node: &Node) -> Result<(), DbError> {
-    process().stop(&*node.remote, Duration::ZERO).await?;
-    files::remove(&*node.remote, HOME).await?;
-    files::remove(&*node.remote, LOG).await?;
-    Ok(())
-}
-
 #[async_trait]
 impl Db for RedisDb {
     async fn install(&self, node: &Node) -> Result<(), DbError> {
@@ -170,15 +162,8 @@ impl Db for RedisDb {
     }
 
     async fn wipe(&self, node: &Node) -> Result<(), DbError> {
-        remove(node).await?;
-        if ports::has_listener(&*node.remote, PORT).await? {
-            return Err(DbError::System {
-                node: node.name.clone(),
-                message: format!("port {PORT} is taken by a process that is not ours"),
-                hint: "stop the Redis that runs there, or choose another node".to_owned(),
-            });
-        }
-        Ok(())
+        steps::remove(node, &process(), HOME).await?;
+        steps::need_port(node, PORT, "stop the Redis that runs there").await
     }
 
     async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
@@ -205,31 +190,20 @@ impl Db for RedisDb {
         }
     }
 
-    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError> {
-        Ok(process().signal(&*node.remote, signal).await?)
-    }
-
-    async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
-        Ok(process().state(&*node.remote).await?)
-    }
-
-    fn pids_script(&self, _node: &Node) -> Option<String> {
-        Some(process().pids_script())
+    fn process(&self) -> Daemon {
+        process()
     }
 
     async fn teardown(&self, node: &Node) -> Result<(), DbError> {
-        remove(node).await
+        steps::remove(node, &process(), HOME).await
     }
 
     async fn primaries(&self, nodes: &[Node]) -> Vec<Name> {
-        let asked = nodes.iter().map(|node| info(node, "replication"));
-        let said = futures::future::join_all(asked).await;
-        let leads = |said: &Option<String>| {
-            let said = said.as_deref();
+        let leads = |node| async move {
+            let said = info(node, "replication").await;
             said.is_some_and(|said| said.contains("role:master"))
         };
-        let leading = nodes.iter().zip(&said).filter(|(_, said)| leads(said));
-        leading.map(|(node, _)| node.name.clone()).collect()
+        steps::those(nodes, leads).await
     }
 
     fn log_files(&self) -> Vec<String> {

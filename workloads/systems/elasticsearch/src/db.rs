@@ -5,11 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::join_all;
-use harness::capability::{ProcessState, Signal};
+use harness::capability::ProcessState;
+use harness::db::steps::{self, LastWords};
 use harness::db::{Db, DbError, DbVersions};
-use harness::node::{files, packages, ports};
-use harness::remote::{Command, Node, quote};
+use harness::node::daemon::Daemon;
+use harness::node::{files, packages};
+use harness::remote::{Command, Node};
 use harness::{Name, Value};
 use workloads::kit::Shelf;
 use workloads::kit::http::Connection;
@@ -26,10 +27,17 @@ const ELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 /// How long a question that a node passes on to the master may take.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
-/// How long it may take to end when asked. Nobody needs its data any more.
-const STOP_GRACE: Duration = Duration::ZERO;
 /// Between two looks at whether a node is healthy.
 const HEALTH_PAUSE: Duration = Duration::from_millis(200);
+
+/// What its log says when it ended.
+const LAST_WORDS: LastWords<'static> = LastWords {
+    system: "Elasticsearch",
+    log: LOG,
+    telling: "grep -E 'ERROR|FATAL|^Exception|Exception: |bootstrap check|^\\[[0-9]+\\]'",
+    lines: 6,
+    otherwise: 8,
+};
 
 /// Elasticsearch on nodes.
 pub(crate) struct ElasticsearchDb {
@@ -138,34 +146,6 @@ fn is_well(health: &Value, size: usize) -> bool {
     nodes == Some(size as u64) && matches!(status, Some("green" | "yellow"))
 }
 
-/// Ends ours on a node, and removes everything of it but the program.
-async fn remove(node: &Node) -> Result<(), DbError> {
-    config::process().stop(&*node.remote, STOP_GRACE).await?;
-    files::remove(&*node.remote, HOME).await?;
-    files::remove(&*node.remote, LOG).await?;
-    Ok(())
-}
-
-/// Why it ended, as far as its log says. A stack trace says nothing to those who test it.
-async fn ended(node: &Node) -> Result<DbError, DbError> {
-    let log = quote(LOG);
-    let script = format!(
-        "said=$(grep -E 'ERROR|FATAL|^Exception|Exception: |bootstrap check|^\\[[0-9]+\\]' {log} | tail -n 6 | cut -c -500)\n\
-         [ -n \"$said\" ] && echo \"$said\" || tail -n 8 {log}"
-    );
-    let said = node.remote.run(Command::new(script).idempotent()).await?;
-    let said = said.text();
-    let hint = match said.contains("No space left on device") {
-        true => "a disk of the node is full: df -h /var/lib /var/log".to_owned(),
-        false => format!("see {LOG} on the node"),
-    };
-    Ok(DbError::System {
-        node: node.name.clone(),
-        message: format!("Elasticsearch ended; its log says:\n{said}"),
-        hint,
-    })
-}
-
 #[async_trait]
 impl DbVersions for ElasticsearchDb {
     async fn bring(&self, node: &Node, version: &str) -> Result<(), DbError> {
@@ -196,16 +176,9 @@ impl Db for ElasticsearchDb {
     }
 
     async fn wipe(&self, node: &Node) -> Result<(), DbError> {
-        remove(node).await?;
+        steps::remove(node, &config::process(), HOME).await?;
         for port in [HTTP_PORT, TRANSPORT_PORT] {
-            if ports::has_listener(&*node.remote, port).await? {
-                return Err(DbError::System {
-                    node: node.name.clone(),
-                    message: format!("port {port} is taken by a process that is not ours"),
-                    hint: "stop the Elasticsearch that runs there, or choose another node"
-                        .to_owned(),
-                });
-            }
+            steps::need_port(node, port, "stop the Elasticsearch that runs there").await?;
         }
         Ok(())
     }
@@ -234,26 +207,18 @@ impl Db for ElasticsearchDb {
                 return Ok(());
             }
             if self.state(node).await? == ProcessState::Absent {
-                return Err(ended(node).await?);
+                return Err(LAST_WORDS.of(node).await?);
             }
             tokio::time::sleep(HEALTH_PAUSE).await;
         }
     }
 
-    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError> {
-        Ok(config::process().signal(&*node.remote, signal).await?)
-    }
-
-    fn pids_script(&self, _node: &Node) -> Option<String> {
-        Some(config::process().pids_script())
+    fn process(&self) -> Daemon {
+        config::process()
     }
 
     fn revive_script(&self, node: &Node, _nodes: &[Node]) -> Option<String> {
         Some(config::daemon(self.release(node)).revive_script())
-    }
-
-    async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
-        Ok(config::process().state(&*node.remote).await?)
     }
 
     fn data_folders(&self) -> Vec<String> {
@@ -261,17 +226,11 @@ impl Db for ElasticsearchDb {
     }
 
     async fn teardown(&self, node: &Node) -> Result<(), DbError> {
-        remove(node).await
+        steps::remove(node, &config::process(), HOME).await
     }
 
     async fn primaries(&self, nodes: &[Node]) -> Vec<Name> {
-        let asked = join_all(nodes.iter().map(is_master)).await;
-        nodes
-            .iter()
-            .zip(asked)
-            .filter(|(_, is_master)| *is_master)
-            .map(|(node, _)| node.name.clone())
-            .collect()
+        steps::those(nodes, is_master).await
     }
 
     fn log_files(&self) -> Vec<String> {

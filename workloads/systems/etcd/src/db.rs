@@ -8,13 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::join_all;
 use harness::Name;
-use harness::capability::{ProcessState, Signal};
+use harness::capability::ProcessState;
+use harness::db::steps::{self, LastWords};
 use harness::db::{Db, DbError, DbMembership, DbVersions};
 use harness::node::daemon::Daemon;
-use harness::node::{files, packages, ports};
-use harness::remote::{Command, Node, quote};
+use harness::node::{files, packages};
+use harness::remote::Node;
 use harness::{Value, json};
 use workloads::kit::Shelf;
 
@@ -35,10 +35,17 @@ const HEARTBEAT: Duration = Duration::from_millis(50);
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a question to a node about itself may take.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
-/// How long etcd may take to end when asked. It would hand leadership over; nobody needs it any more.
-const STOP_GRACE: Duration = Duration::ZERO;
 /// Between two looks at whether a node is healthy.
 const HEALTH_PAUSE: Duration = Duration::from_millis(100);
+
+/// What its log says when it ended.
+const LAST_WORDS: LastWords<'static> = LastWords {
+    system: "etcd",
+    log: LOG,
+    telling: "grep -E '\"level\":\"(error|fatal|panic)\"|^panic:'",
+    lines: 2,
+    otherwise: 5,
+};
 
 /// etcd on nodes.
 pub(crate) struct EtcdDb {
@@ -215,34 +222,6 @@ pub(crate) fn process() -> Daemon {
     }
 }
 
-/// Ends our etcd on a node, and removes everything of it but the package.
-async fn remove(node: &Node) -> Result<(), DbError> {
-    process().stop(&*node.remote, STOP_GRACE).await?;
-    files::remove(&*node.remote, HOME).await?;
-    files::remove(&*node.remote, LOG).await?;
-    Ok(())
-}
-
-/// Why etcd ended, as far as its log says. A stack trace says nothing to those who test it.
-async fn ended(node: &Node) -> Result<DbError, DbError> {
-    let log = quote(LOG);
-    let script = format!(
-        "said=$(grep -E '\"level\":\"(error|fatal|panic)\"|^panic:' {log} | tail -n 2 | cut -c -500)\n\
-         [ -n \"$said\" ] && echo \"$said\" || tail -n 5 {log}"
-    );
-    let said = node.remote.run(Command::new(script).idempotent()).await?;
-    let said = said.text();
-    let hint = match said.contains("no space left on device") {
-        true => "a disk of the node is full: df -h /var/lib /var/log".to_owned(),
-        false => format!("see {LOG} on the node"),
-    };
-    Ok(DbError::System {
-        node: node.name.clone(),
-        message: format!("etcd ended; its log says:\n{said}"),
-        hint,
-    })
-}
-
 #[async_trait]
 impl DbVersions for EtcdDb {
     async fn bring(&self, node: &Node, version: &str) -> Result<(), DbError> {
@@ -274,16 +253,14 @@ impl Db for EtcdDb {
     }
 
     async fn wipe(&self, node: &Node) -> Result<(), DbError> {
-        remove(node).await?;
+        steps::remove(node, &process(), HOME).await?;
         for port in [CLIENT_PORT, PEER_PORT] {
-            if ports::has_listener(&*node.remote, port).await? {
-                return Err(DbError::System {
-                    node: node.name.clone(),
-                    message: format!("port {port} is taken by a process that is not ours"),
-                    hint: "stop the etcd that runs there (systemctl stop etcd), or choose another node"
-                        .to_owned(),
-                });
-            }
+            steps::need_port(
+                node,
+                port,
+                "stop the etcd that runs there (systemctl stop etcd)",
+            )
+            .await?;
         }
         Ok(())
     }
@@ -321,18 +298,14 @@ impl Db for EtcdDb {
                 return Ok(());
             }
             if self.state(node).await? == ProcessState::Absent {
-                return Err(ended(node).await?);
+                return Err(LAST_WORDS.of(node).await?);
             }
             tokio::time::sleep(HEALTH_PAUSE).await;
         }
     }
 
-    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError> {
-        Ok(process().signal(&*node.remote, signal).await?)
-    }
-
-    fn pids_script(&self, _node: &Node) -> Option<String> {
-        Some(process().pids_script())
+    fn process(&self) -> Daemon {
+        process()
     }
 
     fn revive_script(&self, node: &Node, nodes: &[Node]) -> Option<String> {
@@ -341,10 +314,6 @@ impl Db for EtcdDb {
             false => Cluster::New,
         };
         Some(self.member(node, nodes, cluster).revive_script())
-    }
-
-    async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
-        Ok(process().state(&*node.remote).await?)
     }
 
     fn data_folders(&self) -> Vec<String> {
@@ -360,17 +329,11 @@ impl Db for EtcdDb {
     }
 
     async fn teardown(&self, node: &Node) -> Result<(), DbError> {
-        remove(node).await
+        steps::remove(node, &process(), HOME).await
     }
 
     async fn primaries(&self, nodes: &[Node]) -> Vec<Name> {
-        let asked = join_all(nodes.iter().map(leads)).await;
-        nodes
-            .iter()
-            .zip(asked)
-            .filter(|(_, leads)| *leads)
-            .map(|(node, _)| node.name.clone())
-            .collect()
+        steps::those(nodes, leads).await
     }
 
     fn log_files(&self) -> Vec<String> {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bson::{Bson, Document, doc};
-use futures::future::join_all;
 use harness::Name;
-use harness::capability::{ProcessState, Signal};
+use harness::capability::ProcessState;
+use harness::db::steps::{self, LastWords};
 use harness::db::{Db, DbError};
 use harness::node::daemon::Daemon;
-use harness::node::{files, packages, ports};
-use harness::remote::{Command, Node, quote};
+use harness::node::{files, packages};
+use harness::remote::Node;
 use workloads::kit::Shelf;
 
 use crate::PORT;
@@ -39,10 +39,17 @@ const TRANSACTION_LIMIT: Duration = Duration::from_secs(10);
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 /// How long an answer to replSetInitiate may take: it asks all members first.
 const INITIATE_LIMIT: Duration = Duration::from_secs(20);
-/// Nobody needs it to end in order: its data go with it.
-const STOP_GRACE: Duration = Duration::ZERO;
 /// Between two looks at whether a node is healthy.
 const HEALTH_PAUSE: Duration = Duration::from_millis(100);
+
+/// What its log says when it ended: errors are marked with `E` and fatal ones with `F`, in both forms of its log.
+const LAST_WORDS: LastWords<'static> = LastWords {
+    system: "mongod",
+    log: LOG,
+    telling: "grep -E '\"s\":\"[EF]\"|^[^ ]+ [EF] |error while loading'",
+    lines: 2,
+    otherwise: 5,
+};
 
 /// The code of an initiation of a set that there is: AlreadyInitialized.
 const ALREADY_INITIALIZED: i64 = 23;
@@ -172,33 +179,10 @@ async fn initiate(node: &Node, nodes: &[Node]) -> Result<(), DbError> {
             return Ok(());
         }
         if process().state(&*node.remote).await? == ProcessState::Absent {
-            return Err(ended(node).await?);
+            return Err(LAST_WORDS.of(node).await?);
         }
         tokio::time::sleep(HEALTH_PAUSE).await;
     }
-}
-
-/// Ends our mongod on a node, and removes everything of it but the program.
-async fn remove(node: &Node) -> Result<(), DbError> {
-    process().stop(&*node.remote, STOP_GRACE).await?;
-    files::remove(&*node.remote, HOME).await?;
-    files::remove(&*node.remote, LOG).await?;
-    Ok(())
-}
-
-/// Why mongod ended, as far as its log says. Errors are marked with `E` and fatal ones with `F`, in both forms of its log.
-async fn ended(node: &Node) -> Result<DbError, DbError> {
-    let log = quote(LOG);
-    let script = format!(
-        "said=$(grep -E '\"s\":\"[EF]\"|^[^ ]+ [EF] |error while loading' {log} | tail -n 2 | cut -c -500)\n\
-         [ -n \"$said\" ] && echo \"$said\" || tail -n 5 {log} | cut -c -500"
-    );
-    let said = node.remote.run(Command::new(script).idempotent()).await?;
-    Ok(DbError::System {
-        node: node.name.clone(),
-        message: format!("mongod ended; its log says:\n{}", said.text()),
-        hint: format!("see {LOG} on the node"),
-    })
 }
 
 #[async_trait]
@@ -212,15 +196,13 @@ impl Db for MongoDb {
     }
 
     async fn wipe(&self, node: &Node) -> Result<(), DbError> {
-        remove(node).await?;
-        match ports::has_listener(&*node.remote, PORT).await? {
-            false => Ok(()),
-            true => Err(DbError::System {
-                node: node.name.clone(),
-                message: format!("port {PORT} is taken by a process that is not ours"),
-                hint: "stop the mongod that runs there (systemctl stop mongod), or choose another node".to_owned(),
-            }),
-        }
+        steps::remove(node, &process(), HOME).await?;
+        steps::need_port(
+            node,
+            PORT,
+            "stop the mongod that runs there (systemctl stop mongod)",
+        )
+        .await
     }
 
     async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
@@ -246,26 +228,18 @@ impl Db for MongoDb {
                 return Ok(());
             }
             if self.state(node).await? == ProcessState::Absent {
-                return Err(ended(node).await?);
+                return Err(LAST_WORDS.of(node).await?);
             }
             tokio::time::sleep(HEALTH_PAUSE).await;
         }
     }
 
-    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError> {
-        Ok(process().signal(&*node.remote, signal).await?)
-    }
-
-    fn pids_script(&self, _node: &Node) -> Option<String> {
-        Some(process().pids_script())
+    fn process(&self) -> Daemon {
+        process()
     }
 
     fn revive_script(&self, _node: &Node, _nodes: &[Node]) -> Option<String> {
         Some(self.member().revive_script())
-    }
-
-    async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
-        Ok(process().state(&*node.remote).await?)
     }
 
     fn data_folders(&self) -> Vec<String> {
@@ -273,14 +247,14 @@ impl Db for MongoDb {
     }
 
     async fn teardown(&self, node: &Node) -> Result<(), DbError> {
-        remove(node).await
+        steps::remove(node, &process(), HOME).await
     }
 
     async fn primaries(&self, nodes: &[Node]) -> Vec<Name> {
-        let asked = join_all(nodes.iter().map(hello)).await;
-        let leads = |hello: &Option<Hello>| hello.as_ref().is_some_and(|hello| hello.is_primary);
-        let leaders = nodes.iter().zip(&asked).filter(|(_, hello)| leads(hello));
-        leaders.map(|(node, _)| node.name.clone()).collect()
+        steps::those(nodes, |node| async {
+            hello(node).await.is_some_and(|hello| hello.is_primary)
+        })
+        .await
     }
 
     fn log_files(&self) -> Vec<String> {

@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::join_all;
 use harness::Name;
-use harness::capability::{ProcessState, Signal};
+use harness::capability::ProcessState;
+use harness::db::steps::{self, LastWords};
 use harness::db::{Db, DbError};
 use harness::node::daemon::Daemon;
-use harness::node::{files, packages, ports};
+use harness::node::packages;
 use harness::remote::{Command, Node, quote};
 use workloads::kit::Shelf;
 
@@ -31,10 +31,17 @@ const LOG: &str = "/var/log/gainsay-postgres.log";
 const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a question to a node about itself may take.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
-/// How long the server may take to end when asked: its data is removed afterwards.
-const STOP_GRACE: Duration = Duration::ZERO;
 /// Between two looks at whether a node is healthy.
 const HEALTH_PAUSE: Duration = Duration::from_millis(100);
+/// What its log says when it ended.
+const LAST_WORDS: LastWords<'static> = LastWords {
+    system: "PostgreSQL",
+    log: LOG,
+    telling: "grep -E 'FATAL|PANIC' | grep -v 'the database system is'",
+    lines: 2,
+    otherwise: 5,
+};
+
 /// How long a first copy of the primary's data may take.
 const MAKE_LIMIT: Duration = Duration::from_secs(120);
 
@@ -175,28 +182,6 @@ async fn ask(node: &Node) -> Option<Status> {
         .flatten()
 }
 
-/// Ends our server on a node, and removes everything of it but its programs.
-async fn remove(node: &Node) -> Result<(), DbError> {
-    process().stop(&*node.remote, STOP_GRACE).await?;
-    files::remove(&*node.remote, HOME).await?;
-    files::remove(&*node.remote, LOG).await?;
-    Ok(())
-}
-
-/// Why the server ended, as far as its log says.
-async fn ended(node: &Node) -> Result<DbError, DbError> {
-    let script = format!(
-        "said=$(grep -E 'FATAL|PANIC' {LOG} | grep -v 'the database system is' | tail -n 2 | cut -c -500)\n\
-         [ -n \"$said\" ] && echo \"$said\" || tail -n 5 {LOG}"
-    );
-    let said = node.remote.run(Command::new(script).idempotent()).await?;
-    Ok(DbError::System {
-        node: node.name.clone(),
-        message: format!("PostgreSQL ended; its log says:\n{}", said.text()),
-        hint: format!("see {LOG} on the node; is a disk full (df -h /var/lib /var/log)?"),
-    })
-}
-
 #[async_trait]
 impl Db for PgDb {
     async fn install(&self, node: &Node) -> Result<(), DbError> {
@@ -216,15 +201,13 @@ impl Db for PgDb {
     }
 
     async fn wipe(&self, node: &Node) -> Result<(), DbError> {
-        remove(node).await?;
-        match ports::has_listener(&*node.remote, PORT).await? {
-            false => Ok(()),
-            true => Err(DbError::System {
-                node: node.name.clone(),
-                message: format!("port {PORT} is taken by a process that is not ours"),
-                hint: "stop the PostgreSQL that runs there (systemctl stop postgresql), or choose another node".to_owned(),
-            }),
-        }
+        steps::remove(node, &process(), HOME).await?;
+        steps::need_port(
+            node,
+            PORT,
+            "stop the PostgreSQL that runs there (systemctl stop postgresql)",
+        )
+        .await
     }
 
     async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
@@ -258,26 +241,18 @@ impl Db for PgDb {
                 _ => {}
             }
             if self.state(node).await? == ProcessState::Absent {
-                return Err(ended(node).await?);
+                return Err(LAST_WORDS.of(node).await?);
             }
             tokio::time::sleep(HEALTH_PAUSE).await;
         }
     }
 
-    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError> {
-        Ok(process().signal(&*node.remote, signal).await?)
-    }
-
-    fn pids_script(&self, _node: &Node) -> Option<String> {
-        Some(process().pids_script())
+    fn process(&self) -> Daemon {
+        process()
     }
 
     fn revive_script(&self, _node: &Node, _nodes: &[Node]) -> Option<String> {
         Some(self.server().revive_script())
-    }
-
-    async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
-        Ok(process().state(&*node.remote).await?)
     }
 
     fn data_folders(&self) -> Vec<String> {
@@ -285,17 +260,14 @@ impl Db for PgDb {
     }
 
     async fn teardown(&self, node: &Node) -> Result<(), DbError> {
-        remove(node).await
+        steps::remove(node, &process(), HOME).await
     }
 
     async fn primaries(&self, nodes: &[Node]) -> Vec<Name> {
-        let asked = join_all(nodes.iter().map(ask)).await;
-        let leads =
-            |status: &Option<Status>| status.as_ref().is_some_and(|status| !status.is_standby);
-        let all = nodes.iter().zip(asked);
-        all.filter(|(_, status)| leads(status))
-            .map(|(node, _)| node.name.clone())
-            .collect()
+        steps::those(nodes, |node| async {
+            ask(node).await.is_some_and(|status| !status.is_standby)
+        })
+        .await
     }
 
     fn log_files(&self) -> Vec<String> {

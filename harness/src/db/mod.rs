@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use store::Name;
 use thiserror::Error;
 
+pub mod steps;
+
 use crate::capability::{CapabilityError, ProcessState, Signal};
+use crate::node::daemon::Daemon;
 use crate::remote::{Node, RemoteError};
 
 /// What went wrong with the system on a node.
@@ -87,18 +90,25 @@ pub trait Db: Send + Sync {
     /// proved with [`recovery_probe`](crate::client::Connect::recovery_probe), where there is one.
     async fn healthy(&self, node: &Node) -> Result<(), DbError>;
 
+    /// The system's process on any node, as it is found again: its pid file, its log, its user. What starts it need not be told.
+    fn process(&self) -> Daemon;
+
     /// Sends a signal to the system's processes and says what is seen of them afterwards; a `KILL`
     /// returns only when they are gone.
-    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError>;
+    async fn signal(&self, node: &Node, signal: Signal) -> Result<ProcessState, DbError> {
+        Ok(self.process().signal(&*node.remote, signal).await?)
+    }
 
     /// What is seen of the system's processes.
-    async fn state(&self, node: &Node) -> Result<ProcessState, DbError>;
+    async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
+        Ok(self.process().state(&*node.remote).await?)
+    }
 
     /// A shell script that prints the process ids of the system's processes on a node, one a line, and
     /// none where it does not run. Written down on the node before a pause, so that the processes can be
     /// let go on again also when we are gone. Without it, the system is never paused.
     fn pids_script(&self, _node: &Node) -> Option<String> {
-        None
+        Some(self.process().pids_script())
     }
 
     /// A shell script that starts the system again, with the data it has, where it was started, was not stopped since, and does
