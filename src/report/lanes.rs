@@ -14,6 +14,11 @@ const LEFT: f64 = 92.0;
 const RIGHT: f64 = 12.0;
 const LANE: f64 = 30.0;
 const TOP: f64 = 24.0;
+/// About how wide a character is of the names of faults, and of operations.
+const SMALL_CHARACTER: f64 = 6.2;
+const CHARACTER: f64 = 7.2;
+/// More characters of an operation than this and others have no room.
+const LABEL_MAX: usize = 40;
 /// More lanes or bars than this and a person sees nothing.
 const LANES_MAX: usize = 24;
 const BARS_MAX: usize = 240;
@@ -122,14 +127,20 @@ impl<'a> Lanes<'a> {
         let height = TOP + LANE * lanes.len() as f64 + 30.0;
         let lane = |process: &Process| lanes.iter().position(|lane| *lane == process);
         let ticks = 6;
+        let bands = self.bands.iter();
+        let bands: Vec<&Band> = bands
+            .filter(|band| band.to >= self.from && band.from <= self.to)
+            .collect();
         html! {
             svg.plot.lanes viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label="The operations of the violation, one lane a process" {
-                @for band in self.bands.iter().filter(|band| band.to >= self.from && band.from <= self.to) {
+                @for band in &bands {
                     rect class={ "band " (fault_class(&band.fault)) } x=(p(self.x(band.from))) y=(TOP - 14.0)
                         width=(p((self.x(band.to) - self.x(band.from)).max(1.0))) height=(height - TOP - 16.0) {
                         title { (band_title(band)) }
                     }
-                    text.tick x=(p(self.x(band.from) + 3.0)) y=(TOP - 4.0) { (band.fault) " " (band.what) }
+                }
+                @for (x, name) in self.band_names(&bands) {
+                    text.tick x=(p(x)) y=(TOP - 4.0) { (name) }
                 }
                 @for (at, process) in lanes.iter().enumerate() {
                     text.lane x=(LEFT - 8.0) y=(p(TOP + LANE * at as f64 + 19.0)) text-anchor="end" { "process " (process) }
@@ -148,6 +159,26 @@ impl<'a> Lanes<'a> {
                 }
             }
         }
+    }
+
+    /// The names of faults, where each has room: the others are told when one points at them.
+    fn band_names(&self, bands: &[&Band]) -> Vec<(f64, String)> {
+        let mut bands = bands.to_vec();
+        bands.sort_by(|a, b| a.from.total_cmp(&b.from));
+        let mut free = LEFT;
+        let mut names = Vec::new();
+        for band in bands {
+            let (x, name) = (
+                self.x(band.from) + 3.0,
+                format!("{} {}", band.fault, band.what),
+            );
+            let end = x + SMALL_CHARACTER * name.chars().count() as f64;
+            if x >= free && end <= WIDTH {
+                free = end + SMALL_CHARACTER;
+                names.push((x, name));
+            }
+        }
+        names
     }
 
     /// A line through operations where each can have taken effect.
@@ -207,11 +238,18 @@ impl<'a> Lanes<'a> {
             if guilty { " culprit" } else { "" }
         );
         let y = TOP + LANE * lane as f64 + 4.0;
+        let label = label(operation);
+        // To the left of where it begins, if there is no room to the right.
+        let fits = begin + 4.0 + CHARACTER * label.chars().count() as f64 <= WIDTH;
+        let (x, anchor) = match fits {
+            true => (begin + 4.0, "start"),
+            false => (begin - 4.0, "end"),
+        };
         html! {
             g class=(class) {
                 title { (describe(operation)) }
                 rect x=(p(begin)) y=(p(y)) width=(p((end - begin).max(2.0))) height=(p(LANE - 8.0)) rx="3" {}
-                @if main { text x=(p(begin + 4.0)) y=(p(y + 15.0)) { (label(operation)) } }
+                @if main { text x=(p(x)) y=(p(y + 15.0)) text-anchor=(anchor) { (label) } }
             }
         }
     }
@@ -233,7 +271,10 @@ pub(super) fn label(operation: Operation<'_>) -> String {
         (f, Value::Null) => f.to_owned(),
         (f, value) => format!("{f} {value}"),
     };
-    let text: String = text.chars().take(40).collect();
+    let text = match text.char_indices().nth(LABEL_MAX) {
+        None => text,
+        Some(_) => text.chars().take(LABEL_MAX - 1).chain(['…']).collect(),
+    };
     match operation.outcome() {
         Outcome::Ok => text,
         Outcome::Fail => format!("{text} ✗"),

@@ -5,25 +5,32 @@
 //! and the version, so that several versions can be there at once.
 
 mod bundle;
+mod chosen;
+mod failure;
 mod go;
 pub mod http;
+mod own_file;
 mod source;
 mod tool;
 mod unpack;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harness::db::DbError;
+use harness::local;
 use harness::remote::{Command, Node, quote};
-use harness::{Name, local};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
 pub use bundle::{Bundle, Finish, Part};
+pub use chosen::Chosen;
+pub use failure::{Failure, Outcome};
 pub use go::GoProgram;
+pub use own_file::OwnFile;
 pub use source::Source;
 
 /// Where bundles are put on nodes, each in a folder of its own. They stay, as packages do.
@@ -37,9 +44,9 @@ const UNPACK_LIMIT: Duration = Duration::from_secs(300);
 
 /// Files that cannot be had: what was tried, and what would help.
 #[derive(Debug, Error)]
+#[error("{}\n  hint: {}", self.message(), self.hint())]
 pub enum KitError {
     /// Something with a file or a program on this machine.
-    #[error("{doing}: {error}\n  hint: {hint}")]
     Here {
         /// What was tried.
         doing: String,
@@ -49,7 +56,6 @@ pub enum KitError {
         hint: &'static str,
     },
     /// Something that a program of this machine was to get or to make.
-    #[error("{what} cannot be had:\n{said}\n  hint: {hint}")]
     Tool {
         /// What was wanted.
         what: String,
@@ -59,7 +65,6 @@ pub enum KitError {
         hint: &'static str,
     },
     /// Nothing that was tried worked.
-    #[error("it cannot be had from anywhere:\n{}\n  hint: one of these must work", tried.join("\n"))]
     Nowhere {
         /// What was tried, and why it failed.
         tried: Vec<String>,
@@ -68,18 +73,30 @@ pub enum KitError {
 
 impl KitError {
     /// What happened, without what would help.
-    fn message(&self) -> String {
-        let text = self.to_string();
-        let message = text.split_once("\n  hint: ").map(|(message, _)| message);
-        message.unwrap_or(&text).to_owned()
+    pub fn message(&self) -> String {
+        match self {
+            KitError::Here { doing, error, .. } => format!("{doing}: {error}"),
+            KitError::Tool { what, said, .. } => format!("{what} cannot be had:\n{said}"),
+            KitError::Nowhere { tried } => {
+                format!("it cannot be had from anywhere:\n{}", tried.join("\n"))
+            }
+        }
+    }
+
+    /// What would help.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            KitError::Here { hint, .. } | KitError::Tool { hint, .. } => hint,
+            KitError::Nowhere { .. } => "one of these must work",
+        }
     }
 }
 
 /// What is, or will be, at hand here of a system.
 #[derive(Default)]
 pub struct Shelf {
-    /// All nodes ask for the same at once, and it is got once.
-    getting: Mutex<()>,
+    /// By label, archives here with their sums. All nodes ask for the same at once, and it is got once.
+    got: Mutex<BTreeMap<String, (PathBuf, String)>>,
 }
 
 impl Shelf {
@@ -94,9 +111,16 @@ impl Shelf {
     /// If it cannot be had, or not be brought to the node.
     pub async fn bring_bundle(&self, node: &Node, bundle: &Bundle) -> Result<String, DbError> {
         let (archive, sum) = {
-            let _one = self.getting.lock().await;
-            let got = obtain(bundle).await;
-            got.map_err(|error| refused(node, &error))?
+            let mut all = self.got.lock().await;
+            match all.get(&bundle.label) {
+                Some(got) => got.clone(),
+                None => {
+                    let got = obtain(bundle).await;
+                    let got = got.map_err(|error| refused(node, &error))?;
+                    all.insert(bundle.label.clone(), got.clone());
+                    got
+                }
+            }
         };
         let place = Shelf::place(&bundle.label);
         let mark = format!("{place}/{MARK}");
@@ -132,14 +156,10 @@ async fn obtain(bundle: &Bundle) -> Result<(PathBuf, String), KitError> {
 }
 
 fn refused(node: &Node, error: &KitError) -> DbError {
-    let text = error.to_string();
-    let (message, hint) = text
-        .split_once("\n  hint: ")
-        .unwrap_or((&text, "see above"));
     DbError::System {
         node: node.name.clone(),
-        message: message.to_owned(),
-        hint: hint.to_owned(),
+        message: error.message(),
+        hint: error.hint().to_owned(),
     }
 }
 
@@ -152,15 +172,6 @@ fn sum(file: &Path) -> io::Result<String> {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect())
-}
-
-/// A name for a file of the user's own, by what is in it: the first digits of its sum.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn version_of(file: &Path) -> Result<Name, KitError> {
-    let sum = sum(file).map_err(|error| here("reading", file, error))?;
-    Ok(format!("file-{}", &sum[..12]).as_str().into())
 }
 
 fn here(what: &str, file: &Path, error: io::Error) -> KitError {

@@ -10,10 +10,11 @@ use harness::recovery::RecoveryProbe;
 use harness::remote::Node;
 use harness::{Name, OpError, Value, json};
 use tokio::sync::OnceCell;
-use workloads::kit::http::{Connection, HttpError, Method};
+use workloads::kit::Failure;
+use workloads::kit::http::{Connection, Method};
 
 use crate::db::server;
-use crate::errors::{self, Outcome};
+use crate::errors;
 use crate::index::{self, Settings};
 use crate::probe::ElasticsearchProbe;
 
@@ -156,7 +157,7 @@ impl ElasticsearchClient {
         let (status, answer) = self.request(Method::PUT, &path, Some(&body), agent).await?;
         match status {
             200..300 => Ok(()),
-            _ => Err(Failure::answered(status, &answer)),
+            _ => Err(answered(status, &answer)),
         }
     }
 
@@ -167,8 +168,8 @@ impl ElasticsearchClient {
         match (answer.get("found"), answer.pointer("/_source/value")) {
             (Some(Value::Bool(true)), Some(value)) => Ok((value.clone(), answer)),
             (Some(Value::Bool(false)), _) => Ok((Value::Null, answer)),
-            _ if status < 300 => Err(Failure::unknown("bad-answer", answer.to_string())),
-            _ => Err(Failure::answered(status, &answer)),
+            _ if status < 300 => Err(bad_answer(&answer.to_string())),
+            _ => Err(answered(status, &answer)),
         }
     }
 
@@ -208,7 +209,7 @@ impl ElasticsearchClient {
         let path = format!("/{index}/_refresh");
         let (status, answer) = self.request(Method::POST, &path, None, agent).await?;
         if status != 200 || shards(&answer, "failed") != Some(0) {
-            return Err(Failure::answered(status, &answer));
+            return Err(answered(status, &answer));
         }
         let path = format!("/{index}/_search?scroll=1m&size={PAGE}");
         let first = json!({"query": {"match_all": {}}});
@@ -227,20 +228,18 @@ impl ElasticsearchClient {
                 hits,
                 whole && answer.get("timed_out") == Some(&Value::Bool(false)),
             ) else {
-                return Err(Failure::answered(*status, answer));
+                return Err(answered(*status, answer));
             };
             if hits.is_empty() {
                 return Ok(elements.into_iter().collect());
             }
             for hit in hits {
                 let element = hit.pointer("/_source/value").and_then(Value::as_i64);
-                let bad =
-                    || Failure::unknown("bad-answer", format!("not a document of ours: {hit}"));
+                let bad = || bad_answer(&format!("not a document of ours: {hit}"));
                 elements.insert(element.ok_or_else(bad)?);
             }
             let scroll = answer.get("_scroll_id").and_then(Value::as_str);
-            let scroll =
-                scroll.ok_or_else(|| Failure::unknown("bad-answer", "no _scroll_id".to_owned()))?;
+            let scroll = scroll.ok_or_else(|| bad_answer("no _scroll_id"))?;
             asked = match self.shared.settings.release.major {
                 1 => {
                     let path = format!("/_search/scroll?scroll=1m&scroll_id={scroll}");
@@ -280,53 +279,13 @@ fn shards(answer: &Value, which: &str) -> Option<u64> {
     answer.get("_shards")?.get(which)?.as_u64()
 }
 
-/// Why a request did not succeed, and whether it may have been executed.
-struct Failure {
-    executed: Outcome,
-    error: OpError,
+/// What an answer means that is not a success.
+fn answered(status: u16, answer: &Value) -> Failure {
+    let (outcome, error) = errors::classify(status, answer);
+    Failure { outcome, error }
 }
 
-impl Failure {
-    fn answered(status: u16, answer: &Value) -> Failure {
-        let (executed, error) = errors::classify(status, answer);
-        Failure { executed, error }
-    }
-
-    fn unknown(class: &'static str, message: String) -> Failure {
-        Failure {
-            executed: Outcome::Unknown,
-            error: OpError::new(class, message.chars().take(300).collect::<String>()),
-        }
-    }
-
-    fn refused(class: &'static str, message: String) -> Failure {
-        Failure {
-            executed: Outcome::NotExecuted,
-            error: OpError::new(class, message),
-        }
-    }
-
-    /// The same of a request that only reads.
-    fn of_read(self) -> Failure {
-        Failure {
-            executed: Outcome::NotExecuted,
-            ..self
-        }
-    }
-
-    fn completion(self, value: &Value) -> Completion {
-        match self.executed {
-            Outcome::NotExecuted => Completion::fail(value.clone(), self.error),
-            Outcome::Unknown => Completion::info(value.clone(), self.error),
-        }
-    }
-}
-
-impl From<HttpError> for Failure {
-    fn from(error: HttpError) -> Failure {
-        match &error {
-            HttpError::Connect { .. } => Failure::refused("connect", error.to_string()),
-            HttpError::Broken { .. } => Failure::unknown("connection-lost", error.to_string()),
-        }
-    }
+/// An answer that is not as it should be, of which not too much is shown.
+fn bad_answer(message: &str) -> Failure {
+    Failure::unknown("bad-answer", message.chars().take(300).collect::<String>())
 }

@@ -1,7 +1,5 @@
 //! Elasticsearch on a node: its files, its process, its data.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,8 +10,8 @@ use harness::node::daemon::Daemon;
 use harness::node::{files, packages};
 use harness::remote::{Command, Node};
 use harness::{Name, Value};
-use workloads::kit::Shelf;
 use workloads::kit::http::Connection;
+use workloads::kit::{Chosen, Shelf};
 
 use crate::config::{self, Cluster, HOME, LOG, USER};
 use crate::release::Release;
@@ -42,10 +40,7 @@ const LAST_WORDS: LastWords<'static> = LastWords {
 /// Elasticsearch on nodes.
 pub(crate) struct ElasticsearchDb {
     shelf: Shelf,
-    /// Which version each node is started with.
-    chosen: Mutex<BTreeMap<Name, Release>>,
-    /// The same where nothing else was chosen.
-    first: Release,
+    releases: Chosen<Release>,
     /// How many nodes the cluster has.
     size: usize,
 }
@@ -54,19 +49,9 @@ impl ElasticsearchDb {
     pub(crate) fn new(first: Release, size: usize) -> ElasticsearchDb {
         ElasticsearchDb {
             shelf: Shelf::default(),
-            chosen: Mutex::default(),
-            first,
+            releases: Chosen::new(first),
             size,
         }
-    }
-
-    fn all_chosen(&self) -> MutexGuard<'_, BTreeMap<Name, Release>> {
-        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn release(&self, node: &Node) -> Release {
-        let chosen = self.all_chosen().get(&node.name).copied();
-        chosen.unwrap_or(self.first)
     }
 
     async fn bring_release(&self, node: &Node, release: Release) -> Result<(), DbError> {
@@ -82,7 +67,7 @@ impl ElasticsearchDb {
         nodes: &[Node],
         cluster: Cluster,
     ) -> Result<(), DbError> {
-        let release = self.release(node);
+        let release = self.releases.of(node);
         let folder = config::folder();
         let given = format!("{}/config", release.home());
         // 8.x wants other files of its own there.
@@ -111,7 +96,7 @@ impl ElasticsearchDb {
         // A file system that is put over the data belongs to root.
         let script = format!("chown -R {USER}: {HOME}");
         node.remote.exec(Command::new(script).idempotent()).await?;
-        config::daemon(self.release(node))
+        config::daemon(self.releases.of(node))
             .start(&*node.remote)
             .await?;
         Ok(())
@@ -160,19 +145,19 @@ impl DbVersions for ElasticsearchDb {
     fn choose(&self, node: &Node, version: &str) {
         // What is none was refused when it was to be brought.
         if let Ok(release) = Release::read(version) {
-            self.all_chosen().insert(node.name.clone(), release);
+            self.releases.choose(node, release);
         }
     }
 
     fn chosen(&self, node: &Node) -> String {
-        self.release(node).to_string()
+        self.releases.of(node).to_string()
     }
 }
 
 #[async_trait]
 impl Db for ElasticsearchDb {
     async fn install(&self, node: &Node) -> Result<(), DbError> {
-        self.bring_release(node, self.first).await
+        self.bring_release(node, self.releases.first).await
     }
 
     async fn wipe(&self, node: &Node) -> Result<(), DbError> {
@@ -218,7 +203,7 @@ impl Db for ElasticsearchDb {
     }
 
     fn revive_script(&self, node: &Node, _nodes: &[Node]) -> Option<String> {
-        Some(config::daemon(self.release(node)).revive_script())
+        Some(config::daemon(self.releases.of(node)).revive_script())
     }
 
     fn data_folders(&self) -> Vec<String> {
@@ -246,7 +231,7 @@ impl Db for ElasticsearchDb {
         let number = answer.pointer("/version/number").and_then(Value::as_str);
         let number = number.unwrap_or("unknown");
         let changed = files::exists(&*node.remote, config::CHANGED).await?;
-        Ok(match (changed, self.release(node).major) {
+        Ok(match (changed, self.releases.of(node).major) {
             (_, 1) => format!("elasticsearch {number} (class JvmInfo changed, for a newer Java)"),
             (false, _) => format!("elasticsearch {number}"),
             (true, 5) => {

@@ -15,9 +15,10 @@ use harness::remote::Node;
 use harness::{Name, OpError, Value, json};
 
 use crate::CLIENT_PORT;
-use crate::errors::{self, Outcome};
+use crate::errors;
 use crate::probe::EtcdProbe;
-use workloads::kit::http::{Connection, HttpError};
+use workloads::kit::Failure;
+use workloads::kit::http::Connection;
 
 /// How long a connection may take to be made.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -186,7 +187,7 @@ impl EtcdClient {
         if !status.is_success() {
             // An answer, if a bad one: the connection is still in order.
             self.connection = Some(connection);
-            return Err(Failure::answered(&answer));
+            return Err(answered(&answer));
         }
         self.check_member(&answer)?;
         self.connection = Some(connection);
@@ -212,43 +213,10 @@ impl EtcdClient {
     }
 }
 
-/// Why a request did not succeed, and whether it may have been executed.
-struct Failure {
-    executed: Outcome,
-    error: OpError,
-}
-
-impl Failure {
-    fn answered(answer: &Value) -> Failure {
-        let (executed, error) = errors::classify(answer);
-        Failure { executed, error }
-    }
-
-    fn unknown(class: &'static str, message: String) -> Failure {
-        Failure {
-            executed: Outcome::Unknown,
-            error: OpError::new(class, message),
-        }
-    }
-
-    fn completion(self, value: &Value) -> Completion {
-        match self.executed {
-            Outcome::NotExecuted => Completion::fail(value.clone(), self.error),
-            Outcome::Unknown => Completion::info(value.clone(), self.error),
-        }
-    }
-}
-
-impl From<HttpError> for Failure {
-    fn from(error: HttpError) -> Failure {
-        match &error {
-            HttpError::Connect { .. } => Failure {
-                executed: Outcome::NotExecuted,
-                error: OpError::new("connect", error.to_string()),
-            },
-            HttpError::Broken { .. } => Failure::unknown("connection-lost", error.to_string()),
-        }
-    }
+/// What an answer means that is not a success.
+fn answered(answer: &Value) -> Failure {
+    let (outcome, error) = errors::classify(answer);
+    Failure { outcome, error }
 }
 
 /// A value as etcd stores it: its JSON text.

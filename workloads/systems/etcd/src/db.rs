@@ -3,7 +3,7 @@
 //! The package's own service is never started: ours runs beside it under its own name, with its data in
 //! a folder of ours, so that nothing of the user's is touched.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use harness::node::daemon::Daemon;
 use harness::node::{files, packages};
 use harness::remote::Node;
 use harness::{Value, json};
-use workloads::kit::Shelf;
+use workloads::kit::{Chosen, Shelf};
 
 use crate::membership::members_now;
 use crate::release::Release;
@@ -50,10 +50,7 @@ const LAST_WORDS: LastWords<'static> = LastWords {
 /// etcd on nodes.
 pub(crate) struct EtcdDb {
     shelf: Shelf,
-    /// Which version each node is started with.
-    chosen: Mutex<BTreeMap<Name, Release>>,
-    /// The same where nothing else was chosen.
-    first: Release,
+    releases: Chosen<Release>,
     /// Nodes that joined a cluster that was there: without data, they must not begin a new one.
     joined: Mutex<BTreeSet<Name>>,
 }
@@ -62,8 +59,7 @@ impl EtcdDb {
     pub(crate) fn new(first: Release) -> EtcdDb {
         EtcdDb {
             shelf: Shelf::default(),
-            chosen: Mutex::default(),
-            first,
+            releases: Chosen::new(first),
             joined: Mutex::default(),
         }
     }
@@ -77,15 +73,6 @@ impl EtcdDb {
         self.joined().insert(node.name.clone());
     }
 
-    fn all_chosen(&self) -> MutexGuard<'_, BTreeMap<Name, Release>> {
-        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn release(&self, node: &Node) -> Release {
-        let chosen = self.all_chosen().get(&node.name).cloned();
-        chosen.unwrap_or_else(|| self.first.clone())
-    }
-
     /// The process of a member.
     fn member(&self, node: &Node, nodes: &[Node], cluster: Cluster) -> Daemon {
         let members: Vec<String> = nodes.iter().map(member).collect();
@@ -95,7 +82,7 @@ impl EtcdDb {
     /// The process of a member of a cluster of so many.
     pub(crate) fn member_of(&self, node: &Node, members: &str, cluster: Cluster) -> Daemon {
         Daemon {
-            program: self.release(node).program(),
+            program: self.releases.of(node).program(),
             args: arguments(node, members, cluster),
             ..process()
         }
@@ -237,19 +224,19 @@ impl DbVersions for EtcdDb {
     fn choose(&self, node: &Node, version: &str) {
         // What is none was refused when it was to be brought.
         if let Ok(release) = Release::read(version) {
-            self.all_chosen().insert(node.name.clone(), release);
+            self.releases.choose(node, release);
         }
     }
 
     fn chosen(&self, node: &Node) -> String {
-        self.release(node).to_string()
+        self.releases.of(node).to_string()
     }
 }
 
 #[async_trait]
 impl Db for EtcdDb {
     async fn install(&self, node: &Node) -> Result<(), DbError> {
-        self.bring_release(node, &self.first).await
+        self.bring_release(node, &self.releases.first).await
     }
 
     async fn wipe(&self, node: &Node) -> Result<(), DbError> {

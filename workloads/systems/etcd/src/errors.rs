@@ -15,15 +15,7 @@
 //! A read that failed is always `fail`: it has no effect.
 
 use harness::{OpError, Value};
-
-/// Whether a request that failed may have been executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Certainly not, now or later.
-    NotExecuted,
-    /// Perhaps.
-    Unknown,
-}
+use workloads::kit::Outcome;
 
 /// gRPC's INVALID_ARGUMENT.
 const INVALID_ARGUMENT: i64 = 3;

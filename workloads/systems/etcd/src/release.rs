@@ -1,10 +1,9 @@
 //! Which etcd: Debian's, any release since 3.5 by its Go module, or a program of the user's own.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, GoProgram, Shelf, Source, version_of};
+use workloads::kit::{Bundle, GoProgram, OwnFile, Shelf, Source};
 
 /// What `--version` takes for the nodes' own package.
 pub(crate) const DEBIAN: &str = "debian";
@@ -34,7 +33,7 @@ pub(crate) enum Release {
     /// `3.5.2` and the like, built from the module of the server.
     Module(String),
     /// A program on this machine, named by what is in it.
-    File { file: PathBuf, name: String },
+    File(OwnFile),
 }
 
 impl Release {
@@ -43,11 +42,8 @@ impl Release {
         if text == DEBIAN {
             return Ok(Release::Debian);
         }
-        if text.contains('/') {
-            let file = PathBuf::from(text);
-            let name = version_of(&file).map_err(|error| error.to_string())?;
-            let name = name.to_string();
-            return Ok(Release::File { file, name });
+        if let Some(own) = OwnFile::read(text)? {
+            return Ok(Release::File(own));
         }
         let numbers: Vec<Option<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
         match numbers[..] {
@@ -70,7 +66,7 @@ impl Release {
                 version: format!("v{version}"),
                 package: "go.etcd.io/etcd/server/v3".to_owned(),
             }),
-            Release::File { file, .. } => Source::File(file.clone()),
+            Release::File(own) => own.source(),
         };
         Some(Bundle::of(self.label(), source))
     }
@@ -80,7 +76,7 @@ impl Release {
         match self {
             Release::Debian => "etcd".to_owned(),
             Release::Module(version) => format!("etcd-{version}"),
-            Release::File { name, .. } => format!("etcd-{name}"),
+            Release::File(own) => format!("etcd-{}", own.name),
         }
     }
 
@@ -89,8 +85,8 @@ impl Release {
         match self {
             Release::Debian => PACKAGED.to_owned(),
             Release::Module(_) => format!("{}/{PROGRAM}", Shelf::place(&self.label())),
-            Release::File { file, .. } => {
-                let name = file.file_name().unwrap_or_default();
+            Release::File(own) => {
+                let name = own.file.file_name().unwrap_or_default();
                 format!("{}/{}", Shelf::place(&self.label()), name.display())
             }
         }
@@ -102,7 +98,7 @@ impl fmt::Display for Release {
         match self {
             Release::Debian => f.write_str(DEBIAN),
             Release::Module(version) => f.write_str(version),
-            Release::File { file, .. } => write!(f, "{}", file.display()),
+            Release::File(own) => own.fmt(f),
         }
     }
 }

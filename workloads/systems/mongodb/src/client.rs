@@ -17,9 +17,10 @@ use harness::recovery::RecoveryProbe;
 use harness::remote::Node;
 use harness::{OpError, Value, json};
 use tokio::sync::OnceCell;
+use workloads::kit::Failure;
 
 use crate::db::server;
-use crate::errors::{self, Failure, NAMESPACE_EXISTS, Outcome};
+use crate::errors::{self, NAMESPACE_EXISTS};
 use crate::probe::MongoProbe;
 use crate::session::{Servers, Session, whole};
 use crate::settings::Settings;
@@ -172,10 +173,8 @@ impl Client for MongoClient {
         let completion = match done {
             Ok(value) => Completion::ok(value),
             // A read that failed has no effect, however it failed.
-            Err(failure) if failure.outcome == Outcome::NotExecuted || &*op.f == "read" => {
-                Completion::fail(op.value.clone(), failure.error)
-            }
-            Err(failure) => Completion::info(op.value.clone(), failure.error),
+            Err(failure) if &*op.f == "read" => failure.of_read().completion(&op.value),
+            Err(failure) => failure.completion(&op.value),
         };
         match self.session.answered() {
             Some(node) => completion.from_node(node.clone()),
@@ -189,10 +188,7 @@ fn unsupported(message: impl Into<String>) -> Failure {
 }
 
 fn bad_answer(answer: &Document) -> Failure {
-    Failure {
-        outcome: Outcome::Unknown,
-        error: OpError::new("bad-answer", answer.to_string()),
-    }
+    Failure::unknown("bad-answer", answer.to_string())
 }
 
 /// A whole number of an operation's.

@@ -8,38 +8,11 @@
 
 use bson::{Bson, Document};
 use harness::OpError;
+use workloads::kit::{Failure, Outcome};
 
 use crate::wire::WireError;
 
-/// Whether a request that failed may have been executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Certainly not, now or later.
-    NotExecuted,
-    /// Perhaps.
-    Unknown,
-}
-
 use Outcome::{NotExecuted, Unknown};
-
-/// Why a request did not succeed.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Failure {
-    /// Whether it may have been executed.
-    pub(crate) outcome: Outcome,
-    /// What went wrong.
-    pub(crate) error: OpError,
-}
-
-impl Failure {
-    /// One that certainly had no effect.
-    pub(crate) fn refused(class: &'static str, message: impl Into<String>) -> Failure {
-        Failure {
-            outcome: NotExecuted,
-            error: OpError::new(class, message.into()),
-        }
-    }
-}
 
 /// The code of a create that found its collection there.
 pub(crate) const NAMESPACE_EXISTS: i32 = 48;
@@ -141,10 +114,7 @@ pub(crate) fn check(answer: &Document) -> Result<(), Failure> {
                 true => "write-concern-timeout",
                 false => "write-concern",
             };
-            Err(Failure {
-                outcome: Unknown,
-                error: OpError::new(class, message(error)),
-            })
+            Err(Failure::unknown(class, message(error)))
         }
     }
 }
@@ -167,13 +137,9 @@ pub(crate) fn check_commit(answer: &Document) -> Result<(), Failure> {
 
 impl From<WireError> for Failure {
     fn from(error: WireError) -> Failure {
-        let (class, outcome) = match &error {
-            WireError::Connect { .. } => ("connect", NotExecuted),
-            WireError::Broken { .. } => ("connection-lost", Unknown),
-        };
-        Failure {
-            outcome,
-            error: OpError::new(class, error.to_string()),
+        match &error {
+            WireError::Connect { .. } => Failure::refused("connect", error.to_string()),
+            WireError::Broken { .. } => Failure::unknown("connection-lost", error.to_string()),
         }
     }
 }

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use bson::{Document, doc};
 use harness::Name;
 use harness::recovery::RecoveryProbe;
+use workloads::kit::Failure;
 
-use crate::errors::{self, Failure};
+use crate::errors;
 use crate::session::{ADMIN, CONNECT_LIMIT, Hello, Servers};
 use crate::wire::Connection;
 

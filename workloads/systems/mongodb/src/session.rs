@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, Document, doc};
 use harness::Name;
+use workloads::kit::Failure;
 
-use crate::errors::{self, Failure, Outcome};
+use crate::errors;
 use crate::settings::{ReadPreference, Routing, Settings, milliseconds};
 use crate::wire::{Connection, WireError};
 
@@ -165,10 +166,7 @@ impl Session {
         self.known = None;
         let asked = self.ask(self.own, ADMIN, Hello::command()).await;
         // Nothing that the operation is about was sent.
-        let answer = asked.map_err(|failure| Failure {
-            outcome: Outcome::NotExecuted,
-            ..failure
-        })?;
+        let answer = asked.map_err(Failure::of_read)?;
         let hello = Hello::read(&answer);
         self.known = Some((Instant::now(), hello.clone()));
         Ok(hello)
@@ -264,10 +262,8 @@ impl Transaction<'_> {
                 if self.session.answered.is_some() {
                     self.abort().await;
                 }
-                Err(Failure {
-                    outcome: Outcome::NotExecuted,
-                    ..failure
-                })
+                // Its commit was not sent: it has no more effect than a read.
+                Err(failure.of_read())
             }
         }
     }

@@ -11,9 +11,10 @@ use harness::recovery::RecoveryProbe;
 use harness::remote::Node;
 use harness::{Name, OpError, Value};
 use tokio::sync::OnceCell;
+use workloads::kit::Outcome;
 
 use crate::bank::{self, Transfer};
-use crate::errors::{Failure, Outcome, Stage};
+use crate::errors::{Failure, Stage};
 use crate::isolation::Isolation;
 use crate::probe::{PgProbe, probe_schema};
 use crate::session::Session;

@@ -92,7 +92,7 @@ impl PgDb {
             Release::Embedded(version) => ["10.", "11.", "12."]
                 .iter()
                 .any(|old| version.starts_with(old)),
-            Release::Debian | Release::File { .. } => false,
+            Release::Debian | Release::File(_) => false,
         };
         match old {
             true => ("wal_keep_segments", "32"),

@@ -22,15 +22,7 @@
 
 use harness::OpError;
 use tokio_postgres::error::Severity;
-
-/// Whether a transaction that failed may have happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Certainly not, now or later.
-    NotExecuted,
-    /// Perhaps.
-    Unknown,
-}
+use workloads::kit::Outcome;
 
 /// Where a transaction stands when something is sent for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, Part, Shelf, Source, version_of};
+use workloads::kit::{Bundle, OwnFile, Shelf, Source};
 
 /// What `--version` takes for the nodes' own package.
 pub(crate) const DEBIAN: &str = "debian";
@@ -24,7 +24,7 @@ pub(crate) enum Release {
     /// `12.3` and the like: embedded binaries.
     Embedded(String),
     /// A jar of embedded binaries, or an archive of a server, on this machine, named by what is in it.
-    File { file: PathBuf, name: String },
+    File(OwnFile),
 }
 
 impl Release {
@@ -33,11 +33,8 @@ impl Release {
         if text == DEBIAN {
             return Ok(Release::Debian);
         }
-        if text.contains('/') {
-            let file = PathBuf::from(text);
-            let name = version_of(&file).map_err(|error| error.to_string())?;
-            let name = name.to_string();
-            return Ok(Release::File { file, name });
+        if let Some(own) = OwnFile::read(text)? {
+            return Ok(Release::File(own));
         }
         let numbers: Vec<Option<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
         match numbers[..] {
@@ -57,15 +54,11 @@ impl Release {
                 artifact: format!("{ARTIFACT}:{version}.0"),
                 dependencies: false,
             },
-            Release::File { file, .. } => Source::File(file.clone()),
+            Release::File(own) => own.source(),
         };
         Some(Bundle {
-            label: self.label(),
-            parts: vec![Part {
-                into: String::new(),
-                sources: vec![source],
-            }],
             finish: Some(unpack),
+            ..Bundle::of(self.label(), source)
         })
     }
 
@@ -74,7 +67,7 @@ impl Release {
         match self {
             Release::Debian => "postgresql-debian".to_owned(),
             Release::Embedded(version) => format!("postgresql-{version}"),
-            Release::File { name, .. } => format!("postgresql-{name}"),
+            Release::File(own) => format!("postgresql-{}", own.name),
         }
     }
 
@@ -94,7 +87,7 @@ impl fmt::Display for Release {
         match self {
             Release::Debian => f.write_str(DEBIAN),
             Release::Embedded(version) => f.write_str(version),
-            Release::File { file, .. } => write!(f, "{}", file.display()),
+            Release::File(own) => own.fmt(f),
         }
     }
 }
