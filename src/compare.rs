@@ -58,8 +58,8 @@ fn flat(spec: &TestSpec) -> BTreeMap<String, String> {
     let mut leaves = BTreeMap::new();
     let mut spec_value = serde_json::to_value(spec).unwrap_or_default();
     // As they are given, not as they are kept.
-    let options = spec.options.0.iter();
-    spec_value["options"] = options
+    spec_value["options"] = spec
+        .own_options()
         .map(|(name, value)| (name.clone(), Value::from(value.to_string())))
         .collect::<serde_json::Map<_, _>>()
         .into();

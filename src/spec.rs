@@ -9,6 +9,7 @@ use harness::node::facts::Facts;
 use nemeses::Zones;
 use serde::{Deserialize, Serialize};
 use workloads::Options;
+use workloads::options::OptionValue;
 
 /// The version of `test.json` and `results.json`.
 pub(crate) const FORMAT: u32 = 1;
@@ -26,6 +27,9 @@ pub(crate) struct TestSpec {
     pub(crate) workload: String,
     /// Options of the suite and its workload, defaults filled in.
     pub(crate) options: Options,
+    /// Those of them that are of other workloads of the suite only: they have their defaults, and mean nothing here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) foreign_options: Vec<String>,
     /// Faults, as `--nemesis` takes them.
     pub(crate) nemesis: String,
     /// How they go together.
@@ -224,6 +228,12 @@ pub(crate) fn parse_concurrency(text: &str, nodes: usize) -> Result<usize> {
 }
 
 impl TestSpec {
+    /// The options that mean something in this run.
+    pub(crate) fn own_options(&self) -> impl Iterator<Item = (&String, &OptionValue)> {
+        let options = self.options.0.iter();
+        options.filter(|(name, _)| !self.foreign_options.contains(name))
+    }
+
     /// The specification of a history that others recorded: what is known of it, and else nothing.
     pub(crate) fn of_imported(suite: &str, workload: &str, imported: Imported) -> TestSpec {
         TestSpec {
@@ -232,6 +242,7 @@ impl TestSpec {
             suite: suite.to_owned(),
             workload: workload.to_owned(),
             options: Options::default(),
+            foreign_options: Vec::new(),
             nemesis: "none".to_owned(),
             composition: nemeses::Composition::default(),
             schedule: None,

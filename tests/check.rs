@@ -139,6 +139,10 @@ fn registers_are_judged_in_every_format() {
             "h.plume",
             "w(1,1,0,0)\nw(2,1,0,0)\nr(1,0,1,1)\nr(2,1,1,1)\n".to_owned(),
         ),
+        (
+            "h.awdit",
+            "w 1 0\nw 2 0\n=====\nw 1 1\nw 2 1\n=====\nr 1 0\nr 2 1\n".to_owned(),
+        ),
     ];
     for (file, text) in files {
         std::fs::write(program.folder.path().join(file), text).unwrap();

@@ -47,6 +47,9 @@ pub struct OptionSpec {
     pub default: Option<String>,
     /// What it means, in a sentence, with units.
     pub help: String,
+    /// The workloads that have it, where it is of some only: in other runs it means nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workloads: Vec<String>,
 }
 
 /// A value of an option, parsed.
@@ -84,7 +87,13 @@ impl OptionSpec {
             kind,
             default: default.map(str::to_owned),
             help: help.to_owned(),
+            workloads: Vec::new(),
         }
+    }
+
+    /// Whether it means something where this workload runs.
+    pub fn is_of(&self, workload: &str) -> bool {
+        self.workloads.is_empty() || self.workloads.iter().any(|name| name == workload)
     }
 
     /// Reads a value as the user writes it. A flag takes `true` or `false`. The error says what was

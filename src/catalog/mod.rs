@@ -133,6 +133,13 @@ impl Catalog {
         self.runs.iter().map(|run| &run.entry)
     }
 
+    /// The runs whose id, or time, begins with a text; none with the empty one.
+    pub(crate) fn beginning_with(&self, text: &str) -> impl Iterator<Item = &Arc<RunEntry>> {
+        self.runs().filter(move |run| {
+            !text.is_empty() && (run.id.starts_with(text) || run.stamp().starts_with(text))
+        })
+    }
+
     /// The run with exactly this id.
     pub(crate) fn find(&self, id: &str) -> Option<&Arc<RunEntry>> {
         self.places

@@ -282,10 +282,10 @@ fn bank_options(request: &FileRequest) -> Result<bank::Options> {
 
 /// A checker of transactions.
 fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checker>> {
-    // To the tools of this format, the order of sessions is part of every level.
-    let meaning: fn(&str) -> Option<&'static Level> = match format {
-        Format::Plume => transactions::models::academic,
-        _ => transactions::models::find,
+    // To the tools of these formats, the order of sessions is part of every level.
+    let meaning: fn(&str) -> Option<&'static Level> = match format.is_of_sessions() {
+        true => transactions::models::academic,
+        false => transactions::models::find,
     };
     let consistency = meaning(&request.consistency)
         .with_context(|| format!("there is no model {:?}", request.consistency))?;

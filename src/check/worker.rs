@@ -227,7 +227,7 @@ fn run_checker(limits: CheckLimits, load: impl FnOnce() -> anyhow::Result<Loaded
             };
             match read_each(&path, Some(format), ImportOptions::default(), &mut take) {
                 // A format without invocations says what it can.
-                Ok(torn) if format == Format::Plume => (torn.map(|torn| torn.to_string()), 0),
+                Ok(torn) if format.is_of_sessions() => (torn.map(|torn| torn.to_string()), 0),
                 Ok(torn) => (torn.map(|torn| torn.to_string()), linter.finish().total()),
                 Err(error) => return unknown(crate::words::describe(&error.into())),
             }

@@ -349,9 +349,13 @@ pub(super) fn output_args() -> Vec<Arg> {
 fn option_arg(option: &OptionSpec, heading: &'static str) -> Arg {
     let name = option.name.clone();
     let variable = format!("GAINSAY_{}", name.to_ascii_uppercase().replace('-', "_"));
+    let help = match option.workloads.as_slice() {
+        [] => option.help.clone(),
+        some => format!("{} [workloads: {}]", option.help, some.join(", ")),
+    };
     let arg = Arg::new(name.clone())
         .long(name)
-        .help(option.help.clone())
+        .help(help)
         .env(variable)
         .help_heading(heading);
     if option.kind == OptionKind::Flag {
@@ -372,22 +376,40 @@ fn option_arg(option: &OptionSpec, heading: &'static str) -> Arg {
     }
 }
 
-/// Reads the options of a suite.
-pub(super) fn suite_options(suite: &dyn Suite, matches: &ArgMatches) -> Result<Options> {
-    let mut options = Options::default();
+/// Reads the options of a suite, and names those that mean nothing in a workload. One of these is refused where it was given as a
+/// flag, and else has its default: an environment and a file may hold options of many runs.
+fn suite_options(
+    suite: &dyn Suite,
+    workload: &str,
+    matches: &ArgMatches,
+) -> Result<(Options, Vec<String>)> {
+    let (mut options, mut foreign) = (Options::default(), Vec::new());
     for option in suite.options() {
+        let is_foreign = !option.is_of(workload);
+        if is_foreign && matches.value_source(&option.name) == Some(ValueSource::CommandLine) {
+            let of = option.workloads.join(", ");
+            let name = option.name;
+            return Err(BadArguments(format!("--{name} is of {of}, not of {workload}")).into());
+        }
         let text = match option.kind {
+            _ if is_foreign => None,
             OptionKind::Flag => Some(matches.get_flag(&option.name).to_string()),
             _ => matches.get_one::<String>(&option.name).cloned(),
         };
-        if let Some(text) = text {
-            let value = option
-                .parse(&text)
-                .map_err(|error| BadArguments(format!("--{}: {error}", option.name)))?;
-            options.0.insert(option.name.clone(), value);
+        let value = match text {
+            Some(text) => Some(
+                option
+                    .parse(&text)
+                    .map_err(|error| BadArguments(format!("--{}: {error}", option.name)))?,
+            ),
+            None => option.default_value(),
+        };
+        if is_foreign {
+            foreign.push(option.name.clone());
         }
+        options.0.extend(value.map(|value| (option.name, value)));
     }
-    Ok(options)
+    Ok((options, foreign))
 }
 
 /// Reads the limits of checkers.
@@ -458,15 +480,16 @@ pub(super) fn test_args_of(
             .unwrap_or(false)
     };
     let faults = Faults::read(matches, count)?;
+    let workload = matches.get_one::<String>("workload").cloned();
+    let workload = workload.unwrap_or_default();
+    let (options, foreign_options) = suite_options(suite, &workload, matches)?;
     let spec = TestSpec {
         format: FORMAT,
         gainsay: env!("CARGO_PKG_VERSION").to_owned(),
         suite: suite.name().to_owned(),
-        workload: matches
-            .get_one::<String>("workload")
-            .cloned()
-            .unwrap_or_default(),
-        options: suite_options(suite, matches)?,
+        options,
+        foreign_options,
+        workload,
         nemesis: faults.nemesis,
         composition: faults.composition,
         schedule: faults.schedule,
@@ -734,5 +757,36 @@ mod tests {
             assert_eq!(again, fixed);
             assert!(!again.iter().any(|word| word == "secret"));
         }
+    }
+
+    #[test]
+    fn an_option_of_another_workload_is_refused_and_not_recorded() {
+        let suites = Suites::new(crate::suites());
+        let suite = suites.get("sim").unwrap();
+        let read = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let matches = suite_command(suite.as_ref()).try_get_matches_from(&words);
+            test_args_of(suite.as_ref(), &matches.unwrap(), &words).map(|args| args.spec)
+        };
+        let bank = read(&[
+            "sim",
+            "--workload",
+            "bank",
+            "--accounts",
+            "3",
+            "--bug",
+            "stale-reads",
+        ]);
+        let spec = bank.unwrap();
+        let own: Vec<&str> = spec.own_options().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(spec.options.integer("accounts"), 3);
+        assert!(own.contains(&"bug") && own.contains(&"accounts") && !own.contains(&"ops-per-key"));
+        assert_eq!(spec.options.integer("ops-per-key"), 300);
+        assert!(!report::again(&spec).contains("ops-per-key"));
+        let refused = read(&["sim", "--workload", "register", "--accounts", "3"]);
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "--accounts is of bank, not of register"
+        );
     }
 }

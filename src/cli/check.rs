@@ -46,7 +46,7 @@ pub(super) fn command() -> Command {
                 .value_name("LEVEL")
                 .help(
                     "What the model's operations should have been: linearizable or sequential [default: linearizable]; \
-                     of transactions serializable, snapshot-isolation … [default: strict-serializable], where plume text means the level \
+                     of transactions serializable, snapshot-isolation … [default: strict-serializable], where the texts plume and awdit mean the level \
                      that keeps to sessions; of set-full eventual or linearizable [default: eventual]; see `gainsay list models`",
                 ),
         )

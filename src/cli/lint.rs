@@ -86,7 +86,7 @@ pub(super) fn lint(
 /// What was found. That a format has no invocations is no mistake of who wrote it.
 pub(super) fn finish(linter: Linter, format: Format) -> LintReport {
     let mut report = linter.finish();
-    if format == Format::Plume {
+    if format.is_of_sessions() {
         report.forget(&Problem::NoInvocations);
     }
     report

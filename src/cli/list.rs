@@ -47,8 +47,8 @@ fn models() {
         outln!("  {:<20} {}", "holds first", model.initial);
     }
     outln!(
-        "\nlevels of consistency of transactions (`--consistency`), strongest first; in plume text, read-committed, read-atomic, causal,\n\
-         snapshot-isolation and serializable mean what they mean to the tools of that format, which is that sessions are kept:"
+        "\nlevels of consistency of transactions (`--consistency`), strongest first; in the texts plume and awdit, read-committed, read-atomic, causal,\n\
+         snapshot-isolation and serializable mean what they mean to the tools of those formats, which is that sessions are kept:"
     );
     for level in LEVELS {
         let also = level.aliases.join(", ");

@@ -68,9 +68,7 @@ pub(crate) fn again(spec: &TestSpec) -> String {
     flag("recovery-limit", &duration(spec.recovery_limit));
     flag("seed", &spec.seed.to_string());
     let (flags, values): (Vec<_>, Vec<_>) = spec
-        .options
-        .0
-        .iter()
+        .own_options()
         .partition(|(_, value)| matches!(value, OptionValue::Flag(_)));
     for (name, value) in values {
         flag(name, &value.to_string());

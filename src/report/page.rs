@@ -3,7 +3,7 @@
 use checkers::{Evidence, Valid};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
-use store::{History, Operation, Value};
+use store::{History, Operation};
 
 use super::again::{again, command};
 use super::evidence;
@@ -126,7 +126,7 @@ fn verdict(spec: &TestSpec, results: &Results) -> Markup {
             div class={ "verdict " (results.valid) } {
                 strong { (results.valid) }
                 div { (results.reason) }
-                div.soft { "Claim: " (results.claim.model) ". " (results.claim.source) "." }
+                div.soft { "Claim: " (results.claim.model) "; " (results.claim.source) "." }
                 @if let Some(failure) = &results.harness_failure {
                     div.soft { "The test itself ran into trouble: " (failure) }
                 }
@@ -334,10 +334,6 @@ fn settings(spec: &TestSpec, results: &Results) -> Markup {
         NodesSpec::Ssh(ssh) => ssh.hosts.join(", "),
         NodesSpec::Recorded(names) => names.join(", "),
     };
-    let options: Vec<(String, Value)> = match serde_json::to_value(&spec.options) {
-        Ok(Value::Object(options)) => options.into_iter().collect(),
-        _ => Vec::new(),
-    };
     html! {
         h2 { "The run" }
         (machines(spec))
@@ -352,7 +348,7 @@ fn settings(spec: &TestSpec, results: &Results) -> Markup {
                 tr { th { "Recovery time limit" } td { (format!("{:?}", spec.recovery_limit)) } }
                 tr { th { "Seed" } td { (results.seed) } }
                 tr { th { "Gainsay" } td { (spec.gainsay) } }
-                @for (name, value) in options { tr { th { (name) } td.mono { (value) } } }
+                @for (name, value) in spec.own_options() { tr { th { (name) } td.mono { (value) } } }
             }
         }
     }

@@ -5,13 +5,12 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, copy};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -20,7 +19,7 @@ use serde::de::DeserializeOwned;
 use super::beneath::{self, Folder, Kind, Named, Opened};
 use super::page::{self, Place, bytes, grouped, time};
 use super::query::Query;
-use super::{Site, WebError, blocking, run, stream};
+use super::{Site, WebError, blocking, run, send};
 use crate::catalog::RunEntry;
 
 /// The most bytes that a page shows at once.
@@ -62,6 +61,7 @@ fn encoded(name: &OsStr) -> String {
 pub(super) async fn report(
     State(site): State<Arc<Site>>,
     Path(id): Path<String>,
+    request: HeaderMap,
 ) -> Result<Response, WebError> {
     let entry = site.entry(&id).await?;
     let opened =
@@ -80,16 +80,7 @@ pub(super) async fn report(
             HeaderValue::from_static(REPORT_POLICY),
         ),
     ];
-    Ok((headers, sent(file, size)).into_response())
-}
-
-/// A file, piece by piece, as long as it is now.
-fn sent(file: File, size: u64) -> Response {
-    let body: Body = stream::body(move |out| match copy(&mut file.take(size), out)? {
-        whole if whole == size => Ok(()),
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
-    });
-    ([(header::CONTENT_LENGTH, size)], body).into_response()
+    Ok((headers, send::file(file, size, &request)?).into_response())
 }
 
 /// A folder, a file, or a part of it.
@@ -97,6 +88,7 @@ pub(super) async fn page(
     State(site): State<Arc<Site>>,
     uri: Uri,
     query: Query,
+    request: HeaderMap,
 ) -> Result<Response, WebError> {
     // As it was sent: each component is decoded once, after the path was taken apart.
     let raw = uri.path();
@@ -135,7 +127,7 @@ pub(super) async fn page(
                     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(FILE_POLICY)),
                     (HeaderName::from_static("content-disposition"), disposition(components.last().map(|name| &**name))),
                 ];
-                Ok((headers, sent(file, metadata.len())).into_response())
+                Ok((headers, send::file(file, metadata.len(), &request)?).into_response())
             }
             Opened::File(file, metadata) => {
                 let name = components.last().map(|name| name.to_string_lossy()).unwrap_or_default();

@@ -22,6 +22,7 @@ mod live;
 mod page;
 mod query;
 mod run;
+mod send;
 mod stream;
 mod timeline;
 mod trends;
@@ -77,13 +78,21 @@ impl Site {
         .await
     }
 
-    /// The run of an id.
+    /// The run of an id, or of what only its id or its time begins with.
     async fn entry(self: &Arc<Site>, id: &str) -> Result<Arc<RunEntry>, WebError> {
         let catalog = self.catalog().await?;
-        catalog
-            .find(id)
-            .cloned()
-            .ok_or_else(|| WebError::no_run(id))
+        if let Some(run) = catalog.find(id) {
+            return Ok(run.clone());
+        }
+        let mut some = catalog.beginning_with(id);
+        match (some.next(), some.next()) {
+            (Some(run), None) => Ok(run.clone()),
+            (Some(run), Some(other)) => Err(WebError::refused(format!(
+                "several runs begin with {id:?}, such as {} and {}",
+                run.id, other.id
+            ))),
+            (None, _) => Err(WebError::no_run(id)),
+        }
     }
 }
 

@@ -136,7 +136,7 @@ pub(super) fn verdict(entry: &RunEntry, told: Option<&Told>) -> Markup {
                 @if entry.valid.is_some() { p { (entry.reason) } }
             }
             @if let Some(told) = told {
-                p.soft { "Claim: " (told.claim.model) ". " (told.claim.source) "." }
+                p.soft { "Claim: " (told.claim.model) "; " (told.claim.source) "." }
                 @if let Some(failure) = &told.harness_failure { p { "The test itself ran into trouble: " (failure) } }
                 @for note in &told.notes { p.soft { (note) } }
             }
@@ -261,7 +261,7 @@ fn specification(spec: &TestSpec, entry: &RunEntry) -> Markup {
                     "run " (duration(spec.time_limit)) ", operation " (duration(spec.op_timeout)) ", recovery " (duration(spec.recovery_limit))
                 } }
                 tr { th scope="row" { "Gainsay" } td { (spec.gainsay) } }
-                @for (name, value) in &spec.options.0 { tr { th scope="row" { (name) } td.mono { (value) } } }
+                @for (name, value) in spec.own_options() { tr { th scope="row" { (name) } td.mono { (value) } } }
             }
         }
     }

@@ -99,7 +99,10 @@ fn every_history_loads() {
         }
     }
     // These tell only how transactions ended.
-    for path in files(&corpus.join("txn"), &[".plume"]) {
+    for path in files(&corpus.join("txn"), &[".plume"])
+        .into_iter()
+        .chain(files(&corpus.join("txn/awdit"), &[".txt"]))
+    {
         let bytes = std::fs::read(&path).unwrap();
         let format = detect(&bytes).map_or("none", Format::name);
         *formats.entry(format).or_default() += 1;

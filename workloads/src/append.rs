@@ -12,7 +12,7 @@ use checkers::ListAppend;
 use checkers::transactions::{self, Level};
 use harness::generator::BoxGenerator;
 
-use crate::options::OptionSpec;
+use crate::options::{self, OptionSpec};
 use crate::transactions as load;
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
@@ -31,7 +31,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    load::options()
+    options::of(NAME, load::options())
 }
 
 /// What judges a history by a level such as `strict-serializable`, `serializable`, `snapshot-isolation` or `read-committed`.

@@ -22,7 +22,7 @@ use rand::RngExt;
 use store::{Value, json};
 
 use crate::load::{self, Limits, Streams, Turns, whole};
-use crate::options::{OptionSpec, Options};
+use crate::options::{self, OptionSpec, Options};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
 /// The workload's name.
@@ -40,7 +40,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    vec![
+    let options = [
         load::rate(),
         whole(
             "accounts",
@@ -64,7 +64,8 @@ pub fn options() -> Vec<OptionSpec> {
             "The most that is moved at once",
         ),
         OptionSpec::flag("negative-balances", "Balances may be below zero"),
-    ]
+    ];
+    options::of(NAME, options)
 }
 
 /// The accounts, from 0, with what each holds at first: about the same.

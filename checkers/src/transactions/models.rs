@@ -21,7 +21,7 @@
 //!   decided beside it. *Monotonic snapshot read* is defined by when statements begin (Adya), of which a history shows nothing. *Linearizable*
 //!   and what is weaker are of single objects.
 //!
-//! The tools that read Plume's text give some levels other meanings: [`academic`].
+//! The tools that read the texts of Plume and AWDIT give some levels other meanings: [`academic`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -289,7 +289,7 @@ pub fn find(name: &str) -> Option<&'static Level> {
         .find(|level| level.name == name || level.aliases.contains(&name))
 }
 
-/// A model as Biswas and Enea (2019) name it, and after them the checkers that read Plume's text: the order of sessions is
+/// A model as Biswas and Enea (2019) name it, and after them the checkers that read the texts of Plume and AWDIT: the order of sessions is
 /// part of each, and read committed is monotonic atomic view. Other names mean what [`find`] says.
 pub fn academic(name: &str) -> Option<&'static Level> {
     find(match find(name)?.name {

@@ -12,7 +12,8 @@ use store::RunFolder;
 use tempfile::TempDir;
 
 use crate::spec::testing::spec;
-use crate::web::{Guard, Site, Token, bind, listen, router};
+use crate::web::listen::{WRITE_TIME, listen_with};
+use crate::web::{Guard, Site, Token, bind, router};
 
 /// A server with a store of its own.
 pub(super) struct Server {
@@ -40,10 +41,19 @@ impl Answer {
 
 impl Server {
     pub(super) fn start() -> Server {
-        Server::guarded(None)
+        Server::with(None, WRITE_TIME)
     }
 
-    pub(super) fn guarded(token: Option<&str>) -> Server {
+    pub(super) fn guarded(token: &str) -> Server {
+        Server::with(Some(token), WRITE_TIME)
+    }
+
+    /// One that waits for those who do not read so long.
+    pub(super) fn waiting(write_time: Duration) -> Server {
+        Server::with(None, write_time)
+    }
+
+    fn with(token: Option<&str>, write_time: Duration) -> Server {
         let store = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -57,9 +67,10 @@ impl Server {
             port: address.port(),
             hosts: vec!["ci.example".to_owned()],
         };
-        runtime.spawn(listen(
+        runtime.spawn(listen_with(
             listener,
             router(Arc::new(Site::new(store.path())), Arc::new(guard)),
+            write_time,
         ));
         Server {
             address,

@@ -145,7 +145,7 @@ fn names_that_are_hardly_names_are_served() {
 #[test]
 fn only_whoever_knows_the_token_sees_anything() {
     let token = "0123456789abcdef0123456789abcdef";
-    let server = Server::guarded(Some(token));
+    let server = Server::guarded(token);
     let folder = run(server.root(), 1, json!(false), "a stale read");
     let cookie = format!("gainsay-{}", server.address.port());
     let pages = [

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
@@ -323,6 +324,80 @@ fn large_files_are_shown_in_parts_and_sent_whole() {
             .text()
             .contains("This is no text")
     );
+}
+
+#[test]
+fn a_download_that_broke_goes_on_where_it_ended() {
+    let server = Server::start();
+    let folder = run(server.root(), 1, json!(true), "");
+    fs::write(folder.path().join("a.log"), "0123456789").unwrap();
+    fs::write(folder.path().join("report.html"), "<p>report</p>").unwrap();
+    let file = format!("/runs/{}/files/a.log?raw", folder.id());
+    let whole = server.get(&file);
+    assert_eq!((whole.status, whole.text().as_str()), (200, "0123456789"));
+    assert_eq!(whole.headers["accept-ranges"], "bytes");
+    let rest = server.get_with(&file, &["Range: bytes=4-"]);
+    assert_eq!((rest.status, rest.text().as_str()), (206, "456789"));
+    assert_eq!(rest.headers["content-range"], "bytes 4-9/10");
+    assert_eq!(rest.headers["content-length"], "6");
+    let beyond = server.get_with(&file, &["Range: bytes=10-"]);
+    assert_eq!((beyond.status, beyond.text().as_str()), (416, ""));
+    assert_eq!(beyond.headers["content-range"], "bytes */10");
+    let report = format!("/runs/{}/report.html", folder.id());
+    let part = server.get_with(&report, &["Range: bytes=3-8"]);
+    assert_eq!((part.status, part.text().as_str()), (206, "report"));
+}
+
+#[test]
+fn nobody_who_takes_nothing_keeps_a_connection() {
+    let server = Server::waiting(Duration::from_millis(300));
+    let folder = run(server.root(), 1, json!(true), "");
+    let size = 64 << 20;
+    let big = fs::File::create(folder.path().join("big.log")).unwrap();
+    big.set_len(size).unwrap();
+    let get = format!("GET /runs/{}/files/big.log?raw HTTP/1.1", folder.id());
+    let mut stream = server.send(&[&get, "Host: localhost", "Connection: close"]);
+    std::thread::sleep(Duration::from_secs(2));
+    let mut body = Vec::new();
+    // Cut off, or ended before its time.
+    let _ = stream.read_to_end(&mut body);
+    assert!(
+        !body.is_empty() && (body.len() as u64) < size,
+        "{}",
+        body.len()
+    );
+    // Whoever reads, slowly as it may be, gets all.
+    let mut stream = server.send(&[&get, "Host: localhost", "Connection: close"]);
+    let (mut piece, mut read) = (vec![0; 1 << 20], 0);
+    loop {
+        let some = stream.read(&mut piece).unwrap();
+        read += some as u64;
+        if some == 0 {
+            break;
+        }
+        if read.is_multiple_of(8 << 20) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    assert!(read > size, "{read}");
+}
+
+#[test]
+fn the_beginning_of_an_id_is_enough() {
+    let server = Server::start();
+    run(server.root(), 2, json!(true), "");
+    let folder = run(server.root(), 1, json!(true), "");
+    let (id, stamp) = (folder.id(), folder.stamp());
+    for text in [&id[..6], &id, stamp.as_str()] {
+        let page = server.get(&format!("/runs/{text}/"));
+        assert_eq!(page.status, 200, "{text}");
+        assert!(page.text().contains(&id), "{text}");
+    }
+    let year = &stamp[..4];
+    let several = server.get(&format!("/api/runs/{year}"));
+    assert_eq!(several.status, 400);
+    let error = several.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("several runs begin with"), "{error}");
 }
 
 /// The files below a folder, links left out.

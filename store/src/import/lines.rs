@@ -49,3 +49,10 @@ pub(super) fn each_line(
         window.advance(at)?;
     }
 }
+
+/// The first line of a text with something in it.
+pub(super) fn first_line(beginning: &[u8]) -> Option<&str> {
+    let mut lines = beginning.split(|byte| *byte == b'\n');
+    let first = lines.find(|line| !line.trim_ascii().is_empty())?;
+    std::str::from_utf8(first).ok()
+}

@@ -21,7 +21,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::edn::{Edn, Reader};
-use super::lines::{Wrong, each_line};
+use super::lines::{Wrong, each_line, first_line};
 use crate::batch::{Batcher, Flow};
 use crate::event::{Event, EventType, OpError, Process};
 use crate::jsonl::Names;
@@ -42,12 +42,8 @@ pub(super) fn is_log(beginning: &[u8]) -> bool {
 
 /// Whether a text looks like the beginning of a `history.txt`.
 pub(super) fn is_table(beginning: &[u8]) -> bool {
-    let mut lines = beginning.split(|byte| *byte == b'\n');
-    let first = lines.find(|line| !line.trim_ascii().is_empty());
-    let Some(Ok(line)) = first.map(std::str::from_utf8) else {
-        return false;
-    };
-    Fields::of(line).is_some_and(|fields| {
+    let fields = first_line(beginning).and_then(Fields::of);
+    fields.is_some_and(|fields| {
         process(fields.process, &mut Names::default()).is_ok() && kind(fields.kind).is_ok()
     })
 }

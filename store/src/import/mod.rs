@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+mod awdit;
 pub mod edn;
 mod jepsen;
 mod json;
@@ -44,20 +45,23 @@ pub enum Format {
     JepsenText,
     /// Lines `r(key,value,session,transaction)` and `w(…)` of register transactions, as Plume and AWDIT take them.
     Plume,
+    /// Lines `r key value` and `w key value`, transactions with dashes between, sessions with equals signs: AWDIT's tests.
+    Awdit,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 6] = [
+    pub const ALL: [Format; 7] = [
         Format::JsonLines,
         Format::Json,
         Format::Edn,
         Format::JepsenLog,
         Format::JepsenText,
         Format::Plume,
+        Format::Awdit,
     ];
 
-    /// The name that a person types: `jsonl`, `json`, `edn`, `jepsen-log`, `jepsen-txt`, `plume`.
+    /// The name that a person types: `jsonl`, `json`, `edn`, `jepsen-log`, `jepsen-txt`, `plume`, `awdit`.
     pub fn name(self) -> &'static str {
         match self {
             Format::JsonLines => "jsonl",
@@ -66,7 +70,14 @@ impl Format {
             Format::JepsenLog => "jepsen-log",
             Format::JepsenText => "jepsen-txt",
             Format::Plume => "plume",
+            Format::Awdit => "awdit",
         }
+    }
+
+    /// Whether it is a text in which checkers of isolation hand down what committed, session by session: without
+    /// invocations and without times, so that the order of sessions is all the order there is.
+    pub fn is_of_sessions(self) -> bool {
+        matches!(self, Format::Plume | Format::Awdit)
     }
 }
 
@@ -91,6 +102,7 @@ pub fn detect(beginning: &[u8]) -> Option<Format> {
         (Some(b'(' | b';' | b'#' | b'^'), ..) => Some(Format::Edn),
         (Some(b'r' | b'w'), Some(b'('), Some(b'-' | b'0'..=b'9')) => Some(Format::Plume),
         _ if log::is_table(text) => Some(Format::JepsenText),
+        _ if awdit::is_text(text) => Some(Format::Awdit),
         _ if log::is_log(text) => Some(Format::JepsenLog),
         _ => None,
     }
@@ -265,6 +277,7 @@ fn each(
         Format::JepsenLog => log::each(source, path, &mut batcher)?,
         Format::JepsenText => log::each_of_table(source, path, &mut batcher)?,
         Format::Plume => plume::each(source, path, &mut batcher)?,
+        Format::Awdit => awdit::each(source, path, &mut batcher)?,
     }
     // There is nothing to come in any case.
     let _ = batcher.flush();
@@ -307,6 +320,9 @@ mod tests {
             ("4\t:maybe\t:read\tnil", None),
             ("r(1,2,3,4)", Some(Format::Plume)),
             ("w(-1,2,3,4)", Some(Format::Plume)),
+            ("\n=====\nw 1 2\n", Some(Format::Awdit)),
+            ("r -1 2\r\n-----", Some(Format::Awdit)),
+            ("r 1 2 3", None),
             ("r(x", None),
             ("hello", None),
             ("\u{0}\u{1}", None),
@@ -364,7 +380,7 @@ mod tests {
             |text: &[u8]| load_bytes(text, Path::new("x.bin"), None, ImportOptions::default());
         assert_eq!(
             load(b"hello").unwrap_err().to_string(),
-            "x.bin: not recognised as a history; name its format with --format (one of jsonl, json, edn, jepsen-log, jepsen-txt, plume)"
+            "x.bin: not recognised as a history; name its format with --format (one of jsonl, json, edn, jepsen-log, jepsen-txt, plume, awdit)"
         );
         assert_eq!(
             load(b"{:a\n \xff").unwrap_err().to_string(),
@@ -384,6 +400,7 @@ mod tests {
             "{:process 0, :type :ok}\n".repeat(100_000),
             "0\t:ok\t:r\t1\n".repeat(100_000),
             "w(1,2,3,-1)\n".repeat(100_000),
+            "w 1 2\n-----\n".repeat(100_000),
         ] {
             std::fs::write(&path, &text).unwrap();
             let mut batches = 0;
@@ -414,6 +431,7 @@ mod tests {
                 "w(1,1,0,0)\nw(1,2,1,1)\nw(1,3,0,0)\nw(1,4,1,2)".to_owned(),
                 &[1, 2, 4],
             ),
+            ("w 1 1\nw 1 2\n-\n\nr 1 1\n=\nr 1 1".to_owned(), &[1, 5, 7]),
         ] {
             std::fs::write(&path, &text).unwrap();
             let mut found = Vec::new();
@@ -431,7 +449,7 @@ mod tests {
         fn random_bytes_never_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..100),
             format in prop::sample::select(&Format::ALL[..]),
-            start in prop::sample::select(&["", "[", "{:type :ok ", "{\"process\":0,", "jepsen.util: ", "1\t:ok\t:r\t", "w(1,2,"][..]),
+            start in prop::sample::select(&["", "[", "{:type :ok ", "{\"process\":0,", "jepsen.util: ", "1\t:ok\t:r\t", "w(1,2,", "w 1 2\n-\n"][..]),
         ) {
             let bytes = [start.as_bytes(), &bytes].concat();
             let options = ImportOptions { keyed: true };

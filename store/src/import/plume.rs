@@ -19,8 +19,7 @@ use serde_json::Value;
 
 use super::lines::{Wrong, each_line};
 use crate::batch::{Batcher, Flow};
-use crate::event::{Event, EventType, Process};
-use crate::jsonl::Names;
+use crate::event::{Event, EventType, Name, Process};
 use crate::load::LoadError;
 
 /// A line.
@@ -64,7 +63,7 @@ pub(super) fn each(
         order[*at as usize] = number;
         *at += 1;
     }
-    let f = Names::default().intern("txn");
+    let f = Name::from("txn");
     let mut begin = 0;
     for (transaction, index) in transactions.iter().zip(0..) {
         let end = begin + transaction.lines as usize;

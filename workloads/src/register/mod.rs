@@ -38,7 +38,7 @@ use rand::RngExt;
 use store::{Value, json};
 
 use crate::load::{self, Limits, Streams, Turns, whole};
-use crate::options::{OptionSpec, Options};
+use crate::options::{self, OptionSpec, Options};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
 /// The workload's name.
@@ -56,7 +56,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    vec![
+    let options = [
         load::rate(),
         whole(
             "ops-per-key",
@@ -86,7 +86,8 @@ pub fn options() -> Vec<OptionSpec> {
             Some("5"),
             "How many different values a register takes",
         ),
-    ]
+    ];
+    options::of(NAME, options)
 }
 
 /// What judges a history.

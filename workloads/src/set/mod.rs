@@ -26,7 +26,7 @@ use rand::RngExt;
 use store::Value;
 
 use crate::load::{self, Limits, Streams, Turns};
-use crate::options::{OptionKind, OptionSpec};
+use crate::options::{self, OptionKind, OptionSpec};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
 /// The workload's name.
@@ -51,7 +51,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    vec![
+    let options = [
         load::rate(),
         OptionSpec::new(
             "reads",
@@ -59,7 +59,8 @@ pub fn options() -> Vec<OptionSpec> {
             Some("0"),
             "The share of operations in the main phase that read the whole set",
         ),
-    ]
+    ];
+    options::of(NAME, options)
 }
 
 /// What judges a history. Stale reads in the main phase are counted, and are no violation.

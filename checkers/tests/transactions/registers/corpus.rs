@@ -12,7 +12,7 @@ use store::import::{ImportOptions, events_of};
 
 use super::support::{judge, judge_with, raw};
 use crate::corpus::{corpus, elle_cases, generated, is_violated, load, names, shows, shows_all};
-use crate::support::{anomalies, event, listed};
+use crate::support::{anomalies, listed};
 
 /// Cases of Elle's where we differ, and what we say.
 const DIFFERENT: &[(i64, Valid, &str)] = &[
@@ -95,26 +95,6 @@ fn elle_cli_s_history() {
     assert!(anomalies(&result).contains("garbage-read"));
 }
 
-/// A test of AWDIT's: lines `r key value` and `w key value`, transactions with dashes between, sessions with equals signs.
-fn awdit(path: &Path) -> Vec<Event> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut events = Vec::new();
-    let (mut session, mut micro) = (0, Vec::new());
-    for line in text.lines().map(str::trim).chain(["====="]) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let [f, key, value] = words[..] {
-            let value: Value = value.parse::<i64>().unwrap().into();
-            micro.push(serde_json::json!([f, key, value]));
-        } else if line.starts_with('-') || line.starts_with('=') {
-            let index = events.len() as u64;
-            let value = std::mem::take(&mut micro).into();
-            events.push(event(index, session, store::EventType::Ok, value));
-            session += u64::from(line.starts_with('='));
-        }
-    }
-    events
-}
-
 /// A history: its file, its events, and levels with whether they hold, by their academic names.
 type Case = (String, Vec<Event>, Vec<(String, bool)>);
 
@@ -126,10 +106,7 @@ fn cases_of(folder: &Path) -> Vec<Case> {
     each.map(|case| {
         let file = case["file"].as_str().unwrap();
         let path = folder.join(file);
-        let events = match path.extension().unwrap().to_str() {
-            Some("txt") => awdit(&path),
-            _ => load(&path),
-        };
+        let events = load(&path);
         let expected = case["expected"].as_object().unwrap().iter();
         let levels = expected
             .filter(|(_, says)| *says != "claimed")

@@ -14,6 +14,7 @@ mod release;
 
 use std::sync::Arc;
 
+use workloads::options::merged;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
     VersionInfo, WorkloadInfo, World, WorldRequest, register, set,
@@ -55,22 +56,15 @@ impl Suite for ElasticsearchSuite {
         let words = |words: &[&str]| {
             OptionKind::OneOf(words.iter().map(|word| (*word).to_owned()).collect())
         };
-        let mut options = register::options();
-        let known = options
-            .iter()
-            .map(|option| option.name.clone())
-            .collect::<Vec<_>>();
-        options.extend(
-            set::options()
-                .into_iter()
-                .filter(|option| !known.contains(&option.name)),
-        );
-        options.extend([
+        let own = vec![
             OptionSpec::new(
                 VERSION,
                 OptionKind::Text,
                 Some(release::DEFAULT),
-                &format!("Which Elasticsearch: one of {}. A class of 1.x is changed, so that it runs on a newer Java", release::KNOWN.join(", ")),
+                &format!(
+                    "Which Elasticsearch: one of {}. A class of 1.x is changed, so that it runs on a newer Java",
+                    release::KNOWN.join(", ")
+                ),
             ),
             OptionSpec::new(
                 SHARDS,
@@ -102,8 +96,8 @@ impl Suite for ElasticsearchSuite {
                 None,
                 "How many copies of a shard must be there for a write to begin: a number or `all` (since 5.0; Elasticsearch's default: 1)",
             ),
-        ]);
-        options
+        ];
+        merged([register::options(), set::options(), own])
     }
 
     fn versions(&self) -> Vec<VersionInfo> {

@@ -18,6 +18,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use workloads::options::merged;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
     VersionInfo, WorkloadInfo, World, WorldRequest, append, bank, register, rw_register, set,
@@ -64,32 +65,16 @@ impl Suite for MongoSuite {
             "Which MongoDB: {}, or the path of a mongod program or of an archive with one; got by this machine and sent to the nodes",
             release::versions().join(", ")
         );
-        let mut options = Vec::new();
-        for specs in [
+        let version = OptionSpec::new(VERSION, OptionKind::Text, Some(release::DEFAULT), &version);
+        merged([
             register::options(),
             append::options(),
             rw_register::options(),
             set::options(),
             bank::options(),
             settings::options(),
-        ] {
-            for spec in specs {
-                // Some workloads share some.
-                if !options
-                    .iter()
-                    .any(|known: &OptionSpec| known.name == spec.name)
-                {
-                    options.push(spec);
-                }
-            }
-        }
-        options.push(OptionSpec::new(
-            VERSION,
-            OptionKind::Text,
-            Some(release::DEFAULT),
-            &version,
-        ));
-        options
+            vec![version],
+        ])
     }
 
     fn packages(&self) -> Vec<String> {

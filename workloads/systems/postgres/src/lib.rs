@@ -15,6 +15,7 @@ mod txn;
 
 use std::sync::Arc;
 
+use workloads::options::merged;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
     VersionInfo, WorkloadInfo, World, WorldRequest, append, bank as transfers, rw_register,
@@ -62,16 +63,7 @@ impl Suite for PostgresSuite {
         let levels = isolation::ALL.map(|level| level.name().to_owned());
         let version = "Which PostgreSQL: `debian` (the nodes' own package), a release such as 12.3 or 18.6 (embedded binaries from Maven; one node), \
                        or the path of their jar or of an archive";
-        let mut options = append::options();
-        for option in rw_register::options()
-            .into_iter()
-            .chain(transfers::options())
-        {
-            if options.iter().all(|known| known.name != option.name) {
-                options.push(option);
-            }
-        }
-        options.extend([
+        let own = vec![
             OptionSpec::new(VERSION, OptionKind::Text, Some(release::DEBIAN), version),
             OptionSpec::new(
                 ISOLATION,
@@ -87,8 +79,13 @@ impl Suite for PostgresSuite {
                 ON_CONFLICT,
                 "Write with INSERT … ON CONFLICT DO UPDATE, instead of with UPDATE, and INSERT where there is no row",
             ),
-        ]);
-        options
+        ];
+        merged([
+            append::options(),
+            rw_register::options(),
+            transfers::options(),
+            own,
+        ])
     }
 
     fn packages(&self) -> Vec<String> {

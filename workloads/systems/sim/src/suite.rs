@@ -29,21 +29,21 @@ fn options() -> Vec<OptionSpec> {
         .iter()
         .map(|entry| format!("{}: {}", entry.name, entry.summary))
         .collect();
-    let bug = OptionSpec {
-        name: "bug".into(),
-        kind: OptionKind::OneOf(names),
-        default: None,
-        help: format!(
+    let bug = OptionSpec::new(
+        "bug",
+        OptionKind::OneOf(names),
+        None,
+        &format!(
             "Plant a bug; without it the store is linearizable, and transactions strictly serializable. {}",
             summaries.join(" ")
         ),
-    };
-    let latency = OptionSpec {
-        name: "latency".into(),
-        kind: OptionKind::Duration,
-        default: Some("1500us".into()),
-        help: "How long a message takes, one way: the median over all links (100us to 5ms)".into(),
-    };
+    );
+    let latency = OptionSpec::new(
+        "latency",
+        OptionKind::Duration,
+        Some("1500us"),
+        "How long a message takes, one way: the median over all links (100us to 5ms)",
+    );
     workloads::options::merged([
         vec![bug, latency],
         register::options(),
