@@ -46,8 +46,8 @@ pub(super) fn command() -> Command {
                 .value_name("LEVEL")
                 .help(
                     "What the model's operations should have been: linearizable or sequential [default: linearizable]; \
-                     of transactions serializable, snapshot-isolation … [default: strict-serializable], where the texts plume and awdit mean the level \
-                     that keeps to sessions; of set-full eventual or linearizable [default: eventual]; see `gainsay list models`",
+                     of transactions serializable, snapshot-isolation … [default: strict-serializable], where the texts plume \
+                     and awdit mean the level that keeps to sessions; of set-full eventual or linearizable [default: eventual]; see `gainsay list models`",
                 ),
         )
         .args(source::reading_args("format"))

@@ -27,8 +27,8 @@ pub(super) fn command() -> Command {
         .about("Take histories from elsewhere into the store, as runs")
         .after_help(
             "Formats: our JSON lines, arrays of JSON, Jepsen's and Maelstrom's history.edn and history.txt, Jepsen's logs as Porcupine\n\
-             hands them down, the texts of Plume and AWDIT. An imported run can be listed, labelled, served, exported and linted like any other, and is\n\
-             checked with `gainsay check RUN --model MODEL`. In Jepsen's store (store/TEST/TIME/history.edn) its name and time are taken over.",
+             hands them down, the texts of Plume and AWDIT. An imported run can be listed, labelled, served, exported and linted\n\
+             like any other, and is checked with `gainsay check RUN --model MODEL`. In Jepsen's store (store/TEST/TIME/history.edn) its name and time are taken over.",
         )
         .arg(
             Arg::new("file")
