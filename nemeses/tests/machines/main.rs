@@ -14,6 +14,8 @@ mod outside;
 #[path = "../common/part.rs"]
 mod part;
 mod reboots;
+#[path = "../common/skip.rs"]
+mod skip;
 #[path = "../common/ssh.rs"]
 mod ssh;
 
@@ -99,10 +101,10 @@ const TESTS: &[(&str, Test)] = &[
 fn main() {
     run_helper_if_asked();
     if !nix::unistd::geteuid().is_root() || !local::missing_for_own_kernels().is_empty() {
-        eprintln!(
-            "\n*** SKIPPED: tests on nodes with kernels of their own need root and user-mode-linux, and did NOT run ***\n"
+        return skip::skip_own_kernel(
+            "all tests on nodes with kernels of their own",
+            "they need root and user-mode-linux",
         );
-        return;
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wanted: Vec<&String> = arguments.iter().filter(|it| !it.starts_with('-')).collect();
