@@ -9,6 +9,7 @@
 mod clocks;
 #[path = "../common/conformance.rs"]
 mod conformance;
+mod memory;
 mod netem;
 mod outside;
 #[path = "../common/part.rs"]
@@ -18,6 +19,7 @@ mod reboots;
 mod skip;
 #[path = "../common/ssh.rs"]
 mod ssh;
+mod stage;
 
 use std::time::Instant;
 
@@ -70,6 +72,10 @@ const TESTS: &[(&str, Test)] = &[
     (
         "one_that_was_not_ended_is_there",
         reboots::one_that_was_not_ended_is_there,
+    ),
+    (
+        "memory_is_taken_until_the_kernel_kills",
+        memory::memory_is_taken_until_the_kernel_kills,
     ),
     (
         "netem_does_what_every_means_does",
