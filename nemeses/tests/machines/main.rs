@@ -9,6 +9,7 @@
 mod clocks;
 #[path = "../common/conformance.rs"]
 mod conformance;
+mod cuts;
 mod memory;
 mod netem;
 mod outside;
@@ -76,6 +77,22 @@ const TESTS: &[(&str, Test)] = &[
     (
         "memory_is_taken_until_the_kernel_kills",
         memory::memory_is_taken_until_the_kernel_kills,
+    ),
+    (
+        "a_kernel_without_a_firewall_cuts_by_filters",
+        cuts::a_kernel_without_a_firewall_cuts_by_filters,
+    ),
+    (
+        "filters_find_the_traffic_that_is_meant",
+        cuts::filters_find_the_traffic_that_is_meant,
+    ),
+    (
+        "filters_are_gone_with_their_controller",
+        cuts::filters_are_gone_with_their_controller,
+    ),
+    (
+        "what_filters_cannot_do_is_refused",
+        cuts::what_filters_cannot_do_is_refused,
     ),
     (
         "netem_does_what_every_means_does",
