@@ -19,7 +19,7 @@ const LENGTH: u64 = 60;
 /// What shows the library among what a process has mapped.
 const LIBRARY: &str = "/state/waits-";
 /// In how many ways.
-const WAYS: usize = 19;
+const WAYS: usize = 25;
 
 /// A program that waits when it is told to, in every way.
 struct Waiting {
