@@ -1,4 +1,5 @@
-//! Shell scripts that the agent runs: with the paths that root has, and as likely to be killed for want of memory as what the agent was begun by.
+//! Shell scripts that the agent runs: with the paths that root has, and as likely to be killed for want of memory as what the agent was
+//! begun by.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -9,8 +10,8 @@ const SCORE: &str = "/proc/self/oom_score_adj";
 /// What this process was begun with.
 static ORDINARY: OnceLock<String> = OnceLock::new();
 
-/// Keeps this process from being killed for want of memory. What it starts by [`shell`] is not kept from that: it may start the system again,
-/// and nobody else who does would spare it.
+/// Keeps this process from being killed for want of memory. What it starts by [`shell`] is not kept from that: it may start the system
+/// again, and nobody else who does would spare it.
 pub(crate) fn be_spared() {
     let before = fs::read_to_string(SCORE).unwrap_or_default();
     let _ = ORDINARY.set(before.trim().to_owned());

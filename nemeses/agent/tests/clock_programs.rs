@@ -1,7 +1,7 @@
 //! Clocks of real systems, in C, Go and Java, changed a thousand times while they work.
 //!
-//! Each is skipped, loudly, and on CI fails, where its program is not there: `redis-server` or `redis-check-rdb`, which is the same, `etcd`,
-//! and `java` with its compiler. The number of changes is `GAINSAY_CLOCK_CHANGES`, a few where that is not set.
+//! Each is skipped, loudly, and on CI fails, where its program is not there: `redis-server` or `redis-check-rdb`, which is the same,
+//! `etcd`, and `java` with its compiler. The number of changes is `GAINSAY_CLOCK_CHANGES`, a few where that is not set.
 #![cfg(target_arch = "x86_64")]
 #![allow(clippy::unwrap_used)]
 

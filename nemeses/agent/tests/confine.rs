@@ -1,7 +1,7 @@
 //! Processes confined for real, and let go exactly as they were. Needs root.
 //!
-//! By what control groups this machine has; and all of it again by those of version 2, on a machine with a kernel of its own (user-mode Linux), at the
-//! root of the groups and inside of one, as in a container.
+//! By what control groups this machine has; and all of it again by those of version 2, on a machine with a kernel of its own (user-mode
+//! Linux), at the root of the groups and inside of one, as in a container.
 #![allow(clippy::unwrap_used)]
 
 mod common;

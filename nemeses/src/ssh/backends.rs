@@ -1,8 +1,8 @@
 //! Rules for links, by whichever means a node has for them.
 //!
 //! Cuts are made by the firewall, or where a kernel's can keep none for IP, by [filters](super::filters), as far as these can.
-//! Bad lines are made by [netem](super::netem) where the kernels have it and it can do what a rule says, and prove it; all else, and all where
-//! they lack it, by the firewall and the agent's queue ([`AgentNetwork`]). The user may also insist on one.
+//! Bad lines are made by [netem](super::netem) where the kernels have it and it can do what a rule says, and prove it; all else, and
+//! all where they lack it, by the firewall and the agent's queue ([`AgentNetwork`]). The user may also insist on one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,9 +1,10 @@
-//! Cuts by filters of `tc(8)`, where a node's firewall cannot keep them: old kernels have no nf_tables, and some have it without IP. Filters can only
-//! drop.
+//! Cuts by filters of `tc(8)`, where a node's firewall cannot keep them: old kernels have no nf_tables, and some have it without IP.
+//! Filters can only drop.
 //!
 //! Rules are kept by the node that receives, as in the firewall, and by the one that sends to clients. They are two blocks of filters
-//! (`flower`, with the action `drop`), for packets that come in and that go out, which `clsact` has on each interface that leads to a peer. The
-//! numbers of the blocks say that it is ours; an interface that has one of somebody's is refused. Undoing removes it, and all filters with it.
+//! (`flower`, with the action `drop`), for packets that come in and that go out, which `clsact` has on each interface that leads to a
+//! peer. The numbers of the blocks say that it is ours; an interface that has one of somebody's is refused. Undoing removes it, and all
+//! filters with it.
 //!
 //! In one thing they differ from the firewall: who sends a datagram to a client while such packets are dropped may be told so (`ENOBUFS`).
 
@@ -55,7 +56,9 @@ done
 
 /// Tries all of it where it disturbs nobody, and says why it cannot be had.
 const PROBE: &str = "\
-for program in tc ip unshare; do command -v $program >/dev/null || { echo \"$program is not there (apt-get install iproute2)\"; exit 1; }; done
+for program in tc ip unshare; do
+    command -v $program >/dev/null || { echo \"$program is not there (apt-get install iproute2)\"; exit 1; }
+done
 said=$(unshare -n sh -ec '
     tc qdisc add dev lo ingress_block 26465 egress_block 26466 clsact
     tc filter add block 26465 protocol ip pref 1 flower src_ip 127.0.0.9 ip_proto tcp dst_port 9 action drop
@@ -359,7 +362,7 @@ mod tests {
         let told = |pref: usize, packets: u64| {
             format!(
                 r#"{{"protocol":"ip","pref":{pref},"kind":"flower","chain":0}},{{"protocol":"ip","pref":{pref},"kind":"flower","chain":0,
-                "options":{{"handle":1,"keys":{{}},"actions":[{{"order":1,"kind":"gact","stats":{{"bytes":9,"packets":{packets},"drops":2}}}}]}}}}"#
+                "options":{{"handle":1,"actions":[{{"order":1,"kind":"gact","stats":{{"bytes":9,"packets":{packets},"drops":2}}}}]}}}}"#
             )
         };
         let text = format!(

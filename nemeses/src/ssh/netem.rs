@@ -1,9 +1,9 @@
 //! Bad lines by `tc-netem(8)`, where a node's kernel has it: packets never leave the kernel.
 //!
-//! Rules are kept by the node that sends. On each interface that packets to a peer leave by there is a tree of ours, which is there only while
-//! rules are: `htb` with the handle 6761:, with a class for each link, a netem below it, and filters (`u32`) that find the link by the
-//! receiver's address. Everything else goes past it (`htb`'s direct queue). Undoing removes the tree, and the kernel puts there what it
-//! had there by itself; an interface with another tree of somebody's is refused. Packets that netem holds then are lost.
+//! Rules are kept by the node that sends. On each interface that packets to a peer leave by there is a tree of ours, which is there
+//! only while rules are: `htb` with the handle 6761:, with a class for each link, a netem below it, and filters (`u32`) that find the
+//! link by the receiver's address. Everything else goes past it (`htb`'s direct queue). Undoing removes the tree, and the kernel puts
+//! there what it had there by itself; an interface with another tree of somebody's is refused. Packets that netem holds then are lost.
 //!
 //! netem counts what it sent and what it dropped, and nothing else. So it is given only what these numbers prove: delays, losses and
 //! rates. A rule that also corrupts or reorders is given to it, one that does nothing else is not.

@@ -1,7 +1,7 @@
 //! Rules for links that a node's kernel keeps by itself, told to it by scripts in the words of `tc(8)`.
 //!
-//! What such rules are, a [`Means`] says: how they are made, what undoes them, what they counted. The rules of one fault at a time: a means puts
-//! all that it has in the place of all that was there.
+//! What such rules are, a [`Means`] says: how they are made, what undoes them, what they counted. The rules of one fault at a time: a
+//! means puts all that it has in the place of all that was there.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -12,9 +12,10 @@
 //! uses no allocator and no thread-local memory.
 //!
 //! While clocks are as the kernel's, times are given on unchanged. What is reckoned is how things are when a wait begins: who waits while
-//! its clock is changed, waits on as it began, and where a clock drifts, as if it did not. Waits by the C library's `syscall` are reached too (a futex, a
-//! sleep). Not reached are programs that do not use the C library to wait: static ones, and those that speak to the kernel themselves, as Go's do,
-//! which wait for so long and not until then; nor times that are given to the kernel in a ring (`io_uring`).
+//! its clock is changed, waits on as it began, and where a clock drifts, as if it did not. Waits by the C library's `syscall` are
+//! reached too (a futex, a sleep). Not reached are programs that do not use the C library to wait: static ones, and those that speak to
+//! the kernel themselves, as Go's do, which wait for so long and not until then; nor times that are given to the kernel in a ring
+//! (`io_uring`).
 
 #![cfg_attr(not(test), no_std)]
 
@@ -85,8 +86,8 @@ impl Looks {
     }
 }
 
-/// Whether a `futex` of this operation waits until a time, and then whether by the time of day; else by the clock that measures time-outs. Others
-/// wait for so long, or not at all.
+/// Whether a `futex` of this operation waits until a time, and then whether by the time of day; else by the clock that measures
+/// time-outs. Others wait for so long, or not at all.
 pub fn waits_until(operation: i32) -> Option<bool> {
     const PRIVATE: i32 = 128;
     const CLOCK_REALTIME: i32 = 256;

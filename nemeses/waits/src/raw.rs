@@ -1,5 +1,5 @@
-//! System calls that programs make by the C library's `syscall`, as Rust's and C++'s own libraries do to wait. They are made here, without the C
-//! library: it may be asked for one before it is ready to look up functions, by an allocator that begins.
+//! System calls that programs make by the C library's `syscall`, as Rust's and C++'s own libraries do to wait. They are made here,
+//! without the C library: it may be asked for one before it is ready to look up functions, by an allocator that begins.
 
 use core::ffi::{c_int, c_long};
 use core::ptr::from_ref;
@@ -55,7 +55,8 @@ pub(crate) unsafe fn call(number: i64, [a, b, c, d, e, f]: [isize; 6]) -> isize 
     result
 }
 
-/// The C library's `syscall`. It takes as many arguments as a call has; more than were given are whatever is there, here as in the C library.
+/// The C library's `syscall`. It takes as many arguments as a call has; more than were given are whatever is there, here as in the C
+/// library.
 ///
 /// # Safety
 /// As the call's.

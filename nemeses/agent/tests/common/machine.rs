@@ -1,4 +1,5 @@
-//! A machine with a kernel of its own that does nothing but run a script: user-mode Linux, with this machine's files, which it cannot write to.
+//! A machine with a kernel of its own that does nothing but run a script: user-mode Linux, with this machine's files, which it cannot
+//! write to.
 
 use std::fs;
 use std::io::Read;

@@ -1,7 +1,7 @@
 //! A control group of ours.
 //!
-//! In version 1 each fault has groups of its own, in trees of their own. In version 2 a process is in one group only: what several faults do
-//! to the same processes they do to the same group, which goes with the last of them.
+//! In version 1 each fault has groups of its own, in trees of their own. In version 2 a process is in one group only: what several
+//! faults do to the same processes they do to the same group, which goes with the last of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,7 +51,8 @@ struct Counted {
 }
 
 impl Group {
-    /// What is to be done. Nothing is done yet. The groups beside it are those that other faults have here, and those that this one is to have.
+    /// What is to be done. Nothing is done yet. The groups beside it are those that other faults have here, and those that this one is
+    /// to have.
     pub(in crate::modules) fn plan(
         hierarchy: Hierarchy,
         controller: Controller,
@@ -359,8 +360,8 @@ impl Group {
         }
     }
 
-    /// Ends what this fault did to the group. If no other has it, all processes go back to where they came from, those begun meanwhile to where
-    /// the first came from; and it is removed.
+    /// Ends what this fault did to the group. If no other has it, all processes go back to where they came from, those begun meanwhile
+    /// to where the first came from; and it is removed.
     pub(in crate::modules) fn dissolve(&self, beside: &[Group]) -> io::Result<()> {
         let root = &self.hierarchy.root;
         // Somebody else may have seen to that.

@@ -1,11 +1,11 @@
 //! A tree of version 2, which many have together: other faults on this node, and other nodes of this machine.
 //!
-//! A group can only have a controller that its parent hands down. So what the tree's root does not hand down yet, it is told to; that this is our
-//! doing, an empty group says, `gainsay.enabled.NAME`, which everybody sees. The last of us to leave takes it back. Whoever changes something of
-//! this holds a lock on the root.
+//! A group can only have a controller that its parent hands down. So what the tree's root does not hand down yet, it is told to; that
+//! this is our doing, an empty group says, `gainsay.enabled.NAME`, which everybody sees. The last of us to leave takes it back. Whoever
+//! changes something of this holds a lock on the root.
 //!
-//! Where the root is not that of the whole machine but of a container, it hands nothing down while it has processes itself. These wait in a group
-//! beside ours then, `gainsay.rest`, without any limits, and go back at the end.
+//! Where the root is not that of the whole machine but of a container, it hands nothing down while it has processes itself. These wait
+//! in a group beside ours then, `gainsay.rest`, without any limits, and go back at the end.
 
 use std::fs::{self, File};
 use std::io;
