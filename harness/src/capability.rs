@@ -204,6 +204,9 @@ pub struct Bounds {
     /// So many more files may be open in each process than are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_files: Option<u64>,
+    /// So many bytes a second may pass to each disk together, and as many from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
 }
 
 /// What the kernel counts or sets, by name.

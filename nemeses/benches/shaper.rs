@@ -6,6 +6,8 @@
 mod cluster;
 #[path = "../tests/common/shell.rs"]
 mod shell;
+#[path = "../tests/common/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::net::UdpSocket;

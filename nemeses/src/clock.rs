@@ -92,7 +92,9 @@ pub(crate) fn info() -> FaultInfo {
     let clocks = "Which clocks: `realtime` tells the time of day; `monotonic` measures time-outs, and in no machine does what this \
                   makes it do, so faults with it are synthetic; or `both`.";
     let scope = "Whose clocks: those of the system's `process`es alone, anywhere, which then wait by them too, as far as they leave it to \
-                 the C library; or the `machine`'s own, which needs CAP_SYS_TIME, no NTP daemon, and nodes with a kernel of their own; or \
+                 the C library (its functions, or its `syscall` for a futex or a sleep), and not where static programs, Go's or `io_uring` \
+                 wait until a time; or the `machine`'s own, which needs CAP_SYS_TIME, no NTP daemon, and nodes with a kernel of \
+                 their own; or \
                  those of processes that are started under `libfaketime` (skews alone), where processes may not be traced, and which \
                  programs that do not ask the C library for the time, such as Go's, do not notice.";
     FaultInfo {

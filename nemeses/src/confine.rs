@@ -1,7 +1,7 @@
 //! The faults `freeze` and `stress`: the system's processes do not run, or are short of what they need.
 
 use async_trait::async_trait;
-use harness::capability::{Bounds, CapabilityError, Confinement, Environment};
+use harness::capability::{Bounds, CapabilityError, Confinement, Environment, ProcessState};
 use harness::options::{OptionKind, OptionSpec};
 use harness::seed::Rng;
 use harness::{Name, Value};
@@ -9,7 +9,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
-use crate::action::{Action, Proof, Struck, Undone, fields, read};
+use crate::action::{Action, Proof, Struck, Undone, fields, read, start_again};
 use crate::build::MakeContext;
 use crate::catalogue::{FaultInfo, Made, VariantInfo, with_common};
 use crate::node_fault::{make, target_option};
@@ -27,14 +27,16 @@ enum Shortage {
     Memory,
     Processes,
     Files,
+    Io,
 }
 
 impl Shortage {
-    const ALL: [Shortage; 4] = [
+    const ALL: [Shortage; 5] = [
         Shortage::Cpu,
         Shortage::Memory,
         Shortage::Processes,
         Shortage::Files,
+        Shortage::Io,
     ];
 
     fn name(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Shortage {
             Shortage::Memory => "memory",
             Shortage::Processes => "processes",
             Shortage::Files => "files",
+            Shortage::Io => "io",
         }
     }
 
@@ -54,6 +57,10 @@ impl Shortage {
             }
             Shortage::Processes => "So many more processes and threads may be begun (0 to 8).",
             Shortage::Files => "So many more files may be open in each process (0 to 16).",
+            Shortage::Io => {
+                "So many KiB a second may pass to each disk together, and as many from it (64 to 1024). Not what another process writes \
+                 for them, such as the file system of `disk` and `power`."
+            }
         }
     }
 
@@ -64,6 +71,7 @@ impl Shortage {
             Shortage::Memory => (4, 64),
             Shortage::Processes => (0, 8),
             Shortage::Files => (0, 16),
+            Shortage::Io => (64, 1024),
         }
     }
 
@@ -74,6 +82,7 @@ impl Shortage {
             Shortage::Memory => bounds.more_memory = Some(u64::from(amount) << 20),
             Shortage::Processes => bounds.more_processes = Some(amount),
             Shortage::Files => bounds.more_files = Some(amount.into()),
+            Shortage::Io => bounds.disk_bytes = Some(u64::from(amount.max(4)) << 10),
         }
         bounds
     }
@@ -115,23 +124,24 @@ pub(crate) fn stress_info() -> FaultInfo {
         name: shortage.name(),
         summary: shortage.summary(),
     };
-    let amount = "How much they are left: percent of a CPU, MiB, processes or files, as the variant says. By default drawn.";
+    let amount = "How much they are left: percent of a CPU, MiB, processes, files, or KiB a second, as the variant says. By default drawn.";
     let range = OptionKind::Integer {
         min: 0,
         max: 1_000_000,
     };
     FaultInfo {
         name: STRESS,
-        summary: "The system's own processes are limited, and so short of CPU time, memory, processes or open files. (`load` \
-                  keeps the whole node busy instead.)",
+        summary: "The system's own processes are limited, and so short of CPU time, memory, processes, open files or their disks. \
+                  (`load` keeps the whole node busy instead.)",
         variants: Shortage::ALL.map(variant).to_vec(),
         options: with_common(vec![
             OptionSpec::new(AMOUNT, range, None, amount),
             target_option(),
         ]),
-        evidence: "The kernel has counted how often the processes were held up or refused something; for open files, the limit \
-                   that is in force.",
-        undo: "The processes are moved back to where each came from, their limits are what they were, the group is removed.",
+        evidence: "The kernel has counted how often the processes were held up or refused something; for disks, as much passed as \
+                   may; for open files, the limit that is in force.",
+        undo: "The processes are moved back to where each came from, their limits are what they were, the group is removed. A system \
+               whose processes the kernel killed for want of memory is started again.",
         synthetic: false,
         make: made,
     }
@@ -218,7 +228,7 @@ impl Action for Confining {
         &self,
         env: &Environment,
         node: &Name,
-        _: Option<&Name>,
+        holder: Option<&Name>,
     ) -> Result<Undone, String> {
         let confinement = confinement(env)?;
         let counted = confinement
@@ -226,9 +236,16 @@ impl Action for Confining {
             .await
             .map_err(message)?;
         let held_up = counted.values().any(|count| *count > 0);
+        let mut seen = json!(counted);
+        // The kernel kills who has no memory left, and a system may end for whatever else it was refused.
+        if let (STRESS, Some(processes)) = (self.fault, env.processes.as_deref())
+            && processes.state(node).await.map_err(message)? == ProcessState::Absent
+        {
+            seen["restarted"] = start_again(env, node, holder).await?;
+        }
         Ok(Undone {
             effective: (self.fault == STRESS && !counted.is_empty()).then_some(held_up),
-            seen: json!(counted),
+            seen,
         })
     }
 

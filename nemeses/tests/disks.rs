@@ -7,6 +7,8 @@ mod files;
 mod part;
 #[path = "common/shell.rs"]
 mod shell;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -30,6 +32,7 @@ use tempfile::TempDir;
 use files::Files;
 use part::System;
 use shell::Shell;
+use skip::skip;
 
 /// A node with a mount namespace of its own.
 struct Stage {
@@ -52,9 +55,7 @@ impl Stage {
     fn new(test: &str) -> Option<Stage> {
         let root = nix::unistd::geteuid().is_root();
         if !root || !Path::new("/dev/fuse").exists() {
-            // Not `eprintln`, which the test harness swallows.
-            let message = format!("\nSKIPPED {test}: needs root and /dev/fuse\n\n");
-            let _ = std::io::stderr().write_all(message.as_bytes());
+            skip(test, "needs root and /dev/fuse");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();

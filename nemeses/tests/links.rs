@@ -5,6 +5,8 @@
 mod cluster;
 #[path = "common/shell.rs"]
 mod shell;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};

@@ -6,6 +6,8 @@
 mod cluster;
 #[path = "common/shell.rs"]
 mod shell;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -7,11 +7,12 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
 use crate::protocol::Note;
+use crate::shell::shell;
 
 /// The journal, with the entries that this agent wrote and nobody has taken back.
 pub(crate) struct Journal {
@@ -99,12 +100,7 @@ impl Journal {
 
 /// Whether a script succeeds.
 fn runs(script: &str) -> bool {
-    let status = Command::new("sh")
-        .args([
-            "-c",
-            &format!("PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin\n{script}"),
-        ])
-        .stdin(Stdio::null())
+    let status = shell(script)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();

@@ -24,6 +24,7 @@ mod lines;
 pub mod modules;
 mod protocol;
 mod server;
+mod shell;
 
 pub use modules::Failure;
 pub use protocol::{ALIVE, HELLO, Hello, Note, Outcome, Reply, Request};

@@ -17,6 +17,7 @@ use crate::lines::{Heard, Lines};
 use crate::modules::clock;
 use crate::modules::{self, Failure, confine, load, machine_clock};
 use crate::protocol::{ALIVE, Hello, Outcome, Reply, Request};
+use crate::shell::be_spared;
 
 const USAGE: &str = "usage: gainsay-agent serve FOLDER LEASE_SECONDS
        gainsay-agent release|released FOLDER NAME
@@ -99,7 +100,7 @@ impl Shared {
 
 fn serve(folder: PathBuf, lease: Duration) -> ExitCode {
     // What it holds must not end because memory is short, a fault of its own included.
-    let _ = fs::write("/proc/self/oom_score_adj", "-1000");
+    be_spared();
     let shared = Arc::new(Shared {
         folder: folder.clone(),
         journal: Mutex::new(Journal::new(&folder)),

@@ -43,6 +43,26 @@ fn when_its_input_ends_it_undoes_all_and_is_gone() {
 }
 
 #[test]
+fn what_it_starts_in_the_end_is_not_spared_when_memory_is_short() {
+    let mut agent = Agent::start("600");
+    let mark = agent.folder().join("score");
+    let mut request = request(&mark);
+    let score = "/proc/self/oom_score_adj";
+    let undo = format!(
+        "sh -c 'read score <{score}; echo $score >{}'",
+        mark.display()
+    );
+    request.notes[0]
+        .entry
+        .insert("undo".to_owned(), undo.into());
+    agent.ask(&request);
+    agent.hang_up();
+    assert!(agent.ended());
+    let ours = fs::read_to_string(score).unwrap();
+    assert_eq!(fs::read_to_string(mark).unwrap().trim(), ours.trim());
+}
+
+#[test]
 fn when_nobody_speaks_to_it_any_more_it_does_the_same() {
     let mut agent = Agent::start("1");
     let mark = agent.folder().join("undone");

@@ -3,15 +3,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "../../tests/common/skip.rs"]
+mod skip;
 #[path = "common/target.rs"]
 mod target;
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use agent::Outcome;
 use agent::modules::clock::{Answer, Follows, NAME, Request, STILL_PPB, Setting, What};
 use common::{Agent, done};
+use skip::skip;
 use target::{Target, Times, now};
 
 const SECOND: i64 = 1_000_000_000;
@@ -23,9 +25,7 @@ const SLACK: i64 = 120 * SECOND;
 fn possible(test: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        // Not `eprintln`, which the test harness swallows.
-        let message = format!("\nSKIPPED {test}: ptrace of other processes needs root\n\n");
-        let _ = std::io::stderr().write_all(message.as_bytes());
+        skip(test, "ptrace of other processes needs root");
     }
     root
 }
@@ -389,8 +389,7 @@ fn a_process_that_could_not_be_held_goes_on_when_it_can() {
         clocks.agent.ask_module(confine::NAME, request)
     };
     if let Outcome::NotDone(why) = confine(&mut clocks, &confine::Request::Probe(freeze)) {
-        eprintln!("\nSKIPPED {test}: {why}\n");
-        return;
+        return skip(test, &why);
     }
     let (name, pids) = (clocks.tag.clone(), format!("echo {}", target.pid()));
     let frozen = confine::Request::Confine {

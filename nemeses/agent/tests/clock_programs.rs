@@ -1,11 +1,13 @@
 //! Clocks of real systems, in C, Go and Java, changed a thousand times while they work.
 //!
-//! Each is skipped, loudly, and on CI fails, where its program is not there: `redis-server` or `redis-check-rdb`, which is the same, `etcd`,
-//! and `java` with its compiler. The number of changes is `GAINSAY_CLOCK_CHANGES`, a few where that is not set.
+//! Each is skipped, loudly, and on CI fails, where its program is not there: `redis-server` or `redis-check-rdb`, which is the same,
+//! `etcd`, and `java` with its compiler. The number of changes is `GAINSAY_CLOCK_CHANGES`, a few where that is not set.
 #![cfg(target_arch = "x86_64")]
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "../../tests/common/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use agent::modules::clock::{Answer, NAME, Request, STILL_PPB, Setting, What};
 use common::{Agent, done};
+use skip::skip;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -38,16 +41,6 @@ impl Drop for System {
     }
 }
 
-fn skipped(test: &str, why: &str) {
-    // Not `eprintln`, which the test harness swallows.
-    let message = format!("\nSKIPPED {test}: {why}\n\n");
-    let _ = std::io::stderr().write_all(message.as_bytes());
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "on CI nothing is skipped: {why}"
-    );
-}
-
 /// A port that nobody has, a moment ago.
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -62,7 +55,7 @@ impl System {
         expected: &'static str,
     ) -> Option<System> {
         if !nix::unistd::geteuid().is_root() {
-            skipped(test, "ptrace of other processes needs root");
+            skip(test, "ptrace of other processes needs root");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -82,7 +75,7 @@ impl System {
             .stderr(output().unwrap())
             .spawn();
         let Ok(child) = started else {
-            skipped(test, &format!("there is no program {}", name.display()));
+            skip(test, &format!("there is no program {}", name.display()));
             return None;
         };
         let mut system = System {

@@ -117,7 +117,8 @@ pub(crate) fn info() -> FaultInfo {
         variants: variants.collect(),
         options: with_common(options),
         evidence: "Packets counted as dropped (rejected, held) by its rules, node by node and link by link.",
-        undo: "Its own firewall table is deleted, and seen to be gone; what was held is delivered.",
+        undo: "Its own firewall table (or filters of tc, where the kernel has no nf_tables for IP) is deleted, and seen to be gone; \
+               what was held is delivered.",
         synthetic: false,
         make: super::make,
     }

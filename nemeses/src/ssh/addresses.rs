@@ -25,6 +25,13 @@ pub(super) struct Known {
     pub(super) ssh_port: u16,
 }
 
+impl Known {
+    /// The addresses of everybody.
+    pub(super) fn all(&self) -> impl Iterator<Item = &IpAddr> {
+        self.peers.values().flatten().chain(&self.clients)
+    }
+}
+
 /// Where SSH servers are if they do not say.
 const SSH_PORT: u16 = 22;
 

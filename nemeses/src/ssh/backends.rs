@@ -1,28 +1,34 @@
 //! Rules for links, by whichever means a node has for them.
 //!
-//! Bad lines are made by [netem](super::netem) where the kernels have it and it can do what a rule says, and prove it; all else, and all where
-//! they lack it, by the firewall and the agent's queue ([`AgentNetwork`]). The user may also insist on one.
+//! Cuts are made by the firewall, or where a kernel's can keep none for IP, by [filters](super::filters), as far as these can.
+//! Bad lines are made by [netem](super::netem) where the kernels have it and it can do what a rule says, and prove it; all else, and
+//! all where they lack it, by the firewall and the agent's queue ([`AgentNetwork`]). The user may also insist on one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use harness::capability::{CapabilityError, Network};
 use harness::links::{Backend, LinkCount, LinkNeeds, LinkRule, LinkRules, Treatment};
 use harness::{Name, Value};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
+use super::filters::{self, FILTERS};
 use super::journaled::Journaled;
-use super::netem::{self, Netem};
+use super::netem::{self, NETEM};
 use super::network::AgentNetwork;
+use super::tc::Tc;
 
-/// The links of nodes, by both means.
+/// The links of nodes, by all means.
 pub struct NodeNetwork {
     nodes: Vec<Journaled>,
     queue: AgentNetwork,
-    netem: Netem,
+    netem: Tc,
+    filters: Tc,
+    /// Why the nodes' firewalls cannot keep rules, if so. Asked once.
+    no_firewall: OnceCell<Option<String>>,
     /// Why nodes have no netem, each that has none. Asked once, by a fault that makes lines bad.
     without: OnceCell<BTreeMap<Name, String>>,
 }
@@ -33,9 +39,41 @@ impl NodeNetwork {
         NodeNetwork {
             nodes: nodes.to_vec(),
             queue: AgentNetwork::new(nodes),
-            netem: Netem::new(nodes),
+            netem: Tc::new(&NETEM, nodes),
+            filters: Tc::new(&FILTERS, nodes),
+            no_firewall: OnceCell::new(),
             without: OnceCell::new(),
         }
+    }
+
+    async fn no_firewall(&self) -> Option<&str> {
+        let ask = || async {
+            let why = self.queue.probe(&LinkNeeds::default()).await.err();
+            if let Some(why) = &why {
+                tracing::info!("links are cut by tc filters, for want of a firewall: {why}");
+            }
+            why
+        };
+        self.no_firewall.get_or_init(ask).await.as_deref()
+    }
+
+    /// Whether filters will do instead of the firewall, of which it is said why it will not.
+    async fn probe_filters(&self, needs: &LinkNeeds, why: &str) -> Result<(), String> {
+        let probe = async {
+            if let Some(lack) = filters::lacks(needs) {
+                return Err(lack.to_owned());
+            }
+            let addresses = self.queue.addresses_for(needs).await?;
+            let probes = self
+                .nodes
+                .iter()
+                .map(|at| self.filters.probe(at, addresses));
+            try_join_all(probes).await.map(drop)
+        };
+        let probed: Result<(), String> = probe.await;
+        probed.map_err(|other| {
+            format!("{why}\n  hint: tc filters would be the other means, but: {other}")
+        })
     }
 
     async fn without_netem(&self) -> Result<&BTreeMap<Name, String>, String> {
@@ -92,17 +130,17 @@ impl NodeNetwork {
     }
 }
 
-/// Installed rules, by node: the addresses that they are about, and where netem has them, that.
-fn told(by_netem: BTreeMap<Name, Vec<IpAddr>>, by_queue: Value) -> Value {
+/// Installed rules, by node: the addresses that they are about, and where netem or filters have them, that.
+fn told(means: &str, by_means: BTreeMap<Name, Vec<IpAddr>>, by_queue: Value) -> Value {
     let mut all = match by_queue {
         Value::Object(all) => all,
         _ => serde_json::Map::new(),
     };
-    for (node, peers) in by_netem.into_iter().filter(|(_, peers)| !peers.is_empty()) {
-        let own = json!({ "netem": peers });
+    for (node, peers) in by_means.into_iter().filter(|(_, peers)| !peers.is_empty()) {
+        let own = json!({ means: peers });
         let both = match all.remove(&*node) {
             None => own,
-            Some(queue) => json!({"netem": peers, "queue": queue}),
+            Some(queue) => json!({means: peers, "queue": queue}),
         };
         all.insert(node.to_string(), both);
     }
@@ -113,7 +151,10 @@ fn told(by_netem: BTreeMap<Name, Vec<IpAddr>>, by_queue: Value) -> Value {
 impl Network for NodeNetwork {
     async fn probe(&self, needs: &LinkNeeds) -> Result<(), String> {
         if !needs.quality || needs.backend == Backend::Queue {
-            return self.queue.probe(needs).await;
+            return match self.no_firewall().await {
+                None => self.queue.probe(needs).await,
+                Some(why) => self.probe_filters(needs, why).await,
+            };
         }
         let without = self.without_netem().await?;
         let why = needs.beyond_netem.map(str::to_owned);
@@ -156,12 +197,17 @@ impl Network for NodeNetwork {
             .addresses()
             .await
             .map_err(CapabilityError::NotDone)?;
-        // The one that has nothing to do forgets what it did for this fault before.
+        // Those that have nothing to do forget what they did for this fault before.
         let netem = self.netem.set(layer, &by_netem, addresses).await?;
+        let cuts = !by_queue.rules.is_empty() && filters::can_keep(&by_queue);
+        if cuts && self.no_firewall().await.is_some() {
+            let filters = self.filters.set(layer, &by_queue, addresses).await?;
+            return Ok(told("filters", filters, Value::Null));
+        }
         match self.queue.set(layer, &by_queue).await {
-            Ok(queue) => Ok(told(netem, queue)),
+            Ok(queue) => Ok(told("netem", netem, queue)),
             Err(CapabilityError::NotDone(why)) if !netem.is_empty() => {
-                match self.netem.heal(layer).await {
+                match self.netem.heal(layer, addresses).await {
                     Ok(_) => Err(CapabilityError::NotDone(why)),
                     Err(left) => Err(CapabilityError::Indeterminate(format!(
                         "{why}; and then: {left}"
@@ -173,16 +219,33 @@ impl Network for NodeNetwork {
     }
 
     async fn heal(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
-        // Both, whatever becomes of the other.
-        let (netem, queue) = (self.netem.heal(layer).await, self.queue.heal(layer).await);
-        let (mut counts, queue) = (netem?, queue?);
-        counts.extend(queue);
-        Ok(counts)
+        let mut counts = self.queue.heal(layer).await;
+        // All, whatever becomes of the others. Where addresses are not known, nothing was done by these.
+        if let Ok(addresses) = self.queue.addresses().await {
+            for means in [&self.netem, &self.filters] {
+                let healed = means.heal(layer, addresses).await;
+                counts = match (counts, healed) {
+                    (Ok(mut counts), Ok(healed)) => {
+                        counts.extend(healed);
+                        Ok(counts)
+                    }
+                    (Err(error), _) | (_, Err(error)) => Err(error),
+                };
+            }
+        }
+        counts
     }
 
     async fn counts(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
-        let mut counts = self.netem.counts(layer).await?;
-        counts.extend(self.queue.counts(layer).await?);
+        let addresses = self
+            .queue
+            .addresses()
+            .await
+            .map_err(CapabilityError::NotDone)?;
+        let mut counts = self.queue.counts(layer).await?;
+        for means in [&self.netem, &self.filters] {
+            counts.extend(means.counts(layer, addresses).await?);
+        }
         Ok(counts)
     }
 }

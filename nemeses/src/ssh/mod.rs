@@ -14,6 +14,7 @@ mod clocks;
 mod confinement;
 mod disks;
 mod faketime;
+mod filters;
 mod journaled;
 mod loads;
 mod machines;
@@ -27,6 +28,7 @@ mod processes;
 mod revival;
 mod rolling;
 mod scripts;
+mod tc;
 #[cfg(test)]
 mod testing;
 

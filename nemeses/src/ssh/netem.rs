@@ -1,9 +1,9 @@
 //! Bad lines by `tc-netem(8)`, where a node's kernel has it: packets never leave the kernel.
 //!
-//! Rules are kept by the node that sends. On each interface that packets to a peer leave by there is a tree of ours, which is there only while
-//! rules are: `htb` with the handle 6761:, with a class for each link, a netem below it, and filters (`u32`) that find the link by the
-//! receiver's address. Everything else goes past it (`htb`'s direct queue). Undoing removes the tree, and the kernel puts there what it
-//! had there by itself; an interface with another tree of somebody's is refused. Packets that netem holds then are lost.
+//! Rules are kept by the node that sends. On each interface that packets to a peer leave by there is a tree of ours, which is there
+//! only while rules are: `htb` with the handle 6761:, with a class for each link, a netem below it, and filters (`u32`) that find the
+//! link by the receiver's address. Everything else goes past it (`htb`'s direct queue). Undoing removes the tree, and the kernel puts
+//! there what it had there by itself; an interface with another tree of somebody's is refused. Packets that netem holds then are lost.
 //!
 //! netem counts what it sent and what it dropped, and nothing else. So it is given only what these numbers prove: delays, losses and
 //! rates. A rule that also corrupts or reorders is given to it, one that does nothing else is not.
@@ -12,29 +12,29 @@
 //! has none. Its correlated losses are not the share that was asked for, so they become bursts with that share (Gilbert's).
 //! Its jitter changes the order of packets; here it does not, since a rate that nobody notices keeps it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use agent::modules::script::{Answer, NAME, Request};
-use futures::future::join_all;
 use harness::Name;
-use harness::capability::CapabilityError;
 use harness::links::{
-    Chance, Distribution, LinkCount, LinkCounts, LinkRule, LinkRules, Loss, Party, Protocol,
-    Quality, Traffic, Treatment,
+    Chance, Distribution, LinkCounts, LinkRule, Loss, Party, Protocol, Quality, Traffic, Treatment,
 };
-use harness::node::undo::Undo;
-use harness::remote::Command;
 use serde::Deserialize;
 
-use super::addresses::Addresses;
-use super::journaled::{Journaled, Standing, no_answer};
+use super::addresses::{Addresses, Known};
+use super::tc::Means;
 
-/// How long a node may take.
-const LIMIT: Duration = Duration::from_secs(10);
+/// netem, kept by the node that sends.
+pub(super) const NETEM: Means = Means {
+    name: "netem",
+    undo: UNDO,
+    verify: VERIFY,
+    count: COUNT,
+    probe,
+    keeper: |rule| rule.from.node(),
+    script,
+    counts: |_, rules, _, text| counts(rules, text),
+};
 
 /// A rate that no interface has, in bits a second: with one, netem keeps the order of packets.
 const UNNOTICED: u64 = 32_000_000_000;
@@ -118,231 +118,32 @@ pub(crate) fn beyond(quality: &Quality) -> Option<&'static str> {
     (!counted).then_some("it does not tell what it corrupted")
 }
 
-/// netem on nodes. The rules of one fault at a time.
-pub(super) struct Netem {
-    nodes: Vec<Journaled>,
-    standing: Standing,
-    state: Mutex<State>,
+/// Why a node cannot have rules.
+fn probe(known: Option<&Known>) -> String {
+    let mut script = PROBE.to_owned();
+    script.push_str("foreign() {\n    d=$(ip -o route get \"$1\" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\) .*/\\1/p')\n");
+    script.push_str("    tc qdisc show dev \"${d:-lo}\" | grep ' root ' | grep -v ' 0: ' | grep -v ' htb 6761: '\n}\n");
+    for peer in known.into_iter().flat_map(Known::all) {
+        let _ = writeln!(
+            script,
+            "! foreign {peer} || {{ echo \"$d has a queueing discipline of somebody's\"; exit 1; }}"
+        );
+    }
+    script
 }
 
-#[derive(Default)]
-struct State {
-    /// Whose rules stand, if there are some.
-    layer: Option<String>,
-    /// By node, the rules of each class, counted from 1.
-    rules: BTreeMap<Name, Vec<LinkRule>>,
-}
-
-impl Netem {
-    pub(super) fn new(nodes: &[Journaled]) -> Netem {
-        Netem {
-            nodes: nodes.to_vec(),
-            standing: Standing::default(),
-            state: Mutex::default(),
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a fault may have rules here now.
-    pub(super) fn is_free_for(&self, layer: &str) -> bool {
-        self.state().layer.as_deref().is_none_or(|it| it == layer)
-    }
-
-    /// Why a node cannot have rules.
-    pub(super) async fn probe(&self, at: &Journaled, addresses: &Addresses) -> Result<(), String> {
-        let mut script = PROBE.to_owned();
-        let known = addresses.get(&at.node.name);
-        let peers = known.into_iter().flat_map(|known| {
-            let peers = known.peers.values().flatten();
-            peers.chain(&known.clients)
-        });
-        script.push_str("foreign() {\n    d=$(ip -o route get \"$1\" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\) .*/\\1/p')\n");
-        script.push_str("    tc qdisc show dev \"${d:-lo}\" | grep ' root ' | grep -v ' 0: ' | grep -v ' htb 6761: '\n}\n");
-        for peer in peers {
-            let _ = writeln!(
-                script,
-                "! foreign {peer} || {{ echo \"$d has a queueing discipline of somebody's\"; exit 1; }}"
-            );
-        }
-        let command = Command::new(script).idempotent().timeout(LIMIT);
-        let output = at
-            .node
-            .remote
-            .run(command)
-            .await
-            .map_err(|it| it.to_string())?;
-        match output.status {
-            0 => Ok(()),
-            _ => Err(format!("{}: {}", at.node.name, output.text().trim())),
-        }
-    }
-
-    /// Makes these the rules of a fault: all of those that netem has. By node, the peers that they are about.
-    pub(super) async fn set(
-        &self,
-        layer: &str,
-        rules: &LinkRules,
-        addresses: &Addresses,
-    ) -> Result<BTreeMap<Name, Vec<IpAddr>>, CapabilityError> {
-        if !self.is_free_for(layer) {
-            return Ok(BTreeMap::new());
-        }
-        let mut plan: BTreeMap<Name, Vec<LinkRule>> = BTreeMap::new();
-        for rule in &rules.rules {
-            let sender = rule.from.node().cloned();
-            let sender = sender
-                .ok_or_else(|| CapabilityError::NotDone("clients are no nodes".to_owned()))?;
-            plan.entry(sender).or_default().push(rule.clone());
-        }
-        if !plan.is_empty() {
-            self.state().layer = Some(layer.to_owned());
-        }
-        let mine =
-            |at: &&Journaled| plan.contains_key(&at.node.name) || self.standing.has(&at.node.name);
-        let at = self.nodes.iter().filter(mine);
-        let set = at.map(|at| async {
-            match plan.get(&at.node.name) {
-                Some(rules) => self.set_at(layer, at, rules, addresses).await,
-                None => self.heal_at(at).await.map(|_| Vec::new()),
-            }
-            .map(|peers| (at.node.name.clone(), peers))
-        });
-        let (mut done, mut errors, mut certain) = (BTreeMap::new(), Vec::new(), true);
-        for result in join_all(set).await {
-            match result {
-                Ok((node, peers)) => drop(done.insert(node, peers)),
-                Err(CapabilityError::NotDone(why)) => errors.push(why),
-                Err(CapabilityError::Indeterminate(why)) => {
-                    certain = false;
-                    errors.push(why);
-                }
-            }
-        }
-        self.release();
-        match (errors.is_empty(), certain && done.is_empty()) {
-            (true, _) => Ok(done),
-            (false, true) => Err(CapabilityError::NotDone(errors.join("; "))),
-            (false, false) => Err(CapabilityError::Indeterminate(errors.join("; "))),
-        }
-    }
-
-    /// Lets another fault have it, once nothing stands.
-    fn release(&self) {
-        if self
-            .nodes
+/// What each rule did.
+fn counts(rules: &[LinkRule], text: &str) -> Vec<LinkCounts> {
+    let disciplines = disciplines(text);
+    let count = |(index, rule): (usize, &LinkRule)| {
+        let class = format!("6761:{:x}", index + 1);
+        let own = disciplines
             .iter()
-            .all(|at| !self.standing.has(&at.node.name))
-        {
-            self.state().layer = None;
-        }
-    }
-
-    async fn set_at(
-        &self,
-        layer: &str,
-        at: &Journaled,
-        rules: &[LinkRule],
-        addresses: &Addresses,
-    ) -> Result<Vec<IpAddr>, CapabilityError> {
-        let name = &at.node.name;
-        let (script, peers) = script(name, rules, addresses).map_err(CapabilityError::NotDone)?;
-        let undo = Undo {
-            fault: layer.to_owned(),
-            undo: UNDO.to_owned(),
-            verify: VERIFY.to_owned(),
-            survives_reboot: false,
-            process: None,
-        };
-        self.state().rules.insert(name.clone(), rules.to_vec());
-        let request = Request { script };
-        let asked = self
-            .standing
-            .ask::<Answer>(at, &undo, NAME, &request, LIMIT);
-        match asked.await {
-            Ok(_) => Ok(peers),
-            Err(CapabilityError::NotDone(why)) => Err(CapabilityError::NotDone(why)),
-            // Half of it is worse than nothing.
-            Err(CapabilityError::Indeterminate(why)) => match self.heal_at(at).await {
-                Ok(_) => Err(CapabilityError::NotDone(format!(
-                    "netem refuses the rules: {why}"
-                ))),
-                Err(left) => Err(CapabilityError::Indeterminate(format!(
-                    "{why}; and then: {left}"
-                ))),
-            },
-        }
-    }
-
-    /// Takes the rules of a node away, and says what they did.
-    async fn heal_at(&self, at: &Journaled) -> Result<Vec<LinkCount>, CapabilityError> {
-        let request = Request {
-            script: format!("{COUNT}({UNDO}) && {VERIFY}"),
-        };
-        let healed = self.standing.take_back::<Answer>(at, NAME, &request, LIMIT);
-        let counts = self.counted(&at.node.name, &healed.await?.said);
-        self.state().rules.remove(&at.node.name);
-        Ok(counts)
-    }
-
-    /// Takes all rules of a fault away.
-    pub(super) async fn heal(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
-        if !self.is_free_for(layer) {
-            return Ok(Vec::new());
-        }
-        let standing = self
-            .nodes
-            .iter()
-            .filter(|at| self.standing.has(&at.node.name));
-        let healed = join_all(standing.map(|at| self.heal_at(at))).await;
-        let healed: Result<Vec<_>, _> = healed.into_iter().collect();
-        self.release();
-        Ok(healed?.into_iter().flatten().collect())
-    }
-
-    /// What the rules of a fault did so far.
-    pub(super) async fn counts(&self, layer: &str) -> Result<Vec<LinkCount>, CapabilityError> {
-        if !self.is_free_for(layer) {
-            return Ok(Vec::new());
-        }
-        let standing = self
-            .nodes
-            .iter()
-            .filter(|at| self.standing.has(&at.node.name));
-        let count = |at: &'_ Journaled| {
-            let remote = at.node.remote.clone();
-            let name = at.node.name.clone();
-            async move {
-                let count = Command::new(COUNT).quick().idempotent().timeout(LIMIT);
-                let output = remote.exec(count).await.map_err(no_answer)?;
-                Ok::<_, CapabilityError>(self.counted(&name, &output.text()))
-            }
-        };
-        let counts: Result<Vec<_>, _> = join_all(standing.map(count)).await.into_iter().collect();
-        Ok(counts?.into_iter().flatten().collect())
-    }
-
-    fn counted(&self, node: &Name, text: &str) -> Vec<LinkCount> {
-        let disciplines = disciplines(text);
-        let state = self.state();
-        let rules = state.rules.get(node).into_iter().flatten();
-        let count = |(index, rule): (usize, &LinkRule)| {
-            let class = format!("6761:{:x}", index + 1);
-            let own = disciplines
-                .iter()
-                .filter(|it| it.parent.as_deref() == Some(&class));
-            let (sent, dropped) =
-                own.fold((0, 0), |sums, it| (sums.0 + it.packets, sums.1 + it.drops));
-            LinkCount {
-                from: rule.from.clone(),
-                to: rule.to.clone(),
-                counts: counts_of(&rule.treatment, sent, dropped),
-            }
-        };
-        rules.enumerate().map(count).collect()
-    }
+            .filter(|it| it.parent.as_deref() == Some(&class));
+        let (sent, dropped) = own.fold((0, 0), |sums, it| (sums.0 + it.packets, sums.1 + it.drops));
+        counts_of(&rule.treatment, sent, dropped)
+    };
+    rules.iter().enumerate().map(count).collect()
 }
 
 /// What netem's numbers say about a rule.

@@ -95,6 +95,19 @@ impl AgentNetwork {
         self.addresses.get_or_try_init(resolve).await
     }
 
+    /// The same, if they will do for what a fault needs.
+    pub(super) async fn addresses_for(&self, needs: &LinkNeeds) -> Result<&Addresses, String> {
+        let addresses = self.addresses().await?;
+        let mut unknown = addresses.iter().filter(|(_, at)| at.clients.is_empty());
+        match unknown.next() {
+            Some((node, _)) if needs.clients => Err(format!(
+                "{node}: it is not known from which address clients come there\n  hint: give nodes by an address that is \
+                 not this machine's own"
+            )),
+            _ => Ok(addresses),
+        }
+    }
+
     fn layer(&self, name: &str) -> Arc<Layer> {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(layers.entry(name.to_owned()).or_default())
@@ -245,15 +258,7 @@ impl Network for AgentNetwork {
     async fn probe(&self, needs: &LinkNeeds) -> Result<(), String> {
         let checks = self.on(|_| true, |at| self.check(at, needs)).await;
         checks.into_iter().try_for_each(|(_, check)| check)?;
-        let addresses = self.addresses().await?;
-        let mut unknown = addresses.iter().filter(|(_, at)| at.clients.is_empty());
-        match unknown.next() {
-            Some((node, _)) if needs.clients => Err(format!(
-                "{node}: it is not known from which address clients come there\n  hint: give nodes by an address that is \
-                 not this machine's own"
-            )),
-            _ => Ok(()),
-        }
+        self.addresses_for(needs).await.map(drop)
     }
 
     async fn set(&self, name: &str, rules: &LinkRules) -> Result<Value, CapabilityError> {

@@ -2,9 +2,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <mqueue.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -49,6 +51,26 @@ static int by_file(int clock, struct timespec until) {
     int length = read(fd, &times, sizeof times);
     close(fd);
     return length == sizeof times ? 0 : -1;
+}
+
+static int by_timer(int clock, struct timespec until) {
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    struct itimerspec at = {.it_value = until};
+    timer_t timer;
+    sigset_t set;
+    int signal;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (timer_create(clock, &event, &timer) || timer_settime(timer, TIMER_ABSTIME, &at, NULL)) return -1;
+    int result = sigwait(&set, &signal);
+    timer_delete(timer);
+    return result;
+}
+
+static long by_futex(int operation, struct timespec *until) {
+    static int word;
+    return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, 0, until, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
 static void all(void) {
@@ -101,6 +123,12 @@ static void all(void) {
     WAIT("clock_nanosleep/relative", CLOCK_REALTIME, clock_nanosleep(CLOCK_REALTIME, 0, &length, NULL) + 0 * until.tv_sec);
     WAIT("timerfd_settime", CLOCK_REALTIME, by_file(CLOCK_REALTIME, until));
     WAIT("timerfd_settime/monotonic", CLOCK_MONOTONIC, by_file(CLOCK_MONOTONIC, until));
+    WAIT("timer_settime", CLOCK_REALTIME, by_timer(CLOCK_REALTIME, until));
+    WAIT("timer_settime/monotonic", CLOCK_MONOTONIC, by_timer(CLOCK_MONOTONIC, until));
+    WAIT("futex", CLOCK_REALTIME, by_futex(FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, &until));
+    WAIT("futex/monotonic", CLOCK_MONOTONIC, by_futex(FUTEX_WAIT_BITSET, &until));
+    WAIT("futex/relative", CLOCK_REALTIME, by_futex(FUTEX_WAIT, &length) + 0 * until.tv_sec);
+    WAIT("clock_nanosleep/call", CLOCK_REALTIME, syscall(SYS_clock_nanosleep, CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL));
 }
 
 static void *waits_forever(void *nothing) {

@@ -2,7 +2,7 @@
 //! nothing of the machine's own network is touched.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command as Process;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use nix::sched::{CloneFlags, setns};
 use tempfile::TempDir;
 
 use crate::shell::Shell;
+use crate::skip::skip;
 
 /// Nodes n1, n2 … with the addresses 10.77.0.1 and fd77::1, 10.77.0.2 …, and a place for clients, 10.77.0.254. Gone when dropped.
 pub(crate) struct Cluster {
@@ -28,9 +29,7 @@ impl Cluster {
     /// A cluster, or none where this machine cannot have one, which is said loudly.
     pub(crate) fn up(test: &str, count: usize) -> Option<Cluster> {
         if let Err(reason) = possible() {
-            // Not `eprintln`, which the test harness swallows.
-            let message = format!("\nSKIPPED {test}: {reason}\n\n");
-            let _ = std::io::stderr().write_all(message.as_bytes());
+            skip(test, &reason);
             return None;
         }
         let prefix = format!("gstest-{}-{test}", std::process::id());

@@ -9,13 +9,18 @@
 mod clocks;
 #[path = "../common/conformance.rs"]
 mod conformance;
+mod cuts;
+mod memory;
 mod netem;
 mod outside;
 #[path = "../common/part.rs"]
 mod part;
 mod reboots;
+#[path = "../common/skip.rs"]
+mod skip;
 #[path = "../common/ssh.rs"]
 mod ssh;
+mod stage;
 
 use std::time::Instant;
 
@@ -70,6 +75,26 @@ const TESTS: &[(&str, Test)] = &[
         reboots::one_that_was_not_ended_is_there,
     ),
     (
+        "memory_is_taken_until_the_kernel_kills",
+        memory::memory_is_taken_until_the_kernel_kills,
+    ),
+    (
+        "a_kernel_without_a_firewall_cuts_by_filters",
+        cuts::a_kernel_without_a_firewall_cuts_by_filters,
+    ),
+    (
+        "filters_find_the_traffic_that_is_meant",
+        cuts::filters_find_the_traffic_that_is_meant,
+    ),
+    (
+        "filters_are_gone_with_their_controller",
+        cuts::filters_are_gone_with_their_controller,
+    ),
+    (
+        "what_filters_cannot_do_is_refused",
+        cuts::what_filters_cannot_do_is_refused,
+    ),
+    (
         "netem_does_what_every_means_does",
         netem::netem_does_what_every_means_does,
     ),
@@ -99,10 +124,10 @@ const TESTS: &[(&str, Test)] = &[
 fn main() {
     run_helper_if_asked();
     if !nix::unistd::geteuid().is_root() || !local::missing_for_own_kernels().is_empty() {
-        eprintln!(
-            "\n*** SKIPPED: tests on nodes with kernels of their own need root and user-mode-linux, and did NOT run ***\n"
+        return skip::skip_own_kernel(
+            "all tests on nodes with kernels of their own",
+            "they need root and user-mode-linux",
         );
-        return;
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wanted: Vec<&String> = arguments.iter().filter(|it| !it.starts_with('-')).collect();

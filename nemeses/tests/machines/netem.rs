@@ -199,9 +199,7 @@ pub(crate) fn netem_finds_the_traffic_that_is_meant(machines: &Machines) {
     assert!(ping(machines, 1, "n2", 3).1 < 250.0, "no UDP");
     let (_, least, _) = ping(machines, 1, "controller", 3);
     assert!((499.0..1500.0).contains(&least), "{least}");
-    let began = std::time::Instant::now();
     machines.says(1, "true");
-    let session = began.elapsed();
     machines.says(
         1,
         "for i in 1 2 3; do echo x | nc -u -w 1 -q 0 n2 7777; done; sleep 1",
@@ -211,10 +209,8 @@ pub(crate) fn netem_finds_the_traffic_that_is_meant(machines: &Machines) {
         .block_on(tested.network.heal(LAYER))
         .unwrap();
     assert_eq!(counts[0].counts.delayed, 3, "{counts:?}");
-    assert!(
-        counts[1].counts.delayed >= 3 && session.as_millis() < 450,
-        "{counts:?} {session:?}"
-    );
+    // Those to the controller, and none of the packets of the session, which are many more.
+    assert!((3..10).contains(&counts[1].counts.delayed), "{counts:?}");
     tested.leave();
 }
 

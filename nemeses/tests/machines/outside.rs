@@ -114,11 +114,34 @@ pub(crate) fn setting_of_our_clock() -> f64 {
 }
 
 /// A system of one process that does nothing.
-pub(crate) struct Sleeper;
+pub(crate) struct Sleeper {
+    /// With so many megabytes that it has used, or none of its own.
+    megabytes: Option<u32>,
+}
 
 impl Sleeper {
     pub(crate) fn system() -> Arc<System<Sleeper>> {
-        Arc::new(System(Sleeper))
+        Arc::new(System(Sleeper { megabytes: None }))
+    }
+
+    /// One that has memory.
+    pub(crate) fn large() -> Arc<System<Sleeper>> {
+        let megabytes = Some(100);
+        Arc::new(System(Sleeper { megabytes }))
+    }
+
+    fn process(&self) -> Daemon {
+        match self.megabytes {
+            None => process(),
+            Some(megabytes) => Daemon {
+                program: "/usr/bin/perl".to_owned(),
+                args: vec![
+                    "-e".to_owned(),
+                    format!("$x = 'x' x ({megabytes} << 20); sleep 100000"),
+                ],
+                ..process()
+            },
+        }
     }
 
     pub(crate) async fn end(node: &Node) {
@@ -141,19 +164,19 @@ fn process() -> Daemon {
 #[async_trait]
 impl Part for Sleeper {
     async fn state(&self, node: &Node) -> Result<ProcessState, DbError> {
-        Ok(process().state(&*node.remote).await?)
+        Ok(self.process().state(&*node.remote).await?)
     }
 
     fn pids_script(&self, _: &Node) -> Option<String> {
-        Some(process().pids_script())
+        Some(self.process().pids_script())
     }
 
     fn revive_script(&self, _: &Node, _: &[Node]) -> Option<String> {
-        Some(process().revive_script())
+        Some(self.process().revive_script())
     }
 
     async fn start(&self, node: &Node, _: &[Node]) -> Result<(), DbError> {
-        process().start(&*node.remote).await?;
+        self.process().start(&*node.remote).await?;
         Ok(())
     }
 

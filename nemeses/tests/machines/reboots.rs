@@ -1,119 +1,25 @@
 //! Machines that end and are back, as the fault does it: seen over sessions of the tests' own.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use harness::Name;
 use harness::capability::{
-    Bounds, ClockChange, ClockKind, ClockScope, ClockSetting, Ending, Environment, Machines as _,
-    PowerSwitch, ProcessState, Signal,
+    Bounds, ClockChange, ClockKind, ClockScope, ClockSetting, Ending, Machines as _, ProcessState,
+    Signal,
 };
-use harness::client::Op;
 use harness::fault::FaultOutcome;
 use harness::local::{self, Config};
 use harness::node::undo::{Healing, heal_node};
 use harness::remote::Command;
-use harness::seed::Seed;
-use harness::time::RealClock;
-use nemeses::ssh::{Journaled, NodeMachines, PowerSwitches, ssh_environment};
-use nemeses::{BuildContext, Composition, Package, build, parse};
+use nemeses::ssh::NodeMachines;
 use serde_json::Value;
 
 use crate::outside::{Machines, Sleeper, journaled_of};
+use crate::stage::stage;
 
 /// How long a machine may take to be back.
 const PATIENCE: Duration = Duration::from_secs(100);
-
-/// A fault on the nodes, with a system that runs on all.
-struct Stage<'a> {
-    machines: &'a Machines,
-    nodes: Vec<Journaled>,
-    env: Environment,
-    /// The fault that ends machines, and maybe one beside it.
-    packages: Vec<Package>,
-}
-
-fn stage<'a>(machines: &'a Machines, spec: &str, max_down: Option<usize>) -> Stage<'a> {
-    let nodes = machines.journaled();
-    let names: Vec<Name> = nodes.iter().map(|at| at.node.name.clone()).collect();
-    let power = machines.cluster.power().unwrap().into_iter();
-    let switch = |power| Arc::new(power) as Arc<dyn PowerSwitch>;
-    let power: PowerSwitches = names.iter().cloned().zip(power.map(switch)).collect();
-    let env = ssh_environment(&nodes, Sleeper::system(), power);
-    let packages = machines.runtime.block_on(async {
-        let ctx = BuildContext {
-            seed: Seed::new(1),
-            time_limit: Duration::from_secs(60),
-            election_timeout: Duration::from_secs(1),
-            leaders: false,
-            nodes: names.clone(),
-            zones: nemeses::Zones::default(),
-            clock: Arc::new(RealClock::start()),
-            composition: Composition {
-                max_down,
-                ..Composition::default()
-            },
-        };
-        for name in &names {
-            env.processes.as_ref().unwrap().start(name).await.unwrap();
-        }
-        build(&parse(spec).unwrap(), &ctx).unwrap()
-    });
-    let mut packages = packages;
-    machines
-        .runtime
-        .block_on(packages[0].fault.probe(&env))
-        .unwrap();
-    Stage {
-        machines,
-        nodes,
-        env,
-        packages,
-    }
-}
-
-impl Stage<'_> {
-    fn invoke(&mut self, f: &str) -> FaultOutcome {
-        self.invoke_of(0, f)
-    }
-
-    fn invoke_of(&mut self, index: usize, f: &str) -> FaultOutcome {
-        let package = &mut self.packages[index];
-        let op = Op::new(f, package.planned[0].value.clone());
-        self.machines
-            .runtime
-            .block_on(package.fault.invoke(&self.env, &op))
-    }
-
-    fn installed(&mut self, f: &str) -> Value {
-        match self.invoke(f) {
-            FaultOutcome::Installed(value) => value,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// As a run does, until it is undone.
-    fn stopped(&mut self) -> Value {
-        let machines = self.machines;
-        machines.until("the machine is back", || match self.invoke("stop") {
-            FaultOutcome::Installed(value) => Some(value),
-            FaultOutcome::Indeterminate(_) => None,
-            FaultOutcome::Skipped(error) => panic!("{error:?}"),
-        })
-    }
-
-    fn leave(self) {
-        self.machines.runtime.block_on(async {
-            nemeses::ssh::leave(&self.nodes).await;
-            for at in &self.nodes {
-                let left = at.journal.list().await.unwrap();
-                assert_eq!(left, []);
-                Sleeper::end(&at.node).await;
-            }
-        });
-    }
-}
 
 fn boot(machines: &Machines, i: usize) -> String {
     machines.says(i, "cat /proc/sys/kernel/random/boot_id")
@@ -125,7 +31,7 @@ fn runs(machines: &Machines, i: usize) -> String {
 
 /// An end and a return; what becomes of a file that was not synced. The start's and the stop's values.
 fn round(machines: &Machines, spec: &str, kept: bool) -> (Value, Value) {
-    let mut stage = stage(machines, spec, None);
+    let mut stage = stage(machines, Sleeper::system(), spec, None);
     let before = boot(machines, 1);
     let write =
         "rm -f /root/lost; sync; echo a >/root/synced; sync /root/synced /root; echo b >/root/lost";
@@ -177,7 +83,12 @@ pub(crate) fn power_is_cut_until_the_end(machines: &Machines) {
 }
 
 pub(crate) fn what_stood_on_a_machine_is_gone_with_it(machines: &Machines) {
-    let mut stage = stage(machines, "reboot:hard:target=n1,kill:target=n2", Some(1));
+    let mut stage = stage(
+        machines,
+        Sleeper::system(),
+        "reboot:hard:target=n1,kill:target=n2",
+        Some(1),
+    );
     let (n1, env) = (Name::from("n1"), stage.env.clone());
     let clocks = env.clocks.clone().unwrap();
     let processes = env.processes.clone().unwrap();
@@ -295,7 +206,7 @@ pub(crate) fn one_that_was_not_ended_is_there(machines: &Machines) {
 }
 
 pub(crate) fn heal_starts_what_a_dead_controller_ended(machines: &Machines) {
-    let stage = stage(machines, "reboot:hard:target=n1", None);
+    let stage = stage(machines, Sleeper::system(), "reboot:hard:target=n1", None);
     let (n1, before) = (Name::from("n1"), boot(machines, 1));
     let nodes = stage.env.machines.clone().unwrap();
     machines

@@ -8,6 +8,10 @@ use core::ptr::from_ref;
 
 use crate::Timespec;
 use crate::real::{Function, REALTIME, clock_of, clock_of_file, kernels};
+use crate::timers::Timers;
+
+/// Those of this process.
+static TIMERS: Timers = Timers::new();
 
 /// `ENOSYS`.
 const NO_SUCH_FUNCTION: c_int = 38;
@@ -132,17 +136,92 @@ unsafe extern "C-unwind" fn timerfd_settime(
     // SAFETY: the arguments are as the C library's function takes them, and it has this signature.
     unsafe {
         let real: Signature = transmute(real);
-        let absolute = flags & ABSOLUTE != 0;
-        let kernels = new.as_ref().filter(|_| absolute).and_then(|timer| {
-            // All zeros disarm it.
-            let armed = timer.value.seconds != 0 || timer.value.nanos != 0;
-            let clock = armed.then(|| clock_of_file(fd)).flatten()?;
-            let mut value = kernels(clock, &raw const timer.value)?;
-            if value.seconds == 0 && value.nanos == 0 {
-                value.nanos = 1;
-            }
-            Some(Timer { value, ..*timer })
-        });
+        let kernels = set_by(flags, new, || clock_of_file(fd));
         real(fd, flags, kernels.as_ref().map_or(new, from_ref), old)
+    }
+}
+
+/// What a timer is set to by the kernel's clock, if it is set to a time.
+///
+/// # Safety
+/// It is null or points to what a timer is set to.
+unsafe fn set_by(
+    flags: c_int,
+    new: *const Timer,
+    clock: impl FnOnce() -> Option<c_int>,
+) -> Option<Timer> {
+    // SAFETY: as promised.
+    let timer = unsafe { new.as_ref() }.filter(|_| flags & ABSOLUTE != 0)?;
+    // All zeros disarm it.
+    let armed = timer.value.seconds != 0 || timer.value.nanos != 0;
+    let clock = armed.then(clock).flatten()?;
+    // SAFETY: it is a time.
+    let mut value = unsafe { kernels(clock, &raw const timer.value) }?;
+    if value.seconds == 0 && value.nanos == 0 {
+        value.nanos = 1;
+    }
+    Some(Timer { value, ..*timer })
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn timer_create(clock: c_int, event: Place, timer: *mut usize) -> c_int {
+    type Signature = unsafe extern "C-unwind" fn(c_int, Place, *mut usize) -> c_int;
+    static REAL: Function = Function::new(c"timer_create");
+    let real = REAL.address();
+    if real.is_null() {
+        return -1;
+    }
+    // SAFETY: the arguments are as the C library's function takes them, and it has this signature; it writes the timer if it makes one.
+    unsafe {
+        let real: Signature = transmute(real);
+        let result = real(clock, event, timer);
+        if let (0, Some(timer)) = (result, timer.as_ref()) {
+            TIMERS.keep(*timer, clock);
+        }
+        result
+    }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn timer_delete(timer: usize) -> c_int {
+    type Signature = unsafe extern "C-unwind" fn(usize) -> c_int;
+    static REAL: Function = Function::new(c"timer_delete");
+    let real = REAL.address();
+    if real.is_null() {
+        return -1;
+    }
+    // Before another can have its number.
+    TIMERS.forget(timer);
+    // SAFETY: the argument is as the C library's function takes it, and it has this signature.
+    unsafe {
+        let real: Signature = transmute(real);
+        real(timer)
+    }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn timer_settime(
+    timer: usize,
+    flags: c_int,
+    new: *const Timer,
+    old: *mut Timer,
+) -> c_int {
+    type Signature = unsafe extern "C-unwind" fn(usize, c_int, *const Timer, *mut Timer) -> c_int;
+    static REAL: Function = Function::new(c"timer_settime");
+    let real = REAL.address();
+    if real.is_null() {
+        return -1;
+    }
+    // SAFETY: the arguments are as the C library's function takes them, and it has this signature.
+    unsafe {
+        let real: Signature = transmute(real);
+        let kernels = set_by(flags, new, || TIMERS.clock_of(timer));
+        real(timer, flags, kernels.as_ref().map_or(new, from_ref), old)
     }
 }

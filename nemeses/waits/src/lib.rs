@@ -12,15 +12,20 @@
 //! uses no allocator and no thread-local memory.
 //!
 //! While clocks are as the kernel's, times are given on unchanged. What is reckoned is how things are when a wait begins: who waits while
-//! its clock is changed, waits on as it began, and where a clock drifts, as if it did not. Not reached are programs that do not use the C
-//! library to wait: static ones, and those that speak to the kernel themselves, as Go's do, which wait for so long and not until then.
+//! its clock is changed, waits on as it began, and where a clock drifts, as if it did not. Waits by the C library's `syscall` are
+//! reached too (a futex, a sleep). Not reached are programs that do not use the C library to wait: static ones, and those that speak to
+//! the kernel themselves, as Go's do, which wait for so long and not until then; nor times that are given to the kernel in a ring
+//! (`io_uring`).
 
 #![cfg_attr(not(test), no_std)]
 
 #[cfg(feature = "preload")]
 mod functions;
 #[cfg(feature = "preload")]
+mod raw;
+#[cfg(feature = "preload")]
 mod real;
+mod timers;
 
 const NANOS: i128 = 1_000_000_000;
 
@@ -81,9 +86,33 @@ impl Looks {
     }
 }
 
+/// Whether a `futex` of this operation waits until a time, and then whether by the time of day; else by the clock that measures
+/// time-outs. Others wait for so long, or not at all.
+pub fn waits_until(operation: i32) -> Option<bool> {
+    const PRIVATE: i32 = 128;
+    const CLOCK_REALTIME: i32 = 256;
+    let realtime = operation & CLOCK_REALTIME != 0;
+    match operation & !(PRIVATE | CLOCK_REALTIME) {
+        // FUTEX_LOCK_PI, which knows no other clock.
+        6 => Some(true),
+        // FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2.
+        9 | 11 | 13 => Some(realtime),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_futexes_wait_until_a_time() {
+        // FUTEX_WAIT, however it is told to, waits for so long.
+        assert_eq!([0, 128, 256, 1].map(waits_until), [None; 4]);
+        assert_eq!(waits_until(9 | 128), Some(false));
+        assert_eq!(waits_until(9 | 128 | 256), Some(true));
+        assert_eq!(waits_until(6), Some(true));
+    }
 
     const fn at(seconds: i64, nanos: i64) -> Timespec {
         Timespec { seconds, nanos }

@@ -1,14 +1,14 @@
 //! What is behind this library: the kernel's clocks, and the C library's own functions.
 
-use core::ffi::{CStr, c_char, c_int, c_long, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::transmute;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use crate::raw::{CLOCK_GETTIME, call};
 use crate::{Looks, Timespec};
 
 unsafe extern "C" {
     fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
-    fn syscall(number: c_long, ...) -> c_long;
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     fn dlvsym(handle: *mut c_void, name: *const c_char, version: *const c_char) -> *mut c_void;
 }
@@ -17,11 +17,6 @@ unsafe extern "C" {
 pub(crate) const REALTIME: c_int = 0;
 /// `CLOCK_MONOTONIC`.
 pub(crate) const MONOTONIC: c_int = 1;
-
-#[cfg(target_arch = "x86_64")]
-const SYS_CLOCK_GETTIME: c_long = 228;
-#[cfg(target_arch = "aarch64")]
-const SYS_CLOCK_GETTIME: c_long = 113;
 
 /// `RTLD_NEXT`.
 const NEXT: *mut c_void = -1_isize as *mut c_void;
@@ -47,9 +42,11 @@ fn looks(clock: c_int) -> Option<Looks> {
     let [earliest, told, latest] = &mut times;
     // SAFETY: each writes into a time of its own.
     let failed = unsafe {
-        syscall(SYS_CLOCK_GETTIME, clock, &raw mut *earliest) != 0
-            || clock_gettime(clock, told) != 0
-            || syscall(SYS_CLOCK_GETTIME, clock, &raw mut *latest) != 0
+        let kernels = |time: &mut Timespec| {
+            let clock = clock as isize;
+            call(CLOCK_GETTIME, [clock, &raw mut *time as isize, 0, 0, 0, 0])
+        };
+        kernels(earliest) != 0 || clock_gettime(clock, told) != 0 || kernels(latest) != 0
     };
     let [earliest, told, latest] = times;
     (!failed).then_some(Looks {
@@ -79,16 +76,15 @@ impl Function {
         if !found.is_null() {
             return found;
         }
-        // Condition variables have an older version too, on x86, that is not what programs are linked with.
-        let newer = c"GLIBC_2.3.2";
+        // Condition variables, and timers, have an older version too, on x86, that is not what programs are linked with.
+        let newer = [c"GLIBC_2.3.2", c"GLIBC_2.3.3"];
         // SAFETY: names that end with a zero.
-        let found = unsafe {
-            let found = dlvsym(NEXT, self.name.as_ptr(), newer.as_ptr());
-            match found.is_null() {
-                true => dlsym(NEXT, self.name.as_ptr()),
-                false => found,
-            }
-        };
+        let versions = newer
+            .iter()
+            .map(|version| unsafe { dlvsym(NEXT, self.name.as_ptr(), version.as_ptr()) });
+        let found = versions.into_iter().find(|found| !found.is_null());
+        // SAFETY: as above.
+        let found = found.unwrap_or_else(|| unsafe { dlsym(NEXT, self.name.as_ptr()) });
         self.found.store(found, Ordering::Relaxed);
         found
     }

@@ -1,10 +1,9 @@
 //! A script that does something to the node, where that is said best in the words of programs that are there, as `tc` is.
 
-use std::process::{Command, Stdio};
-
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
+use crate::shell::shell;
 
 /// The module's name.
 pub const NAME: &str = "script";
@@ -24,13 +23,7 @@ pub struct Answer {
 }
 
 pub(crate) fn handle(request: Request) -> Result<Answer, Failure> {
-    let script = format!(
-        "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin\n{}",
-        request.script
-    );
-    let output = Command::new("sh")
-        .args(["-c", &script])
-        .stdin(Stdio::null())
+    let output = shell(&request.script)
         .output()
         .map_err(|error| Failure::NotDone(format!("sh cannot be run: {error}")))?;
     match output.status.success() {

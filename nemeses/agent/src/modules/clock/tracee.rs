@@ -551,7 +551,8 @@ mod tests {
                     nix::sys::signal::SIGKILL,
                 );
                 shell.wait().unwrap();
-                eprintln!("\nSKIPPED a_process_that_is_killed_while_it_is_held: {why}\n");
+                eprintln!("\n*** SKIPPED a_process_that_is_killed_while_it_is_held: {why} ***\n");
+                assert!(std::env::var_os("CI").is_none(), "on CI nothing is skipped");
                 return;
             }
         };

@@ -1,4 +1,7 @@
 //! A control group of ours.
+//!
+//! In version 1 each fault has groups of its own, in trees of their own. In version 2 a process is in one group only: what several
+//! faults do to the same processes they do to the same group, which goes with the last of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,24 +10,27 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use super::disks::{Passed, at_limit, disks, passed};
 use super::hierarchy::{Controller, Hierarchy};
-use super::{Bounds, is_still};
+use super::shared::{self, PREFIX};
+use super::{Bounds, ROUNDS, is_still};
 use crate::modules::processes::started;
 
-/// How often a group is tried to be emptied: what forks meanwhile shows up again.
-const ROUNDS: usize = 100;
+/// In what time processes get their share of CPU time, in microseconds.
+const PERIOD: u64 = 100_000;
 
 /// A group, and where its processes came from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::modules) struct Group {
     pub(in crate::modules) controller: Controller,
-    hierarchy: Hierarchy,
+    pub(in crate::modules) hierarchy: Hierarchy,
     pub(in crate::modules) dir: PathBuf,
     origins: Vec<Origin>,
-    /// Whether the controller had to be enabled at the root, which is then undone.
-    enabled: bool,
+    /// What was counted before, by another fault that had the group.
+    before: Counted,
 }
 
 /// Where a process came from.
@@ -35,48 +41,84 @@ struct Origin {
     group: PathBuf,
 }
 
+/// What the kernel has counted for a group.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Counted {
+    numbers: BTreeMap<String, u64>,
+    disks: Passed,
+    /// When: in milliseconds, by the clock that nobody sets.
+    at: u64,
+}
+
 impl Group {
-    /// What is to be done. Nothing is done yet.
+    /// What is to be done. Nothing is done yet. The groups beside it are those that other faults have here, and those that this one is
+    /// to have.
     pub(in crate::modules) fn plan(
         hierarchy: Hierarchy,
         controller: Controller,
         name: &str,
         pids: &[i32],
+        beside: &[Group],
     ) -> Group {
+        let groups: BTreeMap<i32, PathBuf> = pids
+            .iter()
+            .filter_map(|pid| Some((*pid, hierarchy.group_of(*pid, controller)?)))
+            .collect();
+        let joins = |other: &&Group| {
+            let planned = !other.dir.exists() && !pids.is_empty();
+            let shares = planned || groups.values().any(|group| *group == other.dir);
+            hierarchy.is_v2 && other.hierarchy.root == hierarchy.root && shares
+        };
+        let joined = beside.iter().find(joins);
         let origin = |pid: &i32| {
-            let group = hierarchy.group_of(*pid, controller);
+            let is = groups.get(pid).unwrap_or(&hierarchy.root);
+            let was = joined.filter(|joined| joined.dir == *is);
+            let group = was.map_or(is.as_path(), |joined| joined.origin(*pid));
             Some(Origin {
                 pid: *pid,
                 started: started(*pid)?,
-                group: group.unwrap_or_else(|| hierarchy.root.clone()),
+                group: group.to_owned(),
             })
         };
-        let subtree = hierarchy.root.join("cgroup.subtree_control");
-        let enabled = fs::read_to_string(subtree).unwrap_or_default();
-        let needed = hierarchy.is_v2 && controller != Controller::Freezer;
-        Group {
-            dir: hierarchy.root.join(format!("gainsay-{name}")),
-            origins: pids.iter().filter_map(origin).collect(),
-            enabled: needed
-                && !enabled
-                    .split_whitespace()
-                    .any(|word| word == controller.name()),
+        let origins = pids.iter().filter_map(origin).collect();
+        let own = || hierarchy.root.join(format!("{PREFIX}{name}"));
+        let mut group = Group {
+            dir: joined.map_or_else(own, |joined| joined.dir.clone()),
+            origins,
             controller,
             hierarchy,
-        }
+            before: Counted::default(),
+        };
+        group.before = group.counted();
+        group
     }
 
-    /// Makes the group, empty.
+    /// Where a process goes when it leaves; one that was begun meanwhile, where the first came from.
+    fn origin(&self, pid: i32) -> &Path {
+        let mut all = self.origins.iter();
+        let known = all.find(|it| it.pid == pid && is_still(pid, it.started));
+        let origin = known.or(self.origins.first()).map(|it| it.group.as_path());
+        origin
+            .filter(|group| group.is_dir())
+            .unwrap_or(&self.hierarchy.root)
+    }
+
+    /// Whether another is the same group.
+    fn is_also(&self, other: &Group) -> bool {
+        self.dir == other.dir
+    }
+
+    /// Makes the group, empty, if another fault has not made it.
     pub(in crate::modules) fn make(&self) -> io::Result<()> {
-        if self.enabled {
-            self.enable('+')?;
+        if !self.hierarchy.is_v2 {
+            return fs::create_dir(&self.dir);
         }
-        fs::create_dir(&self.dir)
-    }
-
-    fn enable(&self, sign: char) -> io::Result<()> {
-        let subtree = self.hierarchy.root.join("cgroup.subtree_control");
-        fs::write(subtree, format!("{sign}{}", self.controller.name()))
+        let _held = shared::hold(&self.hierarchy.root)?;
+        shared::make(&self.dir)?;
+        match self.controller {
+            Controller::Freezer => Ok(()),
+            other => shared::enable(&self.hierarchy.root, other.name()),
+        }
     }
 
     /// Moves the processes in, those that they have begun meanwhile as well.
@@ -93,7 +135,7 @@ impl Group {
 
     /// Moves a process in; one that is gone is fine.
     pub(in crate::modules) fn enter(&self, pid: i32) -> io::Result<()> {
-        enter(&self.dir, pid)
+        shared::enter(&self.dir, pid)
     }
 
     /// Gives it as much weight as so many processes beside it have, or the least.
@@ -118,15 +160,18 @@ impl Group {
         bounds: &Bounds,
         told: &mut BTreeMap<String, u64>,
     ) -> io::Result<()> {
-        const PERIOD: u64 = 100_000;
         let v2 = self.hierarchy.is_v2;
-        match self.controller {
-            Controller::Freezer => {}
-            Controller::Cpu => {
-                let Some(percent) = bounds.cpu_percent else {
-                    return Ok(());
-                };
-                let quota = (u64::from(percent) * PERIOD / 100).max(1000);
+        let (name, value) = match (self.controller, bounds) {
+            (Controller::Freezer, _) => return Ok(()),
+            (
+                Controller::Cpu,
+                Bounds {
+                    cpu_percent: Some(percent),
+                    ..
+                },
+            ) => {
+                let percent = u64::from(*percent);
+                let quota = (percent * PERIOD / 100).max(1000);
                 match v2 {
                     true => self.write("cpu.max", &format!("{quota} {PERIOD}"))?,
                     false => {
@@ -134,39 +179,108 @@ impl Group {
                         self.write("cpu.cfs_quota_us", &quota.to_string())?;
                     }
                 }
-                told.insert("cpu-percent".to_owned(), u64::from(percent));
+                ("cpu-percent", percent)
             }
-            Controller::Memory => {
-                let Some(more) = bounds.more_memory else {
-                    return Ok(());
-                };
-                // What was allocated before is not counted here. In version 2 it is first held up, then refused.
-                let limit = more.max(1 << 16);
+            (
+                Controller::Memory,
+                Bounds {
+                    more_memory: Some(more),
+                    ..
+                },
+            ) => {
+                // What was allocated before is not counted here, unless the group was another fault's. In version 2 it is first held up,
+                // then refused.
+                let has = self.read("memory.current").trim().parse().unwrap_or(0);
+                let more = (*more).max(1 << 16);
+                let limit = more.saturating_add(has);
                 match v2 {
                     true => {
                         self.write("memory.high", &limit.to_string())?;
-                        self.write("memory.max", &limit.saturating_mul(2).to_string())?;
+                        self.write("memory.max", &limit.saturating_add(more).to_string())?;
                     }
                     false => self.write("memory.limit_in_bytes", &limit.to_string())?,
                 }
-                told.insert("memory-bytes".to_owned(), limit);
+                ("memory-bytes", more)
             }
-            Controller::Pids => {
-                let Some(more) = bounds.more_processes else {
-                    return Ok(());
-                };
+            (
+                Controller::Pids,
+                Bounds {
+                    more_processes: Some(more),
+                    ..
+                },
+            ) => {
                 let threads: u64 = self.origins.iter().map(|it| threads(it.pid)).sum();
-                let limit = threads + u64::from(more);
+                let limit = threads + u64::from(*more);
                 self.write("pids.max", &limit.to_string())?;
-                told.insert("processes".to_owned(), limit);
+                ("processes", limit)
+            }
+            (
+                Controller::Io,
+                Bounds {
+                    disk_bytes: Some(limit),
+                    ..
+                },
+            ) => {
+                self.let_pass(*limit)?;
+                ("disk-bytes-per-second", *limit)
+            }
+            _ => return Ok(()),
+        };
+        told.insert(name.to_owned(), value);
+        Ok(())
+    }
+
+    /// Lets so many bytes a second pass to each disk, and from it.
+    fn let_pass(&self, limit: u64) -> io::Result<()> {
+        let (mut set, mut refused) = (false, io::Error::other("there are no disks here"));
+        for disk in disks() {
+            let done = match self.hierarchy.is_v2 {
+                true => self.write("io.max", &format!("{disk} rbps={limit} wbps={limit}")),
+                false => ["read", "write"].iter().try_for_each(|way| {
+                    let name = format!("blkio.throttle.{way}_bps_device");
+                    self.write(&name, &format!("{disk} {limit}"))
+                }),
+            };
+            // There are disks that nobody can limit, such as those that are parts of others.
+            match done {
+                Ok(()) => set = true,
+                Err(error) => refused = error,
             }
         }
-        Ok(())
+        if set { Ok(()) } else { Err(refused) }
+    }
+
+    /// Takes the bounds away that this fault set, where the group stays for another's.
+    fn unbound(&self) -> io::Result<()> {
+        let bounds: Vec<(&str, String)> = match self.controller {
+            Controller::Freezer => vec![("cgroup.freeze", "0".to_owned())],
+            Controller::Cpu => vec![("cpu.max", format!("max {PERIOD}"))],
+            Controller::Memory => ["memory.max", "memory.high"]
+                .map(|name| (name, "max".to_owned()))
+                .to_vec(),
+            Controller::Pids => vec![("pids.max", "max".to_owned())],
+            Controller::Io => {
+                let text = self.read("io.max");
+                let disks = text.lines().filter_map(|line| line.split(' ').next());
+                disks
+                    .map(|disk| ("io.max", format!("{disk} rbps=max wbps=max")))
+                    .collect()
+            }
+        };
+        // Where a controller could not be had, there is none to be set.
+        let mut there = bounds
+            .iter()
+            .filter(|(name, _)| self.dir.join(name).exists());
+        there.try_for_each(|(name, value)| self.write(name, value))
     }
 
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
         fs::write(self.dir.join(name), text)
             .map_err(|error| io::Error::other(format!("{name} = {text}: {error}")))
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(name)).unwrap_or_default()
     }
 
     pub(in crate::modules) fn set_frozen(&self, frozen: bool) -> io::Result<()> {
@@ -178,79 +292,106 @@ impl Group {
     }
 
     pub(in crate::modules) fn is_frozen(&self) -> bool {
-        let read = |name| fs::read_to_string(self.dir.join(name)).unwrap_or_default();
         match self.hierarchy.is_v2 {
-            true => read("cgroup.events").lines().any(|line| line == "frozen 1"),
-            false => read("freezer.state").trim() == "FROZEN",
+            true => self
+                .read("cgroup.events")
+                .lines()
+                .any(|line| line == "frozen 1"),
+            false => self.read("freezer.state").trim() == "FROZEN",
         }
     }
 
     /// The processes in it.
     pub(in crate::modules) fn members(&self) -> Vec<i32> {
-        let text = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+        shared::members(&self.dir)
     }
 
-    /// What the kernel has counted for it.
-    pub(in crate::modules) fn count(&self, counters: &mut BTreeMap<String, u64>) {
-        let (file, keys): (&str, &[(&str, &str)]) = match (self.controller, self.hierarchy.is_v2) {
-            (Controller::Freezer, _) => return,
-            (Controller::Cpu, _) => ("cpu.stat", &[("nr_throttled", "throttled")]),
-            (Controller::Memory, true) => (
-                "memory.events",
-                &[
-                    ("max", "memory-refused"),
-                    ("high", "memory-held-up"),
-                    ("oom_kill", "oom-killed"),
-                ],
-            ),
-            (Controller::Memory, false) => ("memory.failcnt", &[("", "memory-refused")]),
-            (Controller::Pids, _) => ("pids.events", &[("max", "processes-refused")]),
+    /// What the kernel has counted for it since this fault began.
+    pub(in crate::modules) fn count(&self, bounds: &Bounds, counters: &mut BTreeMap<String, u64>) {
+        let now = self.counted();
+        for (name, number) in &now.numbers {
+            let before = self.before.numbers.get(name).copied().unwrap_or(0);
+            counters.insert(name.clone(), number.saturating_sub(before));
+        }
+        if let (Controller::Io, Some(limit)) = (self.controller, bounds.disk_bytes) {
+            let elapsed = now.at.saturating_sub(self.before.at);
+            let bytes = at_limit(&self.before.disks, &now.disks, limit, elapsed);
+            counters.insert("disk-bytes-at-limit".to_owned(), bytes);
+        }
+    }
+
+    fn counted(&self) -> Counted {
+        // A file, what stands before the number there, and what it is to us.
+        type Number = (&'static str, &'static str, &'static str);
+        let v2 = self.hierarchy.is_v2;
+        let numbers: &[Number] = match (self.controller, v2) {
+            (Controller::Freezer | Controller::Io, _) => &[],
+            (Controller::Cpu, _) => &[("cpu.stat", "nr_throttled ", "throttled")],
+            (Controller::Memory, true) => &[
+                ("memory.events", "max ", "memory-refused"),
+                ("memory.events", "high ", "memory-held-up"),
+                ("memory.events", "oom_kill ", "oom-killed"),
+            ],
+            (Controller::Memory, false) => &[
+                ("memory.failcnt", "", "memory-refused"),
+                ("memory.oom_control", "oom_kill ", "oom-killed"),
+            ],
+            (Controller::Pids, _) => &[("pids.events", "max ", "processes-refused")],
         };
-        let text = fs::read_to_string(self.dir.join(file)).unwrap_or_default();
-        for (key, name) in keys {
-            let found = text.lines().find_map(|line| match key.is_empty() {
-                true => line.trim().parse().ok(),
-                false => line
-                    .strip_prefix(key)?
-                    .strip_prefix(' ')?
-                    .trim()
-                    .parse()
-                    .ok(),
-            });
-            counters.insert((*name).to_owned(), found.unwrap_or(0));
+        let number = |(file, key, name): &Number| {
+            let text = self.read(file);
+            let mut lines = text.lines();
+            let found = lines.find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
+            ((*name).to_owned(), found.unwrap_or(0))
+        };
+        let stat = if v2 {
+            "io.stat"
+        } else {
+            "blkio.throttle.io_service_bytes"
+        };
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
+        Counted {
+            numbers: numbers.iter().map(number).collect(),
+            disks: match self.controller {
+                Controller::Io => passed(&self.read(stat), v2),
+                _ => Passed::new(),
+            },
+            at: now.unwrap_or_default().as_millis() as u64,
         }
     }
 
-    /// Moves all processes back to where they came from, those begun meanwhile to where the first came from; and removes the
-    /// group.
-    pub(in crate::modules) fn dissolve(&self) -> io::Result<()> {
+    /// Ends what this fault did to the group. If no other has it, all processes go back to where they came from, those begun meanwhile
+    /// to where the first came from; and it is removed.
+    pub(in crate::modules) fn dissolve(&self, beside: &[Group]) -> io::Result<()> {
+        let root = &self.hierarchy.root;
+        // Somebody else may have seen to that.
         if !self.dir.exists() {
-            return Ok(());
+            return match self.hierarchy.is_v2 && root.is_dir() {
+                true => shared::hold(root).and_then(|_held| shared::tidy(root)),
+                false => Ok(()),
+            };
         }
+        if beside.iter().any(|other| self.is_also(other)) {
+            return self.unbound();
+        }
+        if !self.hierarchy.is_v2 {
+            return self.empty_and_remove();
+        }
+        let _held = shared::hold(root)?;
+        self.empty_and_remove()?;
+        shared::tidy(root)
+    }
+
+    fn empty_and_remove(&self) -> io::Result<()> {
         for _ in 0..ROUNDS {
             for pid in self.members() {
-                let known = self
-                    .origins
-                    .iter()
-                    .find(|it| it.pid == pid && is_still(pid, it.started));
-                let origin = known.or(self.origins.first()).map(|it| &it.group);
-                let there = origin
-                    .filter(|group| group.is_dir())
-                    .unwrap_or(&self.hierarchy.root);
-                enter(there, pid)?;
+                shared::put_back(pid, self.origin(pid), &self.hierarchy.root)?;
             }
             match fs::remove_dir(&self.dir) {
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                     sleep(Duration::from_millis(2))
                 }
-                other => {
-                    other?;
-                    if self.enabled {
-                        self.enable('-')?;
-                    }
-                    return Ok(());
-                }
+                other => return other,
             }
         }
         Err(io::Error::other(
@@ -259,27 +400,16 @@ impl Group {
     }
 
     /// Leaves the tree, once the group is gone.
-    pub(in crate::modules) fn leave(&self) {
-        self.hierarchy.leave();
+    pub(in crate::modules) fn leave(&self, beside: &[Group]) {
+        let others: Vec<Hierarchy> = beside.iter().map(|it| it.hierarchy.clone()).collect();
+        self.hierarchy.leave(&others);
     }
 }
 
-/// Moves a process; one that is gone is fine.
-fn enter(group: &Path, pid: i32) -> io::Result<()> {
-    match fs::write(group.join("cgroup.procs"), pid.to_string()) {
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-        other => other,
-    }
-}
-
-/// A number of a process's status, by its name.
-fn status(pid: i32, name: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let word = line.and_then(|rest| rest.split_whitespace().next());
-    word.and_then(|word| word.parse().ok()).unwrap_or(0)
-}
-
+/// How many threads a process has.
 fn threads(pid: i32) -> u64 {
-    status(pid, "Threads:")
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mut lines = text.lines();
+    let found = lines.find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok());
+    found.unwrap_or(0)
 }

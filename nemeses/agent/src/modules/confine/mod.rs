@@ -1,4 +1,4 @@
-//! Processes confined by control groups and limits: frozen, short of CPU time, memory, processes or open files.
+//! Processes confined by control groups and limits: frozen, short of CPU time, memory, processes, open files or what passes to disks.
 //!
 //! They are moved into a group of our own, and back to where each came from; their limits are lowered, and set to what
 //! they were. What must be put back is in a file on the node from before anything is done, so that this program can
@@ -16,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use super::processes::{pids, started};
 use super::{Failure, Module, answer, understand};
 
+mod disks;
 mod group;
 mod hierarchy;
 mod limits;
+mod shared;
 
 pub(in crate::modules) use group::Group;
 pub(in crate::modules) use hierarchy::{Controller, Hierarchy};
@@ -67,6 +69,9 @@ pub struct Bounds {
     /// So many more files may be open in each process than are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_files: Option<u64>,
+    /// So many bytes a second may pass to each disk together, and as many from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
 }
 
 impl Bounds {
@@ -76,6 +81,7 @@ impl Bounds {
             (self.cpu_percent.is_some(), Controller::Cpu),
             (self.more_memory.is_some(), Controller::Memory),
             (self.more_processes.is_some(), Controller::Pids),
+            (self.disk_bytes.is_some(), Controller::Io),
         ];
         let wanted = wanted.into_iter().filter(|(wanted, _)| *wanted);
         wanted.map(|(_, controller)| controller).collect()
@@ -96,7 +102,32 @@ pub struct Answer {
 struct Record {
     groups: Vec<Group>,
     files: Vec<OpenFiles>,
+    bounds: Bounds,
 }
+
+/// The groups on a node's records, but for those of one record: other faults have them.
+pub(in crate::modules) fn groups_beside(folder: &Path, record: &Path) -> Vec<Group> {
+    /// What there may be of groups in a record of any module.
+    #[derive(Deserialize)]
+    struct Any {
+        #[serde(default)]
+        groups: Vec<Group>,
+        #[serde(default)]
+        group: Option<Group>,
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut others: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    others.retain(|path| path != record && path.extension().is_some_and(|it| it == "json"));
+    others.sort();
+    let read = |path: &PathBuf| serde_json::from_slice::<Any>(&fs::read(path).ok()?).ok();
+    let records = others.iter().filter_map(read);
+    records
+        .flat_map(|any| any.groups.into_iter().chain(any.group))
+        .collect()
+}
+
+/// How often a group is tried to be emptied: what forks meanwhile shows up again.
+const ROUNDS: usize = 100;
 
 /// How long the kernel may take to freeze processes.
 const FREEZING: Duration = Duration::from_secs(5);
@@ -124,9 +155,14 @@ fn not_done(error: impl std::fmt::Display) -> Failure {
 }
 
 fn probe(folder: &Path, bounds: &Bounds) -> Result<Answer, Failure> {
+    let beside = groups_beside(folder, Path::new(""));
+    let beside: Vec<Hierarchy> = beside.into_iter().map(|it| it.hierarchy).collect();
     for controller in bounds.controllers() {
         let hierarchy = Hierarchy::with(controller, folder).map_err(not_done)?;
-        hierarchy.leave();
+        hierarchy.leave(&beside);
+    }
+    if bounds.disk_bytes.is_some() && disks::disks().is_empty() {
+        return Err(not_done("there are no disks to be seen in /sys/block"));
     }
     Ok(Answer::default())
 }
@@ -151,18 +187,28 @@ fn confine(folder: &Path, name: &str, script: &str, bounds: &Bounds) -> Result<A
     if pids.is_empty() {
         return Err(not_done("the process was not there already"));
     }
-    let mut record = Record::default();
+    let mut record = Record {
+        bounds: *bounds,
+        ..Record::default()
+    };
+    let others = groups_beside(folder, &file(folder, name));
     for controller in bounds.controllers() {
-        let hierarchy = Hierarchy::with(controller, folder).map_err(not_done)?;
-        record
-            .groups
-            .push(Group::plan(hierarchy, controller, name, &pids));
+        let hierarchy = match Hierarchy::with(controller, folder) {
+            Ok(hierarchy) => hierarchy,
+            Err(error) => {
+                record.groups.iter().for_each(|group| group.leave(&others));
+                return Err(not_done(error));
+            }
+        };
+        let beside = [&record.groups[..], &others].concat();
+        let group = Group::plan(hierarchy, controller, name, &pids, &beside);
+        record.groups.push(group);
     }
     if bounds.more_files.is_some() {
         record.files = pids.iter().filter_map(|pid| OpenFiles::of(*pid)).collect();
     }
     if let Err(error) = save(folder, name, &record) {
-        record.groups.iter().for_each(Group::leave);
+        record.groups.iter().for_each(|group| group.leave(&others));
         return Err(not_done(error));
     }
     let done = act(&record, bounds);
@@ -213,14 +259,16 @@ pub(crate) fn release(folder: &Path, name: &str) -> io::Result<Answer> {
     let record: Record = serde_json::from_slice(&text)?;
     let mut answer = Answer::default();
     let mut errors = Vec::new();
-    for group in record.groups.iter().rev() {
+    let others = groups_beside(folder, &file(folder, name));
+    for (index, group) in record.groups.iter().enumerate().rev() {
+        let beside = [&record.groups[..index], &others].concat();
         if group.controller == Controller::Freezer {
             let _ = group.set_frozen(false);
         }
-        group.count(&mut answer.counters);
+        group.count(&record.bounds, &mut answer.counters);
         answer.pids.extend(group.members());
-        match group.dissolve() {
-            Ok(()) => group.leave(),
+        match group.dissolve(&beside) {
+            Ok(()) => group.leave(&beside),
             Err(error) => errors.push(format!("{}: {error}", group.dir.display())),
         }
     }

@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::confine::{Controller, Group, Hierarchy};
+use super::confine::{Controller, Group, Hierarchy, groups_beside};
 use super::processes::started;
 use super::{Failure, Module, answer, understand};
 
@@ -167,8 +167,9 @@ impl Record {
     /// Removes the group, and the record of it. The process is gone.
     fn clear(&self, folder: &Path, name: &str) -> io::Result<()> {
         if let Some(group) = &self.group {
-            group.dissolve()?;
-            group.leave();
+            let beside = groups_beside(folder, &Record::file(folder, name));
+            group.dissolve(&beside)?;
+            group.leave(&beside);
         }
         fs::remove_file(Record::file(folder, name))
     }
@@ -389,7 +390,7 @@ fn group(folder: &Path, name: &str, work: &Work) -> Option<Group> {
         Work::Memory { .. } => Controller::Memory,
     };
     let hierarchy = Hierarchy::with(controller, folder).ok()?;
-    Some(Group::plan(hierarchy, controller, name, &[]))
+    Some(Group::plan(hierarchy, controller, name, &[], &[]))
 }
 
 /// How long a process that was killed may take to be gone: it may be in the middle of a write.
