@@ -1,4 +1,5 @@
-//! Histories for tests: written by hand, and of objects that execute one operation after another, whatever clients come to know of it.
+//! Histories for tests: written by hand, and of objects that execute one operation after another, whatever clients come to know
+//! of it.
 
 #![allow(clippy::unwrap_used)]
 

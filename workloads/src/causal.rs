@@ -11,9 +11,9 @@
 //! | monotonic writes | others see a session's second write, and then not its first |
 //! | writes follow reads | others see an answer, and then not what it was an answer to |
 //!
-//! Each value is written to its key once, so a read shows whose write it saw. Causal order is then known completely, and
-//! the level `causal` is decided, not only tested by examples, whichever keys and sessions it runs through (a fixed sequence of five operations
-//! on one key, as in Jepsen's test of this name, sees the first three rows of a single session).
+//! Each value is written to its key once, so a read shows whose write it saw. Causal order is then known completely, and the
+//! level `causal` is decided, not only tested by examples, whichever keys and sessions it runs through (a fixed sequence of five
+//! operations on one key, as in Jepsen's test of this name, sees the first three rows of a single session).
 
 use harness::generator::BoxGenerator;
 

@@ -1,8 +1,8 @@
 //! Causal reverse: a reader sees a write, and not one that had been acknowledged before it began.
 //!
-//! The operations are those of [`long_fork`](crate::long_fork): writes of single keys, each once, and reads of whole groups. What is
-//! asked is more: the order of transactions is that in which they really happened. Systems that are serializable, and take their order from clocks
-//! that disagree, break it though no reader sees a fork (CockroachDB documents it by this name).
+//! The operations are those of [`long_fork`](crate::long_fork): writes of single keys, each once, and reads of whole groups. What
+//! is asked is more: the order of transactions is that in which they really happened. Systems that are serializable, and take
+//! their order from clocks that disagree, break it though no reader sees a fork (CockroachDB documents it by this name).
 
 use harness::generator::BoxGenerator;
 

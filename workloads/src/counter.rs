@@ -6,9 +6,10 @@
 //! | `read` | `null` | the number; `null` where nothing was added yet |
 //! | `final-read` | `null` | the same, when all is healed |
 //!
-//! Clients add, and one operation in four reads. An addition that was acknowledged must be in every read that begins later (or in the
-//! final reads, where reads may be behind), and must be there once. A client that reads, adds and writes back on condition makes this a test of lost updates.
-//! What an addition of unknown outcome makes uncertain stays uncertain to the end: keep them small (`--max-amount`).
+//! Clients add, and one operation in four reads. An addition that was acknowledged must be in every read that begins later (or in
+//! the final reads, where reads may be behind), and must be there once. A client that reads, adds and writes back on condition
+//! makes this a test of lost updates. What an addition of unknown outcome makes uncertain stays uncertain to the end: keep them
+//! small (`--max-amount`).
 
 use checkers::counter_bounds::{self, CounterBounds};
 use checkers::{FINAL_READ, Keyed};

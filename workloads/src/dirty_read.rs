@@ -6,10 +6,10 @@
 //! | `read` | a number | the number if it is there, else `null` |
 //! | `strong-read` | `null` | all numbers, as a list in any order, up to date as far as the system has a way to ask for that |
 //!
-//! The first client of each node writes; the others read what the one of their own node has begun to write last, so as to see it while it is
-//! not committed. When all is healed, every client reads everything. What was read before and is not there then was never committed: a dirty read. What
-//! was acknowledged and is not there is lost; what some find and others do not is on some nodes only. Best keep the
-//! reads fast and cheap: by id, on the node that is asked.
+//! The first client of each node writes; the others read what the one of their own node has begun to write last, so as to see it
+//! while it is not committed. When all is healed, every client reads everything. What was read before and is not there then was
+//! never committed: a dirty read. What was acknowledged and is not there is lost; what some find and others do not is on some
+//! nodes only. Best keep the reads fast and cheap: by id, on the node that is asked.
 
 use std::collections::BTreeMap;
 

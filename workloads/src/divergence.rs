@@ -6,9 +6,9 @@
 //! | `read` | a record | `null` | what the node that was asked holds, `null` where there is none; or `{"value": …, "version": …}` |
 //! | `final-read` | a record | `null` | the same, when all is healed |
 //!
-//! Reads are answered by the node that was asked, from what it has itself, and say which that was. Say the version where the system
-//! has one (`_version`, a sequence number with its term, `xmin`): two values of one version are found while the run goes on, wherever they were read.
-//! When all is healed, each record is read on every node, and all must agree.
+//! Reads are answered by the node that was asked, from what it has itself, and say which that was. Say the version where the
+//! system has one (`_version`, a sequence number with its term, `xmin`): two values of one version are found while the run goes
+//! on, wherever they were read. When all is healed, each record is read on every node, and all must agree.
 
 use checkers::divergence::Divergence;
 

@@ -5,18 +5,19 @@
 //! | a write | `[["w", key, 1]]`: each key is written once |
 //! | a read | `[["r", key, null], …]`: all keys of a group, in one transaction |
 //!
-//! Two transactions write two keys of a group. One reader sees the first write and not the second, another the second and not the first:
-//! then there were no two moments that all agree on. Snapshot isolation forbids that, parallel snapshot isolation and what is weaker
-//! allow it. Replicas that apply commits in other orders than the primary shows them do it, and so do databases that order commits one way and make them visible in
-//! another.
+//! Two transactions write two keys of a group. One reader sees the first write and not the second, another the second and not the
+//! first: then there were no two moments that all agree on. Snapshot isolation forbids that, parallel snapshot isolation and what
+//! is weaker allow it. Replicas that apply commits in other orders than the primary shows them do it, and so do databases that
+//! order commits one way and make them visible in another.
 //!
-//! With each key written once, it is known what each read missed, so the level is decided from the history alone. A reader that sees a later
-//! write and not one that had been *acknowledged* before it began is found at the strict levels: [`causal_reverse`](crate::causal_reverse).
+//! With each key written once, it is known what each read missed, so the level is decided from the history alone. A reader that
+//! sees a later write and not one that had been *acknowledged* before it began is found at the strict levels:
+//! [`causal_reverse`](crate::causal_reverse).
 //!
 //! # Which keys
 //!
-//! A few groups are in use at a time, so that reads fall between the writes of each. A group whose keys are all written is left when the
-//! next write would be to it.
+//! A few groups are in use at a time, so that reads fall between the writes of each. A group whose keys are all written is left
+//! when the next write would be to it.
 
 use harness::client::Op;
 use harness::generator::BoxGenerator;

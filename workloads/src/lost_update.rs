@@ -8,12 +8,12 @@
 //!
 //! A client adds an element by reading the document with its version, and writing it with one element more on condition that the
 //! version is still the same. Where it is not, that is `fail`, best with the class `precondition`: others were quicker, and
-//! nobody tries again. A document that was never written has no elements. (Where a system can add to a list by itself, that is another test, of
-//! the same operations.)
+//! nobody tries again. A document that was never written has no elements. (Where a system can add to a list by itself, that is
+//! another test, of the same operations.)
 //!
-//! When all is healed, each document is read on every node. An element that was acknowledged and is not there was overwritten
-//! by a write whose condition had been checked against something older. The general form, a number that is read, increased and written, is
-//! the workload [`counter`](crate::counter), with a client that does it so.
+//! When all is healed, each document is read on every node. An element that was acknowledged and is not there was overwritten by
+//! a write whose condition had been checked against something older. The general form, a number that is read, increased and
+//! written, is the workload [`counter`](crate::counter), with a client that does it so.
 
 use checkers::lost_update::{self, LostUpdate};
 use checkers::set_full;

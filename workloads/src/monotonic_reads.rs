@@ -1,12 +1,12 @@
 //! Monotonic reads: does each read of a growing set show what its session had read before?
 //!
-//! The operations are those of [`lost_update`](crate::lost_update): `add` of a whole number to a set, which is `key`; `read` of a set; and
-//! `final-read` when all is healed. How an element is added makes no difference here: a row or a document of its own, or an addition to
-//! a list. Half of the operations read.
+//! The operations are those of [`lost_update`](crate::lost_update): `add` of a whole number to a set, which is `key`; `read` of a
+//! set; and `final-read` when all is healed. How an element is added makes no difference here: a row or a document of its own, or
+//! an addition to a list. Half of the operations read.
 //!
-//! What is asked is less than linearizability: a read may be behind, but not further behind than the last one of its
-//! process, which is a session. That is what reads at MongoDB's read concern `majority` promise as long as they are on one node, and what reads that show what is
-//! rolled back later break. At the end, nothing that was acknowledged or read may be missing.
+//! What is asked is less than linearizability: a read may be behind, but not further behind than the last one of its process,
+//! which is a session. That is what reads at MongoDB's read concern `majority` promise as long as they are on one node, and what
+//! reads that show what is rolled back later break. At the end, nothing that was acknowledged or read may be missing.
 
 use checkers::Keyed;
 use checkers::monotonic_reads::{self, MonotonicReads};

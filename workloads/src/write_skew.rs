@@ -1,12 +1,13 @@
 //! Write skew: two transactions each read what the other one changes.
 //!
-//! An operation is `txn` with `[["r", a, null], ["r", b, null], ["w", a or b, 1]]`: it reads both rows of a pair, which are not there at
-//! first, and makes one of them. Each pair is given two such transactions, one for each row, at about the same time. In whichever
-//! order these are executed, the second one sees the row that the first one made. If both commit and neither saw a row, each came
-//! before the other: Adya's G2 of items, which serializability rules out (repeatable read, too, as Adya has it), and snapshot isolation allows.
+//! An operation is `txn` with `[["r", a, null], ["r", b, null], ["w", a or b, 1]]`: it reads both rows of a pair, which are not
+//! there at first, and makes one of them. Each pair is given two such transactions, one for each row, at about the same time. In
+//! whichever order these are executed, the second one sees the row that the first one made. If both commit and neither saw a row,
+//! each came before the other: Adya's G2 of items, which serializability rules out (repeatable read, too, as Adya has it), and
+//! snapshot isolation allows.
 //!
-//! It needs no predicates, so that it runs on whatever can read and write two keys in a transaction. Each key is written once, so it is
-//! known what reads missed, and the level is decided from the history.
+//! It needs no predicates, so that it runs on whatever can read and write two keys in a transaction. Each key is written once, so
+//! it is known what reads missed, and the level is decided from the history.
 
 use harness::client::Op;
 use harness::generator::BoxGenerator;

@@ -14,8 +14,8 @@
 //! | began before the read ended, and did not fail | maybe: it was under way, or nobody knows whether it happened |
 //! | failed, or began later | no |
 //!
-//! So a read lies between two bounds: the sum of the first row, with all negative ones of the second, and with all positive ones of the
-//! second. One of unknown outcome may take effect at any time, or never: it widens the bounds of all later reads for good.
+//! So a read lies between two bounds: the sum of the first row, with all negative ones of the second, and with all positive ones
+//! of the second. One of unknown outcome may take effect at any time, or never: it widens the bounds of all later reads for good.
 //! An addition that is under way when a read ends may yet fail: the bounds of the read are narrowed then.
 //!
 //! | finding | what it is | verdict |
@@ -26,8 +26,9 @@
 //!
 //! Sums are of 128 bits, so that no history makes them overflow; a counter that wraps around is found.
 //!
-//! The bounds are not exact: between them may be numbers that no choice of additions makes, nor is it seen that two reads contradict each other. The model
-//! `counter` finds these too, by a search that costs more. What is found here is wrong by either.
+//! The bounds are not exact: between them may be numbers that no choice of additions makes, nor is it seen that two reads
+//! contradict each other. The model `counter` finds these too, by a search that costs more. What is found here is wrong by
+//! either.
 //!
 //! Nothing is kept but sums, and the reads that an addition still under way may narrow.
 

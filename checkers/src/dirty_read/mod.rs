@@ -6,8 +6,8 @@
 //! | `read` | an element | the element if it is there, else `null` |
 //! | `strong-read` | `null` | all elements, as a list |
 //!
-//! While some write, others read what is being written just now. A node that shows what it has not committed shows elements that are rolled back
-//! later. When all is healed, every client reads everything:
+//! While some write, others read what is being written just now. A node that shows what it has not committed shows elements that
+//! are rolled back later. When all is healed, every client reads everything:
 //!
 //! | finding | what it is | verdict |
 //! | --- | --- | --- |
@@ -16,10 +16,10 @@
 //! | divergent | it was acknowledged or read before the final reads began, of which some show it and some do not: nodes differ | invalid |
 //! | unexpected, duplicated | as of [`set_full`](crate::set_full) | invalid |
 //!
-//! A *final* read is the last one of its process, begun when all writes had ended. What is meant by *shown by none* is that of `set_full`, to the letter: this
-//! is that checker, with reads of single elements. These prove that an element was there. One that does not find it proves nothing, for nobody
-//! promised that it is up to date. A write of unknown outcome that takes effect between two final reads makes no difference to
-//! be blamed: what it wrote was not known before.
+//! A *final* read is the last one of its process, begun when all writes had ended. What is meant by *shown by none* is that of
+//! `set_full`, to the letter: this is that checker, with reads of single elements. These prove that an element was there. One
+//! that does not find it proves nothing, for nobody promised that it is up to date. A write of unknown outcome that takes effect
+//! between two final reads makes no difference to be blamed: what it wrote was not known before.
 
 use store::Event;
 

@@ -6,9 +6,9 @@
 //! | `read` | a record | `null` | what it holds, as the node that was asked has it |
 //! | `final-read` | a record | `null` | the same, when all is healed |
 //!
-//! What a record holds is any JSON, `null` where there is none, or `{"value": …, "version": …}` where the system says which version that is; an
-//! `ok` of a write may say it, too. This asks nothing of *when* a node sees a write, only that those that took part in the same
-//! writes end up alike:
+//! What a record holds is any JSON, `null` where there is none, or `{"value": …, "version": …}` where the system says which
+//! version that is; an `ok` of a write may say it, too. This asks nothing of *when* a node sees a write, only that those that
+//! took part in the same writes end up alike:
 //!
 //! | finding | what it is | verdict |
 //! | --- | --- | --- |
@@ -19,10 +19,10 @@
 //! | unexpected | a value was read that nobody had begun to write | invalid |
 //! | explained | final reads differ, and a write of unknown outcome may have taken effect between them | unknown |
 //!
-//! A *final* read began when all writes to its record had ended; of each node the last one counts (of each process, where reads do not say who answered). A write
-//! whose outcome is unknown may take effect then. So a value is *settled* if no write of it is unknown: no record can come to hold it any more. Two final reads that
-//! found different settled values contradict each other, and so does one that found a settled value after another one had
-//! found something else. Nothing is ever deleted.
+//! A *final* read began when all writes to its record had ended; of each node the last one counts (of each process, where reads
+//! do not say who answered). A write whose outcome is unknown may take effect then. So a value is *settled* if no write of it is
+//! unknown: no record can come to hold it any more. Two final reads that found different settled values contradict each other,
+//! and so does one that found a settled value after another one had found something else. Nothing is ever deleted.
 //!
 //! What was written is kept, and of each version who first saw what.
 

@@ -6,12 +6,13 @@
 //! | `read` | a document | `null` | its elements, as a list; they may be behind |
 //! | `final-read` | a document | `null` | its elements, when all is healed |
 //!
-//! How an element is added is the client's business: it reads the document with its version, and writes it with one element more, on condition that the version is
-//! still the same. Where the condition does not hold, the add failed. Two that both succeed on one version overwrite each other, and what the
-//! first one had been told is there is not.
+//! How an element is added is the client's business: it reads the document with its version, and writes it with one element more,
+//! on condition that the version is still the same. Where the condition does not hold, the add failed. Two that both succeed on
+//! one version overwrite each other, and what the first one had been told is there is not.
 //!
-//! Each document is a set that only grows, and is judged by [`set_full`](crate::set_full): an element that was acknowledged, or read, must be in
-//! the final reads that begin when all adds to it have ended. Other reads prove only what they show, unless they are said to be linearizable. Adds of unknown outcome prove nothing unless they are read.
+//! Each document is a set that only grows, and is judged by [`set_full`](crate::set_full): an element that was acknowledged, or
+//! read, must be in the final reads that begin when all adds to it have ended. Other reads prove only what they show, unless they
+//! are said to be linearizable. Adds of unknown outcome prove nothing unless they are read.
 
 use crate::FINAL_READ;
 use crate::keyed::{ACKNOWLEDGED, Keyed};

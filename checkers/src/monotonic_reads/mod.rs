@@ -1,12 +1,13 @@
 //! Monotonic reads: does each read of a growing set show what its session had read before?
 //!
-//! Operations are `add` of an element and `read` (or `final-read`, which is the same here), whose `ok` has all elements as a list. Nothing is ever taken away, so for each
-//! process, which is a *session*, every read must contain the one before. One that does not went back in time: it was answered by a replica that
-//! is behind, or what the earlier one showed was rolled back. This is asked of systems whose reads may be behind, such as MongoDB's with read concern
-//! `majority`, and of which one cannot ask that each read shows all that was acknowledged.
+//! Operations are `add` of an element and `read` (or `final-read`, which is the same here), whose `ok` has all elements as a
+//! list. Nothing is ever taken away, so for each process, which is a *session*, every read must contain the one before. One that
+//! does not went back in time: it was answered by a replica that is behind, or what the earlier one showed was rolled back. This
+//! is asked of systems whose reads may be behind, such as MongoDB's with read concern `majority`, and of which one cannot ask
+//! that each read shows all that was acknowledged.
 //!
-//! It makes no difference whether adds were acknowledged, failed or unknown: what a session has read was there. A read that failed says nothing. A
-//! process that an `info` ended is a session that is over.
+//! It makes no difference whether adds were acknowledged, failed or unknown: what a session has read was there. A read that
+//! failed says nothing. A process that an `info` ended is a session that is over.
 //!
 //! Each read is looked at when it ends; a session is kept as one bit for each element.
 
