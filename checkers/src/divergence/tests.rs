@@ -237,7 +237,8 @@ fn served(plays: &[Play], versions: bool) -> Vec<Event> {
 /// What there is to know of a record: writes with their outcomes, and the last reads of nodes.
 struct Story {
     writes: Vec<(i64, u64, Option<EventType>)>,
-    ended: u64,
+    /// When a write ended last.
+    ended: Option<u64>,
     finals: Vec<(u64, u64, Option<i64>)>,
     shown: Vec<(u64, i64)>,
 }
@@ -253,7 +254,7 @@ fn story(events: &[Event], key: i64) -> Story {
     };
     let mut story = Story {
         writes: Vec::new(),
-        ended: 0,
+        ended: None,
         finals: Vec::new(),
         shown: Vec::new(),
     };
@@ -265,7 +266,7 @@ fn story(events: &[Event], key: i64) -> Story {
             story
                 .writes
                 .push((begun.value.as_i64().unwrap(), begun.index, kind));
-            story.ended = story.ended.max(ended.map_or(0, |event| event.index));
+            story.ended = story.ended.max(ended.map(|event| event.index));
         }
     }
     for begun in mine.iter().filter(|event| event.kind == EventType::Invoke) {
@@ -277,7 +278,7 @@ fn story(events: &[Event], key: i64) -> Story {
         story
             .shown
             .extend(ended.value.as_i64().map(|value| (ended.index, value)));
-        if &*begun.f == FINAL_READ && begun.index > story.ended {
+        if &*begun.f == FINAL_READ && story.ended.is_none_or(|last| last < begun.index) {
             by_node.insert(
                 ended.node.clone(),
                 (begun.index, ended.index, ended.value.as_i64()),
