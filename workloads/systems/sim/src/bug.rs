@@ -114,7 +114,7 @@ pub const CATALOGUE: &[Description] = &[
         summary: "A transaction that writes reads what was there a moment before, and only what it writes must not have \
                   changed since, which is snapshot isolation, as Oracle's serializable and PostgreSQL's before 9.1.",
         trigger: "none",
-        workloads: &["append", "rw-register", "write-skew"],
+        workloads: &["append", "write-skew"],
     },
     Description {
         bug: Bug::EarlyCheck,
