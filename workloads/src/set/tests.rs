@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use harness::generator::GeneratorExt;
 use harness::generator::simulate::{Ending, Step, perfect, simulate};
 use store::EventType;
 
