@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use harness::generator::GeneratorExt;
 use harness::generator::simulate::{Ending, Step, perfect, simulate};
 use store::EventType;
 
 use super::*;
+use crate::load::FINAL_TRIES;
 use crate::load::testing::{Asked, MILLISECOND, roster};
 
 fn run(given: &[(&str, &str)]) -> Vec<Step> {

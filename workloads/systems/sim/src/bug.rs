@@ -20,6 +20,12 @@ pub enum Bug {
     UnsyncedLog,
     /// Of what a transaction writes, others see half before the rest.
     FracturedReads,
+    /// Transactions that write read what was there a moment before, unless what they write has changed since.
+    WriteSkew,
+    /// The condition of a write is looked at when its request arrives, and not when it is executed.
+    EarlyCheck,
+    /// A node that was killed never executes what it had executed last.
+    SkippedEntry,
 }
 
 /// A bug as users see it.
@@ -34,12 +40,9 @@ pub struct Description {
     /// The fault that brings it out soonest, as `--nemesis` takes it: `none` where a healthy cluster
     /// shows it.
     pub trigger: &'static str,
-    /// The workloads that it shows in.
+    /// The workloads that find it nearly always. Others may now and then.
     pub workloads: &'static [&'static str],
 }
-
-/// All workloads but `bank`: to its totals, a whole transaction more or less makes no difference.
-const ALL: &[&str] = &["register", "append", "rw-register", "set"];
 
 /// All bugs.
 pub const CATALOGUE: &[Description] = &[
@@ -49,7 +52,17 @@ pub const CATALOGUE: &[Description] = &[
         summary: "Every node answers reads from its own copy, without a quorum, as etcd's \
                   serializable reads and Consul's stale mode do.",
         trigger: "none",
-        workloads: ALL,
+        workloads: &[
+            "register",
+            "append",
+            "rw-register",
+            "set",
+            "counter",
+            "lost-update",
+            "causal",
+            "causal-reverse",
+            "long-fork",
+        ],
     },
     Description {
         bug: Bug::LostWrites,
@@ -58,7 +71,21 @@ pub const CATALOGUE: &[Description] = &[
                   rolls acknowledged writes back, as MongoDB does with write concern 1 and Redis \
                   with asynchronous replication.",
         trigger: "partition",
-        workloads: ALL,
+        workloads: &[
+            "register",
+            "append",
+            "rw-register",
+            "set",
+            "counter",
+            "dirty-read",
+            "lost-update",
+            "divergence",
+            "causal",
+            "causal-reverse",
+            "long-fork",
+            "write-skew",
+            "monotonic-reads",
+        ],
     },
     Description {
         bug: Bug::StaleLeader,
@@ -66,7 +93,7 @@ pub const CATALOGUE: &[Description] = &[
         summary: "A leader answers reads without asking a quorum whether it still leads, and does \
                   not notice that it is cut off, as in MongoDB 2.6.",
         trigger: "partition",
-        workloads: ALL,
+        workloads: &["register", "append", "rw-register", "set"],
     },
     Description {
         bug: Bug::DirtyReads,
@@ -74,7 +101,16 @@ pub const CATALOGUE: &[Description] = &[
         summary: "The leader shows writes to readers before they are committed, and rolls them back \
                   when it is deposed, as MongoDB does with read concern local.",
         trigger: "partition",
-        workloads: ALL,
+        workloads: &[
+            "register",
+            "append",
+            "rw-register",
+            "set",
+            "dirty-read",
+            "causal-reverse",
+            "long-fork",
+            "monotonic-reads",
+        ],
     },
     Description {
         bug: Bug::DuplicateApply,
@@ -83,7 +119,15 @@ pub const CATALOGUE: &[Description] = &[
                   acknowledged, and nothing recognises the copy, so that a write happens twice, as \
                   in Kafka before its producers were idempotent.",
         trigger: "none",
-        workloads: ALL,
+        workloads: &[
+            "register",
+            "append",
+            "rw-register",
+            "set",
+            "counter",
+            "dirty-read",
+            "causal",
+        ],
     },
     Description {
         bug: Bug::UnsyncedLog,
@@ -92,7 +136,20 @@ pub const CATALOGUE: &[Description] = &[
                   all nodes are killed at once these are gone, as in NATS JetStream, which flushes \
                   every two minutes.",
         trigger: "kill:target=all",
-        workloads: ALL,
+        workloads: &[
+            "register",
+            "append",
+            "rw-register",
+            "set",
+            "counter",
+            "dirty-read",
+            "lost-update",
+            "divergence",
+            "causal",
+            "causal-reverse",
+            "long-fork",
+            "monotonic-reads",
+        ],
     },
     Description {
         bug: Bug::FracturedReads,
@@ -101,6 +158,31 @@ pub const CATALOGUE: &[Description] = &[
                   Cassandra's batches, which are atomic but not isolated.",
         trigger: "none",
         workloads: &["append", "rw-register", "bank"],
+    },
+    Description {
+        bug: Bug::WriteSkew,
+        name: "write-skew",
+        summary: "A transaction that writes reads what was there a moment before, and only what it writes must not have \
+                  changed since, which is snapshot isolation, as Oracle's serializable and PostgreSQL's before 9.1.",
+        trigger: "none",
+        workloads: &["append", "write-skew"],
+    },
+    Description {
+        bug: Bug::EarlyCheck,
+        name: "early-check",
+        summary: "The leader looks at the condition of a write when the request arrives, and not when it is executed, so \
+                  that two that are under way at once both succeed, as Elasticsearch's version checks did when two nodes took \
+                  themselves for primaries.",
+        trigger: "none",
+        workloads: &["lost-update", "monotonic-reads"],
+    },
+    Description {
+        bug: Bug::SkippedEntry,
+        name: "skipped-entry",
+        summary: "A node that was killed takes its last log entry for executed when it is not, and differs from the others for \
+                  good, as etcd did from 3.5.0 to 3.5.2.",
+        trigger: "kill",
+        workloads: &["dirty-read", "divergence", "monotonic-reads"],
     },
 ];
 
