@@ -111,8 +111,19 @@ pub(crate) fn settings(release: Release, node: &Node, nodes: &[Node], cluster: C
             settings.push(("cluster.initial_master_nodes", names));
         }
     }
+    // By which the fault `relocate` tells nodes apart.
+    let attribute = match release.major {
+        ..5 => "node",
+        5.. => "node.attr",
+    };
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let plain: String = node.name.chars().map(plain).collect();
+    let attribute = format!("{attribute}.gainsay_{plain}");
+    settings.push((attribute.as_str(), "away".to_owned()));
     match release.major {
         1 => settings.push(("discovery.zen.ping.multicast.enabled", "false".to_owned())),
+        // It makes the folder where there is none, and must not among its programs.
+        2 => settings.push(("path.plugins", format!("{HOME}/plugins"))),
         // Maps no files, so it does not ask for a machine on which processes may map many.
         6 => settings.push(("node.store.allow_mmapfs", "false".to_owned())),
         7 => settings.push(("node.store.allow_mmap", "false".to_owned())),
