@@ -147,7 +147,7 @@ async fn a_system_brings_programs() {
     stage.package.fault.probe(&stage.env).await.unwrap();
     let value = installed(stage.invoke("start").await);
     assert_eq!(value["proof"]["n1"], "hogged");
-    let none = stage_of(tempfile::tempdir().unwrap(), "own=hug");
+    let mut none = stage_of(tempfile::tempdir().unwrap(), "own=hug");
     let error = none.package.fault.probe(&none.env).await.unwrap_err();
     assert!(
         error.contains("no fault `hug` (did you mean `hog`?)"),

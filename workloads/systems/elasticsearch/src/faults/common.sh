@@ -7,7 +7,8 @@ index=$0.index
 # request SERVER METHOD PATH [BODY]: what a server answers, without its head.
 request() {
   exec 3<>"/dev/tcp/$1/9200" || return 1
-  printf '%s %s HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n%s' "$2" "$3" "${#4}" "$4" >&3
+  # Without a body no type of it: up to 2.x the answer follows that, and is to be plain here.
+  printf "%s %s HTTP/1.0\r\nConnection: close\r\n${4:+Content-Type: application/json\r\n}Content-Length: %s\r\n\r\n%s" "$2" "$3" "${#4}" "$4" >&3
   tr -d '\r' <&3 | sed '1,/^$/d'
 }
 export -f request
