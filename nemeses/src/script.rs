@@ -75,7 +75,8 @@ fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
         }
         (None, Some(own)) => Program::Own(own.to_owned()),
         (None, None) => {
-            return Err("which program? Write script:file=PATH, with the verbs probe, start, verify and undo, or script:own=NAME".to_owned());
+            let why = "which program? Write script:file=PATH, with the verbs probe, start, verify and undo, or script:own=NAME";
+            return Err(why.to_owned());
         }
         (Some(_), Some(_)) => return Err("script takes `file` or `own`, not both".to_owned()),
     };

@@ -12,6 +12,8 @@ pub(crate) const LOG: &str = "/var/log/gainsay-elasticsearch.log";
 /// Who it runs as: later versions refuse to be root.
 pub(crate) const USER: &str = "gainsay-elasticsearch";
 const JAVA: &str = "/usr/bin/java";
+/// Compiles quickly and not well: most of what a short run on a small machine computes is its own code being compiled.
+const QUICK: &str = "-XX:TieredStopAtLevel=1";
 /// A file that is there while changed classes are used.
 pub(crate) const CHANGED: &str = "/var/lib/gainsay-elasticsearch/changed";
 
@@ -211,7 +213,7 @@ pub(crate) fn daemon(release: Release) -> Daemon {
             ("ES_PATH_CONF", folder()),
             (
                 "ES_JAVA_OPTS",
-                format!("-Xms{heap}m -Xmx{heap}m -XX:+UseG1GC"),
+                format!("-Xms{heap}m -Xmx{heap}m -XX:+UseG1GC {QUICK}"),
             ),
         ]);
     } else {
@@ -238,6 +240,7 @@ fn java(release: Release, home: &str, heap: u32) -> Vec<String> {
         format!("-Xmx{heap}m"),
         // Java takes a collector that the bootstrap checks refuse where there is one processor only.
         "-XX:+UseG1GC".to_owned(),
+        QUICK.to_owned(),
         "-Djava.awt.headless=true".to_owned(),
         "-Dfile.encoding=UTF-8".to_owned(),
         format!("-Djava.io.tmpdir={HOME}/tmp"),
