@@ -1,4 +1,4 @@
-//! The fault `script`: what the user's own program does to nodes.
+//! The fault `script`: what a program does to nodes, the user's own or one that the system brings.
 //!
 //! The program has four verbs, given as its only argument, and runs as root on the node:
 //!
@@ -27,17 +27,20 @@ use crate::outcome::message;
 use crate::spec::FaultSpec;
 
 const FILE: &str = "file";
+const OWN: &str = "own";
 
 /// The fault, described.
 pub(crate) fn info() -> FaultInfo {
     let file = "The program, on this machine: a file that the nodes can run, such as a shell script. With the verbs `probe`, \
                 `start`, `verify` and `undo`.";
+    let own = "Instead of that, the name of a program that the system brings (docs of the system): what only it knows.";
     FaultInfo {
         name: "script",
-        summary: "Runs a program of your own on nodes, which does something to them and undoes it.",
+        summary: "Runs a program of your own, or one that the system brings, on nodes, which does something to them and undoes it.",
         variants: Vec::new(),
         options: with_common(vec![
             OptionSpec::new(FILE, OptionKind::Text, None, file),
+            OptionSpec::new(OWN, OptionKind::Text, None, own),
             target_option(),
         ]),
         evidence: "Its verb `verify` succeeds; what it says is kept.",
@@ -49,8 +52,10 @@ pub(crate) fn info() -> FaultInfo {
 
 /// The name in the history of a script's fault: several may be in one run.
 pub(crate) fn label(options: &Options) -> Option<String> {
-    let file = options.text_if(FILE)?;
-    let stem = Path::new(file).file_stem()?.to_string_lossy();
+    let stem = match (options.text_if(FILE), options.text_if(OWN)) {
+        (Some(file), _) => Path::new(file).file_stem()?.to_string_lossy(),
+        (None, own) => own?.into(),
+    };
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() {
             c.to_ascii_lowercase()
@@ -63,33 +68,62 @@ pub(crate) fn label(options: &Options) -> Option<String> {
 }
 
 fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
-    let file = spec.options.text_if(FILE).ok_or(
-        "which program? Write script:file=PATH, with the verbs probe, start, verify and undo",
-    )?;
-    let contents = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
-    let action = Running(Script {
+    let program = match (spec.options.text_if(FILE), spec.options.text_if(OWN)) {
+        (Some(file), None) => {
+            let contents = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+            Program::Given(contents.into())
+        }
+        (None, Some(own)) => Program::Own(own.to_owned()),
+        (None, None) => {
+            let why = "which program? Write script:file=PATH, with the verbs probe, start, verify and undo, or script:own=NAME";
+            return Err(why.to_owned());
+        }
+        (Some(_), Some(_)) => return Err("script takes `file` or `own`, not both".to_owned()),
+    };
+    let action = Running {
         name: spec.label.clone(),
-        contents: contents.into(),
-    });
+        program,
+    };
     make(action, spec, ctx, Box::new(|_, _| Map::new()))
 }
 
-/// Runs the user's program.
-struct Running(Script);
+/// Where a program comes from.
+enum Program {
+    /// The user gave it.
+    Given(Arc<[u8]>),
+    /// The system brings it, under this name.
+    Own(String),
+}
 
-fn scripts(env: &Environment) -> Result<&Arc<dyn Scripts>, String> {
-    let missing = "no programs can be run here";
-    env.scripts.as_ref().ok_or_else(|| missing.to_owned())
+/// Runs a program.
+struct Running {
+    name: String,
+    program: Program,
+}
+
+impl Running {
+    /// What runs programs, and this one.
+    fn script<'a>(&self, env: &'a Environment) -> Result<(&'a dyn Scripts, Script), String> {
+        let scripts = env.scripts.as_deref();
+        let scripts = scripts.ok_or("no programs can be run here")?;
+        let contents = match &self.program {
+            Program::Given(contents) => contents.clone(),
+            Program::Own(name) => scripts.own(name)?,
+        };
+        let name = self.name.clone();
+        Ok((scripts, Script { name, contents }))
+    }
 }
 
 #[async_trait]
 impl Action for Running {
     fn name(&self) -> &str {
-        &self.0.name
+        &self.name
     }
 
     async fn probe(&self, env: &Environment) -> Result<(), String> {
-        scripts(env)?.probe(&self.0).await
+        let (scripts, script) = self.script(env)?;
+        scripts.probe(&script).await
     }
 
     async fn strike(
@@ -98,8 +132,8 @@ impl Action for Running {
         node: &Name,
         _: &Map<String, Value>,
     ) -> Result<Struck, CapabilityError> {
-        let scripts = scripts(env).map_err(CapabilityError::NotDone)?;
-        let proof = scripts.start(&self.0, node).await?;
+        let (scripts, script) = self.script(env).map_err(CapabilityError::NotDone)?;
+        let proof = scripts.start(&script, node).await?;
         Ok(Struck {
             effective: proof.is_some().into(),
             seen: proof.map_or(Value::Null, Value::from),
@@ -113,8 +147,9 @@ impl Action for Running {
         node: &Name,
         _: Option<&Name>,
     ) -> Result<Undone, String> {
-        scripts(env)?
-            .undo(&self.0, node)
+        let (scripts, script) = self.script(env)?;
+        scripts
+            .undo(&script, node)
             .await
             .map(|()| Value::Null.into())
             .map_err(message)

@@ -122,7 +122,8 @@ fn of_run(suite: &dyn Suite, spec: &TestSpec) -> Result<Vec<NamedChecker>> {
     let mut all = suite.checkers(&spec.workload, &spec.options)?;
     let faults = nemeses::parse(&spec.nemesis)?
         .into_iter()
-        .map(|fault| fault.name)
+        // As the history has it: there may be several of one fault.
+        .map(|fault| fault.label)
         .collect();
     let coverage = coverage::Options {
         faults,

@@ -163,7 +163,7 @@ impl ElasticsearchClient {
 
     /// The value of a document, null where there is none, and what the server says of it.
     async fn get(&mut self, id: &str, agent: &str) -> Result<(Value, Value), Failure> {
-        let path = self.shared.settings.document(&self.shared.index, id);
+        let path = self.shared.settings.read_of(&self.shared.index, id);
         let (status, answer) = self.request(Method::GET, &path, None, agent).await?;
         match (answer.get("found"), answer.pointer("/_source/value")) {
             (Some(Value::Bool(true)), Some(value)) => Ok((value.clone(), answer)),

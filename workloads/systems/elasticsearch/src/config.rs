@@ -12,6 +12,8 @@ pub(crate) const LOG: &str = "/var/log/gainsay-elasticsearch.log";
 /// Who it runs as: later versions refuse to be root.
 pub(crate) const USER: &str = "gainsay-elasticsearch";
 const JAVA: &str = "/usr/bin/java";
+/// Compiles quickly and not well: most of what a short run on a small machine computes is its own code being compiled.
+const QUICK: &str = "-XX:TieredStopAtLevel=1";
 /// A file that is there while changed classes are used.
 pub(crate) const CHANGED: &str = "/var/lib/gainsay-elasticsearch/changed";
 
@@ -111,8 +113,19 @@ pub(crate) fn settings(release: Release, node: &Node, nodes: &[Node], cluster: C
             settings.push(("cluster.initial_master_nodes", names));
         }
     }
+    // By which the fault `relocate` tells nodes apart.
+    let attribute = match release.major {
+        ..5 => "node",
+        5.. => "node.attr",
+    };
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let plain: String = node.name.chars().map(plain).collect();
+    let attribute = format!("{attribute}.gainsay_{plain}");
+    settings.push((attribute.as_str(), "away".to_owned()));
     match release.major {
         1 => settings.push(("discovery.zen.ping.multicast.enabled", "false".to_owned())),
+        // It makes the folder where there is none, and must not among its programs.
+        2 => settings.push(("path.plugins", format!("{HOME}/plugins"))),
         // Maps no files, so it does not ask for a machine on which processes may map many.
         6 => settings.push(("node.store.allow_mmapfs", "false".to_owned())),
         7 => settings.push(("node.store.allow_mmap", "false".to_owned())),
@@ -200,7 +213,7 @@ pub(crate) fn daemon(release: Release) -> Daemon {
             ("ES_PATH_CONF", folder()),
             (
                 "ES_JAVA_OPTS",
-                format!("-Xms{heap}m -Xmx{heap}m -XX:+UseG1GC"),
+                format!("-Xms{heap}m -Xmx{heap}m -XX:+UseG1GC {QUICK}"),
             ),
         ]);
     } else {
@@ -227,6 +240,7 @@ fn java(release: Release, home: &str, heap: u32) -> Vec<String> {
         format!("-Xmx{heap}m"),
         // Java takes a collector that the bootstrap checks refuse where there is one processor only.
         "-XX:+UseG1GC".to_owned(),
+        QUICK.to_owned(),
         "-Djava.awt.headless=true".to_owned(),
         "-Dfile.encoding=UTF-8".to_owned(),
         format!("-Djava.io.tmpdir={HOME}/tmp"),

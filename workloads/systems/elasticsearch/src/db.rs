@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use harness::capability::ProcessState;
 use harness::db::steps::{self, LastWords};
-use harness::db::{Db, DbError, DbVersions};
+use harness::db::{Db, DbError, DbVersions, OwnFault};
 use harness::node::daemon::Daemon;
 use harness::node::{files, packages};
 use harness::remote::{Command, Node};
@@ -36,6 +36,24 @@ const LAST_WORDS: LastWords<'static> = LastWords {
     lines: 6,
     otherwise: 8,
 };
+
+/// What only Elasticsearch knows.
+const OWN_FAULTS: [OwnFault; 2] = [
+    OwnFault {
+        name: "reopen",
+        program: concat!(
+            include_str!("faults/common.sh"),
+            include_str!("faults/reopen.sh")
+        ),
+    },
+    OwnFault {
+        name: "relocate",
+        program: concat!(
+            include_str!("faults/common.sh"),
+            include_str!("faults/relocate.sh")
+        ),
+    },
+];
 
 /// Elasticsearch on nodes.
 pub(crate) struct ElasticsearchDb {
@@ -119,8 +137,10 @@ async fn ask(node: &Node, path: &str, limit: Duration) -> Option<Value> {
 
 /// Whether a node believes to be the master: it answers from its own state, by name.
 async fn is_master(node: &Node) -> bool {
-    let answer = ask(node, "/_cat/master?local=true&h=node", STATUS_LIMIT).await;
-    let master = answer.as_ref().and_then(Value::as_str).map(str::trim);
+    // Up to 2.x the form of the answer follows from the request's, else; later it is text.
+    let path = "/_cat/master?local=true&h=node&format=json";
+    let answer = ask(node, path, STATUS_LIMIT).await.unwrap_or_default();
+    let master = answer.pointer("/0/node").and_then(Value::as_str);
     master == Some(&*node.name)
 }
 
@@ -129,6 +149,13 @@ fn is_well(health: &Value, size: usize) -> bool {
     let nodes = health.get("number_of_nodes").and_then(Value::as_u64);
     let status = health.get("status").and_then(Value::as_str);
     nodes == Some(size as u64) && matches!(status, Some("green" | "yellow"))
+}
+
+/// The version in a node's answer about itself.
+fn version_of(about: &Value) -> Option<String> {
+    let mut nodes = about.get("nodes")?.as_object()?.values();
+    let version = nodes.next()?.get("version")?.as_str()?;
+    Some(version.to_owned())
 }
 
 #[async_trait]
@@ -210,6 +237,10 @@ impl Db for ElasticsearchDb {
         vec![config::data()]
     }
 
+    fn own_faults(&self) -> Vec<OwnFault> {
+        OWN_FAULTS.to_vec()
+    }
+
     async fn teardown(&self, node: &Node) -> Result<(), DbError> {
         steps::remove(node, &config::process(), HOME).await
     }
@@ -227,9 +258,14 @@ impl Db for ElasticsearchDb {
     }
 
     async fn version(&self, node: &Node) -> Result<String, DbError> {
-        let answer = ask(node, "/", HEALTH_LIMIT).await.unwrap_or_default();
-        let number = answer.pointer("/version/number").and_then(Value::as_str);
-        let number = number.unwrap_or("unknown");
+        // Not `/`, which the distribution of 8.x for tests does not know.
+        let number = loop {
+            let answer = ask(node, "/_nodes/_local", HEALTH_LIMIT).await;
+            if let Some(number) = answer.as_ref().and_then(version_of) {
+                break number;
+            }
+            tokio::time::sleep(HEALTH_PAUSE).await;
+        };
         let changed = files::exists(&*node.remote, config::CHANGED).await?;
         Ok(match (changed, self.releases.of(node).major) {
             (_, 1) => format!("elasticsearch {number} (class JvmInfo changed, for a newer Java)"),
@@ -246,6 +282,13 @@ impl Db for ElasticsearchDb {
 mod tests {
     use super::*;
     use harness::json;
+
+    #[test]
+    fn version() {
+        let about = json!({"cluster_name": "gainsay", "nodes": {"x1": {"name": "n1", "version": "8.19.21"}}});
+        assert_eq!(version_of(&about).as_deref(), Some("8.19.21"));
+        assert_eq!(version_of(&json!({"nodes": {}})), None);
+    }
 
     #[test]
     fn health() {

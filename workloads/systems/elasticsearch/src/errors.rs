@@ -4,7 +4,8 @@
 //! | --- | --- | --- |
 //! | no connection | `fail` | nothing was sent |
 //! | 409, version conflict | `fail` | the server says that another version was there and nothing was written. No observation of the value: another version may hold the same |
-//! | 400, and 403 of an index that is blocked for writes | `fail` | refused for what it asks, before it was executed |
+//! | 400 | `fail` | refused for what it asks, before it was executed |
+//! | 400 or 403 of an index that is closed, 403 of one that is blocked for writes | `info` | may come from a later attempt: see below |
 //! | 404, no such index | `info` | as for 503: see below |
 //! | 413 | `fail` | refused before it was read |
 //! | 429, `es_rejected_execution` | `info` | may come from a later attempt: see below |
@@ -32,8 +33,11 @@ use Outcome::{NotExecuted, Unknown};
 /// without underscores and capitals.
 const KNOWN: &[(u16, &str, &str, Outcome)] = &[
     (409, "", "version-conflict", NotExecuted),
+    (400, "indexclosed", "index-closed", Unknown),
     (400, "", "invalid", NotExecuted),
-    (403, "clusterblock", "blocked", NotExecuted),
+    (403, "indexclosed", "index-closed", Unknown),
+    (403, "index closed", "index-closed", Unknown),
+    (403, "clusterblock", "blocked", Unknown),
     (404, "", "not-found", Unknown),
     (413, "", "too-large", NotExecuted),
     (429, "", "rejected", Unknown),
@@ -114,6 +118,11 @@ mod tests {
             class(503, answer(block, 503)),
             (Unknown, "no-master".into())
         );
+        let closed = "ClusterBlockException[blocked by: [FORBIDDEN/4/index closed];]";
+        assert_eq!(
+            class(403, answer(closed, 403)),
+            (Unknown, "index-closed".into())
+        );
         let shards = "UnavailableShardsException[[i][2] Primary shard is not active or isn't assigned is a known node. Timeout: [1m]";
         assert_eq!(
             class(503, answer(shards, 503)),
@@ -147,7 +156,9 @@ mod tests {
             "cluster_block_exception",
             "index [i] blocked by: [FORBIDDEN/8/index write (api)];",
         );
-        assert_eq!(class(403, block), (NotExecuted, "blocked".into()));
+        assert_eq!(class(403, block), (Unknown, "blocked".into()));
+        let closed = answer("index_closed_exception", "closed");
+        assert_eq!(class(400, closed), (Unknown, "index-closed".into()));
         let master = answer("master_not_discovered_exception", "no master");
         assert_eq!(class(503, master), (Unknown, "no-master".into()));
         let shards = answer(

@@ -7,7 +7,9 @@ use workloads::kit::http::{Connection, Method};
 use workloads::{BuildError, Options};
 
 use crate::release::Release;
-use crate::{ACTIVE_SHARDS, REFRESH, REPLICAS, SHARDS, VERSION, WRITE_CONSISTENCY, errors};
+use crate::{
+    ACTIVE_SHARDS, READ_FROM, REFRESH, REPLICAS, SHARDS, VERSION, WRITE_CONSISTENCY, errors,
+};
 
 /// Between two looks at whether an index is ready.
 const READY_PAUSE: Duration = Duration::from_millis(200);
@@ -21,6 +23,8 @@ pub(crate) struct Settings {
     replicas: Option<i64>,
     /// Parameters of every write.
     parameters: Vec<String>,
+    /// Whether documents are read from their primary copy.
+    from_primary: bool,
 }
 
 impl Settings {
@@ -61,6 +65,11 @@ impl Settings {
             }
             None => {}
         }
+        let from_primary = options.text(READ_FROM) == "primary";
+        if from_primary && release.major >= 7 {
+            let why = format!("--{READ_FROM} primary: {release} takes no such request any more");
+            return Err(BuildError(why));
+        }
         let replicas = options.integer_if(REPLICAS);
         if replicas.is_some_and(|replicas| replicas >= nodes as i64) {
             let why = format!(
@@ -74,10 +83,20 @@ impl Settings {
             shards: options.integer_if(SHARDS),
             replicas,
             parameters,
+            from_primary,
         })
     }
 
-    /// Where a document is read.
+    /// Where clients read a document.
+    pub(crate) fn read_of(&self, index: &str, id: &str) -> String {
+        let path = self.document(index, id);
+        match self.from_primary {
+            true => format!("{path}?preference=_primary"),
+            false => path,
+        }
+    }
+
+    /// Where a document is.
     pub(crate) fn document(&self, index: &str, id: &str) -> String {
         format!("/{index}/{}/{id}", self.release.doc_type())
     }
@@ -224,6 +243,9 @@ mod tests {
     #[test]
     fn paths_and_conditions_of_versions() {
         let old = settings(&[(VERSION, "1.5.0"), (WRITE_CONSISTENCY, "all")]).unwrap();
+        assert_eq!(old.read_of("i", "3"), "/i/doc/3");
+        let primary = settings(&[(VERSION, "1.5.0"), (READ_FROM, "primary")]).unwrap();
+        assert_eq!(primary.read_of("i", "3"), "/i/doc/3?preference=_primary");
         let answer = json!({"_version": 4, "_seq_no": 7, "_primary_term": 2});
         let condition = old.condition(&answer).unwrap();
         assert_eq!(
@@ -248,6 +270,7 @@ mod tests {
             &[(VERSION, "7.17.29"), (WRITE_CONSISTENCY, "one")],
             &[(ACTIVE_SHARDS, "most")],
             &[(REPLICAS, "3")],
+            &[(READ_FROM, "primary")],
             &[(VERSION, "9")],
         ] {
             assert!(settings(given).is_err(), "{given:?}");

@@ -34,6 +34,7 @@ const SHARDS: &str = "shards";
 const REPLICAS: &str = "replicas";
 const REFRESH: &str = "refresh";
 const WRITE_CONSISTENCY: &str = "write-consistency";
+const READ_FROM: &str = "read-from";
 const ACTIVE_SHARDS: &str = "wait-for-active-shards";
 
 /// The Elasticsearch suite.
@@ -83,6 +84,12 @@ impl Suite for ElasticsearchSuite {
                 words(&["false", "true", "wait_for"]),
                 Some("false"),
                 "Whether a write makes searches see it before it is acknowledged (`wait_for`: since 5.0)",
+            ),
+            OptionSpec::new(
+                READ_FROM,
+                words(&["any", "primary"]),
+                Some("any"),
+                "Which copy of a document is read by its id: any, as Elasticsearch does it, or the `primary` (before 7.0)",
             ),
             OptionSpec::new(
                 WRITE_CONSISTENCY,
