@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
-    VersionInfo, WorkloadInfo, World, WorldRequest, register,
+    VersionInfo, WorkloadInfo, World, WorldRequest, kit::OwnFile, register,
 };
 
 use client::EtcdConnect;
@@ -59,6 +59,7 @@ impl Suite for EtcdSuite {
             Some(release::DEBIAN),
             version,
         ));
+        options.push(OwnFile::option());
         options.push(OptionSpec::flag(
             SERIALIZABLE_READS,
             "Let each node answer reads from its own state, without consensus: stale under a partition",
@@ -71,8 +72,7 @@ impl Suite for EtcdSuite {
     }
 
     fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
-        let version = request.options.text(VERSION);
-        let release = Release::read(version);
+        let release = Release::read(&OwnFile::or_version(request.options, VERSION));
         let release = release.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
         Ok(World::Nodes(Arc::new(EtcdDb::new(release))))
     }
