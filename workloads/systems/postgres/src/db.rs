@@ -71,6 +71,8 @@ impl PgDb {
             ("synchronous_commit", "on".to_owned()),
             ("max_connections", "200".to_owned()),
             ("shared_buffers", "32MB".to_owned()),
+            // A tenth of the default: transactions lock in any order, and wait for this long before a deadlock is looked for.
+            ("deadlock_timeout", "100ms".to_owned()),
             // A standby that was cut off comes back with all that it missed.
             ("max_wal_senders", "10".to_owned()),
             (self.kept_wal().0, self.kept_wal().1.to_owned()),

@@ -9,6 +9,8 @@ mod db;
 mod errors;
 mod isolation;
 mod probe;
+#[cfg(test)]
+mod real;
 mod release;
 mod session;
 mod txn;
@@ -17,7 +19,8 @@ use std::sync::Arc;
 
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
-    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank as transfers, rw_register,
+    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank as transfers, kit::OwnFile,
+    options::merged, rw_register,
 };
 
 use client::{PgConnect, Work};
@@ -37,6 +40,9 @@ const VERSION: &str = "version";
 const ISOLATION: &str = "isolation";
 const STANDBY_READS: &str = "standby-reads";
 const ON_CONFLICT: &str = "on-conflict";
+const TABLES: &str = "tables";
+const ROWS_BEFORE: &str = "rows-before";
+const JUDGED_BY: &str = "judged-by";
 
 /// The PostgreSQL suite.
 pub struct PostgresSuite;
@@ -62,17 +68,9 @@ impl Suite for PostgresSuite {
         let levels = isolation::ALL.map(|level| level.name().to_owned());
         let version = "Which PostgreSQL: `debian` (the nodes' own package), a release such as 12.3 or 18.6 (embedded binaries from Maven; one node), \
                        or the path of their jar or of an archive";
-        let mut options = append::options();
-        for option in rw_register::options()
-            .into_iter()
-            .chain(transfers::options())
-        {
-            if options.iter().all(|known| known.name != option.name) {
-                options.push(option);
-            }
-        }
-        options.extend([
+        let own = vec![
             OptionSpec::new(VERSION, OptionKind::Text, Some(release::DEBIAN), version),
+            OwnFile::option(),
             OptionSpec::new(
                 ISOLATION,
                 OptionKind::OneOf(levels.to_vec()),
@@ -87,8 +85,34 @@ impl Suite for PostgresSuite {
                 ON_CONFLICT,
                 "Write with INSERT … ON CONFLICT DO UPDATE, instead of with UPDATE, and INSERT where there is no row",
             ),
-        ]);
-        options
+            OptionSpec::new(
+                TABLES,
+                OptionKind::Integer { min: 1, max: 1_000 },
+                Some("3"),
+                "Over how many tables the rows of transactions are spread: with more, fewer of them are neighbours on a page, and conflict for that alone",
+            ),
+            OptionSpec::new(
+                ROWS_BEFORE,
+                OptionKind::Integer {
+                    min: 0,
+                    max: 1_000_000,
+                },
+                Some("0"),
+                "Rows that are in each table of transactions from the beginning, and that nobody uses: so that no index is empty",
+            ),
+            OptionSpec::new(
+                JUDGED_BY,
+                OptionKind::OneOf(isolation::MODELS.map(str::to_owned).to_vec()),
+                None,
+                "Judge transactions by this model on purpose, instead of by what the level of isolation promises",
+            ),
+        ];
+        merged([
+            append::options(),
+            rw_register::options(),
+            transfers::options(),
+            own,
+        ])
     }
 
     fn packages(&self) -> Vec<String> {
@@ -96,7 +120,7 @@ impl Suite for PostgresSuite {
     }
 
     fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
-        let read = Release::read(request.options.text(VERSION));
+        let read = Release::read(&OwnFile::or_version(request.options, VERSION));
         let release = read.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
         if request.node_names.len() > 1 && !release.makes_standbys() {
             return Err(BuildError(format!(
@@ -123,6 +147,8 @@ impl Suite for PostgresSuite {
                 rows,
                 isolation,
                 on_conflict: options.flag(ON_CONFLICT),
+                tables: options.integer(TABLES),
+                rows_before: options.integer(ROWS_BEFORE),
             })
         };
         let (work, generator) = match request.workload {
@@ -152,14 +178,19 @@ impl Suite for PostgresSuite {
     }
 
     fn claim(&self, _workload: &str, options: &Options) -> Claim {
-        level(options).claim(options.flag(STANDBY_READS))
+        let judged_by = options.text_if(JUDGED_BY);
+        level(options).claim(options.flag(STANDBY_READS), judged_by)
     }
 
     fn checkers(&self, workload: &str, options: &Options) -> Result<Vec<NamedChecker>, BuildError> {
-        let model = level(options).model();
+        let judged_by = options.text_if(JUDGED_BY);
+        let model = judged_by.unwrap_or(level(options).model());
         match workload {
             append::NAME => append::checkers(model),
             rw_register::NAME => rw_register::checkers(model),
+            transfers::NAME if judged_by.is_some() => Err(BuildError(format!(
+                "--{JUDGED_BY}: {workload} is judged by the money that is there, not by a model"
+            ))),
             transfers::NAME => Ok(transfers::checkers(options)),
             other => Err(no_workload(other)),
         }
