@@ -9,16 +9,25 @@
 
 pub mod bank;
 pub mod budget;
+pub mod counter_bounds;
 pub mod coverage;
+pub mod dirty_read;
+pub mod divergence;
+mod keyed;
 pub mod linearizability;
+pub mod lost_update;
+pub mod monotonic_reads;
 pub mod set_full;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod transactions;
 pub mod unhandled;
 mod verdict;
 
 pub use budget::{Budget, Exhausted};
 pub use coverage::Coverage;
+pub use keyed::Keyed;
 pub use linearizability::Linearizable;
 pub use stats::Stats;
 pub use transactions::ListAppend;
@@ -26,6 +35,10 @@ pub use unhandled::Unhandled;
 pub use verdict::{CheckResult, Evidence, OperationsEvidence, Valid};
 
 use store::Event;
+
+/// The function of reads that are asked for when all faults are healed, where it makes a difference that they are: what was acknowledged
+/// must be there, and nodes must agree.
+pub const FINAL_READ: &str = "final-read";
 
 /// What a checker knows after some events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

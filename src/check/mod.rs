@@ -6,6 +6,7 @@
 
 mod budget;
 mod follow;
+mod invariants;
 mod online;
 mod process;
 mod results;
@@ -13,12 +14,11 @@ mod standard;
 mod worker;
 
 pub(crate) use follow::Seen;
+pub(crate) use invariants::INVARIANTS;
 pub(crate) use online::OnlineChecker;
 pub(crate) use process::CheckerProcess;
 pub(crate) use results::{CheckerReport, Results};
-pub(crate) use standard::{
-    COVERAGE, INVARIANTS, MODELS, TRANSACTIONAL, consistency_of, format_named,
-};
+pub(crate) use standard::{COVERAGE, MODELS, TRANSACTIONAL, consistency_of, format_named};
 pub(crate) use worker::{Answer, FileRequest, LINT, Request, WORKER_ARGUMENT, serve};
 
 use std::path::Path;

@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use checkers::bank::{self, Bank};
 use checkers::coverage::{self, Coverage};
 use checkers::linearizability::models::ModelInfo;
 use checkers::linearizability::{self, FailedCas, Linearizable, NullRead, SequentiallyConsistent};
-use checkers::set_full::{self, SetFull};
 use checkers::transactions::{
     self, Assumptions, ClosedPredicate, LEVELS, Level, Objects, RwRegister, SetAdd, Timestamps,
 };
@@ -18,6 +16,7 @@ use store::{OpError, RunFolder};
 use workloads::{NamedChecker, Suite};
 
 use super::RunFacts;
+use super::invariants;
 use super::results::CheckerReport;
 use super::worker::{FileRequest, Loaded, Source};
 use crate::spec::TestSpec;
@@ -63,31 +62,6 @@ const SET_ADD: ModelInfo = ModelInfo {
 pub(crate) const TRANSACTIONAL: [&ModelInfo; 4] =
     [&LIST_APPEND, &RW_REGISTER, &CLOSED_PREDICATE, &SET_ADD];
 
-/// Sets that only grow, element by element.
-const SET_FULL: ModelInfo = ModelInfo {
-    name: "set-full",
-    summary: "a set that only grows, whose elements are lost, late, doubled or made up; asks less than the model set",
-    functions: "add, of an element; read, of all elements",
-    initial: "the set is empty",
-};
-
-/// Accounts.
-const BANK: ModelInfo = ModelInfo {
-    name: "bank",
-    summary: "accounts between which money is moved, so that there is always the same in all of them together",
-    functions: "transfer, of {\"from\": account, \"to\": account, \"amount\": n}; read, of {account: balance}",
-    initial: "what the first read found, or {account: balance} as --initial says",
-};
-
-/// The models of `gainsay check` that ask whether something is always so, whichever order operations had.
-pub(crate) const INVARIANTS: [&ModelInfo; 2] = [&SET_FULL, &BANK];
-
-/// What can be asked of a set's elements: that they are there in the end, or at once.
-const SET_LEVELS: &[&str] = &["eventual", CONSISTENCIES[0]];
-
-/// What makes all reads of a bank find the same total.
-const BANK_LEVELS: &[&str] = &["snapshot-isolation"];
-
 fn is_transactional(model: &str) -> bool {
     TRANSACTIONAL.iter().any(|one| one.name == model)
 }
@@ -109,9 +83,7 @@ pub(crate) fn consistency_of(model: &str, level: Option<&str>) -> Result<&'stati
             transactions::models::DEFAULT,
             LEVELS.iter().map(|level| level.name).collect(),
         ),
-        model if model == SET_FULL.name => few(SET_LEVELS),
-        model if model == BANK.name => few(BANK_LEVELS),
-        _ => few(CONSISTENCIES),
+        model => few(invariants::levels_of(model).unwrap_or(CONSISTENCIES)),
     };
     let Some(level) = level else {
         return Ok(default);
@@ -249,13 +221,10 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
         witness: request.order,
         ..linearizability::Options::default()
     };
-    let checker: Box<dyn Checker> = match request.consistency.as_str() {
-        _ if request.model == BANK.name => Box::new(Bank::new(bank_options(request)?)),
-        level if request.model == SET_FULL.name => Box::new(SetFull::new(set_full::Options {
-            linearizable: level == CONSISTENCIES[0],
-        })),
-        SEQUENTIAL => Box::new(SequentiallyConsistent::named(&request.model, &options)?),
-        _ => Box::new(Linearizable::named(&request.model, &options)?),
+    let checker: Box<dyn Checker> = match (invariants::checker(request)?, &*request.consistency) {
+        (Some(checker), _) => checker,
+        (None, SEQUENTIAL) => Box::new(SequentiallyConsistent::named(&request.model, &options)?),
+        (None, _) => Box::new(Linearizable::named(&request.model, &options)?),
     };
     let mut notes = loaded.notes;
     notes.extend(loaded.torn.map(|torn| torn.to_string()));
@@ -263,20 +232,6 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
     Ok(Loaded {
         checker,
         source: Source::Whole(loaded.history, note, loaded.findings),
-    })
-}
-
-/// What a bank is judged by.
-fn bank_options(request: &FileRequest) -> Result<bank::Options> {
-    let accounts = match &request.initial {
-        serde_json::Value::Null => None,
-        given => Some(serde_json::from_value(given.clone()).with_context(|| {
-            format!("--initial: a bank begins with {{account: balance}}, not {given}")
-        })?),
-    };
-    Ok(bank::Options {
-        accounts,
-        negative_balances: request.negative_balances,
     })
 }
 

@@ -47,7 +47,8 @@ pub(super) fn command() -> Command {
                 .help(
                     "What the model's operations should have been: linearizable or sequential [default: linearizable]; \
                      of transactions serializable, snapshot-isolation … [default: strict-serializable], where plume text means the level \
-                     that keeps to sessions; of set-full eventual or linearizable [default: eventual]; see `gainsay list models`",
+                     that keeps to sessions; of set-full, dirty-read and lost-update eventual or linearizable [default: eventual]; of counter-bounds the \
+                     same [default: linearizable]; see `gainsay list models`",
                 ),
         )
         .args(source::reading_args("format"))

@@ -11,15 +11,25 @@
 
 pub mod append;
 pub mod bank;
+pub mod causal;
+pub mod causal_reverse;
+pub mod counter;
+pub mod dirty_read;
+pub mod divergence;
 pub mod kit;
 mod load;
+pub mod long_fork;
+pub mod lost_update;
+pub mod monotonic_reads;
 pub mod options;
 pub mod register;
 pub mod rw_register;
 pub mod set;
 mod suite;
 mod transactions;
+pub mod write_skew;
 
+pub use load::Generators;
 pub use options::{OptionKind, OptionSpec, OptionValue, Options};
 pub use suite::{
     BuildError, BuildRequest, Claim, NamedChecker, Plan, Suite, VersionInfo, WorkloadInfo, World,

@@ -40,9 +40,17 @@ pub fn options() -> Vec<OptionSpec> {
 ///
 /// There is no such level.
 pub fn checkers(consistency: &str) -> Result<Vec<NamedChecker>, BuildError> {
+    checkers_named(NAME, consistency)
+}
+
+/// The same, for a workload of another name.
+pub(crate) fn checkers_named(
+    name: &str,
+    consistency: &str,
+) -> Result<Vec<NamedChecker>, BuildError> {
     let consistency = level(consistency)?;
     Ok(vec![NamedChecker {
-        name: NAME.into(),
+        name: name.into(),
         make: Box::new(move || {
             let options = transactions::Options { consistency };
             Box::new(RwRegister::new(options, Assumptions::default()))

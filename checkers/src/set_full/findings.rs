@@ -57,6 +57,8 @@ pub(super) struct Findings {
     /// Elements that the last reads do not show, which began while others were still added: gone, or those reads were stale.
     pub(super) undecided: u64,
     pub(super) vanished: u64,
+    /// Elements that were read and vanished, or whose adds had failed.
+    pub(super) dirty: u64,
     /// How long after they were known reads did not show them, of elements that are not lost; nanoseconds.
     pub(super) latencies: Vec<u64>,
 }
@@ -83,6 +85,7 @@ impl Findings {
         }
         if element.is_aborted() {
             self.add(Kind::Aborted, number);
+            self.dirty += 1;
         }
         if element.duplicated.is_some() {
             self.add(Kind::Duplicated, number);
@@ -90,8 +93,10 @@ impl Findings {
         if let Some(missed) = element.lost() {
             // Earlier, a replica may have been behind that has caught up since.
             if last_add.is_none_or(|last| last < missed.begun.index) {
+                let vanished = element.first_shown.is_some();
                 self.add(Kind::Lost, number);
-                self.vanished += u64::from(element.first_shown.is_some());
+                self.vanished += u64::from(vanished);
+                self.dirty += u64::from(vanished && !element.is_aborted());
             } else {
                 self.add(Kind::Stale, number);
                 self.latencies.push(element.stale_for());

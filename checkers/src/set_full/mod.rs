@@ -44,21 +44,57 @@ pub struct Options {
     pub linearizable: bool,
 }
 
+/// What the functions of a history are called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words {
+    pub(crate) add: &'static str,
+    /// Reads all elements; when all adds have ended, whatever was acknowledged.
+    pub(crate) all: &'static str,
+    /// Reads all elements, of which nobody promised that they are up to date: it only shows what is there.
+    pub(crate) early: Option<&'static str>,
+    /// Reads whether one element is there: the element if so, else `null`.
+    pub(crate) one: Option<&'static str>,
+    /// Whether it is the set of one key of many, which is not looked at.
+    pub(crate) keyed: bool,
+    /// What it is a history of, with an article and functions.
+    pub(crate) what: &'static str,
+}
+
+impl Words {
+    const SET: Words = Words {
+        add: "add",
+        all: "read",
+        early: None,
+        one: None,
+        keyed: false,
+        what: "a set has add and read",
+    };
+}
+
 /// What an element costs in memory, about.
 const ELEMENT_BYTES: usize = size_of::<Timeline>() + 96;
 /// After how many elements of a read the budget is asked.
 const ASKED_EVERY: usize = 4_096;
 
+/// What an operation asks for.
+#[derive(Clone, Copy)]
+enum Asked {
+    Add(u32),
+    All,
+    Early,
+    One(u32),
+}
+
 /// An operation that has not ended.
 struct Open {
     begun: Moment,
-    /// The element of an add; none for a read.
-    element: Option<u32>,
+    asked: Asked,
 }
 
 /// The checker of sets that only grow.
 pub struct SetFull {
     options: Options,
+    words: Words,
     numbers: Interner,
     /// By number of the element.
     elements: Vec<Timeline>,
@@ -70,6 +106,8 @@ pub struct SetFull {
     /// Whether something is wrong that nothing later can mend.
     impossible: bool,
     reads: u64,
+    /// Those of them that show all that was acknowledged, once all adds have ended.
+    whole_reads: u64,
     /// By number of the element: the last read that shows it, as twice the number of the read, and one more if it shows it again.
     marks: Vec<u64>,
     /// The first operation that is no add or read of a set, and why.
@@ -80,8 +118,14 @@ pub struct SetFull {
 impl SetFull {
     /// A checker that has seen nothing.
     pub fn new(options: Options) -> SetFull {
+        SetFull::called(options, Words::SET)
+    }
+
+    /// A checker of a history with other words.
+    pub(crate) fn called(options: Options, words: Words) -> SetFull {
         SetFull {
             options,
+            words,
             numbers: Interner::default(),
             elements: Vec::new(),
             open: FxHashMap::default(),
@@ -89,6 +133,7 @@ impl SetFull {
             last_add: None,
             impossible: false,
             reads: 0,
+            whole_reads: 0,
             marks: Vec::new(),
             malformed: None,
             exhausted: None,
@@ -111,57 +156,76 @@ impl SetFull {
 
     fn take(&mut self, event: &Event, process: u64, budget: &dyn Budget) -> Result<(), Exhausted> {
         let now = Moment::of(event);
-        if event.key.is_some() {
+        if event.key.is_some() && !self.words.keyed {
             self.malformed(event, "it has a key: there is one set only".to_owned());
             return Ok(());
         }
-        match (event.kind, &*event.f) {
-            (EventType::Invoke, "add") => {
-                let number = self.number(&event.value, budget)?;
-                self.elements[number as usize].begin(now);
-                let open = Open {
-                    begun: now,
-                    element: Some(number),
-                };
-                self.open.insert(process, open);
-            }
-            (EventType::Invoke, "read") => {
-                let open = Open {
-                    begun: now,
-                    element: None,
-                };
-                self.open.insert(process, open);
+        if event.kind == EventType::Invoke {
+            let Some(asked) = self.asked(event, budget)? else {
+                let why = format!("{}, not {}", self.words.what, event.f);
+                self.malformed(event, why);
+                return Ok(());
+            };
+            match asked {
+                Asked::Add(number) => self.elements[number as usize].begin(now),
                 // What it read before was not its last word.
-                self.forget(process, budget);
+                Asked::All => self.forget(process, budget),
+                Asked::Early | Asked::One(_) => {}
             }
-            (EventType::Invoke, f) => {
-                self.malformed(event, format!("a set has add and read, not {f}"));
-            }
-            (kind, _) => {
-                let Some(open) = self.open.remove(&process) else {
-                    return Ok(());
-                };
-                if let Some(number) = open.element {
-                    let element = &mut self.elements[number as usize];
-                    match kind {
-                        EventType::Ok => element.acknowledge(open.begun, now),
-                        EventType::Fail => element.fail(open.begun, now),
-                        EventType::Info | EventType::Invoke => {}
-                    }
-                    self.last_add = Some(now.index);
-                    while let Some(process) = self.finals.keys().next().copied() {
-                        self.forget(process, budget);
-                    }
-                } else if kind == EventType::Ok {
-                    let read = Span {
-                        begun: open.begun,
-                        ended: now,
-                    };
-                    self.read(event, process, read, budget)?;
+            self.open.insert(process, Open { begun: now, asked });
+            return Ok(());
+        }
+        let Some(Open { begun, asked }) = self.open.remove(&process) else {
+            return Ok(());
+        };
+        let read = Span { begun, ended: now };
+        match asked {
+            Asked::Add(number) => {
+                let element = &mut self.elements[number as usize];
+                match event.kind {
+                    EventType::Ok => element.acknowledge(begun, now),
+                    EventType::Fail => element.fail(begun, now),
+                    EventType::Info | EventType::Invoke => {}
+                }
+                self.last_add = Some(now.index);
+                while let Some(process) = self.finals.keys().next().copied() {
+                    self.forget(process, budget);
                 }
             }
+            Asked::All if event.kind == EventType::Ok => {
+                self.read(event, Some(process), read, budget)?;
+            }
+            Asked::Early if event.kind == EventType::Ok => self.read(event, None, read, budget)?,
+            Asked::One(number) if event.kind == EventType::Ok => self.look(event, number, read),
+            Asked::All | Asked::Early | Asked::One(_) => {}
         }
         Ok(())
+    }
+
+    /// What an operation asks for, if that is known here.
+    fn asked(&mut self, event: &Event, budget: &dyn Budget) -> Result<Option<Asked>, Exhausted> {
+        Ok(match &*event.f {
+            f if f == self.words.add => Some(Asked::Add(self.number(&event.value, budget)?)),
+            f if f == self.words.all => Some(Asked::All),
+            f if Some(f) == self.words.early => Some(Asked::Early),
+            f if Some(f) == self.words.one => Some(Asked::One(self.number(&event.value, budget)?)),
+            _ => None,
+        })
+    }
+
+    /// Takes a read of one element. One that does not show it is of a moment that nobody promised anything of.
+    fn look(&mut self, event: &Event, number: u32, read: Span) {
+        if event.value == *self.numbers.value(number) {
+            let element = &mut self.elements[number as usize];
+            element.shown(read);
+            self.impossible |= element.is_impossible();
+        } else if !event.value.is_null() {
+            let why = format!(
+                "a read of one element returns it or null, not {}",
+                event.value
+            );
+            self.malformed(event, why);
+        }
     }
 
     /// Forgets the last read of a process.
@@ -171,10 +235,11 @@ impl SetFull {
         }
     }
 
+    /// Takes a read of all elements, of a process whose last one it may be.
     fn read(
         &mut self,
         event: &Event,
-        process: u64,
+        process: Option<u64>,
         read: Span,
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
@@ -184,6 +249,7 @@ impl SetFull {
             return Ok(());
         };
         self.reads += 1;
+        self.whole_reads += u64::from(process.is_some());
         let mut present = Vec::with_capacity(shown.len());
         for (at, value) in shown.iter().enumerate() {
             if at % ASKED_EVERY == 0 {
@@ -209,11 +275,13 @@ impl SetFull {
             if at % ASKED_EVERY == 0 {
                 budget.check()?;
             }
-            if *mark < seen {
+            if *mark < seen && (process.is_some() || self.options.linearizable) {
                 element.not_shown(read);
             }
         }
-        if self.last_add.is_none_or(|last| last < read.begun.index) {
+        if let Some(process) = process
+            && self.last_add.is_none_or(|last| last < read.begun.index)
+        {
             present.sort_unstable();
             present.dedup();
             budget.charge(size_of_val(&present[..]))?;
@@ -254,4 +322,4 @@ impl Checker for SetFull {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::keyed::{ACKNOWLEDGED, MALFORMED};
 use crate::{CheckResult, Evidence, OperationsEvidence, Valid};
 
 use super::SetFull;
@@ -71,8 +72,11 @@ fn why_unknown(set: &SetFull, found: &Findings) -> Option<String> {
     if let Some((event, why)) = &set.malformed {
         return Some(format!("event {event} is not of a set: {why}"));
     }
-    if set.reads == 0 {
-        return Some("no read ended ok, so nobody knows what is in the set".to_owned());
+    if set.whole_reads == 0 {
+        let read = set.words.all;
+        return Some(format!(
+            "no {read} ended ok, so nobody knows what is in the set"
+        ));
     }
     if found.acknowledged == 0 {
         return Some("no add was acknowledged, so there was nothing to lose".to_owned());
@@ -235,12 +239,18 @@ fn details(set: &SetFull, found: &Findings) -> Map<String, Value> {
     let mut details = Map::new();
     let mut put = |name: &str, value: Value| details.insert(name.to_owned(), value);
     put("attempt-count", found.attempted.into());
-    put("acknowledged-count", found.acknowledged.into());
+    put(ACKNOWLEDGED, found.acknowledged.into());
     put("read-count", set.reads.into());
     put("stable-count", found.stable.into());
     put("recovered-count", found.recovered.into());
     put("never-read-count", found.never_read.into());
     put("vanished-count", found.vanished.into());
+    if let Some((event, _)) = set.malformed {
+        put(MALFORMED, event.into());
+    }
+    if set.words.one.is_some() {
+        put("dirty-count", found.dirty.into());
+    }
     for kind in Kind::ALL {
         let elements = found.of(kind);
         put(&format!("{}-count", kind.name()), elements.len().into());

@@ -433,8 +433,13 @@ fn serve(plays: &[Play]) -> Vec<String> {
 
 /// Whether a history is a violation, by the definitions, each looked up in the whole history.
 fn is_violation(events: &[Event], linearizable: bool) -> bool {
+    violates(events, linearizable, Words::SET)
+}
+
+/// The same, in other words.
+pub(crate) fn violates(events: &[Event], linearizable: bool, words: Words) -> bool {
     let mut begun: BTreeMap<u64, &Event> = BTreeMap::new();
-    let (mut adds, mut reads) = (Vec::new(), Vec::new());
+    let (mut adds, mut reads, mut looks) = (Vec::new(), Vec::new(), Vec::new());
     for event in events {
         let Process::Client(process) = event.process else {
             continue;
@@ -444,28 +449,34 @@ fn is_violation(events: &[Event], linearizable: bool) -> bool {
             continue;
         }
         let invoke = begun.remove(&process).unwrap();
+        let all = || -> Vec<i64> {
+            let all = event.value.as_array().unwrap().iter();
+            all.map(|it| it.as_i64().unwrap()).collect()
+        };
+        let ok = event.kind == EventType::Ok;
         match &*event.f {
-            "add" => adds.push((
+            f if f == words.add => adds.push((
                 invoke.value.as_i64().unwrap(),
                 invoke.index,
                 event.index,
                 event.kind,
             )),
-            _ if event.kind == EventType::Ok => {
-                let all: Vec<i64> = event
-                    .value
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|it| it.as_i64().unwrap())
-                    .collect();
-                reads.push((process, invoke.index, event.index, all));
+            f if f == words.all && ok => {
+                reads.push((process, invoke.index, event.index, all()));
+            }
+            f if Some(f) == words.early && ok && linearizable => {
+                reads.push((u64::MAX, invoke.index, event.index, all()));
+            }
+            f if Some(f) == words.early && ok => looks.push((event.index, all())),
+            f if Some(f) == words.one && ok => {
+                let shown = event.value.as_i64();
+                looks.push((event.index, shown.into_iter().collect()));
             }
             _ => {}
         }
     }
     // Adds that never ended.
-    for invoke in begun.into_values().filter(|invoke| &*invoke.f == "add") {
+    for invoke in begun.into_values().filter(|invoke| *invoke.f == *words.add) {
         adds.push((
             invoke.value.as_i64().unwrap(),
             invoke.index,
@@ -474,41 +485,46 @@ fn is_violation(events: &[Event], linearizable: bool) -> bool {
         ));
     }
     let last_add = adds.iter().map(|add| add.2).max().unwrap_or(0);
+    let ends = reads.iter().map(|read| (read.2, &read.3));
+    let ends: Vec<(u64, &Vec<i64>)> = ends
+        .chain(looks.iter().map(|(at, all)| (*at, all)))
+        .collect();
     let elements: std::collections::BTreeSet<i64> = adds
         .iter()
         .map(|add| add.0)
-        .chain(reads.iter().flat_map(|read| read.3.clone()))
+        .chain(ends.iter().flat_map(|(_, all)| all.iter().copied()))
         .collect();
     elements.into_iter().any(|element| {
         let mine: Vec<_> = adds.iter().filter(|add| add.0 == element).collect();
-        let shows: Vec<_> = reads
-            .iter()
-            .filter(|read| read.3.contains(&element))
-            .collect();
+        let shows = ends.iter().filter(|(_, all)| all.contains(&element));
+        let shows: Vec<u64> = shows.map(|(at, _)| *at).collect();
         let acknowledged = mine
             .iter()
             .filter(|add| add.3 == EventType::Ok)
             .map(|add| add.2);
-        let known = acknowledged.chain(shows.iter().map(|read| read.2)).min();
+        let known = acknowledged.chain(shows.iter().copied()).min();
         let missing: Vec<_> = (reads.iter())
             .filter(|read| !read.3.contains(&element) && known.is_some_and(|known| known < read.1))
             .collect();
         let lost = missing
             .iter()
-            .any(|read| read.1 > last_add && shows.iter().all(|shown| shown.2 < read.1));
-        let divergent = missing.iter().any(|read| {
-            read.1 > last_add
-                && !events
-                    .iter()
-                    .any(|event| event.process == Process::Client(read.0) && event.index > read.2)
-        });
+            .any(|read| read.1 > last_add && shows.iter().all(|shown| *shown < read.1));
+        let is_last = |process: u64, at: u64| {
+            let reads = |event: &&Event| {
+                event.process == Process::Client(process) && *event.f == *words.all
+            };
+            !events.iter().filter(reads).any(|event| event.index > at)
+        };
+        let divergent = missing
+            .iter()
+            .any(|read| read.0 != u64::MAX && read.1 > last_add && is_last(read.0, read.2));
         let stranger = shows
             .iter()
-            .any(|read| mine.iter().all(|add| add.1 > read.2));
+            .any(|shown| mine.iter().all(|add| add.1 > *shown));
         let aborted = !shows.is_empty() && mine.iter().all(|add| add.3 == EventType::Fail);
-        let twice = shows
+        let twice = ends
             .iter()
-            .any(|read| read.3.iter().filter(|one| **one == element).count() > 1);
+            .any(|(_, all)| all.iter().filter(|one| **one == element).count() > 1);
         lost || divergent || stranger || aborted || twice || (linearizable && !missing.is_empty())
     })
 }

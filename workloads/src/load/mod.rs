@@ -7,11 +7,22 @@ use harness::seed::Seed;
 
 use crate::options::{OptionKind, OptionSpec, Options};
 
+mod filled;
+mod last;
+mod on_keys;
+mod slots;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 mod turns;
 
+pub(crate) use filled::Filled;
+#[cfg(test)]
+pub(crate) use last::FINAL_TRIES;
+pub(crate) use last::{read_keys_until_ok, read_until_ok};
+pub use on_keys::Generators;
+pub(crate) use on_keys::on_keys;
+pub(crate) use slots::{Slots, Used};
 pub(crate) use stream::Streams;
 pub(crate) use turns::{Limits, Turns};
 

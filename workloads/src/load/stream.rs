@@ -37,9 +37,10 @@ impl<G: Generator, F: Fn(Thread, &mut Rng) -> Op + Send> Generator for Streams<G
             let drawn = self.drawn.get(&planned.thread).copied();
             let stream = self.seed.child(planned.thread as u64);
             let mut rng = stream.child(drawn.unwrap_or_default()).rng();
+            let drawn = (self.draw)(planned.thread, &mut rng);
             planned.op = Op {
-                key: planned.op.key.take(),
-                ..(self.draw)(planned.thread, &mut rng)
+                key: planned.op.key.take().or(drawn.key),
+                ..drawn
             };
         }
         peek

@@ -12,32 +12,19 @@
 //! With `--reads`, clients also read in the main phase. Then stale reads are seen, and elements that vanish. A read returns everything, so
 //! let there be few where there are many elements.
 
-use std::time::Duration;
-
 use checkers::set_full::{self, SetFull};
 use harness::client::Op;
-use harness::generator::{
-    BoxGenerator, Context, Generator, GeneratorExt, Peek, Planned, Update, concat, cycle_n,
-    each_thread, op, sleep,
-};
-use harness::generators;
+use harness::generator::BoxGenerator;
 use harness::seed::Rng;
 use rand::RngExt;
 use store::Value;
 
-use crate::load::{self, Limits, Streams, Turns};
+use crate::load::{self, Filled, Limits, Streams, Turns};
 use crate::options::{OptionKind, OptionSpec};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
 /// The workload's name.
 pub const NAME: &str = "set";
-
-/// How many final reads there are, all clients together: enough to count as evidence though half of them fail.
-const FINAL_READS: usize = 20;
-/// How often a final read is tried.
-const FINAL_TRIES: u64 = 10;
-/// How long before each try: also what a replica that is healthy again has to catch up.
-const FINAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The workload, for listings.
 pub fn info() -> WorkloadInfo {
@@ -89,55 +76,18 @@ pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError>
         false => Op::new("add", Value::Null),
     };
     let streams = Streams::new(seed.named("operations"), turns, draw);
-    Ok(load::paced(request.options, seed, Numbered::new(streams)))
+    let numbered = Filled::new(streams, 0, |next: &mut u64, op: &mut Op| {
+        if &*op.f == "add" {
+            op.value = (*next).into();
+            *next += 1;
+        }
+    });
+    Ok(load::paced(request.options, seed, numbered))
 }
 
 /// The operations when all is healed: reads by each client, as many as it takes to have enough of them.
 pub fn final_generator(request: &BuildRequest<'_>) -> BoxGenerator {
-    let reads = FINAL_READS.div_ceil(request.workers.max(1)) as u64;
-    let attempt = |_| {
-        concat(generators![
-            sleep(FINAL_PAUSE),
-            op(Op::new("read", Value::Null))
-        ])
-    };
-    // All clients: whose last read was in the main phase has none that is final.
-    each_thread(move |_| cycle_n(reads, move |_| cycle_n(FINAL_TRIES, attempt).until_ok())).boxed()
-}
-
-/// Gives each `add` of a generator the next number.
-struct Numbered<G> {
-    generator: G,
-    next: u64,
-}
-
-impl<G> Numbered<G> {
-    fn new(generator: G) -> Numbered<G> {
-        Numbered { generator, next: 0 }
-    }
-}
-
-impl<G: Generator> Generator for Numbered<G> {
-    fn peek(&mut self, ctx: &Context<'_>) -> Peek {
-        let mut peek = self.generator.peek(ctx);
-        if let Peek::Op(planned) = &mut peek
-            && &*planned.op.f == "add"
-        {
-            planned.op.value = self.next.into();
-        }
-        peek
-    }
-
-    fn accept(&mut self, ctx: &Context<'_>, planned: &Planned) {
-        if &*planned.op.f == "add" {
-            self.next += 1;
-        }
-        self.generator.accept(ctx, planned);
-    }
-
-    fn update(&mut self, ctx: &Context<'_>, update: &Update<'_>) {
-        self.generator.update(ctx, update);
-    }
+    load::read_until_ok(request, "read")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use harness::generator::simulate::{Ending, Step, perfect, simulate};
 use store::EventType;
 
 use super::*;
+use crate::load::FINAL_TRIES;
 use crate::load::testing::{Asked, MILLISECOND, roster};
 
 fn run(given: &[(&str, &str)]) -> Vec<Step> {

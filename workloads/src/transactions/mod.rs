@@ -23,19 +23,37 @@ use harness::seed::Rng;
 use rand::RngExt;
 use store::{Value, json};
 
-use crate::load::{self, Limits, Streams, Turns, whole};
+use crate::load::{self, Filled, Limits, Slots, Streams, Turns, whole};
 use crate::options::{OptionKind, OptionSpec, Options};
 use crate::{BuildError, BuildRequest};
-
-mod pool;
-
-use pool::Pool;
 
 /// Places beyond this are never drawn exponentially.
 const EXPONENTIAL_MAX: u32 = 62;
 
 /// The options of transactional workloads.
 pub(crate) fn options() -> Vec<OptionSpec> {
+    let mut options = key_options();
+    options.extend([
+        whole(
+            "min-txn-length",
+            1,
+            1_000,
+            Some("1"),
+            "Reads and writes in a transaction, at least",
+        ),
+        whole(
+            "max-txn-length",
+            1,
+            1_000,
+            Some("4"),
+            "Reads and writes in a transaction, at most",
+        ),
+    ]);
+    options
+}
+
+/// Those of them that say how fast operations come, and on which keys.
+pub(crate) fn key_options() -> Vec<OptionSpec> {
     vec![
         load::rate(),
         whole(
@@ -50,20 +68,6 @@ pub(crate) fn options() -> Vec<OptionSpec> {
             OptionKind::OneOf(vec!["exponential".into(), "uniform".into()]),
             Some("exponential"),
             "How keys are drawn: each half as often as the one before it, or all alike",
-        ),
-        whole(
-            "min-txn-length",
-            1,
-            1_000,
-            Some("1"),
-            "Reads and writes in a transaction, at least",
-        ),
-        whole(
-            "max-txn-length",
-            1,
-            1_000,
-            Some("4"),
-            "Reads and writes in a transaction, at most",
         ),
         whole(
             "max-writes-per-key",
@@ -81,9 +85,25 @@ pub(crate) fn generator(
     name: &str,
     write: &'static str,
 ) -> Result<BoxGenerator, BuildError> {
+    let lengths = lengths(request.options)?;
+    generator_of(request, name, write, lengths)
+}
+
+/// The same, whose transactions are of so many reads and writes: at least, at most.
+pub(crate) fn generator_of(
+    request: &BuildRequest<'_>,
+    name: &str,
+    write: &'static str,
+    lengths: (i64, i64),
+) -> Result<BoxGenerator, BuildError> {
     let options = request.options;
     let seed = request.seed.named(name);
-    let shape = Shape::of(options, write)?;
+    let shape = Shape {
+        places: options.integer("key-count"),
+        exponential: options.text("key-dist") == "exponential",
+        lengths,
+        write,
+    };
     let turns = Turns::new(Limits::NONE);
     let places = shape.places;
     let streams = Streams::new(
@@ -92,7 +112,38 @@ pub(crate) fn generator(
         move |_thread, rng: &mut Rng| Op::new("txn", shape.draw(rng)),
     );
     let most = options.integer("max-writes-per-key");
-    Ok(load::paced(options, seed, Pool::new(streams, places, most)))
+    let filled = Filled::new(streams, Slots::new(places, most), fill);
+    Ok(load::paced(options, seed, filled))
+}
+
+/// Puts keys where there are places, and values to write.
+fn fill(slots: &mut Slots, op: &mut Op) {
+    let micros = op.value.as_array_mut().into_iter().flatten();
+    for micro in micros.filter_map(Value::as_array_mut) {
+        let [f, place, value] = micro.as_mut_slice() else {
+            continue;
+        };
+        let at = place.as_u64().unwrap_or(u64::MAX) as usize;
+        if f == "r" {
+            *place = slots.key(at).into();
+        } else if let Some(slot) = slots.write(at) {
+            (*place, *value) = (slot.key.into(), slot.writes.into());
+        }
+    }
+}
+
+/// How many reads and writes a transaction has, as it was asked for.
+fn lengths(options: &Options) -> Result<(i64, i64), BuildError> {
+    let (least, most) = (
+        options.integer("min-txn-length"),
+        options.integer("max-txn-length"),
+    );
+    match least <= most {
+        true => Ok((least, most)),
+        false => Err(BuildError(format!(
+            "--min-txn-length {least} is more than --max-txn-length {most}"
+        ))),
+    }
 }
 
 /// What transactions look like.
@@ -104,25 +155,6 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(options: &Options, write: &'static str) -> Result<Shape, BuildError> {
-        let lengths = (
-            options.integer("min-txn-length"),
-            options.integer("max-txn-length"),
-        );
-        if lengths.0 > lengths.1 {
-            return Err(BuildError(format!(
-                "--min-txn-length {} is more than --max-txn-length {}",
-                lengths.0, lengths.1
-            )));
-        }
-        Ok(Shape {
-            places: options.integer("key-count"),
-            exponential: options.text("key-dist") == "exponential",
-            lengths,
-            write,
-        })
-    }
-
     /// A transaction on places.
     fn draw(&self, rng: &mut Rng) -> Value {
         let length = rng.random_range(self.lengths.0..=self.lengths.1);

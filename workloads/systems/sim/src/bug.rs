@@ -20,6 +20,12 @@ pub enum Bug {
     UnsyncedLog,
     /// Of what a transaction writes, others see half before the rest.
     FracturedReads,
+    /// Transactions that write read what was there a moment before, unless what they write has changed since.
+    WriteSkew,
+    /// The condition of a write is looked at when its request arrives, and not when it is executed.
+    EarlyCheck,
+    /// A node that was killed never executes what it had executed last.
+    SkippedEntry,
 }
 
 /// A bug as users see it.
@@ -101,6 +107,31 @@ pub const CATALOGUE: &[Description] = &[
                   Cassandra's batches, which are atomic but not isolated.",
         trigger: "none",
         workloads: &["append", "rw-register", "bank"],
+    },
+    Description {
+        bug: Bug::WriteSkew,
+        name: "write-skew",
+        summary: "A transaction that writes reads what was there a moment before, and only what it writes must not have \
+                  changed since, which is snapshot isolation, as Oracle's serializable and PostgreSQL's before 9.1.",
+        trigger: "none",
+        workloads: &["append", "rw-register", "write-skew"],
+    },
+    Description {
+        bug: Bug::EarlyCheck,
+        name: "early-check",
+        summary: "The leader looks at the condition of a write when the request arrives, and not when it is executed, so \
+                  that two that are under way at once both succeed, as Elasticsearch's version checks did when two nodes took \
+                  themselves for primaries.",
+        trigger: "none",
+        workloads: &["register", "lost-update"],
+    },
+    Description {
+        bug: Bug::SkippedEntry,
+        name: "skipped-entry",
+        summary: "A node that was killed takes its last log entry for executed when it is not, and differs from the others for \
+                  good, as etcd did from 3.5.0 to 3.5.2.",
+        trigger: "kill",
+        workloads: &["divergence"],
     },
 ];
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op, SharedConnect};
 use harness::recovery::RecoveryProbe;
-use store::{Name, OpError};
+use store::{EventType, Name, OpError, Value, json};
 
 use crate::handle::Handle;
-use crate::machine::{BALANCES, Command, Output};
+use crate::machine::{Command, Output, names};
 use crate::message::{NodeId, Refusal};
 
 /// Opens clients.
@@ -31,13 +31,51 @@ impl Connect for Connector {
     }
 }
 
-/// Opens clients whose `read` is of all accounts, and not of the set.
-pub(crate) struct Bank(pub(crate) SharedConnect);
+/// Opens clients of workloads that call by other names what the store can do.
+pub(crate) struct Renamed {
+    pub(crate) connect: SharedConnect,
+    /// What the workload calls it, and what the store does.
+    pub(crate) names: &'static [(&'static str, &'static str)],
+}
 
 #[async_trait]
-impl Connect for Bank {
+impl Connect for Renamed {
     async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError> {
-        Ok(Box::new(Teller(self.0.open(info).await?)))
+        Ok(Box::new(Translator {
+            client: self.connect.open(info).await?,
+            names: self.names,
+        }))
+    }
+
+    fn recovery_probe(&self) -> Option<Arc<dyn RecoveryProbe>> {
+        self.connect.recovery_probe()
+    }
+}
+
+struct Translator {
+    client: Box<dyn Client>,
+    names: &'static [(&'static str, &'static str)],
+}
+
+#[async_trait]
+impl Client for Translator {
+    async fn invoke(&mut self, invocation: &Invocation) -> Completion {
+        let mut invocation = invocation.clone();
+        let mut names = self.names.iter();
+        if let Some((_, name)) = names.find(|(name, _)| *name == &*invocation.op.f) {
+            invocation.op.f = (*name).into();
+        }
+        self.client.invoke(&invocation).await
+    }
+}
+
+/// Opens clients that keep lists in documents: to add to one, they read it, and write it back if its version is still the same.
+pub(crate) struct Documents(pub(crate) SharedConnect);
+
+#[async_trait]
+impl Connect for Documents {
+    async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError> {
+        Ok(Box::new(Editor(self.0.open(info).await?)))
     }
 
     fn recovery_probe(&self) -> Option<Arc<dyn RecoveryProbe>> {
@@ -45,16 +83,45 @@ impl Connect for Bank {
     }
 }
 
-struct Teller(Box<dyn Client>);
+struct Editor(Box<dyn Client>);
 
 #[async_trait]
-impl Client for Teller {
+impl Client for Editor {
     async fn invoke(&mut self, invocation: &Invocation) -> Completion {
+        let asked = &invocation.op;
         let mut invocation = invocation.clone();
-        if &*invocation.op.f == "read" {
-            invocation.op.f = BALANCES.into();
+        invocation.op = Op {
+            f: names::GET.into(),
+            key: asked.key.clone(),
+            value: Value::Null,
+        };
+        let found = self.0.invoke(&invocation).await;
+        if found.kind != EventType::Ok {
+            // Nothing was written, whatever became of the read.
+            return Completion {
+                value: asked.value.clone(),
+                ..found
+            };
         }
-        self.0.invoke(&invocation).await
+        let list = found.value.get("value").cloned();
+        let mut list = list.unwrap_or_else(|| json!([]));
+        if &*asked.f != "add" {
+            return Completion {
+                value: list,
+                ..found
+            };
+        }
+        if let Some(list) = list.as_array_mut() {
+            list.push(asked.value.clone());
+        }
+        let version = found.value.get("version").cloned();
+        let version = version.unwrap_or_else(|| json!(0));
+        invocation.op.f = names::PUT_IF.into();
+        invocation.op.value = json!([version, list]);
+        Completion {
+            value: asked.value.clone(),
+            ..self.0.invoke(&invocation).await
+        }
     }
 }
 

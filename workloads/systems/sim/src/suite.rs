@@ -3,17 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use checkers::FINAL_READ;
+use harness::client::SharedConnect;
+use harness::generator::BoxGenerator;
 use harness::time::{VirtualRuntime, nanos};
 use workloads::{
-    BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
-    WorkloadInfo, World, WorldRequest, append, bank, register, rw_register, set,
+    BuildError, BuildRequest, Claim, Generators, NamedChecker, OptionKind, OptionSpec, Options,
+    Plan, Suite, WorkloadInfo, World, WorldRequest, append, bank, causal, causal_reverse, counter,
+    dirty_read, divergence, long_fork, lost_update, monotonic_reads, register, rw_register, set,
+    write_skew,
 };
 
 use crate::bug::{Bug, CATALOGUE};
 use crate::capabilities::environment;
-use crate::client::{Bank, Connector};
+use crate::client::{Connector, Documents, Renamed};
 use crate::cluster::Cluster;
 use crate::handle::Handle;
+use crate::machine::names;
 use crate::settings::{ELECTION_TIMEOUT, Settings};
 
 /// The suite `sim`.
@@ -51,6 +57,15 @@ fn options() -> Vec<OptionSpec> {
         rw_register::options(),
         set::options(),
         bank::options(),
+        counter::options(),
+        dirty_read::options(),
+        lost_update::options(),
+        divergence::options(),
+        causal::options(),
+        causal_reverse::options(),
+        long_fork::options(),
+        write_skew::options(),
+        monotonic_reads::options(),
     ])
 }
 
@@ -80,6 +95,11 @@ fn settings(options: &Options) -> Result<Settings, BuildError> {
 /// The level that transactions are judged by.
 const ISOLATION: &str = "strict-serializable";
 
+/// A main phase, and what comes when all is healed.
+fn both(generators: Generators) -> (BoxGenerator, Option<BoxGenerator>) {
+    (generators.main, Some(generators.last))
+}
+
 fn unknown(workload: &str) -> BuildError {
     let known: Vec<String> = SimSuite
         .workloads()
@@ -108,6 +128,15 @@ impl Suite for SimSuite {
             rw_register::info(),
             set::info(),
             bank::info(),
+            counter::info(),
+            dirty_read::info(),
+            lost_update::info(),
+            divergence::info(),
+            causal::info(),
+            causal_reverse::info(),
+            long_fork::info(),
+            write_skew::info(),
+            monotonic_reads::info(),
         ]
     }
 
@@ -121,7 +150,11 @@ impl Suite for SimSuite {
 
     fn claim(&self, workload: &str, _options: &Options) -> Claim {
         let model = match workload {
-            register::NAME | set::NAME => "linearizable",
+            register::NAME | set::NAME | counter::NAME | lost_update::NAME => "linearizable",
+            dirty_read::NAME => "what is read is committed, and what is acknowledged is not lost",
+            divergence::NAME => "all nodes hold the same, and each version has one value",
+            causal::NAME => causal::LEVEL,
+            monotonic_reads::NAME => "each read of a session shows what the one before did",
             _ => ISOLATION,
         };
         Claim {
@@ -155,21 +188,59 @@ impl Suite for SimSuite {
                 "the simulated store runs in its own world".into(),
             ));
         };
-        let generator = match request.workload {
-            register::NAME => register::generator(request),
-            append::NAME => append::generator(request),
-            rw_register::NAME => rw_register::generator(request),
-            set::NAME => set::generator(request),
-            bank::NAME => bank::generator(request),
-            other => Err(unknown(other)),
+        let (main, last) = match request.workload {
+            register::NAME => (register::generator(request)?, None),
+            append::NAME => (append::generator(request)?, None),
+            rw_register::NAME => (rw_register::generator(request)?, None),
+            set::NAME => {
+                let last = set::final_generator(request);
+                (set::generator(request)?, Some(last))
+            }
+            bank::NAME => (bank::generator(request)?, None),
+            counter::NAME => {
+                let last = counter::final_generator(request);
+                (counter::generator(request)?, Some(last))
+            }
+            dirty_read::NAME => {
+                let last = dirty_read::final_generator(request);
+                (dirty_read::generator(request)?, Some(last))
+            }
+            lost_update::NAME => both(lost_update::generators(request)?),
+            divergence::NAME => both(divergence::generators(request)?),
+            causal::NAME => (causal::generator(request)?, None),
+            causal_reverse::NAME => (causal_reverse::generator(request)?, None),
+            long_fork::NAME => (long_fork::generator(request)?, None),
+            write_skew::NAME => (write_skew::generator(request)?, None),
+            monotonic_reads::NAME => both(monotonic_reads::generators(request)?),
+            other => return Err(unknown(other)),
+        };
+        let renamed = |names| {
+            let connect = connect.clone();
+            Arc::new(Renamed { connect, names }) as SharedConnect
         };
         Ok(Plan {
             connect: match request.workload {
-                bank::NAME => Arc::new(Bank(connect.clone())),
+                bank::NAME => renamed(&[("read", names::BALANCES)]),
+                counter::NAME => renamed(&[
+                    ("add", names::INCREASE),
+                    ("read", names::COUNT),
+                    (FINAL_READ, names::COUNT),
+                ]),
+                dirty_read::NAME => renamed(&[
+                    ("write", "add"),
+                    ("read", names::CONTAINS),
+                    (dirty_read::STRONG_READ, "read"),
+                ]),
+                divergence::NAME => renamed(&[
+                    ("write", names::PUT),
+                    ("read", names::GET_LOCAL),
+                    (FINAL_READ, names::GET_LOCAL),
+                ]),
+                lost_update::NAME | monotonic_reads::NAME => Arc::new(Documents(connect.clone())),
                 _ => connect.clone(),
             },
-            generator: generator?,
-            final_generator: (request.workload == set::NAME).then(|| set::final_generator(request)),
+            generator: main,
+            final_generator: last,
         })
     }
 
@@ -180,6 +251,15 @@ impl Suite for SimSuite {
             rw_register::NAME => rw_register::checkers(ISOLATION),
             set::NAME => Ok(set::linearizable_checkers()),
             bank::NAME => Ok(bank::checkers(options)),
+            counter::NAME => Ok(counter::linearizable_checkers()),
+            dirty_read::NAME => Ok(dirty_read::checkers()),
+            lost_update::NAME => Ok(lost_update::linearizable_checkers()),
+            divergence::NAME => Ok(divergence::checkers()),
+            causal::NAME => causal::checkers(),
+            causal_reverse::NAME => causal_reverse::checkers(),
+            long_fork::NAME => long_fork::checkers(ISOLATION),
+            write_skew::NAME => write_skew::checkers(ISOLATION),
+            monotonic_reads::NAME => Ok(monotonic_reads::checkers()),
             other => Err(unknown(other)),
         }
     }

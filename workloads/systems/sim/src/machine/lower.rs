@@ -5,15 +5,32 @@ use store::Value;
 
 use super::{Command, Key, Micro};
 
-/// The function of a read of all accounts: a bank's `read`, told from a set's.
-pub(crate) const BALANCES: &str = "balances";
+/// Functions that workloads know by other names: theirs mean something else here, too.
+pub(crate) mod names {
+    /// Reads all accounts.
+    pub(crate) const BALANCES: &str = "balances";
+    /// Whether an element is in the set.
+    pub(crate) const CONTAINS: &str = "contains";
+    /// Adds to the counter.
+    pub(crate) const INCREASE: &str = "increase";
+    /// Reads the counter.
+    pub(crate) const COUNT: &str = "count";
+    /// Replaces a document, whatever it is.
+    pub(crate) const PUT: &str = "put";
+    /// Replaces a document of a certain version: `[version, value]`.
+    pub(crate) const PUT_IF: &str = "put-if";
+    /// Reads a document.
+    pub(crate) const GET: &str = "get";
+    /// Reads a document as the node has it.
+    pub(crate) const GET_LOCAL: &str = "get-local";
+}
 
 impl Command {
     /// The command that an operation asks for, or why there is none.
     pub(crate) fn lower(op: &Op) -> Result<Command, String> {
         let key = || {
             let key = op.key.as_ref().and_then(Value::as_i64);
-            key.ok_or_else(|| "a register's key is a whole number".to_owned())
+            key.ok_or_else(|| "a key is a whole number".to_owned())
         };
         match (&*op.f, &op.value) {
             ("read", _) if op.key.is_none() => Ok(Command::Elements),
@@ -28,7 +45,22 @@ impl Command {
             }
             ("add", element) => Ok(Command::Add(integer(element)?)),
             ("transfer", value) => transfer(value),
-            (BALANCES, _) => Ok(Command::Balances),
+            (names::BALANCES, _) => Ok(Command::Balances),
+            (names::CONTAINS, element) => Ok(Command::Contains(integer(element)?)),
+            (names::INCREASE, amount) => Ok(Command::Increase(integer(amount)?)),
+            (names::COUNT, _) => Ok(Command::Count),
+            (names::PUT, value) => Ok(Command::Put {
+                key: key()?,
+                version: None,
+                value: value.clone(),
+            }),
+            (names::PUT_IF, Value::Array(pair)) if pair.len() == 2 => Ok(Command::Put {
+                key: key()?,
+                version: Some(integer(&pair[0])?),
+                value: pair[1].clone(),
+            }),
+            (names::GET, _) => Ok(Command::Get(key()?)),
+            (names::GET_LOCAL, _) => Ok(Command::GetLocal(key()?)),
             (f, value) => Err(unknown(f, value)),
         }
     }
@@ -36,7 +68,13 @@ impl Command {
     /// Whether it changes nothing, so that it need not go through the log.
     pub(crate) fn is_read(&self) -> bool {
         match self {
-            Command::Read(_) | Command::Elements | Command::Balances => true,
+            Command::Read(_)
+            | Command::Elements
+            | Command::Contains(_)
+            | Command::Count
+            | Command::Get(_)
+            | Command::GetLocal(_)
+            | Command::Balances => true,
             Command::Transaction(micros) => {
                 micros.iter().all(|micro| matches!(micro, Micro::Read(_)))
             }
@@ -44,8 +82,15 @@ impl Command {
             | Command::Write(..)
             | Command::Cas(..)
             | Command::Add(_)
+            | Command::Increase(_)
+            | Command::Put { .. }
             | Command::Transfer { .. } => false,
         }
+    }
+
+    /// Whether a node answers it from what it has itself, without asking anyone.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Command::GetLocal(_))
     }
 }
 

@@ -15,11 +15,15 @@ use store::{OpError, Value, json};
 use crate::bug::Bug;
 use crate::settings::Settings;
 
+mod document;
 mod lower;
+mod snapshot;
 
-pub(crate) use lower::BALANCES;
+use document::Document;
+pub(crate) use lower::names;
+use snapshot::Snapshot;
 
-/// Registers, lists and accounts are named by numbers.
+/// Registers, lists, accounts and documents are named by numbers.
 pub(crate) type Key = i64;
 
 /// An operation on the machine.
@@ -37,6 +41,22 @@ pub(crate) enum Command {
     Add(i64),
     /// Reads the set.
     Elements,
+    /// Whether an element is in the set.
+    Contains(i64),
+    /// Adds to the counter, or takes from it.
+    Increase(i64),
+    /// Reads the counter.
+    Count,
+    /// Replaces a document; where a version is given, only if it still has that.
+    Put {
+        key: Key,
+        version: Option<i64>,
+        value: Value,
+    },
+    /// Reads a document with its version.
+    Get(Key),
+    /// The same, as the node has it that is asked.
+    GetLocal(Key),
     /// Moves money from one account to another, unless there is too little.
     Transfer {
         from: Key,
@@ -76,6 +96,8 @@ pub(crate) enum Output {
     Shown(Value),
     /// A compare-and-set saw this instead of what it expected, and did nothing.
     Mismatch(Option<i64>),
+    /// A document has this version instead of the one that was expected, and was not replaced.
+    Conflict(i64),
     /// An account holds so much, which is too little, and nothing was moved.
     TooLittle(i64),
 }
@@ -90,6 +112,7 @@ impl Output {
             Output::Value(value) => Completion::ok(json!(value)),
             Output::Shown(value) => Completion::ok(value),
             Output::Mismatch(found) => refused(format!("the value is {}", json!(found))),
+            Output::Conflict(version) => refused(format!("the version is {version}")),
             Output::TooLittle(balance) => refused(format!("the account holds {balance}")),
         }
     }
@@ -104,6 +127,10 @@ pub(crate) struct Machine {
     elements: Vec<i64>,
     accounts: BTreeMap<Key, i64>,
     negative_balances: bool,
+    counter: i64,
+    documents: BTreeMap<Key, Document>,
+    /// What was there a moment ago, with [`Bug::WriteSkew`].
+    snapshot: Option<Snapshot>,
     /// Whether half of what a command changes is seen before the rest.
     fractured: bool,
     /// What the last command changes and nobody sees yet.
@@ -119,6 +146,9 @@ impl Machine {
             elements: Vec::new(),
             accounts: settings.accounts.iter().copied().collect(),
             negative_balances: settings.negative_balances,
+            counter: 0,
+            documents: BTreeMap::new(),
+            snapshot: settings.has(Bug::WriteSkew).then(Snapshot::default),
             fractured: settings.has(Bug::FracturedReads),
             late: Vec::new(),
         }
@@ -142,12 +172,9 @@ impl Machine {
                 self.registers.insert(*key, *value);
                 Output::Done
             }
-            Command::Cas(key, from, to) => match self.registers.get_mut(key) {
-                Some(value) if *value == *from => {
-                    *value = *to;
-                    Output::Done
-                }
-                found => Output::Mismatch(found.copied()),
+            Command::Cas(key, _, to) => match self.refuse(command) {
+                None => self.apply(&Command::Write(*key, *to)),
+                Some(refused) => refused,
             },
             Command::Transaction(micros) => {
                 let (shown, effects) = self.transact(micros);
@@ -159,6 +186,24 @@ impl Machine {
                 Output::Done
             }
             Command::Elements => Output::Shown(json!(self.elements)),
+            Command::Contains(element) => {
+                Output::Value(self.elements.contains(element).then_some(*element))
+            }
+            Command::Increase(amount) => {
+                self.counter = self.counter.saturating_add(*amount);
+                Output::Done
+            }
+            Command::Count => Output::Value(Some(self.counter)),
+            Command::Put { key, value, .. } => match self.refuse(command) {
+                None => {
+                    self.documents.entry(*key).or_default().replace(value);
+                    Output::Done
+                }
+                Some(refused) => refused,
+            },
+            Command::Get(key) | Command::GetLocal(key) => {
+                Output::Shown(self.documents.get(key).map_or(Value::Null, Document::shown))
+            }
             Command::Transfer { from, to, amount } => self.transfer(*from, *to, *amount),
             Command::Balances => {
                 let accounts = self.accounts.iter();
@@ -168,11 +213,49 @@ impl Machine {
         }
     }
 
+    /// Why a conditional command would change nothing, if so.
+    fn refuse(&self, command: &Command) -> Option<Output> {
+        match command {
+            Command::Cas(key, from, _) => {
+                let found = self.value(*key);
+                (found != Some(*from)).then_some(Output::Mismatch(found))
+            }
+            Command::Put { key, version, .. } => {
+                let expected = (*version)?;
+                let found = self.documents.get(key).map_or(0, Document::version);
+                (found != expected).then_some(Output::Conflict(found))
+            }
+            _ => None,
+        }
+    }
+
+    /// With [`Bug::EarlyCheck`]: what is left to do of a conditional command once its condition was looked at, or why
+    /// nothing is.
+    pub(crate) fn check_early(&self, command: Command) -> Result<Command, Output> {
+        match (self.refuse(&command), command) {
+            (Some(refused), _) => Err(refused),
+            (None, Command::Cas(key, _, to)) => Ok(Command::Write(key, to)),
+            (None, Command::Put { key, value, .. }) => Ok(Command::Put {
+                key,
+                version: None,
+                value,
+            }),
+            (None, command) => Ok(command),
+        }
+    }
+
     /// What a transaction shows, and what it changes.
-    fn transact(&self, micros: &[Micro]) -> (Value, Vec<Effect>) {
+    fn transact(&mut self, micros: &[Micro]) -> (Value, Vec<Effect>) {
+        let written = micros.iter().filter_map(|micro| match micro {
+            Micro::Append(key, _) | Micro::Write(key, _) => Some(*key),
+            Micro::Read(_) => None,
+        });
+        let written: Vec<Key> = written.collect();
+        let is_behind = |snapshot: &Snapshot| !written.is_empty() && !snapshot.conflicts(&written);
+        let behind = self.snapshot.as_ref().is_some_and(is_behind);
         let mut effects = Vec::new();
         let show = |micro: &Micro| match *micro {
-            Micro::Read(key) => json!(["r", key, self.read(key, &effects)]),
+            Micro::Read(key) => json!(["r", key, self.read(key, behind, &effects)]),
             Micro::Append(key, element) => {
                 effects.push(Effect::Append(key, element));
                 json!(["append", key, element])
@@ -183,13 +266,28 @@ impl Machine {
             }
         };
         let shown = micros.iter().map(show).collect();
+        if !written.is_empty() {
+            let now = written.iter().map(|key| {
+                let length = self.lists.get(key).map_or(0, Vec::len);
+                (*key, (self.value(*key), length))
+            });
+            let now = now.collect();
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.note(now);
+            }
+        }
         (shown, effects)
     }
 
-    /// What a transaction reads that has these effects so far.
-    fn read(&self, key: Key, effects: &[Effect]) -> Value {
+    /// What a transaction reads that has these effects so far, now or of what was there a moment ago.
+    fn read(&self, key: Key, behind: bool, effects: &[Effect]) -> Value {
         let mut list = self.lists.get(&key).cloned().unwrap_or_default();
         let mut value = self.value(key);
+        let before = self.snapshot.as_ref().filter(|_| behind);
+        if let Some((then, length)) = before.and_then(|snapshot| snapshot.of(key)) {
+            value = then;
+            list.truncate(length);
+        }
         for effect in effects {
             match *effect {
                 Effect::Append(to, element) if to == key => list.push(element),

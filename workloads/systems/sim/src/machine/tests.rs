@@ -117,6 +117,68 @@ fn with_the_bug_half_is_seen_until_the_next_command() {
 }
 
 #[test]
+fn documents_are_replaced_and_count_how_often() {
+    let mut machine = machine(None);
+    let mut run = |f, value| run(&mut machine, &on_key(f, value));
+    assert_eq!(run("get", Value::Null).value, Value::Null);
+    assert_eq!(run("put-if", json!([0, ["a"]])).kind, EventType::Ok);
+    let late = run("put-if", json!([0, ["b"]]));
+    assert_eq!(late.kind, EventType::Fail);
+    assert_eq!(late.error.unwrap().class, OpError::PRECONDITION);
+    assert_eq!(run("put", json!("c")).kind, EventType::Ok);
+    let shown = json!({"value": "c", "version": 2});
+    assert_eq!(run("get", Value::Null).value, shown);
+    assert_eq!(run("get-local", Value::Null).value, shown);
+}
+
+#[test]
+fn the_counter_counts_and_elements_are_found() {
+    let mut machine = machine(None);
+    let mut run = |f: &str, value| run(&mut machine, &Op::new(f, value)).value;
+    run("increase", json!(5));
+    run("increase", json!(-7));
+    assert_eq!(run("count", Value::Null), json!(-2));
+    run("add", json!(3));
+    assert_eq!(run("contains", json!(3)), json!(3));
+    assert_eq!(run("contains", json!(4)), Value::Null);
+}
+
+#[test]
+fn with_the_bug_writers_read_what_was_there_unless_what_they_write_has_changed() {
+    let mut machine = machine(Some(Bug::WriteSkew));
+    let mut run = |value| run(&mut machine, &Op::new("txn", value)).value;
+    run(json!([["w", 1, 1], ["append", 2, 1]]));
+    let both = |written: Value| json!([["r", 1, null], ["r", 2, null], written]);
+    let behind = run(both(json!(["w", 3, 1])));
+    assert_eq!(behind, json!([["r", 1, null], ["r", 2, null], ["w", 3, 1]]));
+    let conflict = run(both(json!(["w", 1, 2])));
+    assert_eq!(conflict, json!([["r", 1, 1], ["r", 2, [1]], ["w", 1, 2]]));
+    let reads = json!([["r", 1, null], ["r", 3, null]]);
+    assert_eq!(run(reads), json!([["r", 1, 2], ["r", 3, 1]]));
+    // Four writers later, all is as it is.
+    (4..8).for_each(|key| drop(run(json!([["w", key, 1]]))));
+    let fresh = run(both(json!(["w", 9, 1])));
+    assert_eq!(fresh, json!([["r", 1, 2], ["r", 2, [1]], ["w", 9, 1]]));
+}
+
+#[test]
+fn a_condition_that_was_looked_at_before_is_not_looked_at_again() {
+    let mut machine = machine(None);
+    machine.apply(&Command::Write(1, 3));
+    let early = machine.check_early(Command::Cas(1, 3, 4)).unwrap();
+    machine.apply(&Command::Write(1, 5));
+    assert_eq!(machine.apply(&early), Output::Done);
+    assert_eq!(machine.value(1), Some(4));
+    let put = |version| Command::Put {
+        key: 1,
+        version,
+        value: json!(1),
+    };
+    assert_eq!(machine.check_early(put(Some(7))), Err(Output::Conflict(0)));
+    assert_eq!(machine.check_early(put(Some(0))), Ok(put(None)));
+}
+
+#[test]
 fn only_what_changes_something_goes_through_the_log() {
     let is_read = |f: &str, value| Command::lower(&Op::new(f, value)).unwrap().is_read();
     assert!(is_read("txn", json!([["r", 1, null], ["r", 2, null]])));
@@ -143,6 +205,8 @@ fn what_it_does_not_know_is_refused() {
         ("txn", json!([["append", 1, null]])),
         ("add", json!("x")),
         ("transfer", json!({"from": 1, "to": 2})),
+        ("get", Value::Null),
+        ("increase", json!("x")),
     ] {
         assert!(Command::lower(&Op::new(f, value)).is_err());
     }

@@ -92,7 +92,7 @@ impl Replica {
         now: Nanos,
         origin: NodeId,
         request: RequestId,
-        command: Command,
+        mut command: Command,
     ) {
         let full = self.disk.log.last_index() >= MAX_LOG;
         let Role::Leader(leader) = &mut self.memory.role else {
@@ -101,6 +101,12 @@ impl Replica {
         if !command.is_read() {
             if full {
                 return self.respond(origin, request, Err(LOG_FULL));
+            }
+            if self.settings.has(Bug::EarlyCheck) {
+                command = match self.memory.machine.check_early(command) {
+                    Ok(command) => command,
+                    Err(refused) => return self.respond(origin, request, Ok(refused)),
+                };
             }
             let index = self.disk.log.last_index() + 1;
             let proposal = Proposal {

@@ -10,7 +10,7 @@
 //! reads by read index (§6.4) and leaders that step down when they lose touch with the majority
 //! (§6.2). Not here: membership changes, snapshots, log compaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use harness::seed::Rng;
@@ -47,6 +47,8 @@ struct Disk {
     term: Term,
     voted_for: Option<NodeId>,
     log: Log,
+    /// With [`Bug::SkippedEntry`]: entries that are taken for executed and are not.
+    skipped: BTreeSet<Index>,
 }
 
 /// What a kill takes.
@@ -122,6 +124,9 @@ impl Replica {
 
     /// Starts again after a kill, with what is on disk.
     pub(crate) fn restart(&mut self, now: Nanos) {
+        if self.settings.has(Bug::SkippedEntry) {
+            self.disk.skipped.insert(self.memory.applied);
+        }
         self.memory = Memory::fresh(&self.settings);
         self.effects.clear();
         self.disk.log.lose_unsynced();
@@ -161,7 +166,8 @@ impl Replica {
 
     /// A client of this node asks for something.
     pub(crate) fn request(&mut self, now: Nanos, request: RequestId, command: Command) {
-        if command.is_read() && self.settings.has(Bug::StaleReads) {
+        let alone = command.is_read() && self.settings.has(Bug::StaleReads);
+        if alone || command.is_local() {
             let answer = Ok(self.memory.machine.apply(&command));
             self.effects.push(Effect::Answer(request, answer));
             return;
@@ -384,6 +390,9 @@ impl Replica {
                 break;
             };
             memory.applied += 1;
+            if self.disk.skipped.contains(&memory.applied) {
+                continue;
+            }
             let output = memory.machine.apply(&entry.command);
             if let Role::Leader(leader) = &mut memory.role {
                 leader.executed(memory.applied, output);

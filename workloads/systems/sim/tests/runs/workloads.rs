@@ -1,4 +1,4 @@
-//! The other workloads: transactions, sets and accounts.
+//! The other workloads: transactions, sets, accounts and all the rest.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +25,40 @@ const WORKLOADS: &[Workload] = &[
         &["add", "read"],
     ),
     ("bank", &[("rate", "300")], &["transfer", "read"]),
+    (
+        "counter",
+        &[("rate", "300")],
+        &["add", "read", "final-read"],
+    ),
+    (
+        "counter",
+        &[("rate", "300"), ("decrements", "true")],
+        &["add", "read", "final-read"],
+    ),
+    (
+        "dirty-read",
+        &[("rate", "300")],
+        &["write", "read", "strong-read"],
+    ),
+    (
+        "lost-update",
+        &[("rate", "300")],
+        &["add", "read", "final-read"],
+    ),
+    (
+        "divergence",
+        &[("rate", "300")],
+        &["write", "read", "final-read"],
+    ),
+    ("causal", &[("rate", "300")], &["txn"]),
+    ("causal-reverse", &[("rate", "300")], &["txn"]),
+    ("long-fork", &[("rate", "300")], &["txn"]),
+    ("write-skew", &[("rate", "300")], &["txn"]),
+    (
+        "monotonic-reads",
+        &[("rate", "300")],
+        &["add", "read", "final-read"],
+    ),
 ];
 
 #[test]
@@ -56,8 +90,21 @@ fn without_a_bug_no_workload_is_invalid() {
     }
 }
 
+/// Whether a workload can tell nothing of a bug.
+fn is_blind(workload: &str, bug: &str) -> bool {
+    match bug {
+        // To a bank's totals, a whole transaction more or less makes no difference.
+        _ if workload == "bank" => bug != "fractured-reads",
+        // Operations on one key are not seen in pieces, and read nothing that they do not write.
+        "fractured-reads" | "write-skew" => {
+            !matches!(workload, "append" | "rw-register" | "write-skew")
+        }
+        _ => false,
+    }
+}
+
 /// In ten seconds, with the faults that bring it out. Fails unless each bug is found in at least 95 of 100 seeds by each workload that
-/// it shows in, and only there.
+/// it shows in, and never by one that is blind to it. Others find it now and then.
 #[test]
 fn bugs_are_found_by_the_workloads_that_they_show_in() {
     let mut wrong = Vec::new();
@@ -82,7 +129,7 @@ fn bugs_are_found_by_the_workloads_that_they_show_in() {
             let total: u64 = verdicts.values().sum();
             let as_expected = match entry.workloads.contains(workload) {
                 true => hits * 100 >= total * 95,
-                false => hits == 0,
+                false => hits == 0 || !is_blind(workload, entry.name),
             };
             if !as_expected {
                 wrong.push(format!("{workload}, {}: {verdicts:?}", entry.name));
