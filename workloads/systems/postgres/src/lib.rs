@@ -20,7 +20,7 @@ use std::sync::Arc;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
     VersionInfo, WorkloadInfo, World, WorldRequest, append, bank as transfers, kit::OwnFile,
-    options::merged, rw_register,
+    long_fork, options::merged, rw_register, write_skew,
 };
 
 use client::{PgConnect, Work};
@@ -57,7 +57,13 @@ impl Suite for PostgresSuite {
     }
 
     fn workloads(&self) -> Vec<WorkloadInfo> {
-        vec![append::info(), rw_register::info(), transfers::info()]
+        vec![
+            append::info(),
+            rw_register::info(),
+            long_fork::info(),
+            write_skew::info(),
+            transfers::info(),
+        ]
     }
 
     fn versions(&self) -> Vec<VersionInfo> {
@@ -110,6 +116,8 @@ impl Suite for PostgresSuite {
         merged([
             append::options(),
             rw_register::options(),
+            long_fork::options(),
+            write_skew::options(),
             transfers::options(),
             own,
         ])
@@ -154,6 +162,8 @@ impl Suite for PostgresSuite {
         let (work, generator) = match request.workload {
             append::NAME => (rows(Rows::Lists), append::generator(request)?),
             rw_register::NAME => (rows(Rows::Registers), rw_register::generator(request)?),
+            long_fork::NAME => (rows(Rows::Registers), long_fork::generator(request)?),
+            write_skew::NAME => (rows(Rows::Registers), write_skew::generator(request)?),
             transfers::NAME => {
                 let settings = bank::Settings {
                     table: format!("gainsay_{:x}_bank", request.run),
@@ -188,6 +198,8 @@ impl Suite for PostgresSuite {
         match workload {
             append::NAME => append::checkers(model),
             rw_register::NAME => rw_register::checkers(model),
+            long_fork::NAME => long_fork::checkers(model),
+            write_skew::NAME => write_skew::checkers(model),
             transfers::NAME if judged_by.is_some() => Err(BuildError(format!(
                 "--{JUDGED_BY}: {workload} is judged by the money that is there, not by a model"
             ))),
