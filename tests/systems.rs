@@ -92,6 +92,41 @@ fn postgres_is_serializable() {
     run("postgres", &flags, 0);
 }
 
+/// Transactions that insert rows and update them, few on each, far from each other on pages.
+const INSERTS_AND_UPDATES: &[&str] = &[
+    "--local",
+    "1",
+    "--workload",
+    "append",
+    "--nemesis",
+    "none",
+    "--rate",
+    "0",
+    "--concurrency",
+    "20",
+    "--key-count",
+    "8",
+    "--key-dist",
+    "uniform",
+    "--min-txn-length",
+    "2",
+    "--max-txn-length",
+    "5",
+    "--max-writes-per-key",
+    "3",
+    "--tables",
+    "100",
+    "--rows-before",
+    "10",
+    "--stop-on-violation",
+];
+
+#[test]
+fn postgres_12_3_is_not_serializable() {
+    let flags = ["--version", "12.3", "--time-limit", "60"];
+    run("postgres", &[INSERTS_AND_UPDATES, &flags].concat(), 1);
+}
+
 #[test]
 fn elasticsearch_loses_nothing_where_nothing_fails() {
     let flags = [
