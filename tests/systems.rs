@@ -76,6 +76,25 @@ fn mongodb_loses_what_only_its_primary_had() {
 }
 
 #[test]
+fn etcd_has_the_same_on_all_members() {
+    let flags = [
+        "--local",
+        "3",
+        "--workload",
+        "divergence",
+        "--compares",
+        "100",
+        "--nemesis",
+        "kill",
+        "--max-down",
+        "minority",
+        "--time-limit",
+        "15",
+    ];
+    run("etcd", &flags, 0);
+}
+
+#[test]
 fn postgres_is_serializable() {
     let flags = [
         "--local",
