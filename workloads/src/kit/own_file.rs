@@ -30,8 +30,8 @@ impl OwnFile {
             PACKAGE,
             OptionKind::Text,
             None,
-            "A program or archive of your own, instead of a known version: a file on this machine, or ADDRESS#sha256=SUM for one that is fetched \
-             (http or https; SUM in hexadecimal digits)",
+            "A program or archive of your own, instead of a known version: a file on this machine, or ADDRESS#sha256=SUM for \
+             one that is fetched (http or https; SUM in hexadecimal digits)",
         )
     }
 
