@@ -95,7 +95,8 @@ impl Suite for PostgresSuite {
                 TABLES,
                 OptionKind::Integer { min: 1, max: 1_000 },
                 Some("3"),
-                "Over how many tables the rows of transactions are spread: with more, fewer of them are neighbours on a page, and conflict for that alone",
+                "Over how many tables the rows of transactions are spread: with more, fewer of them are neighbours on a page, and \
+                 conflict for that alone",
             ),
             OptionSpec::new(
                 ROWS_BEFORE,

@@ -1,6 +1,6 @@
 //! Tests with real servers, started here on addresses of the loopback: what their errors mean, and a defect in four steps.
 //!
-//! They run where `GAINSAY_SYSTEMS` names `postgres`, for their servers come from a registry. As root, since a server refuses to be root, it
+//! They run where `GAINSAY_SYSTEMS` names `postgres`, for their servers come from a registry, and as root. A server refuses to be root: it
 //! is run as `nobody`.
 
 #![allow(clippy::unwrap_used)]
@@ -21,6 +21,7 @@ use crate::{PORT, USER};
 
 mod classes;
 mod published;
+mod race;
 
 /// Whether these tests were asked for; says so where not.
 fn asked() -> bool {
