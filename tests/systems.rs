@@ -86,6 +86,25 @@ fn mongodb_loses_what_only_its_primary_had() {
 }
 
 #[test]
+fn etcd_has_the_same_on_all_members() {
+    let flags = [
+        "--local",
+        "3",
+        "--workload",
+        "divergence",
+        "--compares",
+        "100",
+        "--nemesis",
+        "kill",
+        "--max-down",
+        "minority",
+        "--time-limit",
+        "15",
+    ];
+    run("etcd", &flags, 0);
+}
+
+#[test]
 fn postgres_is_serializable() {
     let flags = [
         "--local",
@@ -100,6 +119,41 @@ fn postgres_is_serializable() {
         "10",
     ];
     run("postgres", &flags, 0);
+}
+
+/// Transactions that insert rows and update them, few on each, far from each other on pages.
+const INSERTS_AND_UPDATES: &[&str] = &[
+    "--local",
+    "1",
+    "--workload",
+    "append",
+    "--nemesis",
+    "none",
+    "--rate",
+    "0",
+    "--concurrency",
+    "20",
+    "--key-count",
+    "8",
+    "--key-dist",
+    "uniform",
+    "--min-txn-length",
+    "2",
+    "--max-txn-length",
+    "5",
+    "--max-writes-per-key",
+    "3",
+    "--tables",
+    "100",
+    "--rows-before",
+    "10",
+    "--stop-on-violation",
+];
+
+#[test]
+fn postgres_12_3_is_not_serializable() {
+    let flags = ["--version", "12.3", "--time-limit", "60"];
+    run("postgres", &[INSERTS_AND_UPDATES, &flags].concat(), 1);
 }
 
 #[test]

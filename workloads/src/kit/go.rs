@@ -34,8 +34,10 @@ impl GoProgram {
             package,
         } = self;
         tracing::info!("building {name} from the Go module {module} {version}");
+        // From 1.17 on, dependencies have the versions that the module itself names, and not newer ones that some dependency of
+        // theirs asks for.
         let text =
-            format!("module gainsay.invalid/build\n\ngo 1.16\n\nrequire {module} {version}\n");
+            format!("module gainsay.invalid/build\n\ngo 1.17\n\nrequire {module} {version}\n");
         let write = fs::write(scratch.join("go.mod"), text);
         write.map_err(|error| here("writing to", scratch, error))?;
         let mut go = Command::new("go");

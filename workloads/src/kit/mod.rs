@@ -32,6 +32,7 @@ pub use failure::{Failure, Outcome};
 pub use go::GoProgram;
 pub use own_file::OwnFile;
 pub use source::Source;
+pub use unpack::hoist;
 
 /// Where bundles are put on nodes, each in a folder of its own. They stay, as packages do.
 const ON_NODES: &str = "/opt/gainsay";
@@ -105,23 +106,27 @@ impl Shelf {
         format!("{ON_NODES}/{label}")
     }
 
+    /// Gets a bundle, unless it is in the cache: its archive on this machine (a gzipped tar), and the archive's SHA-256.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub async fn archive(&self, bundle: &Bundle) -> Result<(PathBuf, String), KitError> {
+        let mut all = self.got.lock().await;
+        if let Some(got) = all.get(&bundle.label) {
+            return Ok(got.clone());
+        }
+        let got = obtain(bundle).await?;
+        all.insert(bundle.label.clone(), got.clone());
+        Ok(got)
+    }
+
     /// Gets a bundle, unless it is in the cache, and puts it on a node, unless it is there: its folder on the node.
     ///
     /// # Errors
     /// If it cannot be had, or not be brought to the node.
     pub async fn bring_bundle(&self, node: &Node, bundle: &Bundle) -> Result<String, DbError> {
-        let (archive, sum) = {
-            let mut all = self.got.lock().await;
-            match all.get(&bundle.label) {
-                Some(got) => got.clone(),
-                None => {
-                    let got = obtain(bundle).await;
-                    let got = got.map_err(|error| refused(node, &error))?;
-                    all.insert(bundle.label.clone(), got.clone());
-                    got
-                }
-            }
-        };
+        let got = self.archive(bundle).await;
+        let (archive, sum) = got.map_err(|error| refused(node, &error))?;
         let place = Shelf::place(&bundle.label);
         let mark = format!("{place}/{MARK}");
         let mark = quote(&mark);

@@ -286,7 +286,73 @@ fn move_into(file: &Path, into: &Path) -> Result<(), KitError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// Serves a file to whoever asks for it, until the test ends; its address.
+    async fn serve(content: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/etcd.tar.gz", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = [0; 1024];
+                let read = stream.read(&mut asked).await.unwrap();
+                let head = match asked[..read].starts_with(b"GET /etcd.tar.gz ") {
+                    true => format!(
+                        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                        content.len()
+                    ),
+                    false => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+                };
+                let body: &[u8] = if head.contains(" 200 ") {
+                    &content
+                } else {
+                    &[]
+                };
+                stream
+                    .write_all(&[head.as_bytes(), body].concat())
+                    .await
+                    .unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn archives_are_fetched_and_held_to_their_sum() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = folder.path().join("etcd-v1");
+        fs::create_dir(&made).unwrap();
+        fs::write(made.join("etcd"), "program").unwrap();
+        let archive = folder.path().join("made.tar.gz");
+        let mut tar = std::process::Command::new("tar");
+        tar.arg("-czf").arg(&archive).arg("-C").arg(folder.path());
+        assert!(tar.arg("etcd-v1").status().unwrap().success());
+        let url = serve(fs::read(&archive).unwrap()).await;
+        let sum = sum(&archive).unwrap();
+        let get = async |url: &str, sum: &str| {
+            let into = folder.path().join(format!("into-{}", &sum[..8]));
+            let source = Source::Url {
+                url: url.to_owned(),
+                sha256: sum.to_owned(),
+            };
+            source.get(&into).await.map(|()| into)
+        };
+        let got = get(&url, &sum.to_uppercase()).await.unwrap();
+        assert_eq!(fs::read(got.join("etcd-v1/etcd")).unwrap(), b"program");
+        // Another sum: nothing of it is used.
+        let other = "0".repeat(64);
+        let error = get(&url, &other).await.unwrap_err().to_string();
+        assert!(error.contains(&sum) && error.contains(&other), "{error}");
+        assert!(!folder.path().join("into-00000000/etcd-v1").exists());
+        // Nothing there.
+        let error = get(&url.replace("etcd.tar", "none.tar"), &sum)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("404"), "{error}");
+    }
 
     /// Gets small things from everywhere. Asked for by `GAINSAY_REGISTRIES=1`, for it needs the network and all the clients.
     #[tokio::test]

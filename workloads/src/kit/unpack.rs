@@ -30,6 +30,32 @@ pub(super) async fn place(file: &Path, into: &Path) -> Result<(), KitError> {
     }
 }
 
+/// Sees to it that a file is in a folder under a path. Many archives hold one folder with everything in it: then that is moved up.
+///
+/// # Errors
+/// If it is not there, or nothing can be moved.
+pub fn hoist(folder: &Path, wanted: &str) -> io::Result<()> {
+    if folder.join(wanted).is_file() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder)? {
+        let inner = entry?.path();
+        if !inner.join(wanted).is_file() {
+            continue;
+        }
+        // Out of the way first: what is in it may be called as it is.
+        let aside = folder.with_extension("inner");
+        fs::rename(&inner, &aside)?;
+        for entry in fs::read_dir(&aside)? {
+            let entry = entry?;
+            fs::rename(entry.path(), folder.join(entry.file_name()))?;
+        }
+        return fs::remove_dir(&aside);
+    }
+    let message = format!("there is no {wanted} in it");
+    Err(io::Error::new(io::ErrorKind::NotFound, message))
+}
+
 /// Puts what is in an archive into a folder.
 pub(super) async fn unpack(file: &Path, into: &Path) -> Result<(), KitError> {
     let name = name_of(file);
@@ -79,6 +105,20 @@ fn name_of(file: &Path) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_is_wanted_is_moved_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = folder.path().join("bundle");
+        fs::create_dir_all(bundle.join("etcd/doc")).unwrap();
+        assert!(hoist(&bundle, "etcd").is_err());
+        fs::write(bundle.join("etcd/etcd"), "x").unwrap();
+        for _ in 0..2 {
+            hoist(&bundle, "etcd").unwrap();
+            assert_eq!(fs::read(bundle.join("etcd")).unwrap(), b"x");
+            assert!(bundle.join("doc").is_dir());
+        }
+    }
     use std::io::Write;
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use checkers::FINAL_READ;
 use harness::client::{Client, ClientInfo, Completion, Connect, Invocation};
 use harness::recovery::RecoveryProbe;
 use harness::remote::Node;
@@ -30,17 +31,27 @@ pub(crate) struct EtcdConnect {
     settings: Arc<Settings>,
 }
 
+/// What clients do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    /// Whether reads are answered by the node itself, without consensus.
+    pub(crate) serializable_reads: bool,
+    /// Whether values are told with their versions: the revision of the store that wrote them.
+    pub(crate) versions: bool,
+    /// How many comparisons come before a write, in one transaction with it. They always hold, and cost the members time.
+    pub(crate) compares: i64,
+}
+
 /// What all clients of a run share.
 pub(crate) struct Settings {
     /// Before every key, so that runs do not see each other's data.
     prefix: String,
-    /// Whether reads are answered by the node itself, without consensus.
-    serializable_reads: bool,
+    work: Work,
 }
 
 impl EtcdConnect {
     /// For these nodes; `run` tells this run's keys from others'.
-    pub(crate) fn new(nodes: &[Node], run: u64, serializable_reads: bool) -> EtcdConnect {
+    pub(crate) fn new(nodes: &[Node], run: u64, work: Work) -> EtcdConnect {
         let nodes = nodes
             .iter()
             .map(|node| (node.name.clone(), format!("{}:{CLIENT_PORT}", node.address)))
@@ -49,10 +60,7 @@ impl EtcdConnect {
         EtcdConnect {
             nodes,
             run,
-            settings: Arc::new(Settings {
-                prefix,
-                serializable_reads,
-            }),
+            settings: Arc::new(Settings { prefix, work }),
         }
     }
 }
@@ -107,7 +115,12 @@ impl Client for EtcdClient {
         let key = self.key(op.key.as_ref());
         let agent = format!("gainsay op={}", invocation.index);
         let completion = match &*op.f {
-            "read" => self.read(&key, &agent).await,
+            "read" => {
+                let local = self.settings.work.serializable_reads;
+                self.read(&key, local, &agent).await
+            }
+            // What this very member has, in the end.
+            FINAL_READ => self.read(&key, true, &agent).await,
             "write" => self.write(&key, &op.value, &agent).await,
             "cas" => self.compare_and_set(&key, &op.value, &agent).await,
             other => {
@@ -128,10 +141,11 @@ impl EtcdClient {
         BASE64.encode(format!("{}{key}", self.settings.prefix))
     }
 
-    async fn read(&mut self, key: &str, agent: &str) -> Completion {
-        let request = json!({ "key": key, "serializable": self.settings.serializable_reads });
+    async fn read(&mut self, key: &str, local: bool, agent: &str) -> Completion {
+        let request = json!({ "key": key, "serializable": local });
+        let versions = self.settings.work.versions;
         match self.request("/v3/kv/range", &request, agent).await {
-            Ok(answer) => match value_of(&answer) {
+            Ok(answer) => match read_of(&answer, versions) {
                 Ok(value) => Completion::ok(value),
                 Err(message) => Completion::fail(Value::Null, OpError::new("bad-answer", message)),
             },
@@ -141,10 +155,32 @@ impl EtcdClient {
     }
 
     async fn write(&mut self, key: &str, value: &Value, agent: &str) -> Completion {
-        let request = json!({ "key": key, "value": encode(value) });
-        match self.request("/v3/kv/put", &request, agent).await {
-            Ok(_) => Completion::ok(value.clone()),
-            Err(failure) => failure.completion(value),
+        let put = json!({ "key": key, "value": encode(value) });
+        let Work {
+            versions, compares, ..
+        } = self.settings.work;
+        let answered = match compares {
+            0 => self.request("/v3/kv/put", &put, agent).await,
+            compares => {
+                let holds = json!({ "key": key, "target": "VERSION", "result": "GREATER", "version": "-1" });
+                let all: Vec<&Value> = (0..compares).map(|_| &holds).collect();
+                let request = json!({ "compare": all, "success": [{ "requestPut": put }] });
+                self.request("/v3/kv/txn", &request, agent).await
+            }
+        };
+        let answer = match answered {
+            Ok(answer) => answer,
+            Err(failure) => return failure.completion(value),
+        };
+        // The revision of the store once it was written.
+        match (
+            versions,
+            answer.pointer("/header/revision").and_then(number),
+        ) {
+            (true, Some(revision)) => {
+                Completion::ok(json!({ "value": value, "version": revision }))
+            }
+            _ => Completion::ok(value.clone()),
         }
     }
 
@@ -224,6 +260,23 @@ pub(crate) fn encode(value: &Value) -> String {
     BASE64.encode(value.to_string())
 }
 
+/// A number as the gateway writes it: in quotes.
+fn number(value: &Value) -> Option<u64> {
+    value.as_str()?.parse().ok()
+}
+
+/// What was read of one key: its value, with its version if that is asked for; null where the key is absent.
+fn read_of(answer: &Value, versions: bool) -> Result<Value, String> {
+    let value = value_of(answer)?;
+    match answer.pointer("/kvs/0/mod_revision") {
+        Some(revision) if versions => {
+            let revision = number(revision).ok_or_else(|| format!("no revision: {revision}"))?;
+            Ok(json!({ "value": value, "version": revision }))
+        }
+        _ => Ok(value),
+    }
+}
+
 /// The value in the answer to a range request of one key; null where the key is absent.
 pub(crate) fn value_of(answer: &Value) -> Result<Value, String> {
     let Some(entry) = answer.pointer("/kvs/0") else {
@@ -252,5 +305,18 @@ mod tests {
             Ok(json!(3))
         );
         assert!(value_of(&json!({"kvs": [{"value": "%"}]})).is_err());
+    }
+
+    #[test]
+    fn versions_are_revisions() {
+        let answer = json!({"kvs": [{"value": BASE64.encode("3"), "mod_revision": "17"}]});
+        assert_eq!(
+            read_of(&answer, true),
+            Ok(json!({"value": 3, "version": 17}))
+        );
+        assert_eq!(read_of(&answer, false), Ok(json!(3)));
+        assert_eq!(read_of(&json!({"header": {}}), true), Ok(Value::Null));
+        let wrong = json!({"kvs": [{"value": BASE64.encode("3"), "mod_revision": 1.5}]});
+        assert!(read_of(&wrong, true).is_err());
     }
 }

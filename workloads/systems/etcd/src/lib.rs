@@ -1,5 +1,8 @@
 //! etcd: installed from the node's own Debian packages, driven over its JSON gateway.
 //!
+//! `divergence` asks each member for what it has itself, when all is healed: the revision in which a key was written is the same on all of
+//! them, or one of them has left something out.
+//!
 //! etcd promises linearizability for all operations but *serializable* reads, which a member
 //! answers from its own state: with `--serializable-reads` a partition shows them stale.
 
@@ -14,10 +17,11 @@ use std::sync::Arc;
 
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
-    VersionInfo, WorkloadInfo, World, WorldRequest, register,
+    VersionInfo, WorkloadInfo, World, WorldRequest, divergence, kit::OwnFile, options::merged,
+    register,
 };
 
-use client::EtcdConnect;
+use client::{EtcdConnect, Work};
 use db::EtcdDb;
 use release::Release;
 
@@ -28,6 +32,7 @@ const PEER_PORT: u16 = 2380;
 
 const VERSION: &str = "version";
 const SERIALIZABLE_READS: &str = "serializable-reads";
+const COMPARES: &str = "compares";
 
 /// The etcd suite.
 pub struct EtcdSuite;
@@ -42,7 +47,7 @@ impl Suite for EtcdSuite {
     }
 
     fn workloads(&self) -> Vec<WorkloadInfo> {
-        vec![register::info()]
+        vec![register::info(), divergence::info()]
     }
 
     fn versions(&self) -> Vec<VersionInfo> {
@@ -50,20 +55,23 @@ impl Suite for EtcdSuite {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        let mut options = register::options();
         let version = "Which etcd: `debian` (the nodes' own package), 3.5.0 or later (built on this machine from its Go \
                        module, and sent to the nodes), or the path of an etcd program";
-        options.push(OptionSpec::new(
-            VERSION,
-            OptionKind::Text,
-            Some(release::DEBIAN),
-            version,
-        ));
-        options.push(OptionSpec::flag(
-            SERIALIZABLE_READS,
-            "Let each node answer reads from its own state, without consensus: stale under a partition",
-        ));
-        options
+        let own = vec![
+            OptionSpec::new(VERSION, OptionKind::Text, Some(release::DEBIAN), version),
+            OwnFile::option(),
+            OptionSpec::flag(
+                SERIALIZABLE_READS,
+                "Let each node answer reads from its own state, without consensus: stale under a partition",
+            ),
+            OptionSpec::new(
+                COMPARES,
+                OptionKind::Integer { min: 0, max: 128 },
+                Some("0"),
+                "How many comparisons come before each write of `divergence`, in one transaction with it: members take longer to apply it",
+            ),
+        ];
+        merged([register::options(), divergence::options(), own])
     }
 
     fn packages(&self) -> Vec<String> {
@@ -71,31 +79,59 @@ impl Suite for EtcdSuite {
     }
 
     fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
-        let version = request.options.text(VERSION);
-        let release = Release::read(version);
+        let release = Release::read(&OwnFile::or_version(request.options, VERSION));
         let release = release.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
         Ok(World::Nodes(Arc::new(EtcdDb::new(release))))
     }
 
     fn plan(&self, _world: &World, request: &BuildRequest<'_>) -> Result<Plan, BuildError> {
-        let serializable = request.options.flag(SERIALIZABLE_READS);
+        let options = request.options;
+        let (work, generator, final_generator) = match request.workload {
+            divergence::NAME => {
+                let work = Work {
+                    serializable_reads: true,
+                    versions: true,
+                    compares: options.integer(COMPARES),
+                };
+                let generators = divergence::generators(request)?;
+                (work, generators.main, Some(generators.last))
+            }
+            _ => {
+                let work = Work {
+                    serializable_reads: options.flag(SERIALIZABLE_READS),
+                    versions: false,
+                    compares: 0,
+                };
+                (work, register::generator(request)?, None)
+            }
+        };
         Ok(Plan {
-            connect: Arc::new(EtcdConnect::new(request.nodes, request.run, serializable)),
-            generator: register::generator(request)?,
-            final_generator: None,
+            connect: Arc::new(EtcdConnect::new(request.nodes, request.run, work)),
+            generator,
+            final_generator,
         })
     }
 
-    fn claim(&self, _workload: &str, options: &Options) -> Claim {
-        claim(options.flag(SERIALIZABLE_READS))
+    fn claim(&self, workload: &str, options: &Options) -> Claim {
+        match workload {
+            divergence::NAME => Claim {
+                model: "all members hold the same, and each revision has one value".to_owned(),
+                source: "etcd documentation, KV API guarantees: completed operations are durable, and replicas consistent"
+                    .to_owned(),
+            },
+            _ => claim(options.flag(SERIALIZABLE_READS)),
+        }
     }
 
     fn checkers(
         &self,
-        _workload: &str,
+        workload: &str,
         _options: &Options,
     ) -> Result<Vec<NamedChecker>, BuildError> {
-        Ok(register::checkers())
+        Ok(match workload {
+            divergence::NAME => divergence::checkers(),
+            _ => register::checkers(),
+        })
     }
 }
 

@@ -1,9 +1,13 @@
 //! Which etcd: Debian's, any release since 3.5 by its Go module, or a program of the user's own.
 
 use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, GoProgram, OwnFile, Shelf, Source};
+use workloads::kit::{Bundle, Finish, GoProgram, OwnFile, Shelf, Source, hoist};
 
 /// What `--version` takes for the nodes' own package.
 pub(crate) const DEBIAN: &str = "debian";
@@ -21,7 +25,10 @@ pub(crate) fn known() -> Vec<VersionInfo> {
             "3.5.0 and later",
             "built on this machine from the Go module",
         ),
-        VersionInfo::new("FILE", "a program that you have"),
+        VersionInfo::new(
+            "FILE",
+            "a program that you have, or an archive with one; also as --package, which takes addresses, too",
+        ),
     ]
 }
 
@@ -32,7 +39,7 @@ pub(crate) enum Release {
     Debian,
     /// `3.5.2` and the like, built from the module of the server.
     Module(String),
-    /// A program on this machine, named by what is in it.
+    /// A program, or an archive with one, named by what is in it.
     File(OwnFile),
 }
 
@@ -51,7 +58,7 @@ impl Release {
             [Some(3), Some(minor), Some(_)] if minor >= 5 => Ok(Release::Module(text.to_owned())),
             _ => Err(format!(
                 "no etcd `{text}`; there are: {DEBIAN} (the nodes' own package), 3.5.0 and later (built here from their Go module), \
-                 or the path of an etcd program"
+                 or (with --package) the path of an etcd program or of an archive with one"
             )),
         }
     }
@@ -68,7 +75,14 @@ impl Release {
             }),
             Release::File(own) => own.source(),
         };
-        Some(Bundle::of(self.label(), source))
+        let finish: Option<Finish> = match self {
+            Release::File(_) => Some(find),
+            _ => None,
+        };
+        Some(Bundle {
+            finish,
+            ..Bundle::of(self.label(), source)
+        })
     }
 
     /// What names it among the programs on nodes.
@@ -84,13 +98,24 @@ impl Release {
     pub(crate) fn program(&self) -> String {
         match self {
             Release::Debian => PACKAGED.to_owned(),
-            Release::Module(_) => format!("{}/{PROGRAM}", Shelf::place(&self.label())),
-            Release::File(own) => {
-                let name = own.file.file_name().unwrap_or_default();
-                format!("{}/{}", Shelf::place(&self.label()), name.display())
+            Release::Module(_) | Release::File(_) => {
+                format!("{}/{PROGRAM}", Shelf::place(&self.label()))
             }
         }
     }
+}
+
+/// Puts the program where it is looked for: out of an archive's folder, or under the name that it should have.
+fn find(folder: &Path) -> io::Result<()> {
+    let program = folder.join(PROGRAM);
+    let mut all = fs::read_dir(folder)?;
+    if let (Some(Ok(only)), None) = (all.next(), all.next())
+        && only.file_type()?.is_file()
+    {
+        fs::rename(only.path(), &program)?;
+    }
+    hoist(folder, PROGRAM)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
 }
 
 impl fmt::Display for Release {
@@ -117,10 +142,25 @@ mod tests {
         assert_eq!(Release::read("debian").unwrap().program(), PACKAGED);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("etcd");
-        std::fs::write(&file, "abc").unwrap();
+        fs::write(&file, "abc").unwrap();
         let own = Release::read(file.to_str().unwrap()).unwrap();
         assert_eq!(own.label(), "etcd-file-ba7816bf8f01");
         assert_eq!(own.to_string(), file.display().to_string());
+    }
+
+    #[test]
+    fn programs_are_found() {
+        for file in ["my-etcd", "etcd", "etcd-v3.5.2-linux-amd64/etcd"] {
+            let folder = tempfile::tempdir().unwrap();
+            let bundle = folder.path().join("bundle");
+            let given = bundle.join(file);
+            fs::create_dir_all(given.parent().unwrap()).unwrap();
+            fs::write(&given, "abc").unwrap();
+            find(&bundle).unwrap();
+            assert_eq!(fs::read(bundle.join("etcd")).unwrap(), b"abc", "{file}");
+        }
+        let empty = tempfile::tempdir().unwrap();
+        assert!(find(empty.path()).is_err());
     }
 
     #[test]

@@ -71,32 +71,22 @@ impl PgDb {
             ("synchronous_commit", "on".to_owned()),
             ("max_connections", "200".to_owned()),
             ("shared_buffers", "32MB".to_owned()),
-            // A standby that was cut off comes back with all that it missed.
+            // A tenth of the default: transactions lock in any order, and wait for this long before a deadlock is looked for.
+            ("deadlock_timeout", "100ms".to_owned()),
             ("max_wal_senders", "10".to_owned()),
-            (self.kept_wal().0, self.kept_wal().1.to_owned()),
             ("log_line_prefix", "%m [%p] %a ".to_owned()),
         ];
         let settings = settings.map(|(name, value)| format!("--{name}={value}"));
         let mut args = vec!["-D".to_owned(), data()];
         args.extend(settings);
+        if self.release.makes_standbys() {
+            // A standby that was cut off comes back with all that it missed. Before 13 this had another name.
+            args.push("--wal_keep_size=512MB".to_owned());
+        }
         Daemon {
             program: self.release.program("postgres"),
             args,
             ..process()
-        }
-    }
-
-    /// How much of the log is kept for standbys, as this release calls it.
-    fn kept_wal(&self) -> (&'static str, &'static str) {
-        let old = match &self.release {
-            Release::Embedded(version) => ["10.", "11.", "12."]
-                .iter()
-                .any(|old| version.starts_with(old)),
-            Release::Debian | Release::File(_) => false,
-        };
-        match old {
-            true => ("wal_keep_segments", "32"),
-            false => ("wal_keep_size", "512MB"),
         }
     }
 

@@ -10,6 +10,16 @@ pub(crate) enum Isolation {
     Serializable,
 }
 
+/// Models that transactions can be judged by on purpose, whatever is promised: the strongest first.
+pub(crate) const MODELS: [&str; 6] = [
+    "strict-serializable",
+    "serializable",
+    "repeatable-read",
+    "strong-snapshot-isolation",
+    "snapshot-isolation",
+    "read-committed",
+];
+
 /// All, the strongest first.
 pub(crate) const ALL: [Isolation; 3] = [
     Isolation::Serializable,
@@ -51,8 +61,8 @@ impl Isolation {
         }
     }
 
-    /// What is promised, and where.
-    pub(crate) fn claim(self, standby_reads: bool) -> Claim {
+    /// What is promised, and where; or what is asked for on purpose instead.
+    pub(crate) fn claim(self, standby_reads: bool, judged_by: Option<&str>) -> Claim {
         let source = match self {
             Isolation::ReadCommitted => {
                 "PostgreSQL documentation, 13.2.1 Read Committed Isolation Level: a query sees only data that was committed \
@@ -74,9 +84,19 @@ impl Isolation {
             }
             false => "",
         };
-        Claim {
-            model: self.model().to_owned(),
-            source: format!("{source}{standby}"),
+        let promise = format!("{source}{standby}");
+        match judged_by {
+            Some(model) if model != self.model() => Claim {
+                model: model.to_owned(),
+                source: format!(
+                    "asked of it on purpose: at this level PostgreSQL promises {} ({promise})",
+                    self.model()
+                ),
+            },
+            _ => Claim {
+                model: self.model().to_owned(),
+                source: promise,
+            },
         }
     }
 }
@@ -90,7 +110,22 @@ mod tests {
     fn levels_are_found_and_can_be_judged() {
         for level in ALL {
             assert_eq!(Isolation::named(level.name()), level);
-            assert!(workloads::append::checkers(level.model()).is_ok());
+            assert!(MODELS.contains(&level.model()));
         }
+        for model in MODELS {
+            assert!(workloads::append::checkers(model).is_ok(), "{model}");
+            assert!(workloads::rw_register::checkers(model).is_ok(), "{model}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_on_purpose_is_said_so() {
+        let level = Isolation::RepeatableRead;
+        let asked = level.claim(false, Some("serializable"));
+        assert_eq!(asked.model, "serializable");
+        assert!(asked.source.contains("on purpose"), "{}", asked.source);
+        let promised = level.claim(false, None);
+        assert_eq!(promised.model, "snapshot-isolation");
+        assert_eq!(level.claim(false, Some("snapshot-isolation")), promised);
     }
 }

