@@ -75,6 +75,7 @@ mod script;
 mod setback;
 mod spec;
 pub mod ssh;
+mod system;
 pub mod target;
 mod zones;
 

@@ -105,23 +105,27 @@ impl Shelf {
         format!("{ON_NODES}/{label}")
     }
 
+    /// Gets a bundle, unless it is in the cache: its archive on this machine, a compressed tar, and its sum.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub async fn get(&self, bundle: &Bundle) -> Result<(PathBuf, String), KitError> {
+        let mut all = self.got.lock().await;
+        if let Some(got) = all.get(&bundle.label) {
+            return Ok(got.clone());
+        }
+        let got = obtain(bundle).await?;
+        all.insert(bundle.label.clone(), got.clone());
+        Ok(got)
+    }
+
     /// Gets a bundle, unless it is in the cache, and puts it on a node, unless it is there: its folder on the node.
     ///
     /// # Errors
     /// If it cannot be had, or not be brought to the node.
     pub async fn bring_bundle(&self, node: &Node, bundle: &Bundle) -> Result<String, DbError> {
-        let (archive, sum) = {
-            let mut all = self.got.lock().await;
-            match all.get(&bundle.label) {
-                Some(got) => got.clone(),
-                None => {
-                    let got = obtain(bundle).await;
-                    let got = got.map_err(|error| refused(node, &error))?;
-                    all.insert(bundle.label.clone(), got.clone());
-                    got
-                }
-            }
-        };
+        let got = self.get(bundle).await;
+        let (archive, sum) = got.map_err(|error| refused(node, &error))?;
         let place = Shelf::place(&bundle.label);
         let mark = format!("{place}/{MARK}");
         let mark = quote(&mark);
