@@ -37,11 +37,14 @@ pub(crate) fn info() -> FaultInfo {
     }
 }
 
-/// The name in the history: several may be in one run.
+/// The name in the history of one of a system's own faults: several may be in one run.
+pub fn system_label(fault: &str) -> String {
+    format!("{NAME}-{fault}")
+}
+
+/// The name in the history, where these are options of such a fault.
 pub(crate) fn label(options: &Options) -> Option<String> {
-    options
-        .text_if(FAULT)
-        .map(|fault| format!("{NAME}-{fault}"))
+    options.text_if(FAULT).map(system_label)
 }
 
 fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {

@@ -31,10 +31,12 @@ const KNOWN: &[DbFault] = &[
     DbFault {
         name: "mark",
         summary: "Makes a file.",
+        spares_leaders: false,
     },
     DbFault {
         name: "never",
         summary: "Does nothing.",
+        spares_leaders: false,
     },
 ];
 

@@ -150,11 +150,17 @@ fn of_run(suite: &dyn Suite, spec: &TestSpec) -> Result<Vec<NamedChecker>> {
     let mut all = suite.checkers(&spec.workload, &spec.options)?;
     let faults = nemeses::parse(&spec.nemesis)?
         .into_iter()
-        .map(|fault| fault.name)
+        .map(|fault| fault.label)
         .collect();
     let coverage = coverage::Options {
         faults,
         leaders: suite.has_leaders(),
+        spare_leaders: suite
+            .faults()
+            .iter()
+            .filter(|fault| fault.spares_leaders)
+            .map(|fault| nemeses::system_label(fault.name))
+            .collect(),
         ok_min: OK_MIN,
         nodes: spec
             .nodes

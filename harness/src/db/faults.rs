@@ -12,6 +12,8 @@ pub struct DbFault {
     pub name: &'static str,
     /// What it does, what proves that, and how it is undone, in a sentence or two.
     pub summary: &'static str,
+    /// Whether it is by its nature for nodes that do not lead.
+    pub spares_leaders: bool,
 }
 
 /// How a fault is undone on a node by whoever comes, without us.

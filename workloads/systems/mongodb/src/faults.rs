@@ -23,16 +23,19 @@ pub(crate) const FAULTS: &[DbFault] = &[
         name: STEP_DOWN,
         summary: "A primary steps down at once, without waiting for others to have what it has, and stands for no election meanwhile \
                   (replSetStepDown; best with target=primary). It must say that it is no primary any more. At the end it may stand again.",
+        spares_leaders: false,
     },
     DbFault {
         name: HOLD_BACK,
         summary: "A secondary applies nothing of what the others write (fsync with lock). It must say that it is locked. At the end it is \
                   unlocked, and how far it was behind is told.",
+        spares_leaders: true,
     },
     DbFault {
         name: PRIORITY,
         summary: "A node is preferred to all others, so that it takes over as primary (priority 10 instead of 1, by replSetReconfig). It \
                   must be the primary in the end. At the end all are alike again.",
+        spares_leaders: true,
     },
 ];
 
@@ -44,7 +47,7 @@ const TAKEOVER: Duration = Duration::from_secs(6);
 const LOOK: Duration = Duration::from_millis(100);
 /// The priority of a preferred node; the others have 1.
 const PREFERRED: f64 = 10.0;
-/// Sends nothing back until the server was unlocked so often: locks are counted.
+/// How often a server is unlocked at most: locks are counted.
 const UNLOCKS: usize = 20;
 /// The version of a configuration that is forced on a set. The server adds some ten thousands to it.
 const FORCED: i64 = 1_000_000;

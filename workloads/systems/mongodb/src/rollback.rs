@@ -116,7 +116,10 @@ impl Undone {
 /// Collections by the numbers that folders are named by since 4.4, as far as the server tells.
 async fn names(node: &Node) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
-    let Ok(listed) = command(node, doc! { "listDatabases": 1, "nameOnly": true }).await else {
+    // Most who have undone something are secondaries by then.
+    let anywhere = doc! { "mode": "nearest" };
+    let list = doc! { "listDatabases": 1, "nameOnly": true, "$readPreference": anywhere.clone() };
+    let Ok(listed) = command(node, list).await else {
         return names;
     };
     let Ok(databases) = listed.get_array("databases") else {
@@ -126,7 +129,7 @@ async fn names(node: &Node) -> BTreeMap<String, String> {
         let Ok(database) = database.get_str("name") else {
             continue;
         };
-        let list = doc! { "listCollections": 1, "$readPreference": { "mode": "nearest" } };
+        let list = doc! { "listCollections": 1, "$readPreference": anywhere.clone() };
         let answer = ask_of(node, database, list, STATUS_LIMIT).await;
         let answer = answer.unwrap_or_default();
         let Ok(collections) = answer

@@ -148,8 +148,9 @@ impl Db for FerretDb {
     async fn version(&self, node: &Node) -> Result<String, DbError> {
         let said = ask(node, doc! { "buildInfo": 1 }, STATUS_LIMIT).await;
         let said = said.unwrap_or_default();
-        let own = said.get_document("ferretdb");
-        let version = own.and_then(|own| own.get_str("version"));
+        // Beside the version of MongoDB that it plays.
+        let version = said.get_str("ferretdbVersion");
+        let version = version.map(|version| version.trim_start_matches('v'));
         Ok(format!("FerretDB {}", version.unwrap_or("unknown")))
     }
 }

@@ -108,7 +108,7 @@ impl Suite for FerretSuite {
     }
 
     fn workloads(&self) -> Vec<WorkloadInfo> {
-        vec![register::info(), append::info(), set::info()]
+        vec![append::info(), register::info(), set::info()]
     }
 
     fn versions(&self) -> Vec<VersionInfo> {
@@ -143,13 +143,13 @@ impl Suite for FerretSuite {
 
     fn plan(&self, _world: &World, request: &BuildRequest<'_>) -> Result<Plan, BuildError> {
         let (work, generator, final_generator) = match request.workload {
-            append::NAME => (Work::Append, append::generator(request)?, None),
+            register::NAME => (Work::Register, register::generator(request)?, None),
             set::NAME => (
                 Work::Set,
                 set::generator(request)?,
                 Some(set::final_generator(request)),
             ),
-            _ => (Work::Register, register::generator(request)?, None),
+            _ => (Work::Append, append::generator(request)?, None),
         };
         let settings = Settings::of_one_server(request.run, request.op_timeout);
         Ok(Plan {
@@ -194,9 +194,9 @@ impl Suite for FerretSuite {
         _options: &Options,
     ) -> Result<Vec<NamedChecker>, BuildError> {
         match workload {
-            append::NAME => append::checkers(CONSISTENCY),
+            register::NAME => Ok(register::checkers()),
             set::NAME => Ok(set::checkers()),
-            _ => Ok(register::checkers()),
+            _ => append::checkers(CONSISTENCY),
         }
     }
 }
