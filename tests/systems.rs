@@ -113,7 +113,7 @@ fn elasticsearch_loses_nothing_where_nothing_fails() {
 
 #[test]
 fn mongodb_keeps_it_through_its_own_faults() {
-    let own = "system:fault=step-down:target=primary,system:fault=hold-back:target=one,system:fault=priority:target=one";
+    let own = "system:fault=step-down:target=primary,system:fault=hold-back:target=one";
     let flags = [
         "--local",
         "3",

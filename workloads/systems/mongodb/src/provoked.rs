@@ -105,7 +105,7 @@ impl Server {
 
     async fn leads(&self) {
         self.until(doc! { "isMaster": 1 }, |answer| {
-            answer.get_bool("ismaster") == Ok(true)
+            answer.get_bool("ismaster").is_ok_and(|yes| yes)
         })
         .await;
     }

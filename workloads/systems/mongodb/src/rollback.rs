@@ -207,12 +207,12 @@ mod tests {
         let mut undone = Undone::default();
         undone.add("/d/rollback/db.elements/removed.2026.bson", &bytes);
         undone.add("/d/rollback/db.lists.2026-11.0.bson", &bytes);
-        let told = |names| undone.tell(names);
         let plain = "2 documents of db.elements: 3, 5; 2 documents of db.lists: 3, 5";
-        assert_eq!(told(&BTreeMap::new()), plain);
+        let none = BTreeMap::new();
+        assert_eq!(undone.tell(&none), plain);
         let names = BTreeMap::from([("db.elements".to_owned(), "x".to_owned())]);
         assert_eq!(
-            told(&names),
+            undone.tell(&names),
             "2 documents of x: 3, 5; 2 documents of db.lists: 3, 5"
         );
         undone.add(
