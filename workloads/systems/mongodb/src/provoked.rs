@@ -174,7 +174,6 @@ async fn refusals(server: &Server) {
         doc! { "no-such-command": 1 },
         doc! { "find": "c", "filter": { "$no": 1 } },
         doc! { "find": "c", "filter": 1 },
-        doc! { "find": "c", "no-such-field": 1 },
     ] {
         assert_eq!(failed(session, wrong).await, is("invalid", NotExecuted));
     }
