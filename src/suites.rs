@@ -10,6 +10,7 @@ pub fn built_in() -> Vec<Arc<dyn Suite>> {
     vec![
         Arc::new(etcd::EtcdSuite),
         Arc::new(mongodb::MongoSuite),
+        Arc::new(mongodb::FerretSuite),
         Arc::new(postgres::PostgresSuite),
         Arc::new(elasticsearch::ElasticsearchSuite),
         Arc::new(sim::SimSuite),

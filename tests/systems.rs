@@ -231,3 +231,9 @@ fn elasticsearch_refuses_as_its_errors_are_read() {
         assert!(found.contains("index-closed"), "{found:?}");
     }
 }
+
+#[test]
+fn ferretdb_loses_updates_where_nothing_fails() {
+    let flags = ["--local", "1", "--nemesis", "none", "--time-limit", "10"];
+    run("ferretdb", &flags, 1);
+}

@@ -15,10 +15,12 @@ use crate::links::{LinkCount, LinkNeeds, LinkRules};
 mod disks;
 mod loads;
 mod machines;
+mod system_faults;
 
 pub use disks::{Corruption, Damage, DiskEffect, DiskRule, DiskStatus, Disks, Lost, Survival};
 pub use loads::{Load, LoadKind, LoadSeen, Loads, MemoryAmount, Pressure};
 pub use machines::{Ended, Ending, Machines, PowerSwitch, Returned};
+pub use system_faults::{SystemFaults, SystemSeen};
 
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
 ///
@@ -413,4 +415,6 @@ pub struct Environment {
     pub loads: Option<Arc<dyn Loads>>,
     /// The nodes as machines, if they can be ended.
     pub machines: Option<Arc<dyn Machines>>,
+    /// Faults that only the system knows, if it has some.
+    pub system_faults: Option<Arc<dyn SystemFaults>>,
 }

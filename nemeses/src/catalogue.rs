@@ -12,7 +12,7 @@ use crate::schedule::Draw;
 use crate::spec::FaultSpec;
 use crate::{
     clock, confine, corrupt, disk, load, membership, packet, partition, power, process, reboot,
-    rolling, script,
+    rolling, script, system,
 };
 
 /// The option of every fault that sets the time from one start to the next.
@@ -79,6 +79,7 @@ pub fn catalogue() -> &'static [FaultInfo] {
             corrupt::info(),
             membership::info(),
             rolling::info(),
+            system::info(),
             script::info(),
         ]
     });

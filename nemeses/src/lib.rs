@@ -75,6 +75,7 @@ mod script;
 mod setback;
 mod spec;
 pub mod ssh;
+mod system;
 pub mod target;
 mod zones;
 
@@ -87,4 +88,5 @@ pub use prepare::{dismantle, prepare};
 pub use presets::{Preset, presets};
 pub use schedule::{Entry, Quiet, Script, replay};
 pub use spec::{FaultSpec, NONE, SpecError, parse};
+pub use system::system_label;
 pub use zones::{Zone, Zones};

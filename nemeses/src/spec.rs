@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::catalogue::{self, DURATION, FaultInfo, INTERVAL};
 use crate::presets::{self, presets};
-use crate::script;
+use crate::{script, system};
 
 /// The word for no faults at all.
 pub const NONE: &str = "none";
@@ -121,9 +121,10 @@ fn fault(part: &Part<'_>) -> Result<FaultSpec, SpecError> {
         }
     }
     let options = options(info, &given)?;
+    let label = script::label(&options).or_else(|| system::label(&options));
     let spec = FaultSpec {
         name: info.name.to_owned(),
-        label: script::label(&options).unwrap_or_else(|| info.name.to_owned()),
+        label: label.unwrap_or_else(|| info.name.to_owned()),
         variant,
         options,
         text: part.str().to_owned(),

@@ -128,6 +128,12 @@ fn of_run(suite: &dyn Suite, spec: &TestSpec) -> Result<Vec<NamedChecker>> {
     let coverage = coverage::Options {
         faults,
         leaders: suite.has_leaders(),
+        spare_leaders: suite
+            .faults()
+            .iter()
+            .filter(|fault| fault.spares_leaders)
+            .map(|fault| nemeses::system_label(fault.name))
+            .collect(),
         ok_min: OK_MIN,
         nodes: spec
             .nodes

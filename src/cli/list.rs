@@ -37,6 +37,13 @@ fn systems(suites: &Suites) {
         for version in suite.versions() {
             outln!("  --version {:<12} {}", version.version, version.source);
         }
+        for fault in suite.faults() {
+            outln!(
+                "  --nemesis system:fault={:<12} {}",
+                fault.name,
+                fault.summary
+            );
+        }
     }
 }
 

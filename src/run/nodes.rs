@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::join_all;
 use harness::capability::Environment;
-use harness::db::{Db, DbError};
+use harness::db::{Db, DbError, Finding};
 use harness::interpreter::{Stage, Stop};
 use harness::node::lock::Lock;
 use harness::node::undo::{self, Healing};
@@ -90,6 +90,7 @@ async fn on_nodes(
         }
     }
     let mut driven = driven?;
+    driven.notes.extend(left.findings);
     // That a node was lost explains what else went wrong.
     driven.failures.splice(0..0, left.lost);
     driven.failures.extend(left.failures);
@@ -175,6 +176,8 @@ struct Left {
     lost: Vec<String>,
     /// What else did.
     failures: Vec<String>,
+    /// What was found on them that says something of the run, a sentence each.
+    findings: Vec<String>,
 }
 
 /// The nodes of a run, locked.
@@ -358,6 +361,12 @@ impl Site<'_> {
         for problem in logs.into_iter().flatten() {
             tracing::warn!("{problem}");
         }
+        for finding in join_all(present.iter().map(|node| self.fetch_finding(node))).await {
+            match finding {
+                Ok(finding) => left.findings.extend(finding),
+                Err(problem) => tracing::warn!("{problem:#}"),
+            }
+        }
         if self.request.spec.leave_db_running {
             return left;
         }
@@ -371,16 +380,32 @@ impl Site<'_> {
     async fn fetch_logs(&self, node: &Node) -> Vec<String> {
         let mut problems = Vec::new();
         for path in self.db.log_files() {
-            if let Err(error) = self.fetch_log(node, &path).await {
+            let name = path.rsplit('/').next().unwrap_or("log");
+            if let Err(error) = self.fetch(node, &path, name).await {
                 problems.push(format!("{}: log {path}: {error:#}", node.name));
             }
         }
         problems
     }
 
-    async fn fetch_log(&self, node: &Node, path: &str) -> Result<()> {
+    /// Brings down what is found on a node that says something of the run.
+    async fn fetch_finding(&self, node: &Node) -> Result<Option<String>> {
+        let asked = tokio::time::timeout(TEARDOWN_LIMIT, self.db.findings(node)).await;
+        let found = asked.with_context(|| format!("{}: findings", node.name))?;
+        let Some(Finding { text, files }) = found? else {
+            return Ok(None);
+        };
+        for path in files {
+            // The last parts of the path: two collections may have files of one name.
+            let parts: Vec<&str> = path.rsplitn(4, '/').take(3).collect();
+            let name: Vec<&str> = parts.into_iter().rev().collect();
+            self.fetch(node, &path, &name.join("-")).await?;
+        }
+        Ok(Some(text))
+    }
+
+    async fn fetch(&self, node: &Node, path: &str, name: &str) -> Result<()> {
         let folder = self.folder.node_folder(&node.name)?;
-        let name = path.rsplit('/').next().unwrap_or("log");
         let size = harness::node::files::size(&*node.remote, path).await?;
         match size {
             None => Ok(()),

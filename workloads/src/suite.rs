@@ -6,7 +6,7 @@ use std::time::Duration;
 use checkers::Checker;
 use harness::capability::Environment;
 use harness::client::SharedConnect;
-use harness::db::Db;
+use harness::db::{Db, DbFault};
 use harness::generator::BoxGenerator;
 use harness::remote::Node;
 use harness::seed::Seed;
@@ -133,6 +133,11 @@ pub trait Suite: Send + Sync {
     /// Its versions that can be had, if it has a `--version`.
     fn versions(&self) -> Vec<VersionInfo> {
         Vec::new()
+    }
+
+    /// Faults that only this system knows, for listings: what its [`Db`] has.
+    fn faults(&self) -> &'static [DbFault] {
+        &[]
     }
 
     /// Its options, for all workloads.

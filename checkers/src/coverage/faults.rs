@@ -263,11 +263,15 @@ impl Faults {
         windows.for_each(|window| window.name_nodes(nodes));
     }
 
-    pub(super) fn problems(&self, leaders: bool, nodes: &Nodes) -> Vec<String> {
+    pub(super) fn problems(
+        &self,
+        owes_leader: impl Fn(&str) -> bool,
+        nodes: &Nodes,
+    ) -> Vec<String> {
         self.by_name
             .iter()
             .filter(|(_, fault)| fault.requested)
-            .filter_map(|(name, fault)| fault.problem(name, leaders, nodes))
+            .filter_map(|(name, fault)| fault.problem(name, owes_leader(name), nodes))
             .collect()
     }
 

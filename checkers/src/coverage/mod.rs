@@ -45,6 +45,8 @@ pub struct Options {
     pub faults: Vec<String>,
     /// Whether the system has leaders, so that each fault must have struck one.
     pub leaders: bool,
+    /// Those of the faults that by their nature strike nobody who leads.
+    pub spare_leaders: Vec<String>,
     /// How many operations of each function that occurs must have ended `ok`.
     pub ok_min: u64,
     /// The same for single functions, which then must occur. Wins over `ok_min`.
@@ -110,7 +112,9 @@ impl Coverage {
     fn problems(&self) -> Vec<String> {
         let options = &self.options;
         let mut problems = self.clients.problems(options.ok_min, &options.ok_min_of);
-        problems.extend(self.faults.problems(options.leaders, &self.nodes));
+        let owes_leader =
+            |fault: &str| options.leaders && options.spare_leaders.iter().all(|name| name != fault);
+        problems.extend(self.faults.problems(owes_leader, &self.nodes));
         problems
     }
 }

@@ -124,6 +124,11 @@ fn a_fault_that_struck_no_leader() {
         ..options()
     };
     assert_eq!(judge(&text, &leaderless).valid, Valid::True);
+    let spared = Options {
+        spare_leaders: vec!["partition".to_owned()],
+        ..options()
+    };
+    assert_eq!(judge(&text, &spared).valid, Valid::True);
 }
 
 #[test]

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use store::Name;
 use thiserror::Error;
 
+mod faults;
 pub mod steps;
+
+pub use faults::{DbFault, DbFaults, DbUndo};
 
 use crate::capability::{CapabilityError, ProcessState, Signal};
 use crate::node::daemon::Daemon;
@@ -28,6 +31,15 @@ pub enum DbError {
         /// What to do next.
         hint: String,
     },
+}
+
+/// What was found on a node after a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is and what it means, in a sentence, for the verdict.
+    pub text: String,
+    /// The files that it is, as absolute paths. They are brought down.
+    pub files: Vec<String>,
 }
 
 /// A system whose nodes can be taken out and brought in while it runs.
@@ -148,6 +160,17 @@ pub trait Db: Send + Sync {
     /// How nodes are given other versions, for systems that can do that.
     fn versions(&self) -> Option<&dyn DbVersions> {
         None
+    }
+
+    /// The faults that only this system knows, if it has some.
+    fn faults(&self) -> Option<&dyn DbFaults> {
+        None
+    }
+
+    /// What is found on a node after a run that says something of it by being there, such as what the system set aside as undone. Asked
+    /// before `teardown`.
+    async fn findings(&self, _node: &Node) -> Result<Option<Finding>, DbError> {
+        Ok(None)
     }
 
     /// Stops the system and removes its data and ours (never the package).

@@ -28,6 +28,7 @@ mod processes;
 mod revival;
 mod rolling;
 mod scripts;
+mod system_faults;
 mod tc;
 #[cfg(test)]
 mod testing;
@@ -46,6 +47,7 @@ pub use network::AgentNetwork;
 pub use processes::{DbPrimaries, DbProcesses};
 pub use rolling::DbRolling;
 pub use scripts::NodeScripts;
+pub use system_faults::NodeSystemFaults;
 
 /// Nodes with what a run keeps on them. `run` names it in their undo journals.
 pub fn journaled(nodes: &[Node], run: &str) -> Vec<Journaled> {
@@ -69,6 +71,7 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>, power: PowerSwitche
         machines: Some(Arc::new(NodeMachines::new(nodes, db.clone(), power))),
         scripts: Some(Arc::new(NodeScripts::new(nodes, db.own_faults()))),
         disks: Some(Arc::new(DbDisks::new(nodes, db.clone()))),
+        system_faults: Some(Arc::new(NodeSystemFaults::new(nodes, db.clone()))),
         loads: Some(Arc::new(NodeLoads::new(nodes, db))),
     }
 }

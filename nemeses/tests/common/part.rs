@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use harness::Name;
 use harness::capability::{ProcessState, Signal};
-use harness::db::{Db, DbError};
+use harness::db::{Db, DbError, DbFaults};
 use harness::node::daemon::Daemon;
 use harness::remote::Node;
 
@@ -43,6 +43,10 @@ pub(crate) trait Part: Send + Sync {
 
     fn data_folders(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    fn faults(&self) -> Option<&dyn DbFaults> {
+        None
     }
 }
 
@@ -93,6 +97,10 @@ impl<P: Part> Db for System<P> {
 
     fn data_folders(&self) -> Vec<String> {
         self.0.data_folders()
+    }
+
+    fn faults(&self) -> Option<&dyn DbFaults> {
+        self.0.faults()
     }
 
     async fn install(&self, _: &Node) -> Result<(), DbError> {

@@ -11,6 +11,9 @@ use tokio::process::Command;
 use super::tool::Tool;
 use super::{KitError, here};
 
+/// The folder of a module's copy.
+const COPY: &str = "copy";
+
 /// A program of a Go module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GoProgram {
@@ -22,6 +25,8 @@ pub struct GoProgram {
     pub version: String,
     /// The package of the program; most often the module's own.
     pub package: String,
+    /// Files that are not in the module, and must be for it to build or to start: path and text. Releases are made with them.
+    pub adds: Vec<(String, String)>,
 }
 
 impl GoProgram {
@@ -32,27 +37,60 @@ impl GoProgram {
             module,
             version,
             package,
+            adds,
         } = self;
         tracing::info!("building {name} from the Go module {module} {version}");
-        // From 1.17 on, dependencies have the versions that the module itself names, and not newer ones that some dependency of
-        // theirs asks for.
-        let text =
-            format!("module gainsay.invalid/build\n\ngo 1.17\n\nrequire {module} {version}\n");
-        let write = fs::write(scratch.join("go.mod"), text);
-        write.map_err(|error| here("writing to", scratch, error))?;
-        let mut go = Command::new("go");
-        go.args(["build", "-trimpath", "-o"])
-            .arg(into.join(name))
-            .arg(package)
-            .env("GOFLAGS", "-mod=mod")
-            .env("GOWORK", "off")
-            .env("CGO_ENABLED", "0");
         let tool = Tool {
             what: format!("Go module {module} {version}"),
             folder: scratch,
             absent: "install Go on this machine (go.dev/dl, or Debian's golang-go), or give the path of a program",
             failed: "is there such a version? does `go env GOPROXY` reach its proxy? is this Go new enough for it?",
         };
-        tool.run(go).await
+        let needs =
+            format!("module gainsay.invalid/build\n\ngo 1.17\n\nrequire {module} {version}\n");
+        let file = scratch.join("go.mod");
+        let write =
+            |text: &str| fs::write(&file, text).map_err(|error| here("writing", &file, error));
+        write(&needs)?;
+        if !adds.is_empty() {
+            self.copy(scratch, &tool).await?;
+            write(&format!("{needs}\nreplace {module} => ./{COPY}\n"))?;
+        }
+        let mut build = go();
+        build
+            .args(["build", "-trimpath", "-o"])
+            .arg(into.join(name))
+            .arg(package);
+        tool.run(build).await
     }
+
+    /// Makes a copy of the module, with the files that are not in it.
+    async fn copy(&self, scratch: &Path, tool: &Tool<'_>) -> Result<(), KitError> {
+        let mut get = go();
+        get.args(["mod", "download", &self.module]);
+        tool.run(get).await?;
+        let mut find = go();
+        find.args(["list", "-m", "-f", "{{.Dir}}", &self.module]);
+        let original = tool.ask(find).await?;
+        let copy = scratch.join(COPY);
+        let mut cp = Command::new("cp");
+        // Go keeps modules without the right to write.
+        cp.args(["--recursive", "--no-preserve=mode", &original])
+            .arg(&copy);
+        tool.run(cp).await?;
+        for (path, text) in &self.adds {
+            let path = copy.join(path);
+            fs::write(&path, text).map_err(|error| here("writing", &path, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// The tool chain, for a throw-away module.
+fn go() -> Command {
+    let mut go = Command::new("go");
+    go.env("GOFLAGS", "-mod=mod")
+        .env("GOWORK", "off")
+        .env("CGO_ENABLED", "0");
+    go
 }

@@ -32,7 +32,12 @@ pub(super) struct Tool<'a> {
 
 impl Tool<'_> {
     /// Runs a program to its end.
-    pub(super) async fn run(&self, mut command: Command) -> Result<(), KitError> {
+    pub(super) async fn run(&self, command: Command) -> Result<(), KitError> {
+        self.ask(command).await.map(drop)
+    }
+
+    /// The same, for what it says.
+    pub(super) async fn ask(&self, mut command: Command) -> Result<String, KitError> {
         let program = command
             .as_std()
             .get_program()
@@ -70,7 +75,7 @@ impl Tool<'_> {
             }
         };
         if ran.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&ran.stdout).trim().to_owned());
         }
         // Some say on one stream what went wrong, some on the other.
         let said = [ran.stdout, ran.stderr].concat();

@@ -72,6 +72,7 @@ impl Release {
                 module: "go.etcd.io/etcd/server/v3".to_owned(),
                 version: format!("v{version}"),
                 package: "go.etcd.io/etcd/server/v3".to_owned(),
+                adds: Vec::new(),
             }),
             Release::File(own) => own.source(),
         };

@@ -25,15 +25,15 @@ use crate::probe::MongoProbe;
 use crate::session::{Servers, Session, whole};
 use crate::settings::Settings;
 
-const REGISTERS: &str = "registers";
+pub(crate) const REGISTERS: &str = "registers";
 const ELEMENTS: &str = "elements";
-const LISTS: &str = "lists";
-const ACCOUNTS: &str = "accounts";
+pub(crate) const LISTS: &str = "lists";
+pub(crate) const ACCOUNTS: &str = "accounts";
 /// All of them. A transaction of 4.2 cannot make one.
 const COLLECTIONS: [&str; 4] = [REGISTERS, ELEMENTS, LISTS, ACCOUNTS];
 
 /// How many documents servers may send at once, if they are small enough.
-const BATCH: i32 = 1_000_000;
+pub(crate) const BATCH: i32 = 1_000_000;
 
 /// What clients of a run do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,9 +149,10 @@ async fn prepare(session: &mut Session, work: &Work) -> Result<(), Failure> {
     Ok(())
 }
 
-struct MongoClient {
-    session: Session,
-    work: Arc<Work>,
+/// A client of one process.
+pub(crate) struct MongoClient {
+    pub(crate) session: Session,
+    pub(crate) work: Arc<Work>,
 }
 
 #[async_trait]
@@ -183,22 +184,25 @@ impl Client for MongoClient {
     }
 }
 
-fn unsupported(message: impl Into<String>) -> Failure {
+pub(crate) fn unsupported(message: impl Into<String>) -> Failure {
     Failure::refused("unsupported", message)
 }
 
-fn bad_answer(answer: &Document) -> Failure {
+pub(crate) fn bad_answer(answer: &Document) -> Failure {
     Failure::unknown("bad-answer", answer.to_string())
 }
 
 /// A whole number of an operation's.
-fn argument(value: Option<&Value>) -> Result<i64, Failure> {
+pub(crate) fn argument(value: Option<&Value>) -> Result<i64, Failure> {
     let number = value.and_then(Value::as_i64);
     number.ok_or_else(|| unsupported("keys and values are whole numbers"))
 }
 
 /// The documents of a first batch, and the number of the cursor for more.
-fn batch<'a>(answer: &'a Document, name: &str) -> Result<(Vec<&'a Document>, i64), Failure> {
+pub(crate) fn batch<'a>(
+    answer: &'a Document,
+    name: &str,
+) -> Result<(Vec<&'a Document>, i64), Failure> {
     let cursor = answer
         .get_document("cursor")
         .map_err(|_| bad_answer(answer))?;
@@ -211,12 +215,12 @@ fn batch<'a>(answer: &'a Document, name: &str) -> Result<(Vec<&'a Document>, i64
 }
 
 /// The first document of an answer, if any.
-fn first(answer: &Document) -> Result<Option<&Document>, Failure> {
+pub(crate) fn first(answer: &Document) -> Result<Option<&Document>, Failure> {
     Ok(batch(answer, "firstBatch")?.0.first().copied())
 }
 
 /// A whole number of a document of ours.
-fn field(document: &Document, name: &str) -> Result<i64, Failure> {
+pub(crate) fn field(document: &Document, name: &str) -> Result<i64, Failure> {
     document
         .get(name)
         .and_then(whole)
@@ -226,31 +230,41 @@ fn field(document: &Document, name: &str) -> Result<i64, Failure> {
 impl MongoClient {
     async fn read(&mut self, op: &Op) -> Result<Value, Failure> {
         let key = argument(op.key.as_ref())?;
+        register(first(&self.find(REGISTERS, key).await?)?)
+    }
+
+    /// Asks for a document, outside of transactions.
+    pub(crate) async fn find(&mut self, collection: &str, key: i64) -> Result<Document, Failure> {
         let at = self.session.reader().await?;
         let mut query = self.session.query(
-            REGISTERS,
+            collection,
             doc! { "_id": key },
             &self.session.settings.read_concern,
         );
         query.insert("limit", 1);
         query.insert("singleBatch", true);
-        let answer = self.session.command(at, query).await?;
-        register(first(&answer)?)
+        self.session.command(at, query).await
+    }
+
+    /// Updates a document, outside of transactions.
+    pub(crate) async fn update(&mut self, mut command: Document) -> Result<(), Failure> {
+        let concern = self.session.settings.write_concern.clone();
+        command.insert("writeConcern", concern);
+        let at = self.session.writer().await?;
+        let answer = self.session.command(at, command).await?;
+        match errors::number(&answer, "n") {
+            Some(1) => Ok(()),
+            _ => Err(bad_answer(&answer)),
+        }
     }
 
     async fn write(&mut self, op: &Op) -> Result<Value, Failure> {
         let (key, value) = (argument(op.key.as_ref())?, argument(Some(&op.value))?);
         let update =
             doc! { "q": { "_id": key }, "u": { "$set": { "value": value } }, "upsert": true };
-        let command = doc! {
-            "update": REGISTERS, "updates": [update], "writeConcern": self.session.settings.write_concern.clone(),
-        };
-        let at = self.session.writer().await?;
-        let answer = self.session.command(at, command).await?;
-        match errors::number(&answer, "n") {
-            Some(1) => Ok(op.value.clone()),
-            _ => Err(bad_answer(&answer)),
-        }
+        self.update(doc! { "update": REGISTERS, "updates": [update] })
+            .await?;
+        Ok(op.value.clone())
     }
 
     async fn compare_and_set(&mut self, op: &Op) -> Result<Value, Failure> {
@@ -333,114 +347,14 @@ impl MongoClient {
             name = "nextBatch";
         }
     }
-
-    /// A transaction on lists or on registers.
-    async fn transact(&mut self, operations: &Value) -> Result<Value, Failure> {
-        let operations = operations
-            .as_array()
-            .ok_or_else(|| unsupported("a transaction is a list of operations"))?;
-        let collection = match *self.work {
-            Work::Append => LISTS,
-            _ => REGISTERS,
-        };
-        let mut transaction = self.session.transaction().await?;
-        let mut done = Vec::with_capacity(operations.len());
-        for operation in operations {
-            let key = argument(operation.get(1))?;
-            let f = operation.get(0).and_then(Value::as_str).unwrap_or_default();
-            let change = match f {
-                "append" => doc! { "$push": { "v": argument(operation.get(2))? } },
-                "w" => doc! { "$set": { "value": argument(operation.get(2))? } },
-                "r" => {
-                    let query = doc! { "find": collection, "filter": { "_id": key }, "limit": 1, "singleBatch": true };
-                    let answer = transaction.statement(query).await?;
-                    let found = first(&answer)?;
-                    let seen = match collection {
-                        LISTS => json!(list(found)?),
-                        _ => register(found)?,
-                    };
-                    done.push(json!(["r", key, seen]));
-                    continue;
-                }
-                other => {
-                    return Err(unsupported(format!(
-                        "there is no {other:?} in a transaction"
-                    )));
-                }
-            };
-            let update = doc! { "q": { "_id": key }, "u": change, "upsert": true };
-            transaction
-                .statement(doc! { "update": collection, "updates": [update] })
-                .await?;
-            done.push(operation.clone());
-        }
-        transaction.commit().await?;
-        Ok(Value::Array(done))
-    }
-
-    async fn transfer(&mut self, transfer: &Value) -> Result<Value, Failure> {
-        let part = |name: &str| argument(transfer.get(name));
-        let (from, to, amount) = (part("from")?, part("to")?, part("amount")?);
-        let mut transaction = self.session.transaction().await?;
-        let query =
-            doc! { "find": ACCOUNTS, "filter": { "_id": from }, "limit": 1, "singleBatch": true };
-        let answer = transaction.statement(query).await?;
-        let balance = match first(&answer)? {
-            Some(document) => field(document, "balance")?,
-            None => 0,
-        };
-        if balance < amount {
-            transaction.abort().await;
-            return Err(Failure::refused(
-                OpError::PRECONDITION,
-                format!("account {from} has {balance}"),
-            ));
-        }
-        let change = |account: i64, by: i64| doc! { "q": { "_id": account }, "u": { "$inc": { "balance": by } } };
-        let updates = [change(from, -amount), change(to, amount)];
-        for update in updates {
-            transaction
-                .statement(doc! { "update": ACCOUNTS, "updates": [update] })
-                .await?;
-        }
-        transaction.commit().await?;
-        Ok(transfer.clone())
-    }
-
-    async fn read_accounts(&mut self) -> Result<Value, Failure> {
-        let mut transaction = self.session.transaction().await?;
-        let query = doc! { "find": ACCOUNTS, "filter": {}, "batchSize": BATCH };
-        let answer = transaction.statement(query).await?;
-        let mut balances = serde_json::Map::new();
-        for document in batch(&answer, "firstBatch")?.0 {
-            balances.insert(
-                field(document, "_id")?.to_string(),
-                json!(field(document, "balance")?),
-            );
-        }
-        transaction.commit().await?;
-        Ok(Value::Object(balances))
-    }
 }
 
 /// The value of a register's document; null where there is no document.
-fn register(document: Option<&Document>) -> Result<Value, Failure> {
+pub(crate) fn register(document: Option<&Document>) -> Result<Value, Failure> {
     match document {
         None => Ok(Value::Null),
         Some(document) => Ok(json!(field(document, "value")?)),
     }
-}
-
-/// The elements of a list's document; none where there is no document.
-fn list(document: Option<&Document>) -> Result<Vec<i64>, Failure> {
-    let Some(document) = document else {
-        return Ok(Vec::new());
-    };
-    let elements = document.get_array("v").map_err(|_| bad_answer(document))?;
-    let elements = elements
-        .iter()
-        .map(|element| whole(element).ok_or_else(|| bad_answer(document)));
-    elements.collect()
 }
 
 #[cfg(test)]
@@ -450,12 +364,10 @@ mod tests {
 
     #[test]
     fn answers_of_queries() {
-        let answer = doc! { "cursor": { "id": 0_i64, "ns": "x.y", "firstBatch": [{ "_id": 1, "v": [1_i64, 2_i32] }] }, "ok": 1.0 };
+        let answer = doc! { "cursor": { "id": 0_i64, "ns": "x.y", "firstBatch": [{ "_id": 1, "v": [] }] }, "ok": 1.0 };
         let document = first(&answer).unwrap().unwrap();
-        assert_eq!(list(Some(document)), Ok(vec![1, 2]));
         assert_eq!(field(document, "_id"), Ok(1));
         assert!(field(document, "v").is_err());
-        assert_eq!(list(None), Ok(vec![]));
         let none = doc! { "cursor": { "id": 7_i64, "nextBatch": [] }, "ok": 1.0 };
         assert_eq!(batch(&none, "nextBatch"), Ok((vec![], 7)));
         assert!(batch(&none, "firstBatch").is_err());

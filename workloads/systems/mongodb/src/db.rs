@@ -9,15 +9,16 @@ use bson::{Bson, Document, doc};
 use harness::Name;
 use harness::capability::ProcessState;
 use harness::db::steps::{self, LastWords};
-use harness::db::{Db, DbError};
+use harness::db::{Db, DbError, DbFaults, DbMembership, DbVersions, Finding};
 use harness::node::daemon::Daemon;
 use harness::node::{files, packages};
 use harness::remote::Node;
-use workloads::kit::Shelf;
+use workloads::kit::{Chosen, Shelf};
 
 use crate::PORT;
 use crate::errors;
 use crate::release::{CURL, Release};
+use crate::rollback;
 use crate::session::{ADMIN, Hello};
 use crate::wire::Connection;
 
@@ -36,11 +37,11 @@ const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a question to a node about itself may take.
-const STATUS_LIMIT: Duration = Duration::from_millis(500);
+pub(crate) const STATUS_LIMIT: Duration = Duration::from_millis(500);
 /// How long an answer to replSetInitiate may take: it asks all members first.
 const INITIATE_LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks at whether a node is healthy.
-const HEALTH_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const HEALTH_PAUSE: Duration = Duration::from_millis(100);
 
 /// What its log says when it ended: errors are marked with `E` and fatal ones with `F`, in both forms of its log.
 const LAST_WORDS: LastWords<'static> = LastWords {
@@ -57,23 +58,51 @@ const ALREADY_INITIALIZED: i64 = 23;
 /// MongoDB on nodes.
 pub(crate) struct MongoDb {
     shelf: Shelf,
-    release: Release,
+    releases: Chosen<Release>,
+    /// So many nodes, the last ones, are hidden: they have the data, and neither vote nor lead.
+    hidden: usize,
 }
 
 impl MongoDb {
-    pub(crate) fn new(release: Release) -> MongoDb {
+    pub(crate) fn new(release: Release, hidden: usize) -> MongoDb {
         MongoDb {
             shelf: Shelf::default(),
-            release,
+            releases: Chosen::new(release),
+            hidden,
+        }
+    }
+
+    /// What the replica set of these nodes begins with.
+    pub(crate) fn configuration(&self, nodes: &[Node]) -> Document {
+        let servers: Vec<String> = nodes.iter().map(server).collect();
+        configuration(&servers, self.hidden)
+    }
+
+    /// Makes the nodes a replica set, when all of them answer. The caller bounds it.
+    async fn initiate(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
+        loop {
+            let command = doc! { "replSetInitiate": self.configuration(nodes) };
+            // It fails while a member does not answer yet.
+            if let Ok(answer) = ask(node, command, INITIATE_LIMIT).await
+                && (errors::number(&answer, "ok") == Some(1)
+                    || errors::number(&answer, "code") == Some(ALREADY_INITIALIZED))
+            {
+                return Ok(());
+            }
+            if process().state(&*node.remote).await? == ProcessState::Absent {
+                return Err(LAST_WORDS.of(node).await?);
+            }
+            tokio::time::sleep(HEALTH_PAUSE).await;
         }
     }
 
     /// The process of a member.
-    fn member(&self) -> Daemon {
+    fn member(&self, node: &Node) -> Daemon {
+        let release = self.releases.of(node);
         Daemon {
-            program: self.release.program(),
+            program: release.program(),
             args: arguments(),
-            env: vec![("LD_LIBRARY_PATH".to_owned(), self.release.libraries())],
+            env: vec![("LD_LIBRARY_PATH".to_owned(), release.libraries())],
             ..process()
         }
     }
@@ -129,11 +158,25 @@ fn process() -> Daemon {
 }
 
 /// Sends a command about the server itself, on a connection of its own; what it answers if all is well, or what is wrong.
-async fn ask(node: &Node, command: Document, limit: Duration) -> Result<Document, String> {
+pub(crate) async fn ask(
+    node: &Node,
+    command: Document,
+    limit: Duration,
+) -> Result<Document, String> {
+    ask_of(node, ADMIN, command, limit).await
+}
+
+/// The same about one of its databases.
+pub(crate) async fn ask_of(
+    node: &Node,
+    database: &str,
+    command: Document,
+    limit: Duration,
+) -> Result<Document, String> {
     let asked = async {
         let connection = Connection::open(&server(node), limit).await;
         let connection = connection.map_err(|error| error.to_string())?;
-        let answered = connection.ask(ADMIN, command).await;
+        let answered = connection.ask(database, command).await;
         let (answer, _) = answered.map_err(|error| error.to_string())?;
         Ok(answer)
     };
@@ -142,15 +185,22 @@ async fn ask(node: &Node, command: Document, limit: Duration) -> Result<Document
 }
 
 /// What a node says of itself.
-async fn hello(node: &Node) -> Option<Hello> {
+pub(crate) async fn hello(node: &Node) -> Option<Hello> {
     let answer = ask(node, Hello::command(), STATUS_LIMIT).await.ok()?;
     (errors::number(&answer, "ok") == Some(1)).then(|| Hello::read(&answer))
 }
 
 /// What the set is to be.
-fn configuration(servers: &[String]) -> Document {
-    let member = |(id, host): (i32, &String)| Bson::Document(doc! { "_id": id, "host": host });
-    let members: Vec<Bson> = (0..).zip(servers).map(member).collect();
+fn configuration(servers: &[String], hidden: usize) -> Document {
+    let seen = servers.len().saturating_sub(hidden);
+    let member = |(id, (place, host)): (i32, (usize, &String))| {
+        let mut member = doc! { "_id": id, "host": host, "priority": 1.0, "votes": 1_i32 };
+        if place >= seen {
+            member.extend(doc! { "priority": 0.0, "votes": 0_i32, "hidden": true });
+        }
+        Bson::Document(member)
+    };
+    let members: Vec<Bson> = (0..).zip(servers.iter().enumerate()).map(member).collect();
     let milliseconds = |duration: Duration| duration.as_millis() as i64;
     doc! {
         "_id": SET,
@@ -166,22 +216,28 @@ fn configuration(servers: &[String]) -> Document {
     }
 }
 
-/// Makes the nodes a replica set, when all of them answer. The caller bounds it.
-async fn initiate(node: &Node, nodes: &[Node]) -> Result<(), DbError> {
-    let servers: Vec<String> = nodes.iter().map(server).collect();
-    loop {
-        let command = doc! { "replSetInitiate": configuration(&servers) };
-        // It fails while a member does not answer yet.
-        if let Ok(answer) = ask(node, command, INITIATE_LIMIT).await
-            && (errors::number(&answer, "ok") == Some(1)
-                || errors::number(&answer, "code") == Some(ALREADY_INITIALIZED))
-        {
-            return Ok(());
+#[async_trait]
+impl DbVersions for MongoDb {
+    async fn bring(&self, node: &Node, version: &str) -> Result<(), DbError> {
+        let read = Release::read(version);
+        let release = read.map_err(|message| DbError::System {
+            node: node.name.clone(),
+            message,
+            hint: "see `gainsay list systems`".to_owned(),
+        })?;
+        let bundle = release.bundle();
+        self.shelf.bring_bundle(node, &bundle).await.map(drop)
+    }
+
+    fn choose(&self, node: &Node, version: &str) {
+        // What is none was refused when it was to be brought.
+        if let Ok(release) = Release::read(version) {
+            self.releases.choose(node, release);
         }
-        if process().state(&*node.remote).await? == ProcessState::Absent {
-            return Err(LAST_WORDS.of(node).await?);
-        }
-        tokio::time::sleep(HEALTH_PAUSE).await;
+    }
+
+    fn chosen(&self, node: &Node) -> String {
+        self.releases.of(node).to_string()
     }
 }
 
@@ -190,7 +246,7 @@ impl Db for MongoDb {
     async fn install(&self, node: &Node) -> Result<(), DbError> {
         packages::install(&*node.remote, &[CURL]).await?;
         self.shelf
-            .bring_bundle(node, &self.release.bundle())
+            .bring_bundle(node, &self.releases.first.bundle())
             .await?;
         Ok(())
     }
@@ -208,14 +264,14 @@ impl Db for MongoDb {
     async fn start_fresh(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
         self.start(node, nodes).await?;
         match nodes.first() {
-            Some(first) if first.name == node.name => initiate(node, nodes).await,
+            Some(first) if first.name == node.name => self.initiate(node, nodes).await,
             _ => Ok(()),
         }
     }
 
     async fn start(&self, node: &Node, _nodes: &[Node]) -> Result<(), DbError> {
         files::mkdir(&*node.remote, &data()).await?;
-        self.member().start(&*node.remote).await?;
+        self.member(node).start(&*node.remote).await?;
         Ok(())
     }
 
@@ -238,12 +294,28 @@ impl Db for MongoDb {
         process()
     }
 
-    fn revive_script(&self, _node: &Node, _nodes: &[Node]) -> Option<String> {
-        Some(self.member().revive_script())
+    fn revive_script(&self, node: &Node, _nodes: &[Node]) -> Option<String> {
+        Some(self.member(node).revive_script())
     }
 
     fn data_folders(&self) -> Vec<String> {
         vec![data()]
+    }
+
+    fn membership(&self) -> Option<&dyn DbMembership> {
+        Some(self)
+    }
+
+    fn versions(&self) -> Option<&dyn DbVersions> {
+        Some(self)
+    }
+
+    fn faults(&self) -> Option<&dyn DbFaults> {
+        Some(self)
+    }
+
+    async fn findings(&self, node: &Node) -> Result<Option<Finding>, DbError> {
+        rollback::look(node, &data()).await
     }
 
     async fn teardown(&self, node: &Node) -> Result<(), DbError> {
@@ -284,12 +356,12 @@ mod tests {
     #[test]
     fn a_set_has_all_nodes() {
         let servers = ["10.0.0.1:27017".to_owned(), "10.0.0.2:27017".to_owned()];
-        let configuration = configuration(&servers);
+        let configuration = configuration(&servers, 1);
         let members = configuration.get_array("members").unwrap();
-        assert_eq!(
-            members[1],
-            Bson::Document(doc! { "_id": 1, "host": "10.0.0.2:27017" })
-        );
+        let first = doc! { "_id": 0, "host": "10.0.0.1:27017", "priority": 1.0, "votes": 1 };
+        assert_eq!(members[0], Bson::Document(first));
+        let hidden = doc! { "_id": 1, "host": "10.0.0.2:27017", "priority": 0.0, "votes": 0, "hidden": true };
+        assert_eq!(members[1], Bson::Document(hidden));
         let settings = configuration.get_document("settings").unwrap();
         assert_eq!(settings.get_i64("electionTimeoutMillis").unwrap(), 1000);
     }

@@ -75,7 +75,8 @@ fn code(error: &Document) -> i32 {
     code.unwrap_or_default()
 }
 
-fn message(error: &Document) -> String {
+/// An answer's own words.
+pub(crate) fn message(error: &Document) -> String {
     let text = error.get_str("errmsg").unwrap_or("no message");
     let name = error.get_str("codeName").unwrap_or_default();
     let code = code(error);

@@ -6,23 +6,34 @@
 //!
 //! Sharding is left out: it needs another program, `mongos`.
 
+mod admin;
 mod client;
 mod db;
 mod errors;
+mod faults;
+mod ferret;
+mod membership;
 mod probe;
+#[cfg(test)]
+mod provoked;
 mod release;
+mod rollback;
 mod session;
 mod settings;
+mod txn;
 mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use harness::db::DbFault;
 use workloads::options::merged;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
     VersionInfo, WorkloadInfo, World, WorldRequest, append, bank, register, rw_register, set,
 };
+
+pub use ferret::FerretSuite;
 
 use client::{MongoConnect, Work};
 use db::MongoDb;
@@ -33,6 +44,7 @@ use settings::Settings;
 const PORT: u16 = 27017;
 
 const VERSION: &str = "version";
+const HIDDEN: &str = "hidden";
 
 /// The MongoDB suite.
 pub struct MongoSuite;
@@ -60,12 +72,22 @@ impl Suite for MongoSuite {
         release::listed()
     }
 
+    fn faults(&self) -> &'static [DbFault] {
+        faults::FAULTS
+    }
+
     fn options(&self) -> Vec<OptionSpec> {
         let version = format!(
             "Which MongoDB: {}, or the path of a mongod program or of an archive with one; got by this machine and sent to the nodes",
             release::versions().join(", ")
         );
         let version = OptionSpec::new(VERSION, OptionKind::Text, Some(release::DEFAULT), &version);
+        let hidden = OptionSpec::new(
+            HIDDEN,
+            OptionKind::Integer { min: 0, max: 48 },
+            Some("0"),
+            "How many nodes, the last ones, are hidden members: they have the data, and neither vote nor lead",
+        );
         merged([
             register::options(),
             append::options(),
@@ -73,7 +95,7 @@ impl Suite for MongoSuite {
             set::options(),
             bank::options(),
             settings::options(),
-            vec![version],
+            vec![version, hidden],
         ])
     }
 
@@ -86,7 +108,14 @@ impl Suite for MongoSuite {
         let release = release.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
         // What is wrong with other options is said before anything is set up.
         Settings::read(request.options, 0, Duration::ZERO)?;
-        Ok(World::Nodes(Arc::new(MongoDb::new(release))))
+        let hidden = usize::try_from(request.options.integer(HIDDEN)).unwrap_or_default();
+        if hidden >= request.node_names.len() {
+            return Err(BuildError(format!(
+                "--{HIDDEN} {hidden}: of {} nodes one at least must vote and lead",
+                request.node_names.len()
+            )));
+        }
+        Ok(World::Nodes(Arc::new(MongoDb::new(release, hidden))))
     }
 
     fn plan(&self, _world: &World, request: &BuildRequest<'_>) -> Result<Plan, BuildError> {

@@ -54,11 +54,13 @@ impl MongoProbe {
 
     /// Who is the primary, as a node says.
     async fn primary(&self, node: &Name) -> Result<String, String> {
-        let answer = self
-            .ask(self.server(node)?, ADMIN, Hello::command())
-            .await?;
-        Hello::read(&answer)
+        let server = self.server(node)?;
+        let hello = Hello::read(&self.ask(server, ADMIN, Hello::command()).await?);
+        // A server that is alone names nobody.
+        let own = hello.is_primary.then(|| server.to_owned());
+        hello
             .primary
+            .or(own)
             .ok_or_else(|| format!("{node} knows of no primary"))
     }
 

@@ -226,6 +226,7 @@ impl Session {
             session: self,
             at,
             begun: false,
+            wrote: false,
         })
     }
 }
@@ -236,6 +237,8 @@ pub(crate) struct Transaction<'a> {
     session: &'a mut Session,
     at: usize,
     begun: bool,
+    /// Whether it did more than read.
+    wrote: bool,
 }
 
 impl Transaction<'_> {
@@ -268,6 +271,12 @@ impl Transaction<'_> {
         }
     }
 
+    /// The same for a statement that writes.
+    pub(crate) async fn write(&mut self, command: Document) -> Result<(), Failure> {
+        self.wrote = true;
+        self.statement(command).await.map(drop)
+    }
+
     /// Tells the server that it will not be committed, in case it does not know, so that nobody waits for its locks.
     pub(crate) async fn abort(&mut self) {
         if !self.begun {
@@ -284,8 +293,11 @@ impl Transaction<'_> {
 
     /// Commits, once.
     pub(crate) async fn commit(self) -> Result<(), Failure> {
-        let concern = self.session.settings.txn_write_concern.clone();
-        let mut command = doc! { "commitTransaction": 1, "writeConcern": concern };
+        let settings = &self.session.settings;
+        let mut command = doc! { "commitTransaction": 1 };
+        if self.wrote || settings.concern_of_reads {
+            command.insert("writeConcern", settings.txn_write_concern.clone());
+        }
         self.mark(&mut command);
         let answer = self.session.ask(self.at, ADMIN, command).await?;
         let checked = errors::check_commit(&answer);

@@ -13,6 +13,8 @@ const READ_PREFERENCE: &str = "read-preference";
 const JOURNAL: &str = "journal";
 const TXN_READ_CONCERN: &str = "txn-read-concern";
 const TXN_WRITE_CONCERN: &str = "txn-write-concern";
+const READ_ONLY: &str = "no-read-only-txn-write-concern";
+const SINGLES: &str = "plain-singles";
 const ROUTING: &str = "client-routing";
 
 const MAJORITY: &str = "majority";
@@ -70,6 +72,10 @@ pub(crate) struct Settings {
     pub(crate) txn_read_concern: String,
     /// Of commits.
     pub(crate) txn_write_concern: Document,
+    /// Whether transactions that only read are committed with it, too; else as the server does by itself.
+    pub(crate) concern_of_reads: bool,
+    /// Whether a transaction of one operation is a command without a transaction.
+    pub(crate) plain_singles: bool,
     /// Whom clients talk to.
     pub(crate) routing: Routing,
     /// How long an operation may take.
@@ -116,6 +122,14 @@ pub(crate) fn options() -> Vec<OptionSpec> {
             Some(MAJORITY),
             "How many nodes must have a transaction before its commit is acknowledged: `majority`, or a number",
         ),
+        OptionSpec::flag(
+            READ_ONLY,
+            "Commit transactions that only read without a write concern: MongoDB's default is then 1 up to 4.4, and majority since 5.0",
+        ),
+        OptionSpec::flag(
+            SINGLES,
+            "Send transactions of one operation as commands without a transaction, at --write-concern and --read-concern",
+        ),
         OptionSpec::new(
             ROUTING,
             words(&[PRIMARY, OWN]),
@@ -153,7 +167,7 @@ impl Settings {
             Ok(concern)
         };
         Ok(Settings {
-            database: format!("gainsay-{run:x}"),
+            database: database(run),
             write_concern: concern(WRITE_CONCERN)?,
             read_concern: options.text(READ_CONCERN).to_owned(),
             read_preference: match options.text(READ_PREFERENCE) {
@@ -163,12 +177,31 @@ impl Settings {
             },
             txn_read_concern: options.text(TXN_READ_CONCERN).to_owned(),
             txn_write_concern: concern(TXN_WRITE_CONCERN)?,
+            concern_of_reads: !options.flag(READ_ONLY),
+            plain_singles: options.flag(SINGLES),
             routing: match options.text(ROUTING) {
                 OWN => Routing::Own,
                 _ => Routing::Primary,
             },
             limit,
         })
+    }
+
+    /// Of clients of a server that is alone.
+    pub(crate) fn of_one_server(run: u64, limit: Duration) -> Settings {
+        let concern = doc! { "w": MAJORITY, "wtimeout": milliseconds(limit) };
+        Settings {
+            database: database(run),
+            write_concern: concern.clone(),
+            read_concern: LINEARIZABLE.to_owned(),
+            read_preference: ReadPreference::Primary,
+            txn_read_concern: SNAPSHOT.to_owned(),
+            txn_write_concern: concern,
+            concern_of_reads: true,
+            plain_singles: true,
+            routing: Routing::Own,
+            limit,
+        }
     }
 
     /// What a read of many documents is asked at.
@@ -178,6 +211,11 @@ impl Settings {
             other => other,
         }
     }
+}
+
+/// The database of a run.
+fn database(run: u64) -> String {
+    format!("gainsay-{run:x}")
 }
 
 /// As servers take limits.
@@ -217,7 +255,9 @@ pub(crate) fn claim(workload: &str, options: &Options) -> Claim {
         append::NAME | rw_register::NAME | bank::NAME => (
             TXN_CONSISTENCY,
             options.text(TXN_READ_CONCERN) == SNAPSHOT
-                && options.text(TXN_WRITE_CONCERN) == MAJORITY,
+                && options.text(TXN_WRITE_CONCERN) == MAJORITY
+                && !options.flag(READ_ONLY)
+                && (!options.flag(SINGLES) || majority && strict),
             "MongoDB manual, Read Concern \"snapshot\": if the transaction commits with write concern \"majority\", its operations \
              are guaranteed to have read from a snapshot of majority-committed data",
         ),

@@ -118,7 +118,7 @@ impl Connection {
 }
 
 /// A message with a command.
-fn encode(number: i32, command: &Document) -> io::Result<Vec<u8>> {
+pub(crate) fn encode(number: i32, command: &Document) -> io::Result<Vec<u8>> {
     let mut message = vec![0; BEFORE_DOCUMENT];
     command.to_writer(&mut message).map_err(io::Error::other)?;
     let length = i32::try_from(message.len()).map_err(io::Error::other)?;
