@@ -220,7 +220,7 @@ fn elasticsearch_refuses_as_its_errors_are_read() {
         "--workload",
         "set",
         "--nemesis",
-        "script:own=reopen:target=one:duration=3s:interval=8s",
+        "system:fault=reopen:target=one:duration=3s:interval=8s",
         "--rate",
         "100",
         "--time-limit",

@@ -247,7 +247,7 @@ pub trait Membership: Send + Sync {
     async fn settle(&self, node: &Name) -> Result<(), CapabilityError>;
 }
 
-/// A program, of the user's own or one that the system brings, that does something to a node.
+/// A program of the user's own that does something to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     /// Its name, which is a file name.
@@ -256,11 +256,9 @@ pub struct Script {
     pub contents: Arc<[u8]>,
 }
 
-/// Running programs on nodes that do something to them. Each has the verbs `probe`, `start`, `verify` and `undo`.
+/// Running programs of the user's own on nodes. Each has the verbs `probe`, `start`, `verify` and `undo`.
 #[async_trait]
 pub trait Scripts: Send + Sync {
-    /// What is run of a program that the system brings, by its name. The error says which there are.
-    fn own(&self, name: &str) -> Result<Arc<[u8]>, String>;
     /// Puts a program on all nodes, and asks it there whether it can act. The error says what it says.
     async fn probe(&self, script: &Script) -> Result<(), String>;
     /// Starts it on a node. What it says to prove that it is in force, unless it does not prove that.
@@ -403,7 +401,7 @@ pub struct Environment {
     pub confinement: Option<Arc<dyn Confinement>>,
     /// Who belongs to the system, if that can be changed.
     pub membership: Option<Arc<dyn Membership>>,
-    /// Programs that do something to nodes, if they can be run.
+    /// Programs of the user's own, if they can be run.
     pub scripts: Option<Arc<dyn Scripts>>,
     /// Clocks, if they can be changed.
     pub clocks: Option<Arc<dyn Clocks>>,

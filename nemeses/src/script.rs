@@ -1,4 +1,4 @@
-//! The fault `script`: what a program does to nodes, the user's own or one that the system brings.
+//! The fault `script`: what the user's own program does to nodes.
 //!
 //! The program has four verbs, given as its only argument, and runs as root on the node:
 //!
@@ -27,20 +27,17 @@ use crate::outcome::message;
 use crate::spec::FaultSpec;
 
 const FILE: &str = "file";
-const OWN: &str = "own";
 
 /// The fault, described.
 pub(crate) fn info() -> FaultInfo {
     let file = "The program, on this machine: a file that the nodes can run, such as a shell script. With the verbs `probe`, \
                 `start`, `verify` and `undo`.";
-    let own = "Instead of that, the name of a program that the system brings (docs of the system): what only it knows.";
     FaultInfo {
         name: "script",
-        summary: "Runs a program of your own, or one that the system brings, on nodes, which does something to them and undoes it.",
+        summary: "Runs a program of your own on nodes, which does something to them and undoes it.",
         variants: Vec::new(),
         options: with_common(vec![
             OptionSpec::new(FILE, OptionKind::Text, None, file),
-            OptionSpec::new(OWN, OptionKind::Text, None, own),
             target_option(),
         ]),
         evidence: "Its verb `verify` succeeds; what it says is kept.",
@@ -52,10 +49,8 @@ pub(crate) fn info() -> FaultInfo {
 
 /// The name in the history of a script's fault: several may be in one run.
 pub(crate) fn label(options: &Options) -> Option<String> {
-    let stem = match (options.text_if(FILE), options.text_if(OWN)) {
-        (Some(file), _) => Path::new(file).file_stem()?.to_string_lossy(),
-        (None, own) => own?.into(),
-    };
+    let file = options.text_if(FILE)?;
+    let stem = Path::new(file).file_stem()?.to_string_lossy();
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() {
             c.to_ascii_lowercase()
@@ -68,62 +63,33 @@ pub(crate) fn label(options: &Options) -> Option<String> {
 }
 
 fn made(spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
-    let program = match (spec.options.text_if(FILE), spec.options.text_if(OWN)) {
-        (Some(file), None) => {
-            let contents = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
-            Program::Given(contents.into())
-        }
-        (None, Some(own)) => Program::Own(own.to_owned()),
-        (None, None) => {
-            let why = "which program? Write script:file=PATH, with the verbs probe, start, verify and undo, or script:own=NAME";
-            return Err(why.to_owned());
-        }
-        (Some(_), Some(_)) => return Err("script takes `file` or `own`, not both".to_owned()),
-    };
-    let action = Running {
+    let file = spec.options.text_if(FILE).ok_or(
+        "which program? Write script:file=PATH, with the verbs probe, start, verify and undo",
+    )?;
+    let contents = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+    let action = Running(Script {
         name: spec.label.clone(),
-        program,
-    };
+        contents: contents.into(),
+    });
     make(action, spec, ctx, Box::new(|_, _| Map::new()))
 }
 
-/// Where a program comes from.
-enum Program {
-    /// The user gave it.
-    Given(Arc<[u8]>),
-    /// The system brings it, under this name.
-    Own(String),
-}
+/// Runs the user's program.
+struct Running(Script);
 
-/// Runs a program.
-struct Running {
-    name: String,
-    program: Program,
-}
-
-impl Running {
-    /// What runs programs, and this one.
-    fn script<'a>(&self, env: &'a Environment) -> Result<(&'a dyn Scripts, Script), String> {
-        let scripts = env.scripts.as_deref();
-        let scripts = scripts.ok_or("no programs can be run here")?;
-        let contents = match &self.program {
-            Program::Given(contents) => contents.clone(),
-            Program::Own(name) => scripts.own(name)?,
-        };
-        let name = self.name.clone();
-        Ok((scripts, Script { name, contents }))
-    }
+fn scripts(env: &Environment) -> Result<&Arc<dyn Scripts>, String> {
+    let missing = "no programs can be run here";
+    env.scripts.as_ref().ok_or_else(|| missing.to_owned())
 }
 
 #[async_trait]
 impl Action for Running {
     fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     async fn probe(&self, env: &Environment) -> Result<(), String> {
-        let (scripts, script) = self.script(env)?;
-        scripts.probe(&script).await
+        scripts(env)?.probe(&self.0).await
     }
 
     async fn strike(
@@ -132,8 +98,8 @@ impl Action for Running {
         node: &Name,
         _: &Map<String, Value>,
     ) -> Result<Struck, CapabilityError> {
-        let (scripts, script) = self.script(env).map_err(CapabilityError::NotDone)?;
-        let proof = scripts.start(&script, node).await?;
+        let scripts = scripts(env).map_err(CapabilityError::NotDone)?;
+        let proof = scripts.start(&self.0, node).await?;
         Ok(Struck {
             effective: proof.is_some().into(),
             seen: proof.map_or(Value::Null, Value::from),
@@ -147,9 +113,8 @@ impl Action for Running {
         node: &Name,
         _: Option<&Name>,
     ) -> Result<Undone, String> {
-        let (scripts, script) = self.script(env)?;
-        scripts
-            .undo(&script, node)
+        scripts(env)?
+            .undo(&self.0, node)
             .await
             .map(|()| Value::Null.into())
             .map_err(message)

@@ -1,4 +1,4 @@
-//! A fault that is a program, of the user's own or the system's, on this machine's shell.
+//! A fault that is a program of the user's own, on this machine's shell.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/shell.rs"]
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use harness::capability::Environment;
 use harness::client::Op;
-use harness::db::OwnFault;
 use harness::fault::FaultOutcome;
 use harness::node::undo::{Healing, heal_node_in};
 use harness::remote::Node;
@@ -29,14 +28,6 @@ struct Stage {
     env: Environment,
     package: Package,
     value: Value,
-}
-
-/// What a system brings.
-fn own() -> Vec<OwnFault> {
-    vec![OwnFault {
-        name: "hog",
-        program: "#!/bin/sh\n[ $1 != verify ] || echo hogged\n",
-    }]
 }
 
 /// Each word of `broken` makes a verb do something else.
@@ -60,11 +51,6 @@ fn stage(broken: &str) -> Stage {
     );
     let file = folder.path().join("Disk hog.sh");
     std::fs::write(&file, program).unwrap();
-    stage_of(folder, &format!("file={}", file.display()))
-}
-
-/// The program that is named so.
-fn stage_of(folder: TempDir, program: &str) -> Stage {
     let name = Name::from("n1");
     let node = Node {
         name: name.clone(),
@@ -83,13 +69,13 @@ fn stage_of(folder: TempDir, program: &str) -> Stage {
         clock: Arc::new(RealClock::start()),
         composition: Composition::default(),
     };
-    let text = format!("script:{program}:target=all");
+    let text = format!("script:file={}:target=all", file.display());
     let mut packages = build(&parse(&text).unwrap(), &ctx).unwrap();
     let package = packages.remove(0);
     Stage {
         env: Environment {
             nodes: vec![name],
-            scripts: Some(Arc::new(NodeScripts::new(&[at], own()))),
+            scripts: Some(Arc::new(NodeScripts::new(&[at]))),
             ..Environment::default()
         },
         value: package.planned[0].value.clone(),
@@ -138,21 +124,6 @@ async fn it_acts_proves_it_and_is_undone() {
     assert_eq!(stage.journal(), 1);
     installed(stage.invoke("stop").await);
     assert_eq!((stage.mark(), stage.journal()), (None, 0));
-}
-
-#[tokio::test]
-async fn a_system_brings_programs() {
-    let mut stage = stage_of(tempfile::tempdir().unwrap(), "own=hog");
-    assert_eq!(&*stage.package.name, "script-hog");
-    stage.package.fault.probe(&stage.env).await.unwrap();
-    let value = installed(stage.invoke("start").await);
-    assert_eq!(value["proof"]["n1"], "hogged");
-    let mut none = stage_of(tempfile::tempdir().unwrap(), "own=hug");
-    let error = none.package.fault.probe(&none.env).await.unwrap_err();
-    assert!(
-        error.contains("no fault `hug` (did you mean `hog`?)"),
-        "{error}"
-    );
 }
 
 #[tokio::test]

@@ -72,7 +72,10 @@ fn finals(record: &Record) -> Vec<Last> {
         {
             continue;
         }
-        let process = last.node.is_none().then_some(*process).unwrap_or_default();
+        let process = match last.node {
+            None => *process,
+            Some(_) => Default::default(),
+        };
         let place = (last.node.clone(), process);
         let kept = by_node.entry(place).or_insert(last);
         if kept.read.ended < last.read.ended {

@@ -76,15 +76,6 @@ pub trait DbVersions: Send + Sync {
     fn chosen(&self, node: &Node) -> String;
 }
 
-/// A fault that only one system knows, as a program with the verbs of the fault `script`, for nodes' shells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnFault {
-    /// Its name, as `--nemesis script:own=NAME` takes it.
-    pub name: &'static str,
-    /// The program.
-    pub program: &'static str,
-}
-
 /// A system under test. Every method is called for all nodes in parallel, by phase, with a time
 /// limit around it.
 #[async_trait]
@@ -144,11 +135,6 @@ pub trait Db: Send + Sync {
     /// [`files::remove`](crate::node::files::remove) does it; it is gone before
     /// `teardown`. Those that are not there are made, and belong to root.
     fn data_folders(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Faults that only this system knows.
-    fn own_faults(&self) -> Vec<OwnFault> {
         Vec::new()
     }
 

@@ -69,7 +69,7 @@ pub fn ssh_environment(nodes: &[Journaled], db: Arc<dyn Db>, power: PowerSwitche
         membership: Some(Arc::new(DbMembership::new(nodes, db.clone()))),
         primaries: Some(Arc::new(DbPrimaries::new(nodes, db.clone()))),
         machines: Some(Arc::new(NodeMachines::new(nodes, db.clone(), power))),
-        scripts: Some(Arc::new(NodeScripts::new(nodes, db.own_faults()))),
+        scripts: Some(Arc::new(NodeScripts::new(nodes))),
         disks: Some(Arc::new(DbDisks::new(nodes, db.clone()))),
         system_faults: Some(Arc::new(NodeSystemFaults::new(nodes, db.clone()))),
         loads: Some(Arc::new(NodeLoads::new(nodes, db))),

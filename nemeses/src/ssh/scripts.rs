@@ -1,14 +1,10 @@
-//! Programs of the user's own or the system's, put on nodes and run there.
-
-use std::sync::Arc;
+//! Programs of the user's own, put on nodes and run there.
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use harness::Name;
 use harness::capability::{CapabilityError, Script, Scripts};
-use harness::db::OwnFault;
 use harness::node::undo::Undo;
-use harness::options::unknown;
 use harness::remote::{Command, Output, quote};
 
 use super::journaled::{Journaled, Standing, find};
@@ -23,16 +19,14 @@ const SAID_MAX: usize = 1000;
 /// Runs programs on these nodes.
 pub struct NodeScripts {
     nodes: Vec<Journaled>,
-    own: Vec<OwnFault>,
     standing: Standing,
 }
 
 impl NodeScripts {
-    /// Programs on these nodes, whose system brings some of its own.
-    pub fn new(nodes: &[Journaled], own: Vec<OwnFault>) -> NodeScripts {
+    /// Programs on these nodes.
+    pub fn new(nodes: &[Journaled]) -> NodeScripts {
         NodeScripts {
             nodes: nodes.to_vec(),
-            own,
             standing: Standing::default(),
         }
     }
@@ -85,18 +79,6 @@ fn said(output: &Output) -> String {
 
 #[async_trait]
 impl Scripts for NodeScripts {
-    fn own(&self, name: &str) -> Result<Arc<[u8]>, String> {
-        let found = self.own.iter().find(|fault| fault.name == name);
-        let found = found.ok_or_else(|| {
-            let names = self.own.iter().map(|fault| fault.name);
-            format!(
-                "the system brings no fault `{name}`{}",
-                unknown(name, names)
-            )
-        })?;
-        Ok(found.program.as_bytes().into())
-    }
-
     async fn probe(&self, script: &Script) -> Result<(), String> {
         let put = self.nodes.iter().map(|at| self.put(at, script));
         try_join_all(put).await.map(drop)

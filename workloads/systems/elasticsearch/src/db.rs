@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use harness::capability::ProcessState;
 use harness::db::steps::{self, LastWords};
-use harness::db::{Db, DbError, DbVersions, OwnFault};
+use harness::db::{Db, DbError, DbFaults, DbVersions};
 use harness::node::daemon::Daemon;
 use harness::node::{files, packages};
 use harness::remote::{Command, Node};
@@ -36,24 +36,6 @@ const LAST_WORDS: LastWords<'static> = LastWords {
     lines: 6,
     otherwise: 8,
 };
-
-/// What only Elasticsearch knows.
-const OWN_FAULTS: [OwnFault; 2] = [
-    OwnFault {
-        name: "reopen",
-        program: concat!(
-            include_str!("faults/common.sh"),
-            include_str!("faults/reopen.sh")
-        ),
-    },
-    OwnFault {
-        name: "relocate",
-        program: concat!(
-            include_str!("faults/common.sh"),
-            include_str!("faults/relocate.sh")
-        ),
-    },
-];
 
 /// Elasticsearch on nodes.
 pub(crate) struct ElasticsearchDb {
@@ -237,8 +219,8 @@ impl Db for ElasticsearchDb {
         vec![config::data()]
     }
 
-    fn own_faults(&self) -> Vec<OwnFault> {
-        OWN_FAULTS.to_vec()
+    fn faults(&self) -> Option<&dyn DbFaults> {
+        Some(self)
     }
 
     async fn teardown(&self, node: &Node) -> Result<(), DbError> {

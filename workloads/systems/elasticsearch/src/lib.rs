@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod db;
 mod errors;
+mod faults;
 mod index;
 mod patch;
 mod probe;
@@ -14,6 +15,7 @@ mod release;
 
 use std::sync::Arc;
 
+use harness::db::DbFault;
 use workloads::options::merged;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
@@ -51,6 +53,10 @@ impl Suite for ElasticsearchSuite {
 
     fn workloads(&self) -> Vec<WorkloadInfo> {
         vec![set::info(), register::info()]
+    }
+
+    fn faults(&self) -> &'static [DbFault] {
+        faults::FAULTS
     }
 
     fn options(&self) -> Vec<OptionSpec> {

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What faults of Elasticsearch's own have in common. Each is a program with the verbs of the fault `script`.
+# What faults of Elasticsearch's own have in common. Each is a program with the verbs `start`, `verify` and `undo`.
 config=/var/lib/gainsay-elasticsearch/config/elasticsearch.yml
 # The index of the run, which is the workload's.
 index=$0.index

@@ -24,7 +24,6 @@ copies() {
 }
 
 case $1 in
-  probe) command -v timeout >/dev/null ;;
   start)
     find_index
     rm -f "$index.moving"

@@ -7,7 +7,6 @@ state() {
 }
 
 case $1 in
-  probe) command -v timeout >/dev/null ;;
   start) find_index && ask POST "/$(cat "$index")/_close" ;;
   verify) [ -s "$index" ] && [ "$(state)" = close ] && echo "closed: $(cat "$index")" ;;
   undo)
