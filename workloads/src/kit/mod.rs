@@ -32,7 +32,7 @@ pub use failure::{Failure, Outcome};
 pub use go::GoProgram;
 pub use own_file::OwnFile;
 pub use source::Source;
-pub use unpack::hoist;
+pub use unpack::{find_program, hoist};
 
 /// Where bundles are put on nodes, each in a folder of its own. They stay, as packages do.
 const ON_NODES: &str = "/opt/gainsay";

@@ -3,6 +3,7 @@
 use std::fs;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tokio::process::Command;
@@ -54,6 +55,22 @@ pub fn hoist(folder: &Path, wanted: &str) -> io::Result<()> {
     }
     let message = format!("there is no {wanted} in it");
     Err(io::Error::new(io::ErrorKind::NotFound, message))
+}
+
+/// Puts a program where it is looked for: out of an archive's folder, or, where there is one file only, under the name that it should have.
+///
+/// # Errors
+/// If it is not there, or nothing can be moved.
+pub fn find_program(folder: &Path, name: &str) -> io::Result<()> {
+    let program = folder.join(name);
+    let mut all = fs::read_dir(folder)?;
+    if let (Some(Ok(only)), None) = (all.next(), all.next())
+        && only.file_type()?.is_file()
+    {
+        fs::rename(only.path(), &program)?;
+    }
+    hoist(folder, name)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
 }
 
 /// Puts what is in an archive into a folder.

@@ -6,6 +6,9 @@
 use harness::client::Op;
 use harness::generator::{Context, Generator, Peek, Planned, Update};
 
+/// What is told of a state.
+type Note<S> = Box<dyn Fn(&S) + Send>;
+
 /// Operations of a generator, with what is missing filled in from a state.
 pub(crate) struct Filled<G, S, F> {
     generator: G,
@@ -13,7 +16,7 @@ pub(crate) struct Filled<G, S, F> {
     fill: F,
     /// The state as it is when what was peeked is accepted.
     then: Option<S>,
-    note: Option<Box<dyn Fn(&S) + Send>>,
+    note: Option<Note<S>>,
 }
 
 impl<G, S, F> Filled<G, S, F> {

@@ -1,13 +1,11 @@
 //! Which etcd: Debian's, any release since 3.5 by its Go module, or a program of the user's own.
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, Finish, GoProgram, OwnFile, Shelf, Source, hoist};
+use workloads::kit::{Bundle, Finish, GoProgram, OwnFile, Shelf, Source, find_program};
 
 /// What `--version` takes for the nodes' own package.
 pub(crate) const DEBIAN: &str = "debian";
@@ -106,17 +104,8 @@ impl Release {
     }
 }
 
-/// Puts the program where it is looked for: out of an archive's folder, or under the name that it should have.
 fn find(folder: &Path) -> io::Result<()> {
-    let program = folder.join(PROGRAM);
-    let mut all = fs::read_dir(folder)?;
-    if let (Some(Ok(only)), None) = (all.next(), all.next())
-        && only.file_type()?.is_file()
-    {
-        fs::rename(only.path(), &program)?;
-    }
-    hoist(folder, PROGRAM)?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+    find_program(folder, PROGRAM)
 }
 
 impl fmt::Display for Release {
@@ -132,6 +121,8 @@ impl fmt::Display for Release {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::fs;
 
     use super::*;
 

@@ -42,7 +42,7 @@ impl Server {
     async fn start(version: &str) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let release = Release::read(version).unwrap();
-        let (archive, _) = Shelf::default().get(&release.bundle()).await.unwrap();
+        let (archive, _) = Shelf::default().archive(&release.bundle()).await.unwrap();
         let place = folder.path();
         let unpacked = Command::new("tar")
             .args([

@@ -5,9 +5,11 @@
 
 mod db;
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use workloads::kit::{Bundle, GoProgram, OwnFile, Shelf, Source};
+use workloads::kit::{Bundle, Finish, GoProgram, OwnFile, Shelf, Source, find_program};
 use workloads::options::merged;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
@@ -72,20 +74,24 @@ impl Release {
             }),
             Release::File(own) => own.source(),
         };
-        Bundle::of(self.label(), source)
+        let finish: Option<Finish> = match self {
+            Release::Known => None,
+            Release::File(_) => Some(find),
+        };
+        Bundle {
+            finish,
+            ..Bundle::of(self.label(), source)
+        }
     }
 
     /// Where its program is on nodes.
     fn program(&self) -> String {
-        let place = Shelf::place(&self.label());
-        match self {
-            Release::Known => format!("{place}/{PROGRAM}"),
-            Release::File(own) => {
-                let name = own.file.file_name().unwrap_or_default();
-                format!("{place}/{}", name.display())
-            }
-        }
+        format!("{}/{PROGRAM}", Shelf::place(&self.label()))
     }
+}
+
+fn find(folder: &Path) -> io::Result<()> {
+    find_program(folder, PROGRAM)
 }
 
 /// Options of transactions, for a server without any: each is one operation.
