@@ -164,6 +164,41 @@ fn registers_are_judged_in_every_format() {
     }
 }
 
+/// They have no invocations, and what is imported has none either.
+#[test]
+fn texts_of_sessions_are_judged_the_same_when_they_are_imported() {
+    let program = Program::new();
+    for (file, text) in [
+        ("stale.plume", "w(1,1,0,0)\nr(1,0,0,1)\n"),
+        (
+            "stale.awdit",
+            "w 1 0\n=====\nw 1 1\n-----\nr 1 0\n-----\nr 1 1\n",
+        ),
+    ] {
+        std::fs::write(program.folder.path().join(file), text).unwrap();
+        let said = program.run(&["import", file, "--json"]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        let id = told["id"].as_str().unwrap();
+        let check = |what: &str, level: &str| {
+            let level = ["--model", "rw-register", "--consistency", level];
+            program.run(&[&["check", what], &level[..]].concat())
+        };
+        for level in ["read-committed", "read-atomic", "causal"] {
+            let (of_file, of_run) = (check(file, level), check(id, level));
+            assert_eq!(
+                of_file.code, of_run.code,
+                "{file}: {}{}",
+                of_run.out, of_run.err
+            );
+            assert_eq!(of_file.out.replace(file, id), of_run.out);
+        }
+        assert_eq!(check(id, "causal").code, 1, "{file}");
+        let said = program.run(&["lint", id]);
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    }
+}
+
 /// Sessions count in plume text.
 #[test]
 fn levels_of_plume_text_keep_to_sessions() {

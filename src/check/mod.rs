@@ -18,7 +18,9 @@ pub(crate) use invariants::INVARIANTS;
 pub(crate) use online::OnlineChecker;
 pub(crate) use process::CheckerProcess;
 pub(crate) use results::{CheckerReport, Results};
-pub(crate) use standard::{COVERAGE, MODELS, TRANSACTIONAL, consistency_of, format_named};
+pub(crate) use standard::{
+    COVERAGE, MODELS, TRANSACTIONAL, consistency_of, format_named, recorded_as,
+};
 pub(crate) use worker::{Answer, FileRequest, LINT, Request, WORKER_ARGUMENT, serve};
 
 use std::path::Path;

@@ -200,10 +200,15 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
             Some(format) => format,
             None => format_of(&request.path)?,
         };
+        let recorded = recorded_as(&request.path, format);
         return Ok(Loaded {
-            checker: transactional(request, format)?,
+            checker: transactional(request, recorded)?,
             // Transactions that overlap in a process, or have no beginning, tell something as they stand.
-            source: Source::File(request.path.clone(), format),
+            source: Source::File {
+                path: request.path.clone(),
+                format,
+                recorded,
+            },
         });
     }
     let loaded = load_any(
@@ -240,6 +245,16 @@ pub(super) fn load_file(request: &FileRequest) -> Result<Loaded> {
         checker,
         source: Source::Whole(loaded.history, note, loaded.findings),
     })
+}
+
+/// How a history in this format was recorded: in the same, or, where it is an imported run's, in the one that it had before.
+pub(crate) fn recorded_as(path: &Path, format: Format) -> Format {
+    let run = RunFolder::open(path).ok();
+    let spec = run.and_then(|run| run.read_test::<TestSpec>().ok());
+    let imported = spec.and_then(|spec| spec.imported);
+    imported
+        .and_then(|imported| format_named(&imported.format).ok())
+        .unwrap_or(format)
 }
 
 /// A checker of transactions.

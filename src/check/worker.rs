@@ -192,8 +192,12 @@ pub(super) struct Loaded {
 pub(super) enum Source {
     /// All of it is there, with a note on how it was read, and how many mistakes there are in the record.
     Whole(History, Option<String>, u64),
-    /// A file that is read piece by piece, its events taken as they stand.
-    File(PathBuf, Format),
+    /// A file that is read piece by piece, its events taken as they stand; in a format, and how it was recorded.
+    File {
+        path: PathBuf,
+        format: Format,
+        recorded: Format,
+    },
 }
 
 fn run_checker(limits: CheckLimits, load: impl FnOnce() -> anyhow::Result<Loaded>) -> Answer {
@@ -218,7 +222,11 @@ fn run_checker(limits: CheckLimits, load: impl FnOnce() -> anyhow::Result<Loaded
             feed(history.events());
             (note, findings)
         }
-        Source::File(path, format) => {
+        Source::File {
+            path,
+            format,
+            recorded,
+        } => {
             let mut linter = Linter::new(0);
             let mut take = |batch: Batch<'_>| {
                 linter.feed(batch);
@@ -227,7 +235,7 @@ fn run_checker(limits: CheckLimits, load: impl FnOnce() -> anyhow::Result<Loaded
             };
             match read_each(&path, Some(format), ImportOptions::default(), &mut take) {
                 // A format without invocations says what it can.
-                Ok(torn) if format.is_of_sessions() => (torn.map(|torn| torn.to_string()), 0),
+                Ok(torn) if recorded.is_of_sessions() => (torn.map(|torn| torn.to_string()), 0),
                 Ok(torn) => (torn.map(|torn| torn.to_string()), linter.finish().total()),
                 Err(error) => return unknown(crate::words::describe(&error.into())),
             }

@@ -199,7 +199,8 @@ impl Seen {
     }
 }
 
-/// Writes the history as a run has it: mended so that it pairs, indexes ascending. Says what was mended.
+/// Writes the history as a run has it: mended so that it pairs, indexes ascending. Says what was mended. What has no invocations
+/// by its format is taken as it stands, for nothing of it would be left.
 fn write(file: &Path, seen: &Seen, reading: &Reading, to: &Path) -> Result<Vec<String>> {
     let out = File::create_new(to).with_context(|| format!("cannot make {}", to.display()))?;
     let mut exporter = exporter(ExportFormat::JsonLines, BufWriter::new(&out))?;
@@ -211,7 +212,11 @@ fn write(file: &Path, seen: &Seen, reading: &Reading, to: &Path) -> Result<Vec<S
         events.clear();
         lines.clear();
         for (event, line) in batch.iter() {
-            let Some(mut event) = mender.mend(event.clone()) else {
+            let mended = match seen.format.is_of_sessions() {
+                true => Some(event.clone()),
+                false => mender.mend(event.clone()),
+            };
+            let Some(mut event) = mended else {
                 continue;
             };
             if renumber {

@@ -10,6 +10,7 @@ use store::{Finding, Flow, LintReport, Linter, Problem};
 
 use super::output::outln;
 use super::{args, source};
+use crate::check::recorded_as;
 use crate::exit::Exit;
 
 pub(super) fn command() -> Command {
@@ -80,7 +81,8 @@ pub(super) fn lint(
         linter.feed(batch);
         Flow::Continue(())
     })?;
-    Ok((finish(linter, format), torn.map(|torn| torn.to_string())))
+    let recorded = recorded_as(path, format);
+    Ok((finish(linter, recorded), torn.map(|torn| torn.to_string())))
 }
 
 /// What was found. That a format has no invocations is no mistake of who wrote it.
