@@ -26,7 +26,7 @@ pub(super) fn write(
     let spec = spec(history, model, &loaded.notes);
     let claim = Claim {
         model: format!("{model}, {consistency}"),
-        source: "It is what the history was to be checked for".to_owned(),
+        source: "what the history was to be checked for".to_owned(),
     };
     let checkers = vec![CheckerReport::new(consistency, answer)];
     let mut results = Results::new(&claim, checkers, &RunFacts::default(), spec.seed);

@@ -176,6 +176,9 @@ fn label(step: &Step) -> String {
     format!("{name}{key}{versions}")
 }
 
+/// How high a label is.
+const LABEL: f64 = 13.0;
+
 /// An arrow: its path, and where its label is and how it is aligned.
 struct Arrow {
     path: String,
@@ -232,6 +235,32 @@ fn arrow(layout: &Layout, nodes: &[Node], (from, to): (usize, usize), lane: f64)
     }
 }
 
+/// Where a label ends on the right.
+fn label_end((arrow, step): &(Arrow, &Step)) -> f64 {
+    arrow.x + label(step).chars().count() as f64 * 6.6
+}
+
+/// Moves labels down that would lie over others.
+fn keep_apart(arrows: &mut [(Arrow, &Step)]) {
+    for at in 1..arrows.len() {
+        let (before, rest) = arrows.split_at_mut(at);
+        let this = &mut rest[0];
+        // Each of those before can be in the way once at most, since it only moves down.
+        for _ in 0..at {
+            let end = label_end(this);
+            let in_the_way = before.iter().find(|other| {
+                (other.0.y - this.0.y).abs() < LABEL
+                    && other.0.x < end
+                    && this.0.x < label_end(other)
+            });
+            match in_the_way {
+                Some(other) => this.0.y = other.0.y + LABEL,
+                None => break,
+            }
+        }
+    }
+}
+
 fn draw(nodes: &[Node], edges: &[(usize, usize)], steps: &[Step], layout: &Layout) -> Markup {
     let mut used: BTreeMap<(usize, usize), u32> = BTreeMap::new();
     let mut arrows: Vec<(Arrow, &Step)> = Vec::new();
@@ -242,8 +271,7 @@ fn draw(nodes: &[Node], edges: &[(usize, usize)], steps: &[Step], layout: &Layou
         *count += 1;
         arrows.push((arrow(layout, nodes, *edge, lane), step));
     }
-    let label_end =
-        |(arrow, step): &(Arrow, &Step)| arrow.x + label(step).chars().count() as f64 * 6.6;
+    keep_apart(&mut arrows);
     let right = arrows
         .iter()
         .map(label_end)
@@ -278,5 +306,40 @@ fn draw(nodes: &[Node], edges: &[(usize, usize)], steps: &[Step], layout: &Layou
                 text class={ "edge " (class) } x=(p(arrow.x)) y=(p(arrow.y)) text-anchor=(arrow.anchor) { (label(step)) }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_do_not_lie_over_each_other() {
+        let step = Step {
+            from: "T1".to_owned(),
+            to: "T2".to_owned(),
+            relation: Relation::Overwritten,
+            key: None,
+            value: None,
+            next: None,
+            witness: None,
+            follows: None,
+            seen: Vec::new(),
+        };
+        let arrow = |x: f64, y: f64| Arrow {
+            path: String::new(),
+            x,
+            y,
+            anchor: "start",
+        };
+        let mut arrows = [
+            (arrow(10.0, 50.0), &step),
+            (arrow(60.0, 50.0), &step),
+            (arrow(70.0, 52.0), &step),
+            (arrow(900.0, 50.0), &step),
+        ];
+        keep_apart(&mut arrows);
+        let places = arrows.map(|(arrow, _)| arrow.y);
+        assert_eq!(places, [50.0, 50.0 + LABEL, 50.0 + 2.0 * LABEL, 50.0]);
     }
 }
