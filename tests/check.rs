@@ -178,7 +178,7 @@ fn texts_of_sessions_are_judged_the_same_when_they_are_imported() {
         std::fs::write(program.folder.path().join(file), text).unwrap();
         let said = program.run(&["import", file, "--json"]);
         assert_eq!(said.code, 0, "{}", said.err);
-        let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        let told: Value = serde_json::from_str(&said.out).unwrap();
         let id = told["id"].as_str().unwrap();
         let check = |what: &str, level: &str| {
             let level = ["--model", "rw-register", "--consistency", level];
