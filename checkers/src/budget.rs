@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use store::{Event, Process};
 use thiserror::Error;
 
 /// Why a checker had to give up.
@@ -31,6 +32,27 @@ pub trait Budget: Sync {
 
     /// Gives bytes back.
     fn release(&self, bytes: usize);
+}
+
+/// Hands clients' events to `take` with their processes, as long as the budget lasts. Says what was used up, now or `before`.
+pub(crate) fn feed_clients(
+    before: Option<Exhausted>,
+    events: &[Event],
+    mut take: impl FnMut(&Event, u64) -> Result<(), Exhausted>,
+) -> Option<Exhausted> {
+    if before.is_some() {
+        return before;
+    }
+    let clients = events.iter().filter_map(|event| match event.process {
+        Process::Client(process) => Some((event, process)),
+        _ => None,
+    });
+    for (event, process) in clients {
+        if let Err(why) = take(event, process) {
+            return Some(why);
+        }
+    }
+    None
 }
 
 /// A part of a check: what it charged and did not release is released when it ends.

@@ -4,9 +4,9 @@
 //! all keys' are, those left out on which nothing happened that could be wrong, as long as there are others.
 
 use serde_json::{Map, Value, json};
-use store::{Event, Process};
+use store::Event;
 
-use crate::budget::{Budget, Exhausted};
+use crate::budget::{Budget, Exhausted, feed_clients};
 use crate::transactions::values::Interner;
 use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
@@ -67,20 +67,11 @@ impl<C: Checker> Keyed<C> {
 
 impl<C: Checker> Checker for Keyed<C> {
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        for event in events {
-            if self.exhausted.is_some() {
-                return Feed::Exhausted;
-            }
-            if matches!(event.process, Process::Client(_))
-                && let Err(why) = self.take(event, budget)
-            {
-                self.exhausted = Some(why);
-                return Feed::Exhausted;
-            }
-        }
-        match self.is_violated {
-            true => Feed::Violation,
-            false => Feed::Continue,
+        self.exhausted = feed_clients(self.exhausted, events, |event, _| self.take(event, budget));
+        match (self.exhausted, self.is_violated) {
+            (Some(_), _) => Feed::Exhausted,
+            (None, true) => Feed::Violation,
+            (None, false) => Feed::Continue,
         }
     }
 

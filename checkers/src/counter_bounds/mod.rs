@@ -36,9 +36,9 @@ use std::collections::{BTreeSet, VecDeque};
 
 use rustc_hash::FxHashMap;
 use serde_json::Value;
-use store::{Event, EventType, Process};
+use store::{Event, EventType};
 
-use crate::budget::{Budget, Exhausted};
+use crate::budget::{Budget, Exhausted, feed_clients};
 use crate::keyed::{ACKNOWLEDGED, Keyed};
 use crate::{CheckResult, Checker, FINAL_READ, Feed, Valid};
 
@@ -347,20 +347,13 @@ fn number(value: &Value, initial: i64) -> Option<i128> {
 
 impl Checker for CounterBounds {
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        for event in events {
-            if self.exhausted.is_some() {
-                return Feed::Exhausted;
-            }
-            if let Process::Client(process) = event.process
-                && let Err(why) = self.take(event, process, budget)
-            {
-                self.exhausted = Some(why);
-                return Feed::Exhausted;
-            }
-        }
-        match self.is_violated() {
-            true => Feed::Violation,
-            false => Feed::Continue,
+        self.exhausted = feed_clients(self.exhausted, events, |event, process| {
+            self.take(event, process, budget)
+        });
+        match (self.exhausted, self.is_violated()) {
+            (Some(_), _) => Feed::Exhausted,
+            (None, true) => Feed::Violation,
+            (None, false) => Feed::Continue,
         }
     }
 

@@ -30,9 +30,9 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 use serde_json::Value;
-use store::{Event, EventType, Name, Process};
+use store::{Event, EventType, Name};
 
-use crate::budget::{Budget, Exhausted};
+use crate::budget::{Budget, Exhausted, feed_clients};
 use crate::transactions::values::Interner;
 use crate::{CheckResult, Checker, FINAL_READ, Feed, Valid};
 
@@ -335,20 +335,13 @@ fn versioned(held: &Value) -> Option<(&Value, &Value)> {
 
 impl Checker for Divergence {
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        for event in events {
-            if self.exhausted.is_some() {
-                return Feed::Exhausted;
-            }
-            if let Process::Client(process) = event.process
-                && let Err(why) = self.take(event, process, budget)
-            {
-                self.exhausted = Some(why);
-                return Feed::Exhausted;
-            }
-        }
-        match self.impossible {
-            true => Feed::Violation,
-            false => Feed::Continue,
+        self.exhausted = feed_clients(self.exhausted, events, |event, process| {
+            self.take(event, process, budget)
+        });
+        match (self.exhausted, self.impossible) {
+            (Some(_), _) => Feed::Exhausted,
+            (None, true) => Feed::Violation,
+            (None, false) => Feed::Continue,
         }
     }
 

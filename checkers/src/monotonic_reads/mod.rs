@@ -15,9 +15,9 @@ use std::fmt::Write;
 
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
-use store::{Event, EventType, Process};
+use store::{Event, EventType};
 
-use crate::budget::{Budget, Exhausted};
+use crate::budget::{Budget, Exhausted, feed_clients};
 use crate::keyed::{Keyed, MALFORMED};
 use crate::transactions::values::Interner;
 use crate::{CheckResult, Checker, Evidence, FINAL_READ, Feed, OperationsEvidence, Valid};
@@ -192,20 +192,13 @@ impl MonotonicReads {
 
 impl Checker for MonotonicReads {
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        for event in events {
-            if self.exhausted.is_some() {
-                return Feed::Exhausted;
-            }
-            if let Process::Client(process) = event.process
-                && let Err(why) = self.take(event, process, budget)
-            {
-                self.exhausted = Some(why);
-                return Feed::Exhausted;
-            }
-        }
-        match self.back {
-            0 => Feed::Continue,
-            _ => Feed::Violation,
+        self.exhausted = feed_clients(self.exhausted, events, |event, process| {
+            self.take(event, process, budget)
+        });
+        match (self.exhausted, self.back > 0) {
+            (Some(_), _) => Feed::Exhausted,
+            (None, true) => Feed::Violation,
+            (None, false) => Feed::Continue,
         }
     }
 

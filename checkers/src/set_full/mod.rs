@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 use store::{Event, EventType};
 
-use crate::budget::{Budget, Exhausted};
+use crate::budget::{Budget, Exhausted, feed_clients};
 use crate::transactions::values::Interner;
 use crate::{CheckResult, Checker, Feed, Valid};
 
@@ -293,20 +293,13 @@ impl SetFull {
 
 impl Checker for SetFull {
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
-        for event in events {
-            if self.exhausted.is_some() {
-                return Feed::Exhausted;
-            }
-            if let store::Process::Client(process) = event.process
-                && let Err(why) = self.take(event, process, budget)
-            {
-                self.exhausted = Some(why);
-                return Feed::Exhausted;
-            }
-        }
-        match self.impossible {
-            true => Feed::Violation,
-            false => Feed::Continue,
+        self.exhausted = feed_clients(self.exhausted, events, |event, process| {
+            self.take(event, process, budget)
+        });
+        match (self.exhausted, self.impossible) {
+            (Some(_), _) => Feed::Exhausted,
+            (None, true) => Feed::Violation,
+            (None, false) => Feed::Continue,
         }
     }
 

@@ -215,6 +215,12 @@ impl Tc {
         Ok(counts)
     }
 
+    /// The nodes where rules stand, or may.
+    fn standing_nodes(&self) -> impl Iterator<Item = &Journaled> {
+        let nodes = self.nodes.iter();
+        nodes.filter(|at| self.standing.has(&at.node.name))
+    }
+
     /// Takes all rules of a fault away.
     pub(super) async fn heal(
         &self,
@@ -224,10 +230,7 @@ impl Tc {
         if !self.is_free_for(layer) {
             return Ok(Vec::new());
         }
-        let standing = self
-            .nodes
-            .iter()
-            .filter(|at| self.standing.has(&at.node.name));
+        let standing = self.standing_nodes();
         let healed = join_all(standing.map(|at| self.heal_at(at, addresses))).await;
         let healed: Result<Vec<_>, _> = healed.into_iter().collect();
         self.release();
@@ -243,10 +246,7 @@ impl Tc {
         if !self.is_free_for(layer) {
             return Ok(Vec::new());
         }
-        let standing = self
-            .nodes
-            .iter()
-            .filter(|at| self.standing.has(&at.node.name));
+        let standing = self.standing_nodes();
         let count = |at: &'_ Journaled| {
             let remote = at.node.remote.clone();
             let name = at.node.name.clone();
