@@ -104,7 +104,7 @@ pub(super) fn checker(request: &FileRequest) -> Result<Option<Box<dyn Checker>>>
     let linearizable = request.consistency == LINEARIZABLE;
     let set = set_full::Options { linearizable };
     Ok(Some(match request.model.as_str() {
-        model if model == SET_FULL.name => Box::new(SetFull::new(set)),
+        model if model == SET_FULL.name => Box::new(SetFull::of_any(set)),
         model if model == BANK.name => Box::new(Bank::new(bank_options(request)?)),
         model if model == COUNTER_BOUNDS.name => {
             let options = counter_bounds::Options {

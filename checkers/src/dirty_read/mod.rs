@@ -34,6 +34,7 @@ const WORDS: Words = Words {
     add: "write",
     all: "strong-read",
     early: None,
+    told_apart: true,
     one: Some("read"),
     keyed: false,
     what: "of dirty reads there are write, read and strong-read",

@@ -25,6 +25,7 @@ const WORDS: Words = Words {
     add: "add",
     all: FINAL_READ,
     early: Some("read"),
+    told_apart: true,
     one: None,
     keyed: true,
     what: "a document has add, read and final-read",

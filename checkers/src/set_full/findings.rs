@@ -54,7 +54,7 @@ pub(super) struct Findings {
     pub(super) stable: u64,
     pub(super) recovered: u64,
     pub(super) never_read: u64,
-    /// Elements that the last reads do not show, which began while others were still added: gone, or those reads were stale.
+    /// Elements that the last reads do not show, which are not final: gone, or those reads were stale.
     pub(super) undecided: u64,
     pub(super) vanished: u64,
     /// Elements that were read and vanished, or whose adds had failed.
@@ -72,8 +72,8 @@ impl Findings {
         self.elements.entry(kind).or_default().push(element);
     }
 
-    /// Counts an element, with the moment at which the last add ended.
-    fn count(&mut self, number: u32, element: &Timeline, last_add: Option<u64>) {
+    /// Counts an element, with the moment at which all ended after which only final reads began.
+    fn count(&mut self, number: u32, element: &Timeline, ended: Option<u64>) {
         let acknowledged = element.acknowledged.is_some();
         self.attempted += u64::from(element.added.is_some());
         self.acknowledged += u64::from(acknowledged);
@@ -92,7 +92,7 @@ impl Findings {
         }
         if let Some(missed) = element.lost() {
             // Earlier, a replica may have been behind that has caught up since.
-            if last_add.is_none_or(|last| last < missed.begun.index) {
+            if ended.is_none_or(|ended| ended < missed.begun.index) {
                 let vanished = element.first_shown.is_some();
                 self.add(Kind::Lost, number);
                 self.vanished += u64::from(vanished);
@@ -115,11 +115,12 @@ impl Findings {
 /// Looks for everything.
 pub(super) fn find(set: &SetFull, budget: &dyn Budget) -> Result<Findings, Exhausted> {
     let mut found = Findings::default();
+    let ended = set.others_ended();
     for (number, element) in (0..).zip(&set.elements) {
         if (number as usize).is_multiple_of(ASKED_EVERY) {
             budget.check()?;
         }
-        found.count(number, element, set.last_add);
+        found.count(number, element, ended);
     }
     for (read, present) in set.finals.values() {
         budget.check()?;

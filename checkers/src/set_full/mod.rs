@@ -1,14 +1,14 @@
 //! Sets that only grow: are elements that were acknowledged still there?
 //!
-//! Operations are `add` of an element and `read`, whose `ok` has all elements as a list. This asks less than
-//! linearizability (for that, there is
-//! the model `set`), and so it says something of systems that promise little. For each element by itself:
+//! Operations are `add` of an element, `read`, and `final-read` when all is healed; an `ok` of these has all elements as a list. This
+//! asks less than linearizability (for that, there is the model `set`), and so it says something of systems that promise little. For
+//! each element by itself:
 //!
 //! | finding | what it is | verdict |
 //! | --- | --- | --- |
-//! | lost | it was known to be there; then a read that began when all adds had ended did not show it, and no read that ended after that one had begun did | invalid |
-//! | undecided | the same, but adds were still going on: it is lost, or the read was stale | unknown; invalid if linearizable |
-//! | divergent | the last read of a process, begun after all adds were acknowledged, does not show it, but others still do | invalid |
+//! | lost | it was known to be there; then a final read did not show it, and no read that ended after that one had begun did | invalid |
+//! | undecided | the same, but the read was not final: it is lost, or the read was stale | unknown; invalid if linearizable |
+//! | divergent | the last read of a process, a final one, does not show it, but others still do | invalid |
 //! | unexpected | it was read, and nobody had begun to add it | invalid |
 //! | aborted | it was read, and each add of it failed, that is, did not happen | invalid |
 //! | duplicated | one read shows it more than once | invalid |
@@ -20,6 +20,10 @@
 //! *vanished*. Adds of unknown outcome prove nothing unless they are read, and a read proves no absence of what became
 //! known after it had begun.
 //!
+//! A read is *final* if it is a `final-read` that began when all adds and all other reads had ended. Only such a read shows that
+//! something is gone: any other may have asked a replica that is behind. In a history from anywhere nobody may have made that
+//! difference; if it has no `final-read` at all, each `read` counts as one.
+//!
 //! Each read is looked at when it ends, and not kept, so memory grows with the elements alone.
 
 use std::collections::BTreeMap;
@@ -29,7 +33,7 @@ use store::{Event, EventType};
 
 use crate::budget::{Budget, Exhausted, feed_clients};
 use crate::transactions::values::Interner;
-use crate::{CheckResult, Checker, Feed, Valid};
+use crate::{CheckResult, Checker, FINAL_READ, Feed, Valid};
 
 mod findings;
 mod report;
@@ -50,8 +54,10 @@ pub(crate) struct Words {
     pub(crate) add: &'static str,
     /// Reads all elements; when all adds have ended, whatever was acknowledged.
     pub(crate) all: &'static str,
-    /// Reads all elements, of which nobody promised that they are up to date: it only shows what is there.
+    /// Reads all elements, of which nobody promised that they are up to date: what it does not show may be there.
     pub(crate) early: Option<&'static str>,
+    /// Whether there must be reads of the first kind; else, where there are none, the others are as good.
+    pub(crate) told_apart: bool,
     /// Reads whether one element is there: the element if so, else `null`.
     pub(crate) one: Option<&'static str>,
     /// Whether it is the set of one key of many, which is not looked at.
@@ -63,11 +69,12 @@ pub(crate) struct Words {
 impl Words {
     const SET: Words = Words {
         add: "add",
-        all: "read",
-        early: None,
+        all: FINAL_READ,
+        early: Some("read"),
+        told_apart: true,
         one: None,
         keyed: false,
-        what: "a set has add and read",
+        what: "a set has add, read and final-read",
     };
 }
 
@@ -80,8 +87,10 @@ const ASKED_EVERY: usize = 4_096;
 #[derive(Clone, Copy)]
 enum Asked {
     Add(u32),
-    All,
-    Early,
+    /// All elements; finally or not.
+    All {
+        last: bool,
+    },
     One(u32),
 }
 
@@ -103,11 +112,13 @@ pub struct SetFull {
     finals: BTreeMap<u64, (Span, Vec<u32>)>,
     /// When an add ended last.
     last_add: Option<u64>,
+    /// When a read ended last that is not final.
+    last_early: Option<u64>,
     /// Whether something is wrong that nothing later can mend.
     impossible: bool,
     reads: u64,
-    /// Those of them that show all that was acknowledged, once all adds have ended.
-    whole_reads: u64,
+    /// Those of them that are final.
+    last_reads: u64,
     /// By number of the element: the last read that shows it, as twice the number of the read, and one more if it shows it again.
     marks: Vec<u64>,
     /// The first operation that is no add or read of a set, and why.
@@ -116,9 +127,18 @@ pub struct SetFull {
 }
 
 impl SetFull {
-    /// A checker that has seen nothing.
+    /// A checker that has seen nothing, of a history in which nothing but a `final-read` is final.
     pub fn new(options: Options) -> SetFull {
         SetFull::called(options, Words::SET)
+    }
+
+    /// The same of a history from anywhere: if there is no `final-read`, each `read` counts as one.
+    pub fn of_any(options: Options) -> SetFull {
+        let words = Words {
+            told_apart: false,
+            ..Words::SET
+        };
+        SetFull::called(options, words)
     }
 
     /// A checker of a history with other words.
@@ -131,9 +151,10 @@ impl SetFull {
             open: FxHashMap::default(),
             finals: BTreeMap::new(),
             last_add: None,
+            last_early: None,
             impossible: false,
             reads: 0,
-            whole_reads: 0,
+            last_reads: 0,
             marks: Vec::new(),
             malformed: None,
             exhausted: None,
@@ -169,8 +190,12 @@ impl SetFull {
             match asked {
                 Asked::Add(number) => self.elements[number as usize].begin(now),
                 // What it read before was not its last word.
-                Asked::All => self.forget(process, budget),
-                Asked::Early | Asked::One(_) => {}
+                Asked::All { last: true } if !self.words.told_apart => {
+                    self.words.told_apart = true;
+                    self.forget_all(budget);
+                }
+                Asked::All { .. } => self.forget(process, budget),
+                Asked::One(_) => {}
             }
             self.open.insert(process, Open { begun: now, asked });
             return Ok(());
@@ -188,16 +213,17 @@ impl SetFull {
                     EventType::Info | EventType::Invoke => {}
                 }
                 self.last_add = Some(now.index);
-                while let Some(process) = self.finals.keys().next().copied() {
-                    self.forget(process, budget);
+                self.forget_all(budget);
+            }
+            Asked::All { last } if event.kind == EventType::Ok => {
+                let last = last || !self.words.told_apart;
+                if !last {
+                    self.forget_all(budget);
                 }
+                self.read(event, last.then_some(process), read, budget)?;
             }
-            Asked::All if event.kind == EventType::Ok => {
-                self.read(event, Some(process), read, budget)?;
-            }
-            Asked::Early if event.kind == EventType::Ok => self.read(event, None, read, budget)?,
             Asked::One(number) if event.kind == EventType::Ok => self.look(event, number, read),
-            Asked::All | Asked::Early | Asked::One(_) => {}
+            Asked::All { .. } | Asked::One(_) => {}
         }
         Ok(())
     }
@@ -206,8 +232,8 @@ impl SetFull {
     fn asked(&mut self, event: &Event, budget: &dyn Budget) -> Result<Option<Asked>, Exhausted> {
         Ok(match &*event.f {
             f if f == self.words.add => Some(Asked::Add(self.number(&event.value, budget)?)),
-            f if f == self.words.all => Some(Asked::All),
-            f if Some(f) == self.words.early => Some(Asked::Early),
+            f if f == self.words.all => Some(Asked::All { last: true }),
+            f if Some(f) == self.words.early => Some(Asked::All { last: false }),
             f if Some(f) == self.words.one => Some(Asked::One(self.number(&event.value, budget)?)),
             _ => None,
         })
@@ -235,7 +261,19 @@ impl SetFull {
         }
     }
 
-    /// Takes a read of all elements, of a process whose last one it may be.
+    fn forget_all(&mut self, budget: &dyn Budget) {
+        while let Some(process) = self.finals.keys().next().copied() {
+            self.forget(process, budget);
+        }
+    }
+
+    /// When all had ended after which only final reads began.
+    fn others_ended(&self) -> Option<u64> {
+        let early = self.last_early.filter(|_| self.words.told_apart);
+        self.last_add.max(early)
+    }
+
+    /// Takes a read of all elements; with the process whose last one it may be, if it is final.
     fn read(
         &mut self,
         event: &Event,
@@ -249,7 +287,10 @@ impl SetFull {
             return Ok(());
         };
         self.reads += 1;
-        self.whole_reads += u64::from(process.is_some());
+        self.last_reads += u64::from(process.is_some());
+        if &*event.f != self.words.all {
+            self.last_early = Some(event.index);
+        }
         let mut present = Vec::with_capacity(shown.len());
         for (at, value) in shown.iter().enumerate() {
             if at % ASKED_EVERY == 0 {
@@ -275,12 +316,12 @@ impl SetFull {
             if at % ASKED_EVERY == 0 {
                 budget.check()?;
             }
-            if *mark < seen && (process.is_some() || self.options.linearizable) {
+            if *mark < seen {
                 element.not_shown(read);
             }
         }
         if let Some(process) = process
-            && self.last_add.is_none_or(|last| last < read.begun.index)
+            && self.others_ended() < Some(read.begun.index)
         {
             present.sort_unstable();
             present.dedup();

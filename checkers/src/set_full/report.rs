@@ -72,7 +72,7 @@ fn why_unknown(set: &SetFull, found: &Findings) -> Option<String> {
     if let Some((event, why)) = &set.malformed {
         return Some(format!("event {event} is not of a set: {why}"));
     }
-    if set.whole_reads == 0 {
+    if set.last_reads == 0 {
         let read = set.words.all;
         return Some(format!(
             "no {read} ended ok, so nobody knows what is in the set"
@@ -83,8 +83,8 @@ fn why_unknown(set: &SetFull, found: &Findings) -> Option<String> {
     }
     if found.undecided > 0 {
         return Some(format!(
-            "{} elements were missing in the last reads, which began before all adds had ended: those may have been stale; read once more \
-             when nothing is added",
+            "{} elements were missing in the last reads, which were not final: those may have been stale; read once more when nothing \
+             is added",
             found.undecided
         ));
     }

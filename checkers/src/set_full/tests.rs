@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use store::{Event, EventType, Process};
@@ -22,9 +24,9 @@ fn parse(index: u64, line: &str) -> Event {
     let words: Vec<&str> = line.split(' ').collect();
     let kind: EventType = serde_json::from_value(words[1].into()).unwrap();
     let value = match (words[2], words.get(3)) {
-        ("read", None) if kind == EventType::Ok => json!([]),
-        ("read", None) => Value::Null,
-        ("read", Some(all)) => all
+        ("read" | FINAL_READ, None) if kind == EventType::Ok => json!([]),
+        ("read" | FINAL_READ, None) => Value::Null,
+        ("read" | FINAL_READ, Some(all)) => all
             .split(',')
             .map(|one| one.parse::<i64>().unwrap())
             .collect(),
@@ -46,7 +48,7 @@ fn parse(index: u64, line: &str) -> Event {
 
 fn judge(lines: &[&str], linearizable: bool) -> CheckResult {
     check(
-        &mut SetFull::new(Options { linearizable }),
+        &mut SetFull::of_any(Options { linearizable }),
         &history(lines),
         &Unlimited,
     )
@@ -297,22 +299,54 @@ fn an_add_that_is_read_while_it_goes_on_is_no_stranger() {
 }
 
 #[test]
+fn only_final_reads_show_that_something_is_gone() {
+    let strict = |more: &[&str]| {
+        let lines = [&ADDED, more].concat();
+        check(
+            &mut SetFull::new(Options::default()),
+            &history(&lines),
+            &Unlimited,
+        )
+    };
+    // As when a run ends before its final reads: the replica may be behind.
+    let behind = ["0 invoke read", "0 ok read 2"];
+    let result = strict(&behind);
+    assert_eq!(result.valid, Valid::Unknown, "{}", result.reason);
+    assert_eq!(result.details["lost-count"], 0);
+    // In a history from anywhere it may be the last word.
+    assert_eq!(after_added(&behind, false).valid, Valid::False);
+
+    let gone = ["1 invoke final-read", "1 ok final-read 2"];
+    let there = ["1 invoke final-read", "1 ok final-read 1,2"];
+    for (last, valid) in [(gone, Valid::False), (there, Valid::True)] {
+        let more = [&behind[..], &last].concat();
+        for result in [strict(&more), after_added(&more, false)] {
+            assert_eq!(result.valid, valid, "{}", result.reason);
+        }
+    }
+    // Where there are final reads, no other is one, nor does a process differ for good that has none.
+    let fails = ["1 invoke final-read", "1 fail final-read"];
+    let result = after_added(&[&behind[..], &fails].concat(), false);
+    assert_eq!(result.valid, Valid::Unknown, "{}", result.reason);
+}
+
+#[test]
 fn nothing_is_unknown() {
     let reason = |lines: &[&str]| {
         let result = judge(lines, false);
         assert_eq!(result.valid, Valid::Unknown);
         result.reason
     };
-    assert!(reason(&[]).starts_with("no read ended ok"));
-    assert!(reason(&ADDED).starts_with("no read ended ok"));
-    assert!(reason(&["0 invoke read", "0 fail read"]).starts_with("no read ended ok"));
+    assert!(reason(&[]).starts_with("no final-read ended ok"));
+    assert!(reason(&ADDED).starts_with("no final-read ended ok"));
+    assert!(reason(&["0 invoke read", "0 fail read"]).starts_with("no final-read ended ok"));
     assert!(reason(&["0 invoke read", "0 ok read"]).starts_with("no add was acknowledged"));
     assert!(reason(&["0 invoke remove 1", "0 ok remove 1"]).contains("event 0 is not of a set"));
 }
 
 #[test]
 fn what_is_wrong_for_good_stops_a_run() {
-    let mut set = SetFull::new(Options::default());
+    let mut set = SetFull::of_any(Options::default());
     let lines = [
         &ADDED[..],
         &[
@@ -432,11 +466,6 @@ fn serve(plays: &[Play]) -> Vec<String> {
 }
 
 /// Whether a history is a violation, by the definitions, each looked up in the whole history.
-fn is_violation(events: &[Event], linearizable: bool) -> bool {
-    violates(events, linearizable, Words::SET)
-}
-
-/// The same, in other words.
 pub(crate) fn violates(events: &[Event], linearizable: bool, words: Words) -> bool {
     let mut begun: BTreeMap<u64, &Event> = BTreeMap::new();
     let (mut adds, mut reads, mut looks) = (Vec::new(), Vec::new(), Vec::new());
@@ -461,13 +490,9 @@ pub(crate) fn violates(events: &[Event], linearizable: bool, words: Words) -> bo
                 event.index,
                 event.kind,
             )),
-            f if f == words.all && ok => {
-                reads.push((process, invoke.index, event.index, all()));
+            f if (f == words.all || Some(f) == words.early) && ok => {
+                reads.push((event, invoke.index, event.index, all()));
             }
-            f if Some(f) == words.early && ok && linearizable => {
-                reads.push((u64::MAX, invoke.index, event.index, all()));
-            }
-            f if Some(f) == words.early && ok => looks.push((event.index, all())),
             f if Some(f) == words.one && ok => {
                 let shown = event.value.as_i64();
                 looks.push((event.index, shown.into_iter().collect()));
@@ -484,12 +509,19 @@ pub(crate) fn violates(events: &[Event], linearizable: bool, words: Words) -> bo
             EventType::Info,
         ));
     }
-    let last_add = adds.iter().map(|add| add.2).max().unwrap_or(0);
+    let told_apart = words.told_apart || events.iter().any(|event| *event.f == *words.all);
+    let is_last = |read: &Event| !told_apart || *read.f == *words.all;
+    let others = reads.iter().filter(|read| !is_last(read.0));
+    let others = adds
+        .iter()
+        .map(|add| add.2)
+        .chain(others.map(|read| read.2));
+    let others_ended = others.max();
     let ends = reads.iter().map(|read| (read.2, &read.3));
     let ends: Vec<(u64, &Vec<i64>)> = ends
         .chain(looks.iter().map(|(at, all)| (*at, all)))
         .collect();
-    let elements: std::collections::BTreeSet<i64> = adds
+    let elements: BTreeSet<i64> = adds
         .iter()
         .map(|add| add.0)
         .chain(ends.iter().flat_map(|(_, all)| all.iter().copied()))
@@ -506,18 +538,18 @@ pub(crate) fn violates(events: &[Event], linearizable: bool, words: Words) -> bo
         let missing: Vec<_> = (reads.iter())
             .filter(|read| !read.3.contains(&element) && known.is_some_and(|known| known < read.1))
             .collect();
-        let lost = missing
+        let mut finals = missing
             .iter()
-            .any(|read| read.1 > last_add && shows.iter().all(|shown| *shown < read.1));
-        let is_last = |process: u64, at: u64| {
-            let reads = |event: &&Event| {
-                event.process == Process::Client(process) && *event.f == *words.all
-            };
-            !events.iter().filter(reads).any(|event| event.index > at)
-        };
-        let divergent = missing
-            .iter()
-            .any(|read| read.0 != u64::MAX && read.1 > last_add && is_last(read.0, read.2));
+            .filter(|read| is_last(read.0) && Some(read.1) > others_ended);
+        let lost = finals
+            .clone()
+            .any(|read| shows.iter().all(|shown| *shown < read.1));
+        let divergent = finals.any(|read| {
+            let later =
+                |event: &&Event| event.process == read.0.process && event.index > read.0.index;
+            let reads = |event: &Event| *event.f == *words.all || Some(&*event.f) == words.early;
+            !events.iter().filter(later).any(reads)
+        });
         let stranger = shows
             .iter()
             .any(|shown| mine.iter().all(|add| add.1 > *shown));
@@ -537,7 +569,7 @@ proptest! {
     #[test]
     fn a_serial_store_is_never_flagged(plays in plays()) {
         let events = events(&serve(&plays));
-        let result = check(&mut SetFull::new(Options { linearizable: true }), &events, &Unlimited);
+        let result = check(&mut SetFull::of_any(Options { linearizable: true }), &events, &Unlimited);
         prop_assert_ne!(result.valid, Valid::False, "{}", result.reason);
     }
 
@@ -552,7 +584,7 @@ proptest! {
         let last = lines.pop().unwrap();
         let shown = last.strip_prefix("99 ok read ").unwrap().split(',').filter(|one| one != victim);
         lines.push(format!("99 ok read {}", shown.collect::<Vec<_>>().join(",")).trim_end().to_owned());
-        let result = check(&mut SetFull::new(Options::default()), &events(&lines), &Unlimited);
+        let result = check(&mut SetFull::of_any(Options::default()), &events(&lines), &Unlimited);
         prop_assert_eq!(result.valid, Valid::False);
         prop_assert_eq!(&result.details["lost"], &json!(victim));
     }
@@ -563,6 +595,8 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), 0..12_i64, any::<bool>()), 0..4),
         linearizable: bool,
         last_read: bool,
+        final_from in prop::option::of(any::<prop::sample::Index>()),
+        told_apart: bool,
     ) {
         let mut events = events(&serve(&plays));
         if !last_read {
@@ -572,6 +606,23 @@ proptest! {
         let reads: Vec<usize> = (0..events.len())
             .filter(|at| &*events[*at].f == "read" && events[*at].kind == EventType::Ok)
             .collect();
+        // From some moment on, reads that begin are final, also where others go on.
+        if let Some(from) = final_from.filter(|_| !events.is_empty()) {
+            let from = from.index(events.len());
+            let mut finals = BTreeSet::new();
+            for event in events.iter_mut().skip(from) {
+                if &*event.f != "read" {
+                    continue;
+                }
+                if event.kind == EventType::Invoke {
+                    finals.insert(event.process.clone());
+                }
+                if finals.contains(&event.process) {
+                    event.f = FINAL_READ.into();
+                }
+            }
+        }
+        let words = Words { told_apart, ..Words::SET };
         for (read, element, adds) in changes {
             if reads.is_empty() {
                 continue;
@@ -582,14 +633,14 @@ proptest! {
                 false => shown.retain(|one| *one != element),
             }
         }
-        let result = check(&mut SetFull::new(Options { linearizable }), &events, &Unlimited);
-        prop_assert_eq!(result.valid == Valid::False, is_violation(&events, linearizable), "{}", result.reason);
+        let result = check(&mut SetFull::called(Options { linearizable }, words), &events, &Unlimited);
+        prop_assert_eq!(result.valid == Valid::False, violates(&events, linearizable, words), "{}", result.reason);
         prop_assert_eq!(result.valid == Valid::False, !result.evidence.is_empty());
         let indexes = 0..events.len() as u64;
         for (_, named) in evidence(&result) {
             // What is shown is a violation by itself.
             let few: Vec<Event> = named.iter().map(|index| events[*index as usize].clone()).collect();
-            prop_assert!(is_violation(&few, linearizable), "{:?}", few);
+            prop_assert!(violates(&few, linearizable, words), "{:?}", few);
             prop_assert!(named.is_sorted() && named.iter().all(|index| indexes.contains(index)));
         }
     }

@@ -4,14 +4,16 @@
 //! | --- | --- | --- |
 //! | `add` | a whole number, never twice | the number |
 //! | `read` | `null` | all elements, as a list in any order |
+//! | `final-read` | `null` | the same, up to date, when all is healed |
 //!
 //! Clients add as fast as they may while faults strike. When all is healed and every node has recovered, each client reads
 //! the whole set. What was acknowledged and is not there is lost, whatever consistency is claimed; so this needs next to nothing of a
 //! system, and checking it is cheap.
 //!
-//! With `--reads`, clients also read in the main phase. Then stale reads are seen, and elements that vanish. A read returns everything, so
+//! With `--reads`, clients also read in the main phase. Then stale reads are seen; that something is gone, only a final read shows. A read returns everything, so
 //! let there be few where there are many elements.
 
+use checkers::FINAL_READ;
 use checkers::set_full::{self, SetFull};
 use harness::client::Op;
 use harness::generator::BoxGenerator;
@@ -88,7 +90,7 @@ pub fn generator(request: &BuildRequest<'_>) -> Result<BoxGenerator, BuildError>
 
 /// The operations when all is healed: reads by each client, as many as it takes to have enough of them.
 pub fn final_generator(request: &BuildRequest<'_>) -> BoxGenerator {
-    load::read_until_ok(request, "read")
+    load::read_until_ok(request, FINAL_READ)
 }
 
 #[cfg(test)]

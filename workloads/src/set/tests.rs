@@ -65,7 +65,7 @@ fn in_the_end_each_client_reads_until_it_succeeds() {
         }
     });
     let steps = steps.unwrap();
-    assert!(steps.iter().all(|step| &*step.op.f == "read"));
+    assert!(steps.iter().all(|step| &*step.op.f == FINAL_READ));
     // Ten clients have to succeed twice for twenty reads.
     let reads = |thread| match thread {
         3 => 4,

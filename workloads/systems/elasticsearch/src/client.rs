@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use checkers::FINAL_READ;
 use harness::client::{Client, ClientInfo, Completion, Connect, Invocation};
 use harness::recovery::RecoveryProbe;
 use harness::remote::Node;
@@ -112,7 +113,7 @@ impl Client for ElasticsearchClient {
                 .put(&value.to_string(), value, &[], &agent)
                 .await
                 .map(|()| value.clone()),
-            ("read", None) => self.all(&agent).await,
+            ("read" | FINAL_READ, None) => self.all(&agent).await,
             ("read", Some(id)) => self.get(&id, &agent).await.map(|(value, _)| value),
             ("write", Some(id)) => self
                 .put(&id, value, &[], &agent)
@@ -130,7 +131,9 @@ impl Client for ElasticsearchClient {
         let completion = match done {
             Ok(value) => Completion::ok(value),
             // A read that failed has no effect, however it failed.
-            Err(failure) if &*op.f == "read" => Completion::fail(Value::Null, failure.error),
+            Err(failure) if matches!(&*op.f, "read" | FINAL_READ) => {
+                Completion::fail(Value::Null, failure.error)
+            }
             Err(failure) => failure.completion(value),
         };
         match self.answered {

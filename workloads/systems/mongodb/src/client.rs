@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bson::{Bson, Document, doc};
+use checkers::FINAL_READ;
 use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op};
 use harness::recovery::RecoveryProbe;
 use harness::remote::Node;
@@ -165,7 +166,7 @@ impl Client for MongoClient {
             (Work::Register, "write") => self.write(op).await,
             (Work::Register, "cas") => self.compare_and_set(op).await,
             (Work::Set, "add") => self.add(&op.value).await,
-            (Work::Set, "read") => self.read_set().await,
+            (Work::Set, "read" | FINAL_READ) => self.read_set().await,
             (Work::Append | Work::Registers, "txn") => self.transact(&op.value).await,
             (Work::Bank(_), "transfer") => self.transfer(&op.value).await,
             (Work::Bank(_), "read") => self.read_accounts().await,
@@ -174,7 +175,9 @@ impl Client for MongoClient {
         let completion = match done {
             Ok(value) => Completion::ok(value),
             // A read that failed has no effect, however it failed.
-            Err(failure) if &*op.f == "read" => failure.of_read().completion(&op.value),
+            Err(failure) if matches!(&*op.f, "read" | FINAL_READ) => {
+                failure.of_read().completion(&op.value)
+            }
             Err(failure) => failure.completion(&op.value),
         };
         match self.session.answered() {

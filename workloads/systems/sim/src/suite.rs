@@ -237,6 +237,7 @@ impl Suite for SimSuite {
                     (FINAL_READ, names::GET_LOCAL),
                 ]),
                 lost_update::NAME | monotonic_reads::NAME => Arc::new(Documents(connect.clone())),
+                set::NAME => renamed(&[(FINAL_READ, "read")]),
                 _ => connect.clone(),
             },
             generator: main,
