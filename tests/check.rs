@@ -194,6 +194,16 @@ fn texts_of_sessions_are_judged_the_same_when_they_are_imported() {
             assert_eq!(of_file.out.replace(file, id), of_run.out);
         }
         assert_eq!(check(id, "causal").code, 1, "{file}");
+        // Each transaction is drawn, in the order of the text.
+        for what in [file, id] {
+            let level = ["--model", "rw-register", "--consistency", "causal"];
+            let report = ["--report", "report.html"];
+            program.run(&[&["check", what], &level[..], &report].concat());
+            let page = std::fs::read_to_string(program.folder.path().join("report.html")).unwrap();
+            assert!(page.contains("has no times"), "{what}");
+            let drawn = page.matches("class=\"bar ").count();
+            assert!(drawn >= 2, "{what}: {drawn}");
+        }
         let said = program.run(&["lint", id]);
         assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use store::import::load_any;
+use store::import::load_to_look;
 use store::{RunFolder, write_whole};
 use workloads::Claim;
 
@@ -22,7 +22,7 @@ pub(super) fn write(
     (model, consistency): (&str, &str),
     answer: Result<Answer, String>,
 ) -> Result<()> {
-    let loaded = load_any(history, reading.format, reading.options)?;
+    let loaded = load_to_look(history, reading.format, reading.options)?;
     let spec = spec(history, model, &loaded.notes);
     let claim = Claim {
         model: format!("{model}, {consistency}"),

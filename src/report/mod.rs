@@ -58,10 +58,15 @@ pub(crate) fn of_history(
     results: &mut Results,
     mut history: History,
 ) -> Result<String> {
-    if history.events().iter().all(|event| event.time == 0) {
+    let timed = history.events().iter().any(|event| event.time != 0);
+    if !timed {
         let mut events = history.into_events();
+        let mut before = None;
         for event in &mut events {
-            event.time = event.index * 1_000_000;
+            // What was not invoked begins and ends with the same event.
+            let is_end = before == Some(event.index);
+            before = Some(event.index);
+            event.time = (event.index + u64::from(is_end)) * 1_000_000;
         }
         history = History::new(events)?;
         let note =
@@ -69,7 +74,8 @@ pub(crate) fn of_history(
         results.notes.push(note.to_owned());
     }
     let history = &history;
-    let series = Series::new(history, &spec.nodes.names(), spec.workers);
+    let mut series = Series::new(history, &spec.nodes.names(), spec.workers);
+    series.timed = timed;
     Ok(page::render(spec, results, history, &series, &[]))
 }
 

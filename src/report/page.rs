@@ -61,7 +61,7 @@ pub(super) fn render(
                     (run_again(spec))
                     (explanations(&violations, history, series))
                     (timeline::section(None))
-                    (pictures(series))
+                    @if series.timed { (pictures(series)) }
                     (faults(series))
                     (windows(results))
                     (checkers(results))
@@ -299,12 +299,12 @@ fn statistics(series: &Series) -> Markup {
     html! {
         h2 { "Operations" }
         table {
-            thead { tr { th { "Function" } th.n { "ok" } th.n { "failed" } th.n { "unknown" } th.n { "ok a second" } } }
+            thead { tr { th { "Function" } th.n { "ok" } th.n { "failed" } th.n { "unknown" } @if series.timed { th.n { "ok a second" } } } }
             tbody {
                 @for (f, [ok, fail, info]) in &series.by_function {
                     tr {
                         td { (f) } td.n { (ok) } td.n { (fail) } td.n { (info) }
-                        td.n { (format!("{:.1}", *ok as f64 / series.length)) }
+                        @if series.timed { td.n { (format!("{:.1}", *ok as f64 / series.length)) } }
                     }
                 }
             }
@@ -320,7 +320,7 @@ fn statistics(series: &Series) -> Markup {
                 }
             }
         }
-        p.soft { "The history spans " (format!("{:.3}", seconds((series.length * 1e9) as u64))) " s." }
+        @if series.timed { p.soft { "The history spans " (format!("{:.3}", seconds((series.length * 1e9) as u64))) " s." } }
     }
 }
 

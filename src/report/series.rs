@@ -69,6 +69,8 @@ pub(crate) struct Offset {
 pub(crate) struct Series {
     /// The length of the history in seconds, at least a little.
     pub(crate) length: f64,
+    /// Whether times are those of a clock; else they follow from the order of events, and tell nothing of how long anything took.
+    pub(crate) timed: bool,
     /// Client operations that completed.
     pub(crate) points: Vec<Point>,
     /// Faults in force.
@@ -114,6 +116,7 @@ impl Series {
             .max(0.001);
         let mut series = Series {
             length,
+            timed: true,
             points: Vec::new(),
             bands: bands(history, length),
             slice: length / SLICES as f64,

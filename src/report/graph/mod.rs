@@ -31,7 +31,7 @@ const MARGIN: f64 = 110.0;
 struct Node {
     title: String,
     /// Micro-operations, row by row.
-    rows: Vec<Vec<String>>,
+    rows: Vec<String>,
     size: Size,
 }
 
@@ -85,20 +85,16 @@ fn node(name: &str, transactions: &[TransactionView]) -> Node {
         None => (name.to_owned(), Vec::new()),
     };
     let width = |text: &str| text.chars().count() as f64 * CHARACTER + 2.0 * PAD;
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut used = f64::INFINITY;
+    let mut rows: Vec<String> = Vec::new();
     for cell in cells {
-        if used + width(&cell) > ROW_MAX {
-            rows.push(Vec::new());
-            used = 0.0;
-        }
-        used += width(&cell);
-        if let Some(row) = rows.last_mut() {
-            row.push(cell);
+        let longer = rows.last().map(|row| format!("{row} · {cell}"));
+        match (longer, rows.last_mut()) {
+            (Some(longer), Some(row)) if width(&longer) <= ROW_MAX => *row = longer,
+            _ => rows.push(cell),
         }
     }
-    let row_width = |row: &Vec<String>| row.iter().map(|cell| width(cell)).sum::<f64>();
-    let widest = rows.iter().map(row_width).fold(width(&title), f64::max);
+    let widest = rows.iter().map(|row| width(row));
+    let widest = widest.fold(width(&title), f64::max);
     let height = ROW * (1.0 + rows.len() as f64);
     Node {
         title,
@@ -296,7 +292,7 @@ fn draw(nodes: &[Node], edges: &[(usize, usize)], steps: &[Step], layout: &Layou
                     rect x=(p(place.x)) y=(p(place.y)) width=(p(node.size.width)) height=(p(node.size.height)) rx="4" {}
                     text.title x=(p(place.x + PAD)) y=(p(place.y + 15.0)) { (node.title) }
                     @for (at, row) in node.rows.iter().enumerate() {
-                        text.cell x=(p(place.x + PAD)) y=(p(place.y + ROW * (at as f64 + 1.0) + 14.0)) { (row.join(" · ")) }
+                        text.cell x=(p(place.x + PAD)) y=(p(place.y + ROW * (at as f64 + 1.0) + 14.0)) { (row) }
                     }
                 }
             }

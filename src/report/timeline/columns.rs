@@ -95,6 +95,7 @@ impl Columns {
             self.start[at] = time(self.invoke[at]);
             self.end[at] = match self.complete[at] {
                 NONE => self.start[at],
+                complete if complete == self.invoke[at] => time(complete) + time(1),
                 complete => time(complete),
             };
             self.length = self.length.max(self.end[at]);
@@ -130,6 +131,8 @@ pub(crate) struct Builder {
     /// Of each process, the index of its first event.
     first: Vec<u64>,
     workers: u64,
+    /// Whether operations begin with the events that end them: nothing tells when they were, and so not that a process followed another.
+    begun_by_end: bool,
 }
 
 impl Builder {
@@ -148,6 +151,7 @@ impl Builder {
             last: Vec::new(),
             first: Vec::new(),
             workers: workers.max(1) as u64,
+            begun_by_end: false,
         }
     }
 
@@ -162,7 +166,12 @@ impl Builder {
         if event.is_invoke() {
             self.open[place] = Some(self.columns.len());
             self.begin(place as u32, event);
-        } else if let Some(at) = self.open[place].take() {
+        } else {
+            // In texts that have no invocations, an operation begins and ends with one event.
+            let at = self.open[place].take().unwrap_or_else(|| {
+                self.begin(place as u32, event);
+                self.columns.len() - 1
+            });
             self.end(at, event);
         }
     }
@@ -203,6 +212,7 @@ impl Builder {
         let columns = &mut self.columns;
         columns.end[at] = event.time;
         columns.complete[at] = event.index as u32;
+        self.begun_by_end |= columns.invoke[at] == columns.complete[at];
         columns.outcome[at] = match event.kind {
             EventType::Ok => 0,
             EventType::Fail => 1,
@@ -265,7 +275,7 @@ impl Builder {
         let mut now: Vec<usize> = Vec::new();
         for (place, first) in self.first.iter().enumerate() {
             let process = self.columns.processes[place];
-            let is_free = |lane: &usize| self.last[now[*lane]] < *first;
+            let is_free = |lane: &usize| !self.begun_by_end && self.last[now[*lane]] < *first;
             let follows = |lane: &usize| {
                 let before = self.columns.processes[now[*lane]];
                 before.checked_add(self.workers) == Some(process)

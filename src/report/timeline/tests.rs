@@ -182,3 +182,34 @@ fn of_too_many_operations_those_stay_that_matter() {
     }
     assert!(texts.ends_with("101150"), "{texts}");
 }
+
+#[test]
+fn what_was_not_invoked_is_an_operation_by_itself() {
+    let mut events = events(&[
+        json!({"process": 0, "type": "ok", "f": "txn", "value": [["w", 1, 1]]}),
+        json!({"process": 1, "type": "ok", "f": "txn", "value": [["r", 1, 1]]}),
+        json!({"process": 0, "type": "fail", "f": "txn", "value": [["w", 1, 2]]}),
+    ]);
+    for event in &mut events {
+        event.time = 0;
+    }
+    let columns = columns(&events, 1 << 20, &[1]);
+    assert_eq!(columns.len(), 3);
+    assert_eq!(columns.of_event(1), Some(1));
+    assert_eq!(columns.lanes, [0, 1]);
+    let spans: Vec<(u64, u64)> = columns
+        .start
+        .iter()
+        .copied()
+        .zip(columns.end.iter().copied())
+        .collect();
+    assert_eq!(
+        spans,
+        [
+            (0, 1_000_000),
+            (1_000_000, 2_000_000),
+            (2_000_000, 3_000_000)
+        ]
+    );
+    assert_eq!(columns.text(2), r#"[["w",1,2]]"#);
+}

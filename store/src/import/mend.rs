@@ -28,6 +28,18 @@ pub(super) fn mend(events: Vec<Event>) -> (Vec<Event>, Vec<String>) {
     (mended, mender.notes())
 }
 
+/// An invocation for each completion, where there is none.
+pub(super) fn begun(events: Vec<Event>) -> Vec<Event> {
+    let both = events.into_iter().flat_map(|event| {
+        let invoke = Event {
+            kind: EventType::Invoke,
+            ..event.clone()
+        };
+        [invoke, event]
+    });
+    both.collect()
+}
+
 /// What is known of a process of the original history.
 #[derive(Default)]
 struct State {

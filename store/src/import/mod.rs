@@ -24,6 +24,7 @@ pub use jepsen::{events_of, write_edn};
 pub use mend::{Mender, client_after};
 
 use crate::batch::{Batch, Batcher, Flow};
+use crate::event::Event;
 use crate::history::History;
 use crate::jsonl::{self, BYTE_ORDER_MARK, Events, Limits, Torn};
 use crate::lint::Linter;
@@ -129,6 +130,24 @@ pub fn load_any(
     options: ImportOptions,
 ) -> Result<Loaded, LoadError> {
     pair(read_any(path, format, options)?, path)
+}
+
+/// Loads a history to look at it: as [`load_any`], but where nothing at all is invoked, as in the texts of tools that have sessions of
+/// transactions, each completion begins the operation that it ends. Both events have its index. Nobody knows when they were, and so
+/// this is nothing to judge.
+///
+/// # Errors
+/// As [`load_any`].
+pub fn load_to_look(
+    path: &Path,
+    format: Option<Format>,
+    options: ImportOptions,
+) -> Result<Loaded, LoadError> {
+    let mut events = read_any(path, format, options)?;
+    if !events.events.iter().any(Event::is_invoke) {
+        events.events = mend::begun(events.events);
+    }
+    pair(events, path)
 }
 
 /// Loads a history from memory, as [`load_any`] does from a file. `name` stands for it in errors.
