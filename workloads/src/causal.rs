@@ -17,7 +17,7 @@
 
 use harness::generator::BoxGenerator;
 
-use crate::options::OptionSpec;
+use crate::options::{self, OptionSpec};
 use crate::transactions as load;
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo, rw_register};
 
@@ -39,7 +39,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    load::key_options()
+    options::of(NAME, load::key_options())
 }
 
 /// What judges a history: the level `causal`.

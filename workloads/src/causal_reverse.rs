@@ -6,7 +6,7 @@
 
 use harness::generator::BoxGenerator;
 
-use crate::options::OptionSpec;
+use crate::options::{self, OptionSpec};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo, long_fork, rw_register};
 
 /// The workload's name.
@@ -27,7 +27,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    long_fork::options()
+    options::of(NAME, long_fork::options())
 }
 
 /// What judges a history: strict serializability.

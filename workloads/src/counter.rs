@@ -20,7 +20,7 @@ use rand::RngExt;
 use store::Value;
 
 use crate::load::{self, Limits, Streams, Turns, whole};
-use crate::options::OptionSpec;
+use crate::options::{self, OptionSpec};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
 /// The workload's name.
@@ -38,7 +38,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    vec![
+    let options = [
         load::rate(),
         whole(
             "max-amount",
@@ -51,7 +51,8 @@ pub fn options() -> Vec<OptionSpec> {
             "decrements",
             "Half of the additions are of negative numbers",
         ),
-    ]
+    ];
+    options::of(NAME, options)
 }
 
 /// What judges a history. Reads of the main phase may be behind.

@@ -22,7 +22,7 @@ use rand::RngExt;
 use store::Value;
 
 use crate::load::{self, Filled, Limits, Streams, Turns};
-use crate::options::OptionSpec;
+use crate::options::{self, OptionSpec};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
 /// The workload's name.
@@ -43,7 +43,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    vec![load::rate()]
+    options::of(NAME, [load::rate()])
 }
 
 /// What judges a history.

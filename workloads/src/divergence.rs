@@ -13,7 +13,7 @@
 use checkers::divergence::Divergence;
 
 use crate::load::{self, Generators, whole};
-use crate::options::OptionSpec;
+use crate::options::{self, OptionSpec};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
 /// The workload's name.
@@ -31,7 +31,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    vec![
+    let options = [
         load::rate(),
         whole(
             "records",
@@ -47,7 +47,8 @@ pub fn options() -> Vec<OptionSpec> {
             Some("200"),
             "Writes to a record before it is left for a fresh one",
         ),
-    ]
+    ];
+    options::of(NAME, options)
 }
 
 /// What judges a history.

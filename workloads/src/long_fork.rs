@@ -26,7 +26,7 @@ use rand::RngExt;
 use store::{Value, json};
 
 use crate::load::{self, Filled, Limits, Streams, Turns, whole};
-use crate::options::OptionSpec;
+use crate::options::{self, OptionSpec};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo, rw_register};
 
 /// The workload's name.
@@ -44,7 +44,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    vec![
+    let options = [
         load::rate(),
         whole(
             "keys-per-group",
@@ -60,7 +60,8 @@ pub fn options() -> Vec<OptionSpec> {
             Some("4"),
             "How many groups of keys are in use at a time",
         ),
-    ]
+    ];
+    options::of(NAME, options)
 }
 
 /// What judges a history by a level that rules a long fork out: `snapshot-isolation` or stronger.

@@ -19,7 +19,7 @@ use checkers::lost_update::{self, LostUpdate};
 use checkers::set_full;
 
 use crate::load::{self, Generators, whole};
-use crate::options::OptionSpec;
+use crate::options::{self, OptionSpec};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
 /// The workload's name.
@@ -40,7 +40,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    vec![
+    let options = [
         load::rate(),
         whole(
             "documents",
@@ -56,7 +56,8 @@ pub fn options() -> Vec<OptionSpec> {
             Some("100"),
             "Elements that are added to a document, or tried to be, before it is left for a fresh one",
         ),
-    ]
+    ];
+    options::of(NAME, options)
 }
 
 /// What judges a history. Reads of the main phase may be behind.

@@ -13,7 +13,7 @@ use checkers::monotonic_reads::{self, MonotonicReads};
 
 use crate::load::Generators;
 use crate::lost_update;
-use crate::options::OptionSpec;
+use crate::options::{self, OptionSpec};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo};
 
 /// The workload's name.
@@ -34,7 +34,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    lost_update::options()
+    options::of(NAME, lost_update::options())
 }
 
 /// What judges a history: that no session goes back, and that nothing is lost in the end.

@@ -32,6 +32,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn options_of_workloads_say_so() {
+        let all = [
+            crate::append::options(),
+            crate::bank::options(),
+            crate::causal::options(),
+            crate::causal_reverse::options(),
+            crate::counter::options(),
+            crate::dirty_read::options(),
+            crate::divergence::options(),
+            crate::long_fork::options(),
+            crate::lost_update::options(),
+            crate::monotonic_reads::options(),
+            crate::register::options(),
+            crate::rw_register::options(),
+            crate::set::options(),
+            crate::write_skew::options(),
+        ];
+        for option in all.iter().flatten() {
+            assert_eq!(option.workloads.len(), 1, "{}", option.name);
+        }
+    }
+
+    #[test]
     fn what_several_have_is_there_once_and_of_all_of_them() {
         let flags = |names: &[&str]| -> Vec<OptionSpec> {
             names

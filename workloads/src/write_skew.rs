@@ -16,7 +16,7 @@ use rand::RngExt;
 use store::json;
 
 use crate::load::{self, Filled, Limits, Streams, Turns};
-use crate::options::OptionSpec;
+use crate::options::{self, OptionSpec};
 use crate::{BuildError, BuildRequest, NamedChecker, WorkloadInfo, rw_register};
 
 /// The workload's name.
@@ -34,7 +34,7 @@ pub fn info() -> WorkloadInfo {
 
 /// The workload's options.
 pub fn options() -> Vec<OptionSpec> {
-    vec![load::rate()]
+    options::of(NAME, [load::rate()])
 }
 
 /// What judges a history by a level that rules write skew out, such as `serializable`; or by the one that is claimed.

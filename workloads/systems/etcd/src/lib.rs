@@ -18,7 +18,7 @@ use std::sync::Arc;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
     VersionInfo, WorkloadInfo, World, WorldRequest, divergence, kit::OwnFile, options::merged,
-    register,
+    options::of, register,
 };
 
 use client::{EtcdConnect, Work};
@@ -64,14 +64,19 @@ impl Suite for EtcdSuite {
                 SERIALIZABLE_READS,
                 "Let each node answer reads from its own state, without consensus: stale under a partition",
             ),
-            OptionSpec::new(
-                COMPARES,
-                OptionKind::Integer { min: 0, max: 128 },
-                Some("0"),
-                "How many comparisons come before each write of `divergence`, in one transaction with it: members take longer to apply it",
-            ),
         ];
-        merged([register::options(), divergence::options(), own])
+        let compares = OptionSpec::new(
+            COMPARES,
+            OptionKind::Integer { min: 0, max: 128 },
+            Some("0"),
+            "How many comparisons come before each write, in one transaction with it: members take longer to apply it",
+        );
+        merged([
+            register::options(),
+            divergence::options(),
+            of(divergence::NAME, [compares]),
+            own,
+        ])
     }
 
     fn packages(&self) -> Vec<String> {
