@@ -223,8 +223,14 @@ impl<S: Subject> Checking<S> {
             if track.log.has_forgotten() {
                 return Err("the operations that it takes were forgotten".to_owned());
             }
-            let hints = subject.hints(&track.log);
-            match witness::find(track.log.iter(), subject.object(), hints, budget) {
+            let order = subject.order(&track.log, budget).and_then(|order| {
+                if order.is_some() {
+                    return Ok(order);
+                }
+                let hints = subject.hints(&track.log);
+                witness::find(track.log.iter(), subject.object(), hints, budget)
+            });
+            match order {
                 Ok(Some(order)) => orders.push(order),
                 Ok(None) => return Err("none was found".to_owned()),
                 Err(exhausted) => return Err(exhausted.to_string()),

@@ -232,6 +232,18 @@ impl Subject for Objects {
         closed(&touches.collect::<Vec<Touches>>(), some)
     }
 
+    fn order(
+        &self,
+        log: &Log<LoggedOf<Objects>>,
+        budget: &dyn Budget,
+    ) -> Result<Option<Vec<u64>>, Exhausted> {
+        let Some(Monitored::Collection(order)) = self.model.monitored() else {
+            return Ok(None);
+        };
+        let log = log.iter();
+        witness::of_collection(order, log, |op| self.model.role(op), budget)
+    }
+
     fn hints(&self, log: &Log<LoggedOf<Objects>>) -> Vec<Option<Hint>> {
         let Some(Monitored::Collection(order)) = self.model.monitored() else {
             return Vec::new();

@@ -56,6 +56,7 @@ pub(super) const PLAN: Plan = Plan {
         thrifty(rung(12, 1, 512)),
         rung(16, 1, 128),
         thrifty(rung(20, 1, 4096)),
+        thorough(8, 32),
         thorough(24, 32),
         thorough(64, 32),
         rung(72, 1, 4096),

@@ -373,7 +373,7 @@ impl<A: Machine> Search<A> {
         let machine = &mut self.machine;
         let width = beam.width();
         let end = trail.steps.len();
-        let wider = |rung: &&Rung| rung.limits.width > width;
+        let wider = |rung: &&Rung| rung.limits.width > width || rung.limits.depth > 1;
         let (cheap, dear) = plan.ladder.split_at(plan.cheap);
         let mut windows = plan.windows.iter();
         // Beams and windows take turns, from the cheapest on.

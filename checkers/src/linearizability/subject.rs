@@ -107,6 +107,15 @@ pub(super) trait Subject: Sized + Send {
         None
     }
 
+    /// An order of the operations, by the events that began them, where a monitor can make one.
+    fn order(
+        &self,
+        _log: &Log<LoggedOf<Self>>,
+        _budget: &dyn Budget,
+    ) -> Result<Option<Vec<u64>>, Exhausted> {
+        Ok(None)
+    }
+
     /// What helps to find an order, by operation; nothing if nothing does.
     fn hints(&self, _log: &Log<LoggedOf<Self>>) -> Vec<Option<Hint>> {
         Vec::new()

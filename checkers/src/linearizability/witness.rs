@@ -3,7 +3,8 @@
 //! The search keeps no order: it would be as long as the history, for each configuration. This finds
 //! one afterwards, depth first: at each return of an operation that has not taken effect it tries what
 //! may take effect now, the operation itself first, and goes back where that leads nowhere. In which order elements
-//! came out of a collection says in which order they had better go in ([`Hint`]). What led
+//! came out of a collection says in which order they had better go in ([`Hint`]); queues and stacks have their orders from their
+//! [monitors](super::monitors::placing), where these find one. What led
 //! nowhere is remembered by a hash. (If two hashes were ever equal, an order might be missed; one that is
 //! found is an order.)
 
@@ -16,7 +17,9 @@ use crate::budget::{Budget, Exhausted};
 use super::log::LoggedOp;
 use super::meter::Meter;
 use super::model::Machine;
+use super::models::Role;
 use super::monitors::collection::{CollectionKind, Order};
+use super::monitors::{NEVER, Operation, placing};
 
 /// An event of a history: its index, its operation, and whether the operation returns.
 type Event = (u64, u32, bool);
@@ -90,6 +93,34 @@ pub(super) fn ranks(
         Order::Greatest | Order::Least | Order::Any => {}
     }
     ranks
+}
+
+/// An order of a queue or stack, made by its monitor.
+pub(super) fn of_collection<'a, O: Copy + 'a, T: 'a>(
+    order: Order,
+    log: impl Iterator<Item = &'a LoggedOp<O, T>>,
+    role: impl Fn(O) -> Option<Role>,
+    budget: &dyn Budget,
+) -> Result<Option<Vec<u64>>, Exhausted> {
+    let lowered = |logged: &LoggedOp<O, T>| {
+        let Some(Role::Collection(kind, element)) = role(logged.op) else {
+            return None;
+        };
+        let end = logged.returned();
+        Some(Operation {
+            kind,
+            value: u32::try_from(element).ok()?,
+            invoke: u32::try_from(logged.invoke).ok()?,
+            complete: end.map_or(Some(NEVER), |end| u32::try_from(end).ok())?,
+        })
+    };
+    let Some(mut ops) = log.map(lowered).collect::<Option<Vec<_>>>() else {
+        return Ok(None);
+    };
+    ops.sort_unstable_by_key(|op| op.invoke);
+    let placed = placing::place(order, &ops, budget)?;
+    let invoke = |at: u32| u64::from(ops[at as usize].invoke);
+    Ok(placed.map(|placed| placed.into_iter().map(invoke).collect()))
 }
 
 struct Finder<'a, A: Machine, T> {

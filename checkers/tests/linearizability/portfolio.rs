@@ -266,6 +266,34 @@ fn rounds(count: u64) -> Vec<Event> {
     events
 }
 
+/// A stack: everything goes in at once, and comes out in an order that the search would have to guess.
+#[test]
+fn orders_of_stacks_are_made_by_their_monitor() {
+    const WIDTH: u64 = 14;
+    let mut events = Vec::new();
+    let mut say = |process, kind, f: &str, value| {
+        events.push(event(events.len() as u64, process, kind, f, value));
+    };
+    for round in 0..40 {
+        for kind in [EventType::Invoke, EventType::Ok] {
+            for process in 0..WIDTH {
+                say(process, kind, "push", json!(round * WIDTH + process));
+            }
+        }
+        for at in (0..WIDTH).map(|at| (at * 5 + 2) % WIDTH) {
+            say(0, EventType::Invoke, "pop", json!(null));
+            say(0, EventType::Ok, "pop", json!(round * WIDTH + at));
+        }
+    }
+    let asked = Options {
+        witness: true,
+        ..Options::default()
+    };
+    let mut checker = Linearizable::named("stack", &asked).unwrap();
+    let ordered = check(&mut checker, &events, &Steps::new(300, 1 << 28));
+    replay_orders("stack", &events, &ordered, &Value::Null);
+}
+
 #[test]
 fn what_is_too_wide_for_the_search_is_left_to_a_monitor() {
     let mut events = rounds(60);

@@ -21,7 +21,7 @@
 //! | [`counter`] | add, read | all amounts are equal | n log n |
 //! | [`grow_set`] | add, read of the whole set | nothing | n + what was read |
 //!
-//! Registers also have a [`register::witness`]: the order itself.
+//! Registers also have a [`register::witness`], and queues and stacks [`placing`]: the order itself.
 //!
 //! # Time
 //!
@@ -43,6 +43,7 @@ mod cover;
 pub mod grow_set;
 mod history;
 mod lives;
+pub mod placing;
 mod priority;
 mod queue;
 pub mod register;

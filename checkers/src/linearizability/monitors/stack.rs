@@ -52,6 +52,18 @@ pub(super) fn check(
     }
 }
 
+/// The values that are certainly inside at some moment, in an order in which they can be taken out; `None` if they cannot.
+pub(super) fn taken_out(
+    history: &History<'_, CollectionKind>,
+    lives: &Lives,
+    pace: &mut Pace<'_>,
+) -> Result<Option<Vec<u32>>, Exhausted> {
+    let peeks = Peeks::new(history, lives, pace)?;
+    let mut stack = Stack::new(history, lives, &peeks, pace)?;
+    stack.run(pace)?;
+    Ok(stack.stuck().is_empty().then_some(stack.taken))
+}
+
 /// An operation that is not yet possible, and the segments that its interval meets.
 #[derive(Clone, Copy)]
 struct Waiting {
@@ -77,6 +89,8 @@ struct Stack<'a> {
     peeks: Option<WaitingPeeks>,
     /// Values all of whose operations are possible.
     ready: Vec<u32>,
+    /// Values that were taken out, in order.
+    taken: Vec<u32>,
 }
 
 /// The peeks that were not possible at first, by value and by the first segment of each.
@@ -157,6 +171,7 @@ impl<'a> Stack<'a> {
             reaches,
             peeks,
             ready,
+            taken: Vec::new(),
         })
     }
 
@@ -165,6 +180,7 @@ impl<'a> Stack<'a> {
         while let Some(value) = self.ready.pop() {
             pace.step()?;
             self.impossible[value as usize] = NONE;
+            self.taken.push(value);
             let life = &self.lives[value as usize];
             let from = self.segments[life.first as usize] as usize;
             let to = self.segments[life.last as usize] as usize;
