@@ -373,6 +373,7 @@ impl<A: Machine> Search<A> {
         let machine = &mut self.machine;
         let width = beam.width();
         let end = trail.steps.len();
+        // One that lets crashed operations take effect one after another is worth its while even if it is narrow.
         let wider = |rung: &&Rung| rung.limits.width > width || rung.limits.depth > 1;
         let (cheap, dear) = plan.ladder.split_at(plan.cheap);
         let mut windows = plan.windows.iter();
