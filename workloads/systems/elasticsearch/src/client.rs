@@ -169,9 +169,7 @@ impl ElasticsearchClient {
             (Work::Set, "add", None) | (Work::DirtyRead, "write", None) => {
                 self.put(&element, value, &[], agent).await.map(drop)
             }
-            (Work::Register, "write", Some(id)) => {
-                self.put(id, value, &[], agent).await.map(drop)
-            }
+            (Work::Register, "write", Some(id)) => self.put(id, value, &[], agent).await.map(drop),
             (Work::Register, "cas", Some(id)) => self.compare_and_set(id, value, agent).await,
             (Work::SetInDocument, "add", None) => self.append(SET, value, agent).await,
             (Work::LostUpdate, "add", Some(id)) => self.append(id, value, agent).await,
@@ -197,9 +195,7 @@ impl ElasticsearchClient {
             }
             (Work::SetInDocument, "read", None) => self.list(SET, Copy::Asked, agent).await,
             (Work::SetInDocument, FINAL_READ, None) => self.list(SET, Copy::Last, agent).await,
-            (Work::Register, "read", Some(id)) => {
-                self.get(id, Copy::Asked, agent).await.map(value)
-            }
+            (Work::Register, "read", Some(id)) => self.get(id, Copy::Asked, agent).await.map(value),
             (Work::DirtyRead, "read", None) => {
                 self.get(element, Copy::Near, agent).await.map(value)
             }

@@ -232,7 +232,10 @@ mod tests {
     #[test]
     fn shards_that_nobody_has_are_counted() {
         let answer = json!({"_shards": {"total": 5, "successful": 4, "failed": 0}});
-        assert_eq!((shards(&answer, "failed"), shards(&answer, "total")), (Some(0), Some(5)));
+        assert_eq!(
+            (shards(&answer, "failed"), shards(&answer, "total")),
+            (Some(0), Some(5))
+        );
         assert_eq!(shards(&json!({}), "failed"), None);
     }
 }

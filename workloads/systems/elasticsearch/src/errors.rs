@@ -144,10 +144,7 @@ mod tests {
             "version_conflict_engine_exception",
             "[1]: version conflict, required seqNo [0]",
         );
-        assert_eq!(
-            class(409, conflict),
-            (Unknown, "version-conflict".into())
-        );
+        assert_eq!(class(409, conflict), (Unknown, "version-conflict".into()));
         let block = answer(
             "cluster_block_exception",
             "blocked by: [SERVICE_UNAVAILABLE/2/no master];",

@@ -295,7 +295,11 @@ mod tests {
             let path = primary.read_of("i", "3", copy);
             assert_eq!(path, "/i/doc/3?preference=_primary");
         }
-        for copy in [(Copy::Near, "_local"), (Copy::Own, "_only_local"), (Copy::Last, "_primary")] {
+        for copy in [
+            (Copy::Near, "_local"),
+            (Copy::Own, "_only_local"),
+            (Copy::Last, "_primary"),
+        ] {
             let path = old.read_of("i", "3", copy.0);
             assert_eq!(path, format!("/i/doc/3?preference={}", copy.1));
         }
@@ -316,7 +320,10 @@ mod tests {
             "/i/_doc/3?if_seq_no=7&if_primary_term=2"
         );
         let counted = json!({"_version": 4});
-        assert_eq!((new.condition(&counted), new.version(&counted)), (None, None));
+        assert_eq!(
+            (new.condition(&counted), new.version(&counted)),
+            (None, None)
+        );
     }
 
     #[test]

@@ -44,7 +44,12 @@ const ACTIVE_SHARDS: &str = "wait-for-active-shards";
 const IN_ONE: &str = "in-one-document";
 
 /// Workloads that leave copies of documents to Elasticsearch: all but the one that asks each node for its own.
-const USUAL: [&str; 4] = [set::NAME, register::NAME, dirty_read::NAME, lost_update::NAME];
+const USUAL: [&str; 4] = [
+    set::NAME,
+    register::NAME,
+    dirty_read::NAME,
+    lost_update::NAME,
+];
 
 /// The Elasticsearch suite.
 pub struct ElasticsearchSuite;

@@ -231,7 +231,11 @@ mod tests {
         assert_eq!(version("./elasticsearch-1.5.0.zip"), Some([1, 5, 0]));
         let address = "https://host/x/elasticsearch-7.10.2.tar.gz#sha256=ab/elasticsearch-1.0.0";
         assert_eq!(version(address), Some([7, 10, 2]));
-        for none in ["/tmp/es.zip", "/tmp/elasticsearch-new.zip", "/tmp/elasticsearch-8.1.zip"] {
+        for none in [
+            "/tmp/es.zip",
+            "/tmp/elasticsearch-new.zip",
+            "/tmp/elasticsearch-8.1.zip",
+        ] {
             assert_eq!(version(none), None, "{none}");
         }
 
@@ -247,7 +251,11 @@ mod tests {
         // As it was written, so that it can be read again.
         assert_eq!(Release::read(&own.to_string()), Ok(own));
         assert!(read("elasticsearch-9.0.0.zip").is_err());
-        assert!(read("es.zip").unwrap_err().contains("elasticsearch-VERSION"));
+        assert!(
+            read("es.zip")
+                .unwrap_err()
+                .contains("elasticsearch-VERSION")
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bson::{Bson, Document, doc};
 use workloads::{
-    BuildError, Claim, OptionKind, OptionSpec, Options, append, bank, causal, divergence, long_fork,
-    monotonic_reads, register, rw_register, write_skew,
+    BuildError, Claim, OptionKind, OptionSpec, Options, append, bank, causal, divergence,
+    long_fork, monotonic_reads, register, rw_register, write_skew,
 };
 
 const WRITE_CONCERN: &str = "write-concern";
@@ -381,7 +381,12 @@ mod tests {
             assert!(!on_purpose(register::NAME, &[(option, value)]), "{option}");
         }
         assert!(on_purpose(set::NAME, &[("write-concern", "1")]));
-        for workload in [causal::NAME, monotonic_reads::NAME, divergence::NAME, long_fork::NAME] {
+        for workload in [
+            causal::NAME,
+            monotonic_reads::NAME,
+            divergence::NAME,
+            long_fork::NAME,
+        ] {
             assert!(!on_purpose(workload, &[]), "{workload}");
             let concern = match workload {
                 long_fork::NAME => "txn-write-concern",
