@@ -91,7 +91,7 @@ impl MongoConnect {
             process,
         );
         session.connect().await?;
-        if *self.work == Work::Causal {
+        if *self.work == Work::Causal && self.settings.causal_sessions {
             session.keep_causal();
         }
         Ok(session)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
+use workloads::options::of;
 use workloads::{
     BuildError, Claim, OptionKind, OptionSpec, Options, append, bank, causal, divergence,
     long_fork, monotonic_reads, register, rw_register, write_skew,
@@ -17,6 +18,7 @@ const TXN_WRITE_CONCERN: &str = "txn-write-concern";
 const READ_ONLY: &str = "no-read-only-txn-write-concern";
 const SINGLES: &str = "plain-singles";
 const ROUTING: &str = "client-routing";
+const NOT_CAUSAL: &str = "no-causal-sessions";
 
 const MAJORITY: &str = "majority";
 pub(crate) const LINEARIZABLE: &str = "linearizable";
@@ -81,12 +83,25 @@ pub(crate) struct Settings {
     pub(crate) plain_singles: bool,
     /// Whom clients talk to.
     pub(crate) routing: Routing,
+    /// Whether the workload of causal sessions has such sessions.
+    pub(crate) causal_sessions: bool,
     /// How long an operation may take.
     pub(crate) limit: Duration,
 }
 
 /// The options, for listings.
 pub(crate) fn options() -> Vec<OptionSpec> {
+    let not_causal = OptionSpec::flag(
+        NOT_CAUSAL,
+        "Let reads not wait until their server has come as far as the session has (`afterClusterTime`)",
+    );
+    let mut options = of(causal::NAME, [not_causal]);
+    options.extend(concerns());
+    options
+}
+
+/// Those of all workloads.
+fn concerns() -> Vec<OptionSpec> {
     let words =
         |words: &[&str]| OptionKind::OneOf(words.iter().map(|word| (*word).to_owned()).collect());
     vec![
@@ -186,6 +201,7 @@ impl Settings {
                 OWN => Routing::Own,
                 _ => Routing::Primary,
             },
+            causal_sessions: !options.flag(NOT_CAUSAL),
             limit,
         })
     }
@@ -203,6 +219,7 @@ impl Settings {
             concern_of_reads: true,
             plain_singles: true,
             routing: Routing::Own,
+            causal_sessions: true,
             limit,
         }
     }
@@ -288,7 +305,7 @@ pub(crate) fn claim(workload: &str, options: &Options) -> Claim {
         ),
         causal::NAME => (
             causal::LEVEL,
-            majority && committed,
+            majority && committed && !options.flag(NOT_CAUSAL),
             "MongoDB manual, Causal Consistency and Read and Write Concerns: with \"majority\" for both, a causally consistent session reads \
              its own writes, its reads and writes are monotonic, and writes follow reads",
         ),
@@ -396,7 +413,9 @@ mod tests {
         }
         let near = [("read-concern", "majority"), ("read-preference", "nearest")];
         assert!(!on_purpose(causal::NAME, &near) && on_purpose(monotonic_reads::NAME, &near));
-        assert!(on_purpose(causal::NAME, &[("read-concern", "local")]));
+        for given in [("read-concern", "local"), ("no-causal-sessions", "true")] {
+            assert!(on_purpose(causal::NAME, &[given]), "{given:?}");
+        }
         assert!(on_purpose(write_skew::NAME, &[]));
         assert!(check_causal(&read(&near)).is_ok());
         assert!(check_causal(&read(&[("read-concern", "available")])).is_err());
