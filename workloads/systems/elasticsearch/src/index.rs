@@ -142,8 +142,8 @@ impl Settings {
         }
     }
 
-    /// What an answer says that tells versions of a document apart, and what a write takes to be conditional on each: the sequence number and the
-    /// primary's term since 6.6, else a number that counts writes.
+    /// What an answer says that tells versions of a document apart, and what a write takes to be conditional on each: the sequence
+    /// number and the primary's term since 6.6, else a number that counts writes.
     fn version_names(&self) -> &'static [(&'static str, &'static str)] {
         match self.release.has_sequence_numbers() {
             true => &[

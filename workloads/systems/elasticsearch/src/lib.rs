@@ -228,8 +228,8 @@ impl Suite for ElasticsearchSuite {
             ),
             divergence::NAME => (
                 "all copies of a document end up the same, and each version of it has one value",
-                "Elasticsearch documentation, Reading and writing documents: a primary and its in-sync copies hold the same, and a sequence \
-                 number with its primary's term names one change; Resiliency Status lists the versions in which copies differed",
+                "Elasticsearch documentation, Reading and writing documents: a primary and its in-sync copies hold the same, and a \
+                 sequence number with its primary's term names one change; Resiliency Status lists the versions in which copies differed",
             ),
             _ => (
                 "acknowledged documents are not lost",

@@ -8,7 +8,7 @@
 //! | rw-register | `registers` | `{_id: key, value}` | transactions of `find` and `update` with `upsert` |
 //! | long-fork, write-skew | as rw-register | | |
 //! | causal | `registers` | `{_id: key, value}` | a `find` or an `update` with `upsert`, in a causal session |
-//! | monotonic-reads | `lists` | `{_id: key, v: [..]}` | `update` with `$push` and `upsert`, `find`; the last reads at `linearizable`, of the primary |
+//! | monotonic-reads | `lists` | `{_id: key, v: [..]}` | `update` with `$push` and `upsert`, `find`; the last at `linearizable`, of the primary |
 //! | divergence | `registers` | `{_id: key, value}` | `update` with `upsert`; `find` at `local`, of the client's own node |
 //! | bank | `accounts` | `{_id: account, balance}` | transactions of two `find`s and two `update`s with `$inc`; of one `find` of all |
 

@@ -115,8 +115,8 @@ fn concerns() -> Vec<OptionSpec> {
             READ_CONCERN,
             words(&[LOCAL, AVAILABLE, MAJORITY, LINEARIZABLE]),
             Some(LINEARIZABLE),
-            "What reads outside of transactions may see; the set and causal sessions are read at `majority` where this says `linearizable`, \
-             which is for single documents and by itself",
+            "What reads outside of transactions may see; the set and causal sessions are read at `majority` where this says \
+             `linearizable`, which is for single documents and by itself",
         ),
         OptionSpec::new(
             READ_PREFERENCE,
@@ -306,14 +306,14 @@ pub(crate) fn claim(workload: &str, options: &Options) -> Claim {
         causal::NAME => (
             causal::LEVEL,
             majority && committed && !options.flag(NOT_CAUSAL),
-            "MongoDB manual, Causal Consistency and Read and Write Concerns: with \"majority\" for both, a causally consistent session reads \
-             its own writes, its reads and writes are monotonic, and writes follow reads",
+            "MongoDB manual, Causal Consistency and Read and Write Concerns: with \"majority\" for both, a causally consistent session \
+             reads its own writes, its reads and writes are monotonic, and writes follow reads",
         ),
         monotonic_reads::NAME => (
             "each read of a session shows what the one before did, and acknowledged elements stay",
             majority && strict,
-            "MongoDB manual, Read Concern \"linearizable\"; of \"majority\" it says that what is read is not rolled back, and nothing of reads \
-             in a row outside of causal sessions",
+            "MongoDB manual, Read Concern \"linearizable\"; of \"majority\" it says that what is read is not rolled back, and nothing of \
+             reads in a row outside of causal sessions",
         ),
         divergence::NAME => (
             "all members end up the same, and acknowledged records stay",
