@@ -126,6 +126,16 @@ pub trait Connect: Send + Sync {
     /// A fresh client, with connections of its own. An error means that nothing was sent.
     async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError>;
 
+    /// Makes what clients need to be there: an index, tables. It is done when every node is healthy, before the first client is opened and
+    /// any fault begins; tried again for a while where it fails, so it must not mind what an earlier try has made. By default there is
+    /// nothing to make. Not asked of simulated systems.
+    ///
+    /// # Errors
+    /// What could not be made, and why.
+    async fn prepare(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// What proves, after all faults are healed, that the system takes fresh writes and shows them on every
     /// node. Without it, a node counts as recovered when it says that it is healthy.
     fn recovery_probe(&self) -> Option<Arc<dyn RecoveryProbe>> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::join_all;
 use harness::capability::Environment;
+use harness::client::Connect;
 use harness::db::{Db, DbError, Finding};
 use harness::interpreter::{Stage, Stop};
 use harness::node::lock::Lock;
@@ -27,6 +28,10 @@ use super::{Interrupted, Nemeses, RunRequest, found};
 const INSTALL_LIMIT: Duration = Duration::from_secs(600);
 const START_LIMIT: Duration = Duration::from_secs(120);
 const HEALTHY_LIMIT: Duration = Duration::from_secs(120);
+/// How long it may take to make what clients need.
+const PREPARE_LIMIT: Duration = Duration::from_secs(60);
+/// Between two tries to make it.
+const PREPARE_PAUSE: Duration = Duration::from_millis(500);
 /// How long stopping, removing and fetching logs may take.
 const TEARDOWN_LIMIT: Duration = Duration::from_secs(60);
 /// The largest log file that is brought down.
@@ -147,6 +152,24 @@ where
     }
 }
 
+/// Has made what clients need, while all nodes are well.
+async fn prepare(connect: &dyn Connect) -> Result<()> {
+    let mut said = None;
+    let made = async {
+        while let Err(why) = connect.prepare().await {
+            said = Some(why);
+            tokio::time::sleep(PREPARE_PAUSE).await;
+        }
+    };
+    match tokio::time::timeout(PREPARE_LIMIT, made).await {
+        Ok(()) => Ok(()),
+        Err(_) => bail!(
+            "what clients need could not be made within {PREPARE_LIMIT:?}: {}",
+            said.as_deref().unwrap_or("no answer")
+        ),
+    }
+}
+
 async fn lock(nodes: &[Node], run_id: &str, force: bool) -> Result<Vec<Lock>> {
     let taken = join_all(
         nodes
@@ -236,6 +259,7 @@ impl Site<'_> {
                 clock: clock.clone(),
             },
         )?;
+        unless(Stage::Stop, stop, prepare(&*plan.connect)).await?;
         let status = Status::new();
         let options = recorder::Options {
             observers: vec![status.observer()],
@@ -243,7 +267,7 @@ impl Site<'_> {
         };
         let recorder = Recorder::create(self.folder.history_path(), options)
             .with_context(|| format!("cannot create {}", self.folder.history_path().display()))?;
-        // The clock began before the faults were probed, so the first event's time is not zero.
+        // The clock began before the faults were probed and all was prepared, so the first event's time is not zero.
         drive(Drive {
             spec,
             output: *output,

@@ -41,7 +41,7 @@ fn list(items: impl Iterator<Item = String>) -> String {
 }
 
 /// `elasticsearch.yml`.
-pub(crate) fn settings(release: Release, node: &Node, nodes: &[Node], cluster: Cluster) -> String {
+pub(crate) fn settings(release: &Release, node: &Node, nodes: &[Node], cluster: Cluster) -> String {
     let majority = (nodes.len() / 2 + 1).to_string();
     let seeds = list(
         nodes
@@ -143,7 +143,7 @@ pub(crate) fn settings(release: Release, node: &Node, nodes: &[Node], cluster: C
 }
 
 /// The name and the contents of what sends its log to its output.
-pub(crate) fn logging(release: Release) -> (&'static str, &'static str) {
+pub(crate) fn logging(release: &Release) -> (&'static str, &'static str) {
     match release.major {
         ..5 => ("logging.yml", include_str!("logging.yml")),
         5.. => ("log4j2.properties", include_str!("log4j2.properties")),
@@ -151,7 +151,7 @@ pub(crate) fn logging(release: Release) -> (&'static str, &'static str) {
 }
 
 /// The heap of a node, in MiB. What is tested is not how much it holds.
-fn heap(release: Release) -> u32 {
+fn heap(release: &Release) -> u32 {
     match release.major {
         ..5 => 256,
         5..8 => 384,
@@ -172,7 +172,7 @@ pub(crate) fn process() -> Daemon {
 /// The process of a version.
 ///
 /// It is started by root with the limit on open files that it wants, and becomes its own user then.
-pub(crate) fn daemon(release: Release) -> Daemon {
+pub(crate) fn daemon(release: &Release) -> Daemon {
     let home = release.home();
     let heap = heap(release);
     let in_lib = format!("{home}/lib/*");
@@ -233,7 +233,7 @@ pub(crate) fn daemon(release: Release) -> Daemon {
 }
 
 /// The arguments of Java. Where its classes are, is in the environment.
-fn java(release: Release, home: &str, heap: u32) -> Vec<String> {
+fn java(release: &Release, home: &str, heap: u32) -> Vec<String> {
     let conf = folder();
     let mut args = vec![
         format!("-Xms{heap}m"),

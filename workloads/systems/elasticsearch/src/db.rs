@@ -54,7 +54,7 @@ impl ElasticsearchDb {
         }
     }
 
-    async fn bring_release(&self, node: &Node, release: Release) -> Result<(), DbError> {
+    async fn bring_release(&self, node: &Node, release: &Release) -> Result<(), DbError> {
         packages::install(&*node.remote, &[JAVA_PACKAGE]).await?;
         self.shelf.bring_bundle(node, &release.bundle()).await?;
         Ok(())
@@ -78,8 +78,8 @@ impl ElasticsearchDb {
             data = config::data(),
         );
         node.remote.exec(Command::new(script).idempotent()).await?;
-        let settings = config::settings(release, node, nodes, cluster);
-        let (logging, contents) = config::logging(release);
+        let settings = config::settings(&release, node, nodes, cluster);
+        let (logging, contents) = config::logging(&release);
         for (name, contents) in [
             ("elasticsearch.yml", settings.as_str()),
             (logging, contents),
@@ -96,7 +96,7 @@ impl ElasticsearchDb {
         // A file system that is put over the data belongs to root.
         let script = format!("chown -R {USER}: {HOME}");
         node.remote.exec(Command::new(script).idempotent()).await?;
-        config::daemon(self.releases.of(node))
+        config::daemon(&self.releases.of(node))
             .start(&*node.remote)
             .await?;
         Ok(())
@@ -146,9 +146,9 @@ impl DbVersions for ElasticsearchDb {
         let release = Release::read(version).map_err(|message| DbError::System {
             node: node.name.clone(),
             message,
-            hint: "see `gainsay test elasticsearch --help`, --version".to_owned(),
+            hint: "see `gainsay list systems`".to_owned(),
         })?;
-        self.bring_release(node, release).await
+        self.bring_release(node, &release).await
     }
 
     fn choose(&self, node: &Node, version: &str) {
@@ -166,7 +166,7 @@ impl DbVersions for ElasticsearchDb {
 #[async_trait]
 impl Db for ElasticsearchDb {
     async fn install(&self, node: &Node) -> Result<(), DbError> {
-        self.bring_release(node, self.releases.first).await
+        self.bring_release(node, &self.releases.first).await
     }
 
     async fn wipe(&self, node: &Node) -> Result<(), DbError> {
@@ -212,7 +212,7 @@ impl Db for ElasticsearchDb {
     }
 
     fn revive_script(&self, node: &Node, _nodes: &[Node]) -> Option<String> {
-        Some(config::daemon(self.releases.of(node)).revive_script())
+        Some(config::daemon(&self.releases.of(node)).revive_script())
     }
 
     fn data_folders(&self) -> Vec<String> {

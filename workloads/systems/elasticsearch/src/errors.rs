@@ -3,7 +3,7 @@
 //! | answer | outcome of a write | why |
 //! | --- | --- | --- |
 //! | no connection | `fail` | nothing was sent |
-//! | 409, version conflict | `fail` | the server says that another version was there and nothing was written. No observation of the value: another version may hold the same |
+//! | 409, version conflict | `info` | another version was there: perhaps that of an earlier attempt, see below |
 //! | 400 | `fail` | refused for what it asks, before it was executed |
 //! | 400 or 403 of an index that is closed, 403 of one that is blocked for writes | `info` | may come from a later attempt: see below |
 //! | 404, no such index | `info` | as for 503: see below |
@@ -19,7 +19,8 @@
 //!
 //! A node that gets a write sends it on to the node with the primary, and when that connection breaks, waits for a new cluster state and tries
 //! again by itself, for a minute. What it says in the end is about its last attempt: "no master" does not prove that an earlier
-//! attempt was not executed. A 409 is taken at its word all the same: it says that the document is not as the request wants it.
+//! attempt was not executed; and a conditional write whose first attempt was executed finds at its second one that the document is not
+//! any more as it wants it.
 //!
 //! A read that failed is always `fail`: it has no effect.
 
@@ -32,7 +33,7 @@ use Outcome::{NotExecuted, Unknown};
 /// counts. Exceptions are written in two ways, `ClusterBlockException` in 1.x and `cluster_block_exception` later; both are compared
 /// without underscores and capitals.
 const KNOWN: &[(u16, &str, &str, Outcome)] = &[
-    (409, "", "version-conflict", NotExecuted),
+    (409, "", "version-conflict", Unknown),
     (400, "indexclosed", "index-closed", Unknown),
     (400, "", "invalid", NotExecuted),
     (403, "indexclosed", "index-closed", Unknown),
@@ -111,7 +112,7 @@ mod tests {
                         VersionConflictEngineException[[i][0] [doc][1]: version conflict, current [2], provided [1]]; ";
         assert_eq!(
             class(409, answer(conflict, 409)),
-            (NotExecuted, "version-conflict".into())
+            (Unknown, "version-conflict".into())
         );
         let block = "ClusterBlockException[blocked by: [SERVICE_UNAVAILABLE/2/no master];]";
         assert_eq!(
@@ -143,10 +144,7 @@ mod tests {
             "version_conflict_engine_exception",
             "[1]: version conflict, required seqNo [0]",
         );
-        assert_eq!(
-            class(409, conflict),
-            (NotExecuted, "version-conflict".into())
-        );
+        assert_eq!(class(409, conflict), (Unknown, "version-conflict".into()));
         let block = answer(
             "cluster_block_exception",
             "blocked by: [SERVICE_UNAVAILABLE/2/no master];",

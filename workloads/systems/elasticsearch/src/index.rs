@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::{Value, json};
+use workloads::kit::OwnFile;
 use workloads::kit::http::{Connection, Method};
 use workloads::{BuildError, Options};
 
@@ -13,6 +14,19 @@ use crate::{
 
 /// Between two looks at whether an index is ready.
 const READY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Which copy of a document answers a read by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copy {
+    /// As the options say: any, or the primary.
+    Asked,
+    /// The one of the node that is asked, if it has one.
+    Near,
+    /// The one of the node that is asked; an error if it has none.
+    Own,
+    /// One that has all that was acknowledged: before 7.0 only the primary can be asked for, and since then any copy that is read is one.
+    Last,
+}
 
 /// What all clients of a run share.
 #[derive(Clone, Debug)]
@@ -33,7 +47,7 @@ impl Settings {
     /// # Errors
     /// If the version is none, or does not have what is asked of it.
     pub(crate) fn read(options: &Options, nodes: usize) -> Result<Settings, BuildError> {
-        let release = Release::read(options.text(VERSION));
+        let release = Release::read(&OwnFile::or_version(options, VERSION));
         let release = release.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
         let only = |name: &str, which: &str| {
             let why = format!(
@@ -87,13 +101,25 @@ impl Settings {
         })
     }
 
-    /// Where clients read a document.
-    pub(crate) fn read_of(&self, index: &str, id: &str) -> String {
-        let path = self.document(index, id);
-        match self.from_primary {
-            true => format!("{path}?preference=_primary"),
-            false => path,
+    /// The same, with a copy of every document on each of so many nodes.
+    pub(crate) fn on_every_node(self, nodes: usize) -> Settings {
+        Settings {
+            replicas: Some(nodes.saturating_sub(1) as i64),
+            ..self
         }
+    }
+
+    /// Where clients read a document.
+    pub(crate) fn read_of(&self, index: &str, id: &str, copy: Copy) -> String {
+        let path = self.document(index, id);
+        let preference = match copy {
+            Copy::Own => "_only_local",
+            Copy::Last if self.release.major < 7 => "_primary",
+            _ if self.from_primary => "_primary",
+            Copy::Near => "_local",
+            Copy::Asked | Copy::Last => return path,
+        };
+        format!("{path}?preference={preference}")
     }
 
     /// Where a document is.
@@ -116,20 +142,37 @@ impl Settings {
         }
     }
 
-    /// What makes a write succeed only if the document is still as this answer showed it. None if the answer does not say.
-    pub(crate) fn condition(&self, answer: &Value) -> Option<Vec<String>> {
-        let names: &[(&str, &str)] = match self.release.has_sequence_numbers() {
+    /// What an answer says that tells versions of a document apart, and what a write takes to be conditional on each: the sequence
+    /// number and the primary's term since 6.6, else a number that counts writes.
+    fn version_names(&self) -> &'static [(&'static str, &'static str)] {
+        match self.release.has_sequence_numbers() {
             true => &[
                 ("_seq_no", "if_seq_no"),
                 ("_primary_term", "if_primary_term"),
             ],
             false => &[("_version", "version")],
-        };
-        let condition = names.iter().map(|(given, asked)| {
+        }
+    }
+
+    /// What makes a write succeed only if the document is still as this answer showed it. None if the answer does not say.
+    pub(crate) fn condition(&self, answer: &Value) -> Option<Vec<String>> {
+        let names = self.version_names().iter();
+        let condition = names.map(|(given, asked)| {
             let number = answer.get(given)?.as_i64()?;
             Some(format!("{asked}={number}"))
         });
         condition.collect()
+    }
+
+    /// Which version of a document an answer shows or made. None if it does not say.
+    pub(crate) fn version(&self, answer: &Value) -> Option<Value> {
+        let names = self.version_names().iter();
+        let numbers = names.map(|(given, _)| answer.get(given)?.as_i64());
+        let numbers: Vec<i64> = numbers.collect::<Option<_>>()?;
+        match numbers[..] {
+            [version] => Some(json!(version)),
+            _ => Some(json!(numbers)),
+        }
     }
 
     /// The settings of every index.
@@ -166,6 +209,9 @@ pub(crate) fn of_workload(run: u64) -> String {
 pub(crate) fn of_recovery(run: u64) -> String {
     format!("gainsay-recovery-{run:x}")
 }
+
+/// What makes a write succeed only if there is no document yet.
+pub(crate) const ABSENT: &str = "op_type=create";
 
 /// Makes both indices, unless they are there, and waits until they have all their copies. The caller bounds it.
 pub(crate) async fn make(
@@ -243,23 +289,49 @@ mod tests {
     #[test]
     fn paths_and_conditions_of_versions() {
         let old = settings(&[(VERSION, "1.5.0"), (WRITE_CONSISTENCY, "all")]).unwrap();
-        assert_eq!(old.read_of("i", "3"), "/i/doc/3");
+        assert_eq!(old.read_of("i", "3", Copy::Asked), "/i/doc/3");
         let primary = settings(&[(VERSION, "1.5.0"), (READ_FROM, "primary")]).unwrap();
-        assert_eq!(primary.read_of("i", "3"), "/i/doc/3?preference=_primary");
+        for copy in [Copy::Asked, Copy::Near, Copy::Last] {
+            let path = primary.read_of("i", "3", copy);
+            assert_eq!(path, "/i/doc/3?preference=_primary");
+        }
+        for copy in [
+            (Copy::Near, "_local"),
+            (Copy::Own, "_only_local"),
+            (Copy::Last, "_primary"),
+        ] {
+            let path = old.read_of("i", "3", copy.0);
+            assert_eq!(path, format!("/i/doc/3?preference={}", copy.1));
+        }
         let answer = json!({"_version": 4, "_seq_no": 7, "_primary_term": 2});
         let condition = old.condition(&answer).unwrap();
         assert_eq!(
             old.write("i", "3", &condition),
             "/i/doc/3?consistency=all&version=4"
         );
+        assert_eq!(old.version(&answer), Some(json!(4)));
         let new = settings(&[]).unwrap();
+        assert_eq!(new.read_of("i", "3", Copy::Last), "/i/_doc/3");
+        assert_eq!(new.version(&answer), Some(json!([7, 2])));
         assert_eq!(new.write("i", "3", &[]), "/i/_doc/3");
         let condition = new.condition(&answer).unwrap();
         assert_eq!(
             new.write("i", "3", &condition),
             "/i/_doc/3?if_seq_no=7&if_primary_term=2"
         );
-        assert_eq!(new.condition(&json!({"_version": 4})), None);
+        let counted = json!({"_version": 4});
+        assert_eq!(
+            (new.condition(&counted), new.version(&counted)),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn records_can_be_on_every_node() {
+        let own = settings(&[]).unwrap().of_workload();
+        assert_eq!(own.get("number_of_replicas"), None);
+        let everywhere = settings(&[(REPLICAS, "1")]).unwrap().on_every_node(3);
+        assert_eq!(everywhere.of_workload()["number_of_replicas"], 2);
     }
 
     #[test]

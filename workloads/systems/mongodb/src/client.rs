@@ -6,6 +6,10 @@
 //! | set | `elements` | `{_id: element}` | `insert`, `find` of all |
 //! | append | `lists` | `{_id: key, v: [..]}` | transactions of `find` and `update` with `$push` and `upsert` |
 //! | rw-register | `registers` | `{_id: key, value}` | transactions of `find` and `update` with `upsert` |
+//! | long-fork, write-skew | as rw-register | | |
+//! | causal | `registers` | `{_id: key, value}` | a `find` or an `update` with `upsert`, in a causal session |
+//! | monotonic-reads | `lists` | `{_id: key, v: [..]}` | `update` with `$push` and `upsert`, `find`; the last at `linearizable`, of the primary |
+//! | divergence | `registers` | `{_id: key, value}` | `update` with `upsert`; `find` at `local`, of the client's own node |
 //! | bank | `accounts` | `{_id: account, balance}` | transactions of two `find`s and two `update`s with `$inc`; of one `find` of all |
 
 use std::sync::Arc;
@@ -17,14 +21,14 @@ use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op};
 use harness::recovery::RecoveryProbe;
 use harness::remote::Node;
 use harness::{OpError, Value, json};
-use tokio::sync::OnceCell;
 use workloads::kit::Failure;
 
 use crate::db::server;
 use crate::errors::{self, NAMESPACE_EXISTS};
 use crate::probe::MongoProbe;
 use crate::session::{Servers, Session, whole};
-use crate::settings::Settings;
+use crate::settings::{LINEARIZABLE, LOCAL, ReadPreference, Settings};
+use crate::txn::{list, upsert};
 
 pub(crate) const REGISTERS: &str = "registers";
 const ELEMENTS: &str = "elements";
@@ -49,6 +53,12 @@ pub(crate) enum Work {
     Registers,
     /// Accounts in transactions: each and what it begins with.
     Bank(Vec<(i64, i64)>),
+    /// Registers, each operation by itself, in sessions that are causally consistent.
+    Causal,
+    /// Lists, each operation by itself.
+    Lists,
+    /// Registers that are written, and read as each node has them.
+    Records,
 }
 
 /// Opens clients on the nodes of a cluster.
@@ -57,8 +67,6 @@ pub(crate) struct MongoConnect {
     settings: Arc<Settings>,
     work: Arc<Work>,
     run: u64,
-    /// Whether the collections are there. The first client makes them.
-    prepared: OnceCell<()>,
 }
 
 impl MongoConnect {
@@ -70,35 +78,47 @@ impl MongoConnect {
             settings: Arc::new(settings),
             work: Arc::new(work),
             run,
-            prepared: OnceCell::new(),
         }
     }
-}
 
-#[async_trait]
-impl Connect for MongoConnect {
-    async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError> {
-        let refused = |message: String| OpError::new(OpError::NO_CLIENT, message);
-        let own = self.servers.iter().position(|(name, _)| *name == info.node);
-        let own = own.ok_or_else(|| refused(format!("no node {}", info.node)))?;
+    /// A session of a process whose own node is this one, connected.
+    async fn session(&self, own: usize, process: u64) -> Result<Session, Failure> {
         let mut session = Session::new(
             self.servers.clone(),
             own,
             self.settings.clone(),
             self.run,
-            info.process,
+            process,
         );
-        session
-            .connect()
-            .await
-            .map_err(|error| refused(error.to_string()))?;
-        let prepared = self
-            .prepared
-            .get_or_try_init(|| prepare(&mut session, &self.work))
-            .await;
-        prepared.map_err(|failure| {
-            refused(format!("making the collections: {}", failure.error.message))
-        })?;
+        session.connect().await?;
+        if *self.work == Work::Causal && self.settings.causal_sessions {
+            session.keep_causal();
+        }
+        Ok(session)
+    }
+}
+
+#[async_trait]
+impl Connect for MongoConnect {
+    async fn prepare(&self) -> Result<(), String> {
+        let mut said = "there are no nodes".to_owned();
+        // Clients that talk to their own node alone find the primary so.
+        for own in 0..self.servers.len() {
+            let made = async { prepare(&mut self.session(own, 0).await?, &self.work).await };
+            match made.await {
+                Ok(()) => return Ok(()),
+                Err(failure) => said = failure.error.message,
+            }
+        }
+        Err(said)
+    }
+
+    async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError> {
+        let refused = |message: String| OpError::new(OpError::NO_CLIENT, message);
+        let own = self.servers.iter().position(|(name, _)| *name == info.node);
+        let own = own.ok_or_else(|| refused(format!("no node {}", info.node)))?;
+        let session = self.session(own, info.process).await;
+        let session = session.map_err(|failure| refused(failure.error.message))?;
         Ok(Box::new(MongoClient {
             session,
             work: self.work.clone(),
@@ -168,6 +188,12 @@ impl Client for MongoClient {
             (Work::Set, "add") => self.add(&op.value).await,
             (Work::Set, "read" | FINAL_READ) => self.read_set().await,
             (Work::Append | Work::Registers, "txn") => self.transact(&op.value).await,
+            (Work::Causal, "txn") => self.in_session(&op.value).await,
+            (Work::Lists, "add") => self.push(op).await,
+            (Work::Lists, "read") => self.read_list(op).await,
+            (Work::Lists, FINAL_READ) => self.read_list_at_last(op).await,
+            (Work::Records, "write") => self.write(op).await,
+            (Work::Records, "read" | FINAL_READ) => self.read_own(op).await,
             (Work::Bank(_), "transfer") => self.transfer(&op.value).await,
             (Work::Bank(_), "read") => self.read_accounts().await,
             (_, other) => Err(unsupported(format!("there is no operation {other:?} here"))),
@@ -239,14 +265,59 @@ impl MongoClient {
     /// Asks for a document, outside of transactions.
     pub(crate) async fn find(&mut self, collection: &str, key: i64) -> Result<Document, Failure> {
         let at = self.session.reader().await?;
-        let mut query = self.session.query(
-            collection,
-            doc! { "_id": key },
-            &self.session.settings.read_concern,
-        );
+        let settings = &self.session.settings;
+        let concern = match *self.work {
+            Work::Causal => settings.read_concern_below_linearizable(),
+            _ => settings.read_concern.as_str(),
+        };
+        let (concern, preference) = (concern.to_owned(), settings.read_preference);
+        self.find_at(at, collection, key, &concern, preference)
+            .await
+    }
+
+    /// Asks a server for a document.
+    async fn find_at(
+        &mut self,
+        at: usize,
+        collection: &str,
+        key: i64,
+        read_concern: &str,
+        preference: ReadPreference,
+    ) -> Result<Document, Failure> {
+        let filter = doc! { "_id": key };
+        let mut query = self
+            .session
+            .query(collection, filter, read_concern, preference);
         query.insert("limit", 1);
         query.insert("singleBatch", true);
         self.session.command(at, query).await
+    }
+
+    /// What the client's own node has, whatever others have.
+    async fn read_own(&mut self, op: &Op) -> Result<Value, Failure> {
+        let (key, at) = (argument(op.key.as_ref())?, self.session.own());
+        let answer = self.find_at(at, REGISTERS, key, LOCAL, ReadPreference::Nearest);
+        register(first(&answer.await?)?)
+    }
+
+    async fn push(&mut self, op: &Op) -> Result<Value, Failure> {
+        let (key, element) = (argument(op.key.as_ref())?, argument(Some(&op.value))?);
+        let change = doc! { "$push": { "v": element } };
+        self.update(upsert(LISTS, key, change)).await?;
+        Ok(op.value.clone())
+    }
+
+    async fn read_list(&mut self, op: &Op) -> Result<Value, Failure> {
+        let key = argument(op.key.as_ref())?;
+        let answer = self.find(LISTS, key).await?;
+        Ok(json!(list(first(&answer)?)?))
+    }
+
+    /// A list with all that was acknowledged.
+    async fn read_list_at_last(&mut self, op: &Op) -> Result<Value, Failure> {
+        let (key, at) = (argument(op.key.as_ref())?, self.session.writer().await?);
+        let answer = self.find_at(at, LISTS, key, LINEARIZABLE, ReadPreference::Primary);
+        Ok(json!(list(first(&answer.await?)?)?))
     }
 
     /// Updates a document, outside of transactions.
@@ -263,10 +334,8 @@ impl MongoClient {
 
     async fn write(&mut self, op: &Op) -> Result<Value, Failure> {
         let (key, value) = (argument(op.key.as_ref())?, argument(Some(&op.value))?);
-        let update =
-            doc! { "q": { "_id": key }, "u": { "$set": { "value": value } }, "upsert": true };
-        self.update(doc! { "update": REGISTERS, "updates": [update] })
-            .await?;
+        let change = doc! { "$set": { "value": value } };
+        self.update(upsert(REGISTERS, key, change)).await?;
         Ok(op.value.clone())
     }
 
@@ -331,7 +400,8 @@ impl MongoClient {
         let mut query = self.session.query(
             ELEMENTS,
             doc! {},
-            self.session.settings.read_concern_of_many(),
+            self.session.settings.read_concern_below_linearizable(),
+            self.session.settings.read_preference,
         );
         query.insert("batchSize", BATCH);
         let mut answer = self.session.command(at, query).await?;

@@ -27,10 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::db::DbFault;
+use workloads::kit::OwnFile;
 use workloads::options::merged;
 use workloads::{
     BuildError, BuildRequest, Claim, NamedChecker, OptionKind, OptionSpec, Options, Plan, Suite,
-    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank, register, rw_register, set,
+    VersionInfo, WorkloadInfo, World, WorldRequest, append, bank, causal, divergence, long_fork,
+    monotonic_reads, register, rw_register, set, write_skew,
 };
 
 pub use ferret::FerretSuite;
@@ -65,6 +67,11 @@ impl Suite for MongoSuite {
             rw_register::info(),
             set::info(),
             bank::info(),
+            causal::info(),
+            monotonic_reads::info(),
+            divergence::info(),
+            long_fork::info(),
+            write_skew::info(),
         ]
     }
 
@@ -94,8 +101,13 @@ impl Suite for MongoSuite {
             rw_register::options(),
             set::options(),
             bank::options(),
+            causal::options(),
+            monotonic_reads::options(),
+            divergence::options(),
+            long_fork::options(),
+            write_skew::options(),
             settings::options(),
-            vec![version, hidden],
+            vec![version, OwnFile::option(), hidden],
         ])
     }
 
@@ -104,7 +116,7 @@ impl Suite for MongoSuite {
     }
 
     fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
-        let release = Release::read(request.options.text(VERSION));
+        let release = Release::read(&OwnFile::or_version(request.options, VERSION));
         let release = release.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
         // What is wrong with other options is said before anything is set up.
         Settings::read(request.options, 0, Duration::ZERO)?;
@@ -123,6 +135,12 @@ impl Suite for MongoSuite {
         let (work, generator, final_generator) = match request.workload {
             append::NAME => (Work::Append, append::generator(request)?, None),
             rw_register::NAME => (Work::Registers, rw_register::generator(request)?, None),
+            long_fork::NAME => (Work::Registers, long_fork::generator(request)?, None),
+            write_skew::NAME => (Work::Registers, write_skew::generator(request)?, None),
+            causal::NAME => {
+                settings::check_causal(request.options)?;
+                (Work::Causal, causal::generator(request)?, None)
+            }
             set::NAME => (
                 Work::Set,
                 set::generator(request)?,
@@ -133,6 +151,14 @@ impl Suite for MongoSuite {
                 bank::generator(request)?,
                 None,
             ),
+            monotonic_reads::NAME => {
+                let all = monotonic_reads::generators(request)?;
+                (Work::Lists, all.main, Some(all.last))
+            }
+            divergence::NAME => {
+                let all = divergence::generators(request)?;
+                (Work::Records, all.main, Some(all.last))
+            }
             _ => (Work::Register, register::generator(request)?, None),
         };
         Ok(Plan {
@@ -157,6 +183,11 @@ impl Suite for MongoSuite {
             rw_register::NAME => rw_register::checkers(settings::TXN_CONSISTENCY),
             set::NAME => Ok(set::checkers()),
             bank::NAME => Ok(bank::checkers(options)),
+            causal::NAME => causal::checkers(),
+            monotonic_reads::NAME => Ok(monotonic_reads::checkers()),
+            divergence::NAME => Ok(divergence::checkers()),
+            long_fork::NAME => long_fork::checkers(settings::TXN_CONSISTENCY),
+            write_skew::NAME => write_skew::checkers(settings::WRITE_SKEW_CONSISTENCY),
             _ => Ok(register::checkers()),
         }
     }

@@ -83,7 +83,7 @@ impl Release {
         match known(text) {
             Some(known) => Ok(Release::Known(known.version)),
             None => Err(format!(
-                "no MongoDB `{text}` is known; there are: {}, or the path of a mongod program or of an archive with one",
+                "no MongoDB `{text}` is known; there are: {}, or (with --package) the path of a mongod program or of an archive with one",
                 versions().join(", ")
             )),
         }
@@ -155,7 +155,10 @@ pub(crate) fn listed() -> Vec<VersionInfo> {
             format!("the Python wheel {package} {version}"),
         )
     });
-    let own = VersionInfo::new("PATH", "a mongod program, or an archive with one");
+    let own = VersionInfo::new(
+        "FILE",
+        "a mongod program, or an archive with one; also as --package, which takes addresses, too",
+    );
     known.chain([own]).collect()
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bson::spec::BinarySubtype;
-use bson::{Binary, Bson, Document, doc};
+use bson::{Binary, Bson, Document, Timestamp, doc};
 use harness::Name;
 use workloads::kit::Failure;
 
@@ -74,6 +74,50 @@ pub(crate) struct Session {
     id: Document,
     /// The number of the last transaction.
     transaction: i64,
+    /// What it goes by, if it is causally consistent.
+    causal: Option<Causal>,
+}
+
+/// What a causally consistent session has seen of the cluster's time. Servers tell both with every answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Causal {
+    /// When the last operation took place: reads wait until their server has come so far.
+    operation_time: Option<Timestamp>,
+    /// The newest time that any server has told of, signed by it, for others to know.
+    cluster_time: Option<Document>,
+}
+
+impl Causal {
+    /// Has a command say what is known.
+    fn mark(&self, command: &mut Document) {
+        if let Some(time) = &self.cluster_time {
+            command.insert("$clusterTime", time.clone());
+        }
+        if let (Some(time), Ok(concern)) =
+            (self.operation_time, command.get_document_mut("readConcern"))
+        {
+            concern.insert("afterClusterTime", time);
+        }
+    }
+
+    /// Learns from an answer, also from one that says that something went wrong.
+    fn note(&mut self, answer: &Document) {
+        let later = |told: Timestamp, known: Option<Timestamp>| {
+            known.is_none_or(|known| (told.time, told.increment) > (known.time, known.increment))
+        };
+        if let Ok(told) = answer.get_timestamp("operationTime")
+            && later(told, self.operation_time)
+        {
+            self.operation_time = Some(told);
+        }
+        let time = |of: &Document| of.get_timestamp("clusterTime").ok();
+        if let Ok(told) = answer.get_document("$clusterTime")
+            && let Some(at) = time(told)
+            && later(at, self.cluster_time.as_ref().and_then(time))
+        {
+            self.cluster_time = Some(told.clone());
+        }
+    }
 }
 
 impl Session {
@@ -99,7 +143,18 @@ impl Session {
             answered: None,
             id: doc! { "id": id },
             transaction: 0,
+            causal: None,
         }
+    }
+
+    /// Makes it causally consistent: each operation sees what those before it have done and seen.
+    pub(crate) fn keep_causal(&mut self) {
+        self.causal = Some(Causal::default());
+    }
+
+    /// The client's own node.
+    pub(crate) fn own(&self) -> usize {
+        self.own
     }
 
     /// Connects to the own node.
@@ -141,10 +196,17 @@ impl Session {
     pub(crate) async fn command(
         &mut self,
         at: usize,
-        command: Document,
+        mut command: Document,
     ) -> Result<Document, Failure> {
         let database = self.settings.database.clone();
+        if let Some(causal) = &self.causal {
+            command.insert("lsid", self.id.clone());
+            causal.mark(&mut command);
+        }
         let answer = self.ask(at, &database, command).await?;
+        if let Some(causal) = &mut self.causal {
+            causal.note(&answer);
+        }
         let checked = errors::check(&answer);
         self.look(checked).map(|()| answer)
     }
@@ -207,14 +269,20 @@ impl Session {
         }
     }
 
-    /// A query with what the options say of single reads.
-    pub(crate) fn query(&self, collection: &str, filter: Document, read_concern: &str) -> Document {
+    /// A query.
+    pub(crate) fn query(
+        &self,
+        collection: &str,
+        filter: Document,
+        read_concern: &str,
+        preference: ReadPreference,
+    ) -> Document {
         doc! {
             "find": collection,
             "filter": filter,
             "readConcern": { "level": read_concern },
             "maxTimeMS": milliseconds(self.settings.limit),
-            "$readPreference": self.settings.read_preference.document(),
+            "$readPreference": preference.document(),
         }
     }
 
@@ -317,6 +385,34 @@ pub(crate) fn whole(value: &Bson) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_causal_session_says_the_latest_that_it_was_told() {
+        let at = |time, increment| Timestamp { time, increment };
+        let told = |operation, cluster| {
+            doc! { "ok": 1.0, "operationTime": operation, "$clusterTime": { "clusterTime": cluster, "signature": 0 } }
+        };
+        let mut causal = Causal::default();
+        let read = || doc! { "find": "x", "readConcern": { "level": "majority" } };
+        let mut first = read();
+        causal.mark(&mut first);
+        assert_eq!(first, read());
+        causal.note(&told(at(5, 2), at(5, 3)));
+        // A server that is behind; a failure that tells of something later; an answer that tells nothing.
+        causal.note(&told(at(5, 1), at(4, 9)));
+        causal.note(&doc! { "ok": 0.0, "code": 10107, "operationTime": at(5, 4) });
+        causal.note(&doc! { "ok": 1.0 });
+        let mut next = read();
+        causal.mark(&mut next);
+        let concern = doc! { "level": "majority", "afterClusterTime": at(5, 4) };
+        assert_eq!(next.get_document("readConcern").ok(), Some(&concern));
+        let cluster = doc! { "clusterTime": at(5, 3), "signature": 0 };
+        assert_eq!(next.get_document("$clusterTime").ok(), Some(&cluster));
+        // A write waits for nothing.
+        let mut write = doc! { "update": "x" };
+        causal.mark(&mut write);
+        assert!(write.contains_key("$clusterTime") && !write.contains_key("readConcern"));
+    }
 
     #[test]
     fn what_nodes_say_of_themselves() {

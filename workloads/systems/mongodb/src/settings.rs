@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
+use workloads::options::of;
 use workloads::{
-    BuildError, Claim, OptionKind, OptionSpec, Options, append, bank, register, rw_register,
+    BuildError, Claim, OptionKind, OptionSpec, Options, append, bank, causal, divergence,
+    long_fork, monotonic_reads, register, rw_register, write_skew,
 };
 
 const WRITE_CONCERN: &str = "write-concern";
@@ -16,9 +18,12 @@ const TXN_WRITE_CONCERN: &str = "txn-write-concern";
 const READ_ONLY: &str = "no-read-only-txn-write-concern";
 const SINGLES: &str = "plain-singles";
 const ROUTING: &str = "client-routing";
+const NOT_CAUSAL: &str = "no-causal-sessions";
 
 const MAJORITY: &str = "majority";
-const LINEARIZABLE: &str = "linearizable";
+pub(crate) const LINEARIZABLE: &str = "linearizable";
+pub(crate) const LOCAL: &str = "local";
+const AVAILABLE: &str = "available";
 const SNAPSHOT: &str = "snapshot";
 const PRIMARY: &str = "primary";
 const SECONDARY: &str = "secondary";
@@ -78,12 +83,25 @@ pub(crate) struct Settings {
     pub(crate) plain_singles: bool,
     /// Whom clients talk to.
     pub(crate) routing: Routing,
+    /// Whether the workload of causal sessions has such sessions.
+    pub(crate) causal_sessions: bool,
     /// How long an operation may take.
     pub(crate) limit: Duration,
 }
 
 /// The options, for listings.
 pub(crate) fn options() -> Vec<OptionSpec> {
+    let not_causal = OptionSpec::flag(
+        NOT_CAUSAL,
+        "Let reads not wait until their server has come as far as the session has (`afterClusterTime`)",
+    );
+    let mut options = of(causal::NAME, [not_causal]);
+    options.extend(concerns());
+    options
+}
+
+/// Those of all workloads.
+fn concerns() -> Vec<OptionSpec> {
     let words =
         |words: &[&str]| OptionKind::OneOf(words.iter().map(|word| (*word).to_owned()).collect());
     vec![
@@ -95,10 +113,10 @@ pub(crate) fn options() -> Vec<OptionSpec> {
         ),
         OptionSpec::new(
             READ_CONCERN,
-            words(&["local", "available", MAJORITY, LINEARIZABLE]),
+            words(&[LOCAL, AVAILABLE, MAJORITY, LINEARIZABLE]),
             Some(LINEARIZABLE),
-            "What reads outside of transactions may see; the set is read at `majority` where this says `linearizable`, \
-             which is for single documents",
+            "What reads outside of transactions may see; the set and causal sessions are read at `majority` where this says \
+             `linearizable`, which is for single documents and by itself",
         ),
         OptionSpec::new(
             READ_PREFERENCE,
@@ -112,7 +130,7 @@ pub(crate) fn options() -> Vec<OptionSpec> {
         ),
         OptionSpec::new(
             TXN_READ_CONCERN,
-            words(&["local", MAJORITY, SNAPSHOT]),
+            words(&[LOCAL, MAJORITY, SNAPSHOT]),
             Some(SNAPSHOT),
             "What transactions see",
         ),
@@ -183,6 +201,7 @@ impl Settings {
                 OWN => Routing::Own,
                 _ => Routing::Primary,
             },
+            causal_sessions: !options.flag(NOT_CAUSAL),
             limit,
         })
     }
@@ -200,12 +219,13 @@ impl Settings {
             concern_of_reads: true,
             plain_singles: true,
             routing: Routing::Own,
+            causal_sessions: true,
             limit,
         }
     }
 
-    /// What a read of many documents is asked at.
-    pub(crate) fn read_concern_of_many(&self) -> &str {
+    /// What is asked at where `linearizable` cannot be had: of many documents at once, and in a causal session.
+    pub(crate) fn read_concern_below_linearizable(&self) -> &str {
         match self.read_concern.as_str() {
             LINEARIZABLE => MAJORITY,
             other => other,
@@ -240,11 +260,28 @@ fn acknowledgements(text: &str) -> Option<Bson> {
 /// What transactions are judged by. Nothing else is promised of them by anybody.
 pub(crate) const TXN_CONSISTENCY: &str = "snapshot-isolation";
 
+/// What write skew is looked for by. A snapshot allows it, so this is asked on purpose.
+pub(crate) const WRITE_SKEW_CONSISTENCY: &str = "serializable";
+
+/// Whether a causal session can be asked for at this read concern: servers know it at three of them only.
+///
+/// # Errors
+/// What to give instead.
+pub(crate) fn check_causal(options: &Options) -> Result<(), BuildError> {
+    match options.text(READ_CONCERN) {
+        AVAILABLE => Err(BuildError(format!(
+            "--{READ_CONCERN} {AVAILABLE}: causal sessions are for `{LOCAL}` and `{MAJORITY}`"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// What MongoDB promises for a workload with these options.
 pub(crate) fn claim(workload: &str, options: &Options) -> Claim {
     let majority = options.text(WRITE_CONCERN) == MAJORITY;
     let strict =
         options.text(READ_CONCERN) == LINEARIZABLE && options.text(READ_PREFERENCE) == PRIMARY;
+    let committed = matches!(options.text(READ_CONCERN), MAJORITY | LINEARIZABLE);
     let (model, promised, source) = match workload {
         register::NAME => (
             "linearizable",
@@ -252,7 +289,7 @@ pub(crate) fn claim(workload: &str, options: &Options) -> Claim {
             "MongoDB manual, Read Concern \"linearizable\": combined with \"majority\" write concern, reads and writes of a single \
              document are as if one thread performed them in real time",
         ),
-        append::NAME | rw_register::NAME | bank::NAME => (
+        append::NAME | rw_register::NAME | bank::NAME | long_fork::NAME => (
             TXN_CONSISTENCY,
             options.text(TXN_READ_CONCERN) == SNAPSHOT
                 && options.text(TXN_WRITE_CONCERN) == MAJORITY
@@ -261,11 +298,32 @@ pub(crate) fn claim(workload: &str, options: &Options) -> Claim {
             "MongoDB manual, Read Concern \"snapshot\": if the transaction commits with write concern \"majority\", its operations \
              are guaranteed to have read from a snapshot of majority-committed data",
         ),
+        write_skew::NAME => (
+            WRITE_SKEW_CONSISTENCY,
+            false,
+            "MongoDB manual, Read Concern \"snapshot\": transactions read from a snapshot, which rules out less",
+        ),
+        causal::NAME => (
+            causal::LEVEL,
+            majority && committed && !options.flag(NOT_CAUSAL),
+            "MongoDB manual, Causal Consistency and Read and Write Concerns: with \"majority\" for both, a causally consistent session \
+             reads its own writes, its reads and writes are monotonic, and writes follow reads",
+        ),
+        monotonic_reads::NAME => (
+            "each read of a session shows what the one before did, and acknowledged elements stay",
+            majority && strict,
+            "MongoDB manual, Read Concern \"linearizable\"; of \"majority\" it says that what is read is not rolled back, and nothing of \
+             reads in a row outside of causal sessions",
+        ),
+        divergence::NAME => (
+            "all members end up the same, and acknowledged records stay",
+            majority,
+            "MongoDB manual, Replication: secondaries apply the primary's log of operations; Rollbacks During Replica Set Failover: what \
+             differs is rolled back; Write Concern: w: \"majority\" is not rolled back",
+        ),
         _ => (
             "acknowledged elements stay",
-            majority
-                && options.text(READ_CONCERN) != "local"
-                && options.text(READ_CONCERN) != "available",
+            majority && committed,
             "MongoDB manual, Write Concern: w: \"majority\" is acknowledged once the write is durable on a majority of the voting members; \
              Replica Set Rollbacks: such writes are not rolled back",
         ),
@@ -299,7 +357,7 @@ mod tests {
         assert_eq!(settings.database, "gainsay-a");
         let majority = doc! { "w": "majority", "wtimeout": 2000_i64 };
         assert_eq!(settings.write_concern, majority);
-        assert_eq!(settings.read_concern_of_many(), "majority");
+        assert_eq!(settings.read_concern_below_linearizable(), "majority");
         let given = read(&[
             ("write-concern", "1"),
             ("txn-write-concern", "2"),
@@ -311,7 +369,7 @@ mod tests {
         assert_eq!(settings.write_concern, one);
         let two = doc! { "w": 2_i32, "j": true, "wtimeout": 2000_i64 };
         assert_eq!(settings.txn_write_concern, two);
-        assert_eq!(settings.read_concern_of_many(), "local");
+        assert_eq!(settings.read_concern_below_linearizable(), "local");
         for wrong in ["0", "51", "all", ""] {
             let given = read(&[("write-concern", wrong)]);
             assert!(Settings::read(&given, 10, limit).is_err(), "{wrong}");
@@ -340,6 +398,27 @@ mod tests {
             assert!(!on_purpose(register::NAME, &[(option, value)]), "{option}");
         }
         assert!(on_purpose(set::NAME, &[("write-concern", "1")]));
+        for workload in [
+            causal::NAME,
+            monotonic_reads::NAME,
+            divergence::NAME,
+            long_fork::NAME,
+        ] {
+            assert!(!on_purpose(workload, &[]), "{workload}");
+            let concern = match workload {
+                long_fork::NAME => "txn-write-concern",
+                _ => "write-concern",
+            };
+            assert!(on_purpose(workload, &[(concern, "1")]), "{workload}");
+        }
+        let near = [("read-concern", "majority"), ("read-preference", "nearest")];
+        assert!(!on_purpose(causal::NAME, &near) && on_purpose(monotonic_reads::NAME, &near));
+        for given in [("read-concern", "local"), ("no-causal-sessions", "true")] {
+            assert!(on_purpose(causal::NAME, &[given]), "{given:?}");
+        }
+        assert!(on_purpose(write_skew::NAME, &[]));
+        assert!(check_causal(&read(&near)).is_ok());
+        assert!(check_causal(&read(&[("read-concern", "available")])).is_err());
         assert_eq!(claim(bank::NAME, &read(&[])).model, TXN_CONSISTENCY);
     }
 }

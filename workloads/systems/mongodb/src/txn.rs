@@ -45,7 +45,7 @@ fn seen(collection: &str, key: i64, answer: &Document) -> Result<Value, Failure>
 }
 
 /// An update of one document, which is made if it is not there.
-fn upsert(collection: &str, key: i64, change: Document) -> Document {
+pub(crate) fn upsert(collection: &str, key: i64, change: Document) -> Document {
     doc! { "update": collection, "updates": [{ "q": { "_id": key }, "u": change, "upsert": true }] }
 }
 
@@ -80,6 +80,14 @@ impl MongoClient {
         }
         transaction.commit().await?;
         Ok(Value::Array(done))
+    }
+
+    /// A transaction of one operation on a register, as a command of a session.
+    pub(crate) async fn in_session(&mut self, operations: &Value) -> Result<Value, Failure> {
+        match operations.as_array().map(Vec::as_slice) {
+            Some([operation]) => Ok(json!([self.single(REGISTERS, operation).await?])),
+            _ => Err(unsupported("a session takes one operation at a time")),
+        }
     }
 
     /// A transaction of one operation, as a command without a transaction.
@@ -143,7 +151,7 @@ impl MongoClient {
 }
 
 /// The elements of a list's document; none where there is no document.
-fn list(document: Option<&Document>) -> Result<Vec<i64>, Failure> {
+pub(crate) fn list(document: Option<&Document>) -> Result<Vec<i64>, Failure> {
     let Some(document) = document else {
         return Ok(Vec::new());
     };

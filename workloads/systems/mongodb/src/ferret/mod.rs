@@ -49,7 +49,7 @@ impl Release {
         match text {
             KNOWN => Ok(Release::Known),
             _ => Err(format!(
-                "no FerretDB `{text}` is known; there are: {KNOWN}, or the path of a ferretdb program"
+                "no FerretDB `{text}` is known; there are: {KNOWN}, or (with --package) the path of a ferretdb program"
             )),
         }
     }
@@ -120,7 +120,10 @@ impl Suite for FerretSuite {
     fn versions(&self) -> Vec<VersionInfo> {
         vec![
             VersionInfo::new(KNOWN, "built on this machine from the Go module"),
-            VersionInfo::new("PATH", "a ferretdb program"),
+            VersionInfo::new(
+                "FILE",
+                "a ferretdb program; also as --package, which takes addresses, too",
+            ),
         ]
     }
 
@@ -128,7 +131,12 @@ impl Suite for FerretSuite {
         let version = format!("Which FerretDB: {KNOWN}, or the path of a ferretdb program");
         let version = OptionSpec::new(VERSION, OptionKind::Text, Some(KNOWN), &version);
         let lists = append::options().into_iter().map(single).collect();
-        merged([register::options(), lists, set::options(), vec![version]])
+        merged([
+            register::options(),
+            lists,
+            set::options(),
+            vec![version, OwnFile::option()],
+        ])
     }
 
     fn has_leaders(&self) -> bool {
@@ -136,7 +144,7 @@ impl Suite for FerretSuite {
     }
 
     fn world(&self, request: &WorldRequest<'_>) -> Result<World, BuildError> {
-        let release = Release::read(request.options.text(VERSION));
+        let release = Release::read(&OwnFile::or_version(request.options, VERSION));
         let release = release.map_err(|why| BuildError(format!("--{VERSION}: {why}")))?;
         match request.node_names {
             [_] => Ok(World::Nodes(Arc::new(FerretDb::new(release)))),
