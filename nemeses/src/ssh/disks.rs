@@ -11,7 +11,7 @@ use agent::modules::{backup, corrupt, processes};
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use harness::capability::{
-    CapabilityError, Corruption, DiskRule, DiskStatus, Disks, Lost, Survival,
+    CapabilityError, Corruption, DiskRule, DiskStatus, Disks, Lost, Signal, Survival,
 };
 use harness::db::Db;
 use harness::node::undo::Undo;
@@ -259,7 +259,7 @@ impl Disks for DbDisks {
         let pids = pids(&*self.db, at)?;
         let kill = processes::Request {
             pids,
-            signal: Some("SIGKILL".to_owned()),
+            signal: Some(Signal::KILL.number()),
             patience_ms: SEEN.as_millis() as u64,
         };
         let survival = translated(json!(survival))?;

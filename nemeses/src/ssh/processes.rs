@@ -61,14 +61,14 @@ impl DbProcesses {
             survives_reboot: false,
             process: None,
         };
-        let request = request(pids, Signal::Stop);
+        let request = request(pids, Signal::STOP);
         let asked = self.paused.ask(at, &undo, NAME, &request, PATIENCE).await;
         asked.map(state)
     }
 
     /// Lets the processes go on, and takes the journal's entries back once none is stopped.
     async fn go_on(&self, at: &Journaled) -> Result<ProcessState, CapabilityError> {
-        let request = request(pids(&*self.db, at)?, Signal::Cont);
+        let request = request(pids(&*self.db, at)?, Signal::CONT);
         let asked = self.paused.take_back(at, NAME, &request, PATIENCE).await;
         asked.map(state)
     }
@@ -113,7 +113,7 @@ impl DbProcesses {
 fn request(pids: String, signal: Signal) -> Request {
     Request {
         pids,
-        signal: Some(signal.name().to_owned()),
+        signal: Some(signal.number()),
         patience_ms: SEEN.as_millis() as u64,
     }
 }
@@ -136,8 +136,8 @@ impl Processes for DbProcesses {
     async fn signal(&self, node: &Name, signal: Signal) -> Result<ProcessState, CapabilityError> {
         let at = find(&self.nodes, node)?;
         match signal {
-            Signal::Stop => self.stop(at).await,
-            Signal::Cont => self.go_on(at).await,
+            Signal::STOP => self.stop(at).await,
+            Signal::CONT => self.go_on(at).await,
             _ => self.send(at, signal).await,
         }
     }

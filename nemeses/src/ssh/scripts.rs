@@ -1,5 +1,8 @@
 //! Programs of the user's own, put on nodes and run there.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use harness::Name;
@@ -19,7 +22,8 @@ const SAID_MAX: usize = 1000;
 /// Runs programs on these nodes.
 pub struct NodeScripts {
     nodes: Vec<Journaled>,
-    standing: Standing,
+    /// By the program's name: one that ends must not take back what another has written down.
+    standing: Mutex<BTreeMap<String, Arc<Standing>>>,
 }
 
 impl NodeScripts {
@@ -27,8 +31,13 @@ impl NodeScripts {
     pub fn new(nodes: &[Journaled]) -> NodeScripts {
         NodeScripts {
             nodes: nodes.to_vec(),
-            standing: Standing::default(),
+            standing: Mutex::default(),
         }
+    }
+
+    fn standing(&self, script: &Script) -> Arc<Standing> {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(standing.entry(script.name.clone()).or_default())
     }
 
     /// What runs a verb.
@@ -98,7 +107,8 @@ impl Scripts for NodeScripts {
         let act = Command::new(format!(
             "{start} >&2 || exit $?; {verify} || exit {UNPROVED}"
         ));
-        let output = self.standing.act(at, &undo, act).await?;
+        let standing = self.standing(script);
+        let output = standing.act(at, &undo, act).await?;
         match output.status {
             0 => {
                 let proof = output.text().trim().chars().take(SAID_MAX).collect();
@@ -106,7 +116,7 @@ impl Scripts for NodeScripts {
             }
             UNPROVED => Ok(None),
             NOTHING_DONE => {
-                self.standing.settle(at).await?;
+                standing.settle(at).await?;
                 let why = format!("{node}: {} did nothing: {}", script.name, said(&output));
                 Err(CapabilityError::NotDone(why))
             }
@@ -123,14 +133,11 @@ impl Scripts for NodeScripts {
         let undo = self.call(at, script, "undo");
         let verify = self.call(at, script, "verify");
         let act = Command::new(format!("{undo} && ! {verify}"));
-        let output = self
-            .standing
-            .undo(at, act)
-            .await
-            .map_err(|error| match error {
-                CapabilityError::NotDone(why) => CapabilityError::Indeterminate(why),
-                other => other,
-            })?;
+        let standing = self.standing(script);
+        let output = standing.undo(at, act).await.map_err(|error| match error {
+            CapabilityError::NotDone(why) => CapabilityError::Indeterminate(why),
+            other => other,
+        })?;
         match output.status {
             0 => Ok(()),
             status => {
