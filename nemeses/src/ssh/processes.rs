@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use agent::modules::processes::{Answer, NAME, Request, State};
 use async_trait::async_trait;
-use futures::future::try_join_all;
 use harness::Name;
 use harness::capability::{CapabilityError, Primaries, ProcessState, Processes, Signal};
 use harness::db::{Db, DbError};
@@ -16,9 +15,8 @@ use harness::node::undo::Undo;
 use harness::remote::Node;
 
 use super::agent::Errand;
-use super::journaled::{Journaled, Standing, find, no_answer, pids};
+use super::journaled::{Journaled, Standing, find, no_answer, pids, started};
 use super::{pause, revival};
-use crate::outcome::message;
 
 /// How long a signal may take to be seen to have worked.
 const SEEN: Duration = Duration::from_secs(10);
@@ -129,8 +127,7 @@ fn state(answer: Answer) -> ProcessState {
 #[async_trait]
 impl Processes for DbProcesses {
     async fn probe(&self) -> Result<(), String> {
-        let started = self.nodes.iter().map(|at| at.agent.start());
-        try_join_all(started).await.map(drop).map_err(message)
+        started(&self.nodes).await
     }
 
     async fn signal(&self, node: &Name, signal: Signal) -> Result<ProcessState, CapabilityError> {

@@ -10,7 +10,7 @@ use harness::capability::{CapabilityError, Script, Scripts};
 use harness::node::undo::Undo;
 use harness::remote::{Command, Output, quote};
 
-use super::journaled::{Journaled, Standing, find};
+use super::journaled::{Journaled, Standing, find, no_answer, started};
 
 /// The exit code that says that nothing was done: `EX_TEMPFAIL`.
 const NOTHING_DONE: i32 = 75;
@@ -90,7 +90,8 @@ fn said(output: &Output) -> String {
 impl Scripts for NodeScripts {
     async fn probe(&self, script: &Script) -> Result<(), String> {
         let put = self.nodes.iter().map(|at| self.put(at, script));
-        try_join_all(put).await.map(drop)
+        try_join_all(put).await?;
+        started(&self.nodes).await
     }
 
     async fn start(&self, script: &Script, node: &Name) -> Result<Option<String>, CapabilityError> {
@@ -108,7 +109,14 @@ impl Scripts for NodeScripts {
             "{start} >&2 || exit $?; {verify} || exit {UNPROVED}"
         ));
         let standing = self.standing(script);
-        let output = standing.act(at, &undo, act).await?;
+        standing.note(at, &undo).await?;
+        let output = match at.node.remote.run(act).await.map_err(no_answer) {
+            Err(CapabilityError::NotDone(why)) => {
+                standing.settle(at).await?;
+                return Err(CapabilityError::NotDone(why));
+            }
+            known => known?,
+        };
         match output.status {
             0 => {
                 let proof = output.text().trim().chars().take(SAID_MAX).collect();
