@@ -26,13 +26,14 @@ for process in /proc/[0-9]*; do
   words=$(echo "$words" | sed 's/ --initial-cluster-state=[a-z]*//')
   case $(sed 's/^.*) //' "$process/stat") in T*) state=stopped;; *) state=runs;; esac
   echo "$state $words"
-  case "$words" in /usr/bin/etcd*) ;; *) continue;; esac
+  case "$words" in /usr/bin/etcd* | */mongod\ *) ;; *) continue;; esac
   grep -v :memory: "$process/cgroup"
   cat "$process/limits" "$process/oom_score_adj"
   grep Tracer "$process/status"
   # What a program loads before all others it keeps, and what that needs.
   awk '{ print $2, $6 }' "$process/maps" | grep -v -e ' $' -e '/waits-' -e '/libdl' -e '/libpthread' | sort -u
   vdso=$(awk '/\[vdso\]/ { print $1 }' "$process/maps")
+  [ -n "$vdso" ] || continue
   first=$((0x${vdso%-*} / 4096)); last=$((0x${vdso#*-} / 4096))
   echo "code of clocks $(dd if="$process/mem" bs=4096 skip=$first count=$((last - first)) 2>/dev/null | md5sum)"
 done 2>/dev/null
@@ -40,7 +41,7 @@ echo "# date"; date +%s.%N
 "##;
 
 /// Every fault that something of stands on nodes, such that it acts at once and goes on.
-const FAULTS: [&str; 19] = [
+const FAULTS: [&str; 20] = [
     "partition",
     "partition:halves:action=reject",
     "partition:one:action=jam",
@@ -52,6 +53,7 @@ const FAULTS: [&str; 19] = [
     "pause:target=all",
     "freeze:target=all",
     "stress:target=all",
+    "stress:io:target=all",
     "load:cpu:target=all",
     "load:memory:amount=64MiB:target=all",
     "load:io:target=all",
@@ -61,6 +63,59 @@ const FAULTS: [&str; 19] = [
     "power:target=all",
     "membership:rejoin:target=10.77.0.2",
 ];
+
+/// Those that nodes with kernels of their own do by other means than the rest: by the rules of `tc`.
+const BY_TC: [&str; 3] = [
+    "partition",
+    "partition:one:direction=in",
+    "packet:delay:target=all",
+];
+
+/// Faults of which nothing stands when they are done, and what is so on a node in the middle of them, as a script.
+const PASSING: [(&str, &str); 2] = [
+    (
+        "rolling:restart:target=all",
+        "for process in /proc/[0-9]*; do case $(tr '\\0' ' ' 2>/dev/null <$process/cmdline) in /usr/bin/etcd*) exit 1;; esac; done",
+    ),
+    (
+        "corrupt:restore:back=15s:target=10.77.0.2",
+        "[ -e /var/lib/gainsay/copy-of-data/0 ]",
+    ),
+];
+
+/// A program of a user's own, which changes the size of packets.
+const PROGRAM: &str = "#!/bin/sh
+case $1 in
+probe) ip link show eth0 >/dev/null;;
+start) ip link set eth0 mtu 1400;;
+verify) ip -o link show eth0 | grep 'mtu 1400';;
+undo) ip link set eth0 mtu 1500;;
+esac
+";
+
+/// Another, which leads to a place that nobody goes to.
+const ROUTES: &str = "#!/bin/sh
+case $1 in
+probe) ip route >/dev/null;;
+start) ip route add blackhole 192.0.2.0/24;;
+verify) ip route | grep 'blackhole 192.0.2.0/24';;
+undo) ip route del blackhole 192.0.2.0/24 2>/dev/null || true;;
+esac
+";
+
+/// Whether a MongoDB server says that it is locked: asked by its wire protocol, which is all that this knows.
+const IS_LOCKED: &str = r#"
+import socket, struct, sys
+asked = b"\x10currentOp\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0"
+body = struct.pack("<Ib", 0, 0) + struct.pack("<i", len(asked) + 5) + asked + b"\0"
+with socket.create_connection((sys.argv[1], 27017), 10) as server:
+    server.sendall(struct.pack("<iiii", 16 + len(body), 1, 0, 2013) + body)
+    said = b""
+    while len(said) < 4 or len(said) < struct.unpack("<i", said[:4])[0]:
+        said += server.recv(65536)
+assert b"inprog" in said
+print(b"\x08fsyncLock\0\x01" in said)
+"#;
 
 /// Faults that stand beside each other.
 const TOGETHER: [&[&str]; 3] = [
@@ -102,13 +157,17 @@ struct Node {
 /// Local nodes that outlive runs.
 struct Nodes {
     program: Program,
+    /// Of the cluster: others may have theirs here.
+    id: String,
     nodes: Vec<Node>,
+    /// What runs on them.
+    system: &'static str,
 }
 
 impl Nodes {
-    fn up() -> Nodes {
+    fn up(system: &'static str, how: &[&str]) -> Nodes {
         let program = Program::new();
-        let up = program.run(&["nodes", "up", "3", "--setup"]);
+        let up = program.run(&[&["nodes", "up", "--setup"], how].concat());
         assert_eq!(up.code, 0, "{}{}", up.out, up.err);
         let node = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -118,7 +177,29 @@ impl Nodes {
             })
         };
         let nodes = up.out.lines().filter_map(node).collect();
-        Nodes { program, nodes }
+        Nodes {
+            id: up.out.lines().next().unwrap().to_owned(),
+            program,
+            nodes,
+            system,
+        }
+    }
+
+    /// A system that runs, and nothing else; how the nodes are then.
+    fn at_rest(&self) -> Look {
+        let mut run =
+            self.start("[[activity]]\nat = \"0s\"\nfor = \"280s\"\nnemesis = \"pause\"\n");
+        self.in_force(&mut run, 1);
+        self.end(run, Gone::All);
+        self.heal();
+        let before = self.look();
+        let process = match self.system {
+            "etcd" => "runs /usr/bin/etcd",
+            _ => "/mongod ",
+        };
+        let runs = |text: &String| text.contains(process);
+        assert!(before.values().all(runs), "{before:#?}");
+        before
     }
 
     /// A command of the program, where it reaches the nodes.
@@ -174,7 +255,15 @@ impl Nodes {
             );
             (node.address.clone(), text.to_owned())
         };
-        self.nodes.iter().map(look).collect()
+        // At once: nodes with kernels of their own take their time.
+        std::thread::scope(|scope| {
+            let looks = self
+                .nodes
+                .iter()
+                .map(|node| scope.spawn(move || look(node)));
+            let looks: Vec<_> = looks.collect();
+            looks.into_iter().map(|it| it.join().unwrap()).collect()
+        })
     }
 
     fn heal(&self) -> String {
@@ -191,9 +280,9 @@ impl Nodes {
         let file = file.display().to_string();
         let arguments = [
             "test",
-            "etcd",
+            self.system,
             "--time-limit",
-            "60",
+            "300",
             "--rate",
             "200",
             "--seed",
@@ -217,7 +306,8 @@ impl Nodes {
     /// The completions of the first starts of so many faults.
     fn in_force(&self, run: &mut Child, count: usize) -> Vec<Value> {
         let history = self.program.latest().join("history.jsonl");
-        let deadline = Instant::now() + Duration::from_secs(60);
+        // A system may have to be brought to the nodes first.
+        let deadline = Instant::now() + Duration::from_secs(300);
         loop {
             let done = started(&history);
             if done.len() == count {
@@ -232,6 +322,54 @@ impl Nodes {
             assert!(Instant::now() < deadline, "the fault does not begin");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Waits for a moment in which a script succeeds on a node while the first fault begins, and stops the run there. False if it began
+    /// without one.
+    fn caught(&self, run: &Child, script: &str) -> bool {
+        let history = self.program.latest().join("history.jsonl");
+        let deadline = Instant::now() + Duration::from_secs(120);
+        let pid = nix::unistd::Pid::from_raw(run.id() as i32);
+        let signal = |signal| nix::sys::signal::kill(pid, signal).unwrap();
+        let begins = || {
+            let text = std::fs::read_to_string(&history).unwrap_or_default();
+            text.lines()
+                .any(|line| line.contains("\"start\"") && line.contains("\"invoke\""))
+        };
+        while !begins() {
+            assert!(Instant::now() < deadline, "the fault does not begin");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        while started(&history).is_empty() {
+            assert!(Instant::now() < deadline, "the fault does not come to that");
+            signal(nix::sys::signal::Signal::SIGSTOP);
+            let is_so = |node: &Node| {
+                let mut command = Command::new(&node.ssh[0]);
+                let ran = command.args(&node.ssh[1..]).arg(script).status();
+                ran.unwrap().success()
+            };
+            if self.nodes.iter().any(is_so) {
+                return true;
+            }
+            signal(nix::sys::signal::Signal::SIGCONT);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    /// Which of the servers say that they are locked.
+    fn locked(&self) -> Vec<&str> {
+        let is_locked = |node: &&Node| {
+            let mut command = Command::new(&node.ssh[0]);
+            command
+                .arg(&node.ssh[1])
+                .args(["python3", "-c", IS_LOCKED, &node.address]);
+            let said = said(command.output().unwrap());
+            assert_eq!(said.code, 0, "{}: {}", node.address, said.err);
+            said.out.trim() == "True"
+        };
+        let nodes = self.nodes.iter().filter(is_locked);
+        nodes.map(|node| &*node.address).collect()
     }
 
     /// Ends a run, and if need be its agents, without a chance to say anything to anybody.
@@ -260,7 +398,7 @@ impl Nodes {
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        self.program.run(&["nodes", "down"]);
+        self.program.run(&["nodes", "down", &self.id]);
     }
 }
 
@@ -288,25 +426,61 @@ fn differences(one: &Look, other: &Look) -> Vec<String> {
     found
 }
 
+/// A schedule of faults that begin at once.
+fn schedule(faults: &[&str]) -> String {
+    let activity = |fault: &&str| {
+        // etcd changes its members only when all have been connected for five seconds.
+        let patience = fault.starts_with("membership:shrink");
+        let at = if patience { "8s" } else { "500ms" };
+        format!("[[activity]]\nat = \"{at}\"\nfor = \"280s\"\nnemesis = \"{fault}\"\n")
+    };
+    faults.iter().map(activity).collect()
+}
+
 /// Runs with faults, ends the run while they are in force, and sees each node become as it was.
 fn put_into_force_and_undo(nodes: &Nodes, before: &Look, faults: &[&str], gone: Gone) {
-    let activity = |fault: &&str| {
-        format!("[[activity]]\nat = \"500ms\"\nfor = \"50s\"\nnemesis = \"{fault}\"\n")
-    };
-    let mut run = nodes.start(&faults.iter().map(activity).collect::<String>());
+    let mut run = nodes.start(&schedule(faults));
     let starts = nodes.in_force(&mut run, faults.len());
     assert!(
         starts.iter().all(|start| start["type"] == "ok"),
         "{faults:?}: {starts:#?}"
     );
+    end_and_undo(
+        nodes,
+        before,
+        run,
+        gone,
+        &format!("{faults:?}: {starts:#?}"),
+    );
+}
+
+/// The same of one that is caught in the middle.
+fn catch_and_undo(nodes: &Nodes, before: &Look, (fault, script): (&str, &str)) {
+    for _ in 0..5 {
+        let run = nodes.start(&schedule(&[fault]));
+        if nodes.caught(&run, script) {
+            return end_and_undo(nodes, before, run, Gone::All, fault);
+        }
+        nodes.end(run, Gone::All);
+        nodes.heal();
+    }
+    panic!("{fault}: never is it so in the middle of it: {script}");
+}
+
+/// Ends a run whose faults are in force, and sees each node become as it was.
+fn end_and_undo(nodes: &Nodes, before: &Look, mut run: Child, gone: Gone, what: &str) {
     let standing = differences(before, &nodes.look());
     assert!(
+        run.try_wait().unwrap().is_none(),
+        "{what}: the run has ended by itself"
+    );
+    assert!(
         standing.len() > 1,
-        "{faults:?}: nothing of it is seen on the nodes: {standing:#?}"
+        "{what}: nothing of it is seen on the nodes: {standing:#?}"
     );
     nodes.end(run, gone);
     match gone {
-        Gone::All => assert!(nodes.heal().contains("undone")),
+        Gone::All => assert!(nodes.heal().contains("undone"), "{what}"),
         Gone::Controller => {
             let deadline = Instant::now() + Duration::from_secs(30);
             while !differences(before, &nodes.look()).is_empty() && Instant::now() < deadline {
@@ -315,10 +489,7 @@ fn put_into_force_and_undo(nodes: &Nodes, before: &Look, faults: &[&str], gone: 
         }
     }
     let left = differences(before, &nodes.look());
-    assert!(
-        left.is_empty(),
-        "{faults:?}, {gone:?}: {left:#?}\nit was: {starts:#?}"
-    );
+    assert!(left.is_empty(), "{gone:?}: {left:#?}\nit was: {what}");
     // The lock of the run that is gone.
     nodes.heal();
 }
@@ -329,20 +500,84 @@ fn every_fault_is_undone_exactly_when_the_controller_is_killed() {
     if !crate::cluster::ready() {
         return;
     }
-    let nodes = Nodes::up();
-    // A system that runs, and nothing else.
-    let mut run = nodes.start("[[activity]]\nat = \"0s\"\nfor = \"50s\"\nnemesis = \"pause\"\n");
-    nodes.in_force(&mut run, 1);
-    nodes.end(run, Gone::All);
-    nodes.heal();
-    let before = nodes.look();
-    let runs = |text: &String| text.contains("runs /usr/bin/etcd");
-    assert!(before.values().all(runs), "{before:#?}");
+    let nodes = Nodes::up("etcd", &["3"]);
+    let before = nodes.at_rest();
     for fault in FAULTS {
         put_into_force_and_undo(&nodes, &before, &[fault], Gone::All);
     }
     for faults in TOGETHER {
         put_into_force_and_undo(&nodes, &before, faults, Gone::Controller);
     }
-    drop(nodes);
+}
+
+#[test]
+fn what_passes_is_undone_exactly_when_the_controller_is_killed_in_the_middle() {
+    let _alone = crate::ALONE.lock();
+    if !crate::cluster::ready() {
+        return;
+    }
+    let nodes = Nodes::up("etcd", &["3"]);
+    let before = nodes.at_rest();
+    for passing in PASSING {
+        catch_and_undo(&nodes, &before, passing);
+    }
+    // Two programs of the user's own, each with an entry in the journal.
+    let program = |name: &str, contents: &str| {
+        let file = nodes.program.folder.path().join(name);
+        std::fs::write(&file, contents).unwrap();
+        format!("script:file={}:target=all", file.display())
+    };
+    let first = program("packets.sh", PROGRAM);
+    let second = program("routes.sh", ROUTES);
+    for faults in [&[&*first][..], &[&*first, &*second]] {
+        put_into_force_and_undo(&nodes, &before, faults, Gone::All);
+    }
+}
+
+#[test]
+fn what_tc_does_is_undone_exactly_when_the_controller_is_killed() {
+    let _alone = crate::ALONE.lock();
+    if !crate::cluster::ready() {
+        return;
+    }
+    let nodes = Nodes::up("etcd", &["3", "--kernel", "own"]);
+    let before = nodes.at_rest();
+    for fault in BY_TC {
+        put_into_force_and_undo(&nodes, &before, &[fault], Gone::All);
+    }
+    let both = ["partition", "packet:delay:target=all"];
+    put_into_force_and_undo(&nodes, &before, &both, Gone::Controller);
+}
+
+#[test]
+fn a_member_that_was_taken_out_is_brought_in_when_the_controller_is_killed() {
+    let _alone = crate::ALONE.lock();
+    if !crate::cluster::ready() {
+        return;
+    }
+    let nodes = Nodes::up("etcd", &["4"]);
+    let before = nodes.at_rest();
+    let shrink = ["membership:shrink:target=10.77.0.2"];
+    put_into_force_and_undo(&nodes, &before, &shrink, Gone::All);
+    put_into_force_and_undo(&nodes, &before, &shrink, Gone::Controller);
+}
+
+#[test]
+fn a_fault_of_a_systems_own_is_undone_when_the_controller_is_killed() {
+    if !crate::systems::asked("mongodb") {
+        return;
+    }
+    let _alone = crate::ALONE.lock();
+    if !crate::cluster::ready() {
+        return;
+    }
+    let nodes = Nodes::up("mongodb", &["3"]);
+    let before = nodes.at_rest();
+    for gone in [Gone::All, Gone::Controller] {
+        let mut run = nodes.start(&schedule(&["system:fault=hold-back:target=all"]));
+        let starts = nodes.in_force(&mut run, 1);
+        assert_eq!(nodes.locked().len(), 2, "{starts:#?}");
+        end_and_undo(&nodes, &before, run, gone, &format!("{starts:#?}"));
+        assert!(nodes.locked().is_empty());
+    }
 }

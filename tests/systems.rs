@@ -11,7 +11,7 @@ use crate::cluster::{assert_same, ready, traces};
 use crate::program::{Program, json};
 
 /// Whether a system was asked for.
-fn asked(system: &str) -> bool {
+pub(crate) fn asked(system: &str) -> bool {
     let names = std::env::var("GAINSAY_SYSTEMS").unwrap_or_default();
     let asked = names.split(',').any(|name| name == system);
     if !asked {

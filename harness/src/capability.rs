@@ -15,11 +15,13 @@ use crate::links::{LinkCount, LinkNeeds, LinkRules};
 mod disks;
 mod loads;
 mod machines;
+mod signals;
 mod system_faults;
 
 pub use disks::{Corruption, Damage, DiskEffect, DiskRule, DiskStatus, Disks, Lost, Survival};
 pub use loads::{Load, LoadKind, LoadSeen, Loads, MemoryAmount, Pressure};
 pub use machines::{Ended, Ending, Machines, PowerSwitch, Returned};
+pub use signals::Signal;
 pub use system_faults::{SystemFaults, SystemSeen};
 
 /// Which links to cut: for each node, the nodes whose packets it no longer *receives*.
@@ -33,50 +35,6 @@ impl Grudge {
     /// Whether packets from one node to another are dropped.
     pub fn drops(&self, from: &str, to: &str) -> bool {
         self.0.get(to).is_some_and(|sources| sources.contains(from))
-    }
-}
-
-/// A signal to the processes of the system under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Signal {
-    /// End at once.
-    Kill,
-    /// Please end.
-    Term,
-    /// Interrupt.
-    Int,
-    /// Hang up.
-    Hup,
-    /// Quit with a core dump.
-    Quit,
-    /// Abort.
-    Abrt,
-    /// User signal 1.
-    Usr1,
-    /// User signal 2.
-    Usr2,
-    /// Stop running, keep memory and sockets.
-    Stop,
-    /// Go on.
-    Cont,
-}
-
-impl Signal {
-    /// Its name, as in `signal(7)`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Signal::Kill => "SIGKILL",
-            Signal::Term => "SIGTERM",
-            Signal::Int => "SIGINT",
-            Signal::Hup => "SIGHUP",
-            Signal::Quit => "SIGQUIT",
-            Signal::Abrt => "SIGABRT",
-            Signal::Usr1 => "SIGUSR1",
-            Signal::Usr2 => "SIGUSR2",
-            Signal::Stop => "SIGSTOP",
-            Signal::Cont => "SIGCONT",
-        }
     }
 }
 
@@ -206,9 +164,9 @@ pub struct Bounds {
     /// So many more files may be open in each process than are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_files: Option<u64>,
-    /// So many bytes a second may pass to each disk together, and as many from it.
+    /// So many requests a second may pass to each disk together to write, and as many to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disk_bytes: Option<u64>,
+    pub disk_requests: Option<u32>,
 }
 
 /// What the kernel counts or sets, by name.

@@ -14,7 +14,7 @@ use harness::capability::{Environment, ProcessState, Signal};
 use harness::client::Op;
 use harness::db::DbError;
 use harness::fault::FaultOutcome;
-use harness::local::{self, Config, LocalCluster, run_helper_if_asked};
+use harness::local::{self, Config, Kernel, LocalCluster, run_helper_if_asked};
 use harness::node::daemon::Daemon;
 use harness::remote::{Command, Node};
 use harness::seed::Seed;
@@ -29,7 +29,7 @@ use common::ssh::node;
 const ROUNDS: usize = 10;
 
 /// Faults, on all nodes at once where that is possible.
-const FAULTS: [&str; 16] = [
+const FAULTS: [&str; 17] = [
     "partition:majorities-ring:direction=both",
     "partition:majorities-ring:direction=both:action=reject",
     "partition:majorities-ring:direction=both:action=jam",
@@ -39,6 +39,7 @@ const FAULTS: [&str; 16] = [
     "pause:target=all",
     "freeze:target=all",
     "stress:target=all",
+    "stress:io:target=all",
     "clock:skew:target=all",
     "clock:drift:target=all",
     "disk:errors:target=all:probability=1",
@@ -46,6 +47,14 @@ const FAULTS: [&str; 16] = [
     "power:target=all",
     "corrupt:bitflip:target=n1",
     "rolling:restart:target=one",
+];
+
+/// Those that nodes with kernels of their own do by `tc`.
+const BY_TC: [&str; 4] = [
+    "partition:majorities-ring:direction=both",
+    "packet:loss:target=all",
+    "packet:delay:target=all",
+    "kill:target=all",
 ];
 
 /// A system that sends packets to all others, writes, syncs and looks at the clock, a hundred times a second.
@@ -113,13 +122,24 @@ fn main() {
         eprintln!("\n*** SKIPPED: a local cluster needs root ***\n");
         return;
     }
-    let cluster = local::up(&Config::new(5), &mut |line| eprintln!("{line}")).unwrap();
-    measure(&cluster);
-    cluster.down().unwrap();
+    println!("| | in force: median, ms | 90 % | worst | gone: median, ms | 90 % | worst |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for (kernel, count, faults) in [
+        (Kernel::Shared, 5, &FAULTS[..]),
+        (Kernel::Own, 3, &BY_TC[..]),
+    ] {
+        let mut config = Config::new(count);
+        config.kernel = kernel;
+        let cluster = local::up(&config, &mut |line| eprintln!("{line}")).unwrap();
+        println!("| {count} nodes, kernel {kernel:?} | | | | | | |");
+        cluster
+            .in_switch_netns(|| measure(&cluster, faults))
+            .unwrap();
+        cluster.down().unwrap();
+    }
 }
 
-fn measure(cluster: &LocalCluster) {
-    cluster.enter_switch_netns().unwrap();
+fn measure(cluster: &LocalCluster, faults: &[&str]) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let nodes: Vec<Node> = cluster.ssh_targets().into_iter().map(node).collect();
@@ -129,11 +149,10 @@ fn measure(cluster: &LocalCluster) {
             nemeses::ssh::ssh_environment(&journaled, db.clone(), PowerSwitches::default());
         // Nobody leads, and nobody is waited for to lead.
         env.primaries = None;
-        let disks = parse("disk,power").unwrap();
-        prepare(&disks, &env).await.unwrap();
+        if faults.iter().any(|fault| fault.starts_with("disk")) {
+            prepare(&parse("disk,power").unwrap(), &env).await.unwrap();
+        }
         join_all(nodes.iter().map(|node| db.start(node, &nodes))).await;
-        println!("| | in force: median, ms | 90 % | worst | gone: median, ms | 90 % | worst |");
-        println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
         let mut commands = Vec::new();
         for _ in 0..ROUNDS {
             let began = Instant::now();
@@ -142,7 +161,7 @@ fn measure(cluster: &LocalCluster) {
             commands.push(began.elapsed());
         }
         println!("| one SSH command a node | {} | | | |", quantiles(commands));
-        for fault in FAULTS {
+        for fault in faults {
             let (starts, stops) = rounds(fault, &env, &nodes).await;
             println!(
                 "| `{fault}` | {} | {} |",

@@ -92,7 +92,7 @@ pub(crate) fn info() -> FaultInfo {
     let clocks = "Which clocks: `realtime` tells the time of day; `monotonic` measures time-outs, and in no machine does what this \
                   makes it do, so faults with it are synthetic; or `both`.";
     let scope = "Whose clocks: those of the system's `process`es alone, anywhere, which then wait by them too, as far as they leave it to \
-                 the C library (its functions, or its `syscall` for a futex or a sleep), and not where static programs, Go's or `io_uring` \
+                 the C library (its functions, or its `syscall` for futexes or a sleep), and not where static programs, Go's or `io_uring` \
                  wait until a time; or the `machine`'s own, which needs CAP_SYS_TIME, no NTP daemon, and nodes with a kernel of \
                  their own; or \
                  those of processes that are started under `libfaketime` (skews alone), where processes may not be traced, and which \
@@ -119,8 +119,11 @@ pub(crate) fn info() -> FaultInfo {
         ]),
         evidence: "The offset of the clocks, read inside of each process before, during and after. (With libfaketime: that the process has \
                    loaded it, and what time a program is told that has the process's environment.)",
-        undo: "The processes have the kernel's own code again, byte for byte; the machine's clock is where it would have been, by the \
-               clock that nobody sets. At the end of the run, what the system's programs were started with for it (a library for timed \
+        undo: "The processes have the kernel's own code again, byte for byte, once no thread is in ours, nor in a signal's handler that \
+               interrupted it. (Such a handler is seen where its frame is within 64 KiB of the thread's stack, and where it blocks a \
+               signal. One that is deeper, or was itself interrupted by a handler on another stack, or runs with SA_NODEFER and blocks \
+               none, is not seen: it would return to code that is gone, and the process would crash.) The machine's clock is where it \
+               would have been, by the clock that nobody sets. At the end of the run, what the system's programs were started with for it (a library for timed \
                waits, or libfaketime) is taken away; those that run then keep it, with nothing to do, until they end.",
         synthetic: false,
         make: made,

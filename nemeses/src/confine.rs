@@ -20,6 +20,16 @@ const FREEZE: &str = "freeze";
 const STRESS: &str = "stress";
 const AMOUNT: &str = "amount";
 
+/// What is counted where processes were held up or refused something. What else is told is only measured.
+const HELD_UP: [&str; 6] = [
+    "throttled",
+    "memory-refused",
+    "memory-held-up",
+    "oom-killed",
+    "processes-refused",
+    "disk-requests-held-up",
+];
+
 /// What processes can be short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shortage {
@@ -58,8 +68,8 @@ impl Shortage {
             Shortage::Processes => "So many more processes and threads may be begun (0 to 8).",
             Shortage::Files => "So many more files may be open in each process (0 to 16).",
             Shortage::Io => {
-                "So many KiB a second may pass to each disk together, and as many from it (64 to 1024). Not what another process writes \
-                 for them, such as the file system of `disk` and `power`."
+                "So many requests a second may pass to each disk together to write, and as many to read (1 to 8): a sync is one or a few. \
+                 Not what another process writes for them, such as the file system of `disk` and `power`."
             }
         }
     }
@@ -71,7 +81,7 @@ impl Shortage {
             Shortage::Memory => (4, 64),
             Shortage::Processes => (0, 8),
             Shortage::Files => (0, 16),
-            Shortage::Io => (64, 1024),
+            Shortage::Io => (1, 8),
         }
     }
 
@@ -82,7 +92,7 @@ impl Shortage {
             Shortage::Memory => bounds.more_memory = Some(u64::from(amount) << 20),
             Shortage::Processes => bounds.more_processes = Some(amount),
             Shortage::Files => bounds.more_files = Some(amount.into()),
-            Shortage::Io => bounds.disk_bytes = Some(u64::from(amount.max(4)) << 10),
+            Shortage::Io => bounds.disk_requests = Some(amount.max(1)),
         }
         bounds
     }
@@ -124,7 +134,7 @@ pub(crate) fn stress_info() -> FaultInfo {
         name: shortage.name(),
         summary: shortage.summary(),
     };
-    let amount = "How much they are left: percent of a CPU, MiB, processes, files, or KiB a second, as the variant says. By default drawn.";
+    let amount = "How much they are left: percent of a CPU, MiB, processes, files, or requests a second, as the variant says. By default drawn.";
     let range = OptionKind::Integer {
         min: 0,
         max: 1_000_000,
@@ -138,8 +148,9 @@ pub(crate) fn stress_info() -> FaultInfo {
             OptionSpec::new(AMOUNT, range, None, amount),
             target_option(),
         ]),
-        evidence: "The kernel has counted how often the processes were held up or refused something; for disks, as much passed as \
-                   may; for open files, the limit that is in force.",
+        evidence: "The kernel has counted how often the processes were held up or refused something; for open files, the limit that is in \
+                   force; for disks, that they asked for something, and that a write of ours in their group took more than twice as long \
+                   as the slowest of five that were made just before it joined.",
         undo: "The processes are moved back to where each came from, their limits are what they were, the group is removed. A system \
                whose processes the kernel killed for want of memory is started again.",
         synthetic: false,
@@ -235,7 +246,8 @@ impl Action for Confining {
             .release(self.fault, node)
             .await
             .map_err(message)?;
-        let held_up = counted.values().any(|count| *count > 0);
+        let held_up = HELD_UP.iter().filter_map(|name| counted.get(*name));
+        let held_up = held_up.sum::<u64>() > 0;
         let mut seen = json!(counted);
         // The kernel kills who has no memory left, and a system may end for whatever else it was refused.
         if let (STRESS, Some(processes)) = (self.fault, env.processes.as_deref())

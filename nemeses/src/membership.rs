@@ -107,7 +107,9 @@ pub(crate) fn info() -> FaultInfo {
         options: with_common(vec![target_option()]),
         evidence: "A majority of the members say that the node does not belong to the system (any more, or until it came back); of \
                    `rejoin`, that its process is gone with its data.",
-        undo: "The node is brought in again; a majority of the members say that it belongs to the system, and it does so itself.",
+        undo: "The node is brought in again; a majority of the members say that it belongs to the system, and it does so itself. Where \
+               the controller is gone, `gainsay heal` or the agent brings it in: what was to be done is written down on the node for \
+               systems that can say it as a script (each system's page tells); for others, it stays out until the next run.",
         synthetic: false,
         make: made,
     }

@@ -29,22 +29,27 @@ const EFFECT_LIMIT: Duration = Duration::from_secs(2);
 /// The first pause between two looks at a process; each further one is twice as long.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 
-const SIGNALS: [(&str, Signal); 8] = [
-    ("KILL", Signal::Kill),
-    ("TERM", Signal::Term),
-    ("INT", Signal::Int),
-    ("QUIT", Signal::Quit),
-    ("ABRT", Signal::Abrt),
-    ("HUP", Signal::Hup),
-    ("USR1", Signal::Usr1),
-    ("USR2", Signal::Usr2),
-];
+/// A signal that a kill can be: one that ends a process which does not handle it.
+fn lethal(text: &str) -> Result<Signal, String> {
+    let signal: Signal = text.parse()?;
+    let why = match signal {
+        Signal::STOP | Signal::TSTP | Signal::TTIN | Signal::TTOU => {
+            "it stops processes, and ends none\n  hint: the fault `pause` stops them, and lets them go on"
+        }
+        Signal::CONT => "it lets processes go on, and ends none",
+        Signal::CHLD | Signal::URG | Signal::WINCH => {
+            "a process that does not handle it never notices"
+        }
+        _ => return Ok(signal),
+    };
+    Err(format!("{signal} is no kill: {why}"))
+}
 
 /// The fault `kill`, described.
 pub(crate) fn kill_info() -> FaultInfo {
-    let signals = SIGNALS.map(|(name, _)| name.to_owned()).to_vec();
-    let signal = "The signal to send.";
-    let signal = OptionSpec::new(SIGNAL, OptionKind::OneOf(signals), Some("KILL"), signal);
+    let signal = "The signal to send: a name of signal(7), with or without `SIG` (`TERM`, `SIGSEGV`, `RTMIN+3`), or a number from 1 to \
+                  64. Not those that end no process: STOP, TSTP, TTIN, TTOU, CONT, CHLD, URG and WINCH.";
+    let signal = OptionSpec::new(SIGNAL, OptionKind::Text, Some("KILL"), signal);
     FaultInfo {
         name: Kind::Kill.name(),
         summary: "Kills the system's processes; starts them again at the end.",
@@ -129,10 +134,9 @@ impl Restart {
 }
 
 fn made(kind: Kind, spec: &FaultSpec, ctx: &MakeContext) -> Result<Made, String> {
-    let named = |text| SIGNALS.iter().find(|(name, _)| *name == text);
-    let signal = spec.options.text_if(SIGNAL).and_then(named);
+    let signal = spec.options.text_if(SIGNAL).map(lethal).transpose()?;
     let what = What {
-        signal: signal.map(|(_, signal)| *signal),
+        signal,
         restart: Restart::of(spec),
     };
     let what = fields(&what);
@@ -159,8 +163,8 @@ impl Kind {
 
     fn signal(self, chosen: Option<Signal>) -> Signal {
         match self {
-            Kind::Kill => chosen.unwrap_or(Signal::Kill),
-            Kind::Pause => Signal::Stop,
+            Kind::Kill => chosen.unwrap_or(Signal::KILL),
+            Kind::Pause => Signal::STOP,
         }
     }
 }
@@ -168,12 +172,10 @@ impl Kind {
 /// Whether a process that was there and is now seen so proves that a signal took effect.
 fn proves(signal: Signal, seen: ProcessState) -> bool {
     match signal {
-        Signal::Hup | Signal::Usr1 | Signal::Usr2 => true,
-        Signal::Stop => seen == ProcessState::Stopped,
-        Signal::Cont => seen != ProcessState::Stopped,
-        Signal::Kill | Signal::Term | Signal::Int | Signal::Quit | Signal::Abrt => {
-            seen == ProcessState::Absent
-        }
+        Signal::HUP | Signal::USR1 | Signal::USR2 => true,
+        Signal::STOP => seen == ProcessState::Stopped,
+        Signal::CONT => seen != ProcessState::Stopped,
+        _ => seen == ProcessState::Absent,
     }
 }
 
@@ -235,7 +237,7 @@ impl Action for Signalling {
         if self.kind == Kind::Kill {
             return start_again(env, node, holder).await.map(Undone::from);
         }
-        match processes(env)?.signal(node, Signal::Cont).await {
+        match processes(env)?.signal(node, Signal::CONT).await {
             Ok(ProcessState::Stopped) => Err("the process is seen stopped".to_owned()),
             // A process that was paused and is gone is not paused.
             Ok(state) => Ok(json!(state).into()),
@@ -256,5 +258,30 @@ impl Action for Signalling {
 
     fn evidence(&self) -> &'static str {
         "states"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_ends_nothing_is_no_kill() {
+        for (text, number) in [("KILL", 9), ("sigsegv", 11), ("33", 33), ("RTMIN+3", 37)] {
+            assert_eq!(lethal(text).unwrap().number(), number);
+        }
+        for (text, why) in [
+            ("SIGSTOP", "STOP is no kill: it stops"),
+            ("20", "TSTP is no kill"),
+            ("CONT", "lets processes go on"),
+            ("SIGURG", "never notices"),
+            ("17", "CHLD is no kill"),
+            ("65", "no signal `65`"),
+            ("KILLER", "no signal `KILLER`"),
+        ] {
+            let error = lethal(text).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

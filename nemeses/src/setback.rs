@@ -82,7 +82,7 @@ impl Setback {
 }
 
 async fn stop(processes: &dyn Processes, node: &Name) -> Result<(), CapabilityError> {
-    match processes.signal(node, Signal::Kill).await? {
+    match processes.signal(node, Signal::KILL).await? {
         ProcessState::Absent => Ok(()),
         state => Err(CapabilityError::Indeterminate(
             format!("{node}: killed, the process is still {state:?}").to_lowercase(),

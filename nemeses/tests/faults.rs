@@ -305,6 +305,9 @@ fn a_signal_that_is_ignored_proves_nothing() {
     let started = installed(stage.start(0));
     assert_eq!(started["effective"], json!(false));
     assert_eq!(started["leader"], json!(false));
+    // By its number, one that has no name.
+    let mut stage = Stage::new(3, "kill:target=all:signal=33", 1);
+    assert_eq!(installed(stage.start(0))["effective"], json!(false));
     // One that need not end a process is proved by its delivery.
     let mut stage = Stage::new(3, "kill:target=all:signal=HUP", 1);
     assert_eq!(installed(stage.start(0))["effective"], json!(true));

@@ -97,7 +97,7 @@ fn data_goes_back_across_a_stop() {
     assert_eq!(value["targets"].as_array().unwrap().len(), 1);
     let node = value["targets"][0].as_str().unwrap().to_owned();
     let done = stage.world.with(|world| std::mem::take(&mut world.done));
-    let steps = ["Kill", "keep", "start", "Kill", "put back", "start"];
+    let steps = ["KILL", "keep", "start", "KILL", "put back", "start"];
     assert_eq!(done, steps.map(|step| format!("{step} {node}")));
     installed(stage.stop());
 
@@ -105,7 +105,7 @@ fn data_goes_back_across_a_stop() {
     let value = installed(stage.start(0));
     assert_eq!(value["different"]["n3"]["bytes"], json!(7));
     let done = stage.world.with(|world| std::mem::take(&mut world.done));
-    assert_eq!(done, ["Kill n3", "wipe n3", "start n3"]);
+    assert_eq!(done, ["KILL n3", "wipe n3", "start n3"]);
     // What is down already is not wiped.
     stage.world.with(|world| {
         let absent = ProcessState::Absent;

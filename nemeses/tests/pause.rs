@@ -75,13 +75,13 @@ async fn a_pause_is_written_down_and_the_entry_taken_back() {
     let db = Sleep::new(true);
     let processes = DbProcesses::new(std::slice::from_ref(&at), db.clone());
     let name = Name::from("n1");
-    let paused = processes.signal(&name, Signal::Stop).await.unwrap();
+    let paused = processes.signal(&name, Signal::STOP).await.unwrap();
     assert_eq!(
         (paused, db.now()),
         (ProcessState::Stopped, ProcessState::Stopped)
     );
     assert_eq!(at.journal.list().await.unwrap().len(), 1);
-    let resumed = processes.signal(&name, Signal::Cont).await.unwrap();
+    let resumed = processes.signal(&name, Signal::CONT).await.unwrap();
     assert_eq!(
         (resumed, db.now()),
         (ProcessState::Running, ProcessState::Running)
@@ -96,7 +96,7 @@ async fn the_journal_resumes_what_a_dead_controller_paused() {
     let at = node(folder);
     let db = Sleep::new(true);
     let processes = DbProcesses::new(std::slice::from_ref(&at), db.clone());
-    processes.signal(&"n1".into(), Signal::Stop).await.unwrap();
+    processes.signal(&"n1".into(), Signal::STOP).await.unwrap();
     drop(processes);
     let remote: &dyn Remote = &*at.node.remote;
     let healed = heal_node_in(remote, folder).await.unwrap();
@@ -115,7 +115,7 @@ async fn what_could_not_be_undone_without_us_is_not_paused() {
     let db = Sleep::new(false);
     let processes = DbProcesses::new(std::slice::from_ref(&at), db.clone());
     let refused = processes
-        .signal(&"n1".into(), Signal::Stop)
+        .signal(&"n1".into(), Signal::STOP)
         .await
         .unwrap_err();
     assert!(matches!(refused, CapabilityError::NotDone(_)), "{refused}");
@@ -129,13 +129,13 @@ async fn a_pause_ends_when_the_controller_is_gone_and_so_does_the_agent() {
     let at = node(state.to_str().unwrap());
     let db = Sleep::new(true);
     let processes = DbProcesses::new(std::slice::from_ref(&at), db.clone());
-    processes.signal(&"n1".into(), Signal::Stop).await.unwrap();
+    processes.signal(&"n1".into(), Signal::STOP).await.unwrap();
     assert_eq!(db.now(), ProcessState::Stopped);
     at.agent.leave().await;
     assert_eq!(db.now(), ProcessState::Running);
     assert!(!state.exists());
     // It comes again when it is needed again.
-    processes.signal(&"n1".into(), Signal::Stop).await.unwrap();
+    processes.signal(&"n1".into(), Signal::STOP).await.unwrap();
     assert_eq!(db.now(), ProcessState::Stopped);
     at.agent.leave().await;
     assert!(!state.exists());

@@ -30,6 +30,20 @@ struct Stage {
     value: Value,
 }
 
+/// A run of a minute on one node.
+fn context() -> BuildContext {
+    BuildContext {
+        seed: Seed::new(1),
+        time_limit: Duration::from_secs(60),
+        election_timeout: Duration::ZERO,
+        leaders: false,
+        nodes: vec!["n1".into()],
+        zones: nemeses::Zones::default(),
+        clock: Arc::new(RealClock::start()),
+        composition: Composition::default(),
+    }
+}
+
 /// Each word of `broken` makes a verb do something else.
 fn stage(broken: &str) -> Stage {
     let folder = tempfile::tempdir().unwrap();
@@ -59,18 +73,8 @@ fn stage(broken: &str) -> Stage {
     };
     let state = folder.path().join("state");
     let at = Journaled::new_in(&node, "test", state.to_str().unwrap());
-    let ctx = BuildContext {
-        seed: Seed::new(1),
-        time_limit: Duration::from_secs(60),
-        election_timeout: Duration::ZERO,
-        leaders: false,
-        nodes: vec![name.clone()],
-        zones: nemeses::Zones::default(),
-        clock: Arc::new(RealClock::start()),
-        composition: Composition::default(),
-    };
     let text = format!("script:file={}:target=all", file.display());
-    let mut packages = build(&parse(&text).unwrap(), &ctx).unwrap();
+    let mut packages = build(&parse(&text).unwrap(), &context()).unwrap();
     let package = packages.remove(0);
     Stage {
         env: Environment {
@@ -110,6 +114,71 @@ fn installed(outcome: FaultOutcome) -> Value {
         FaultOutcome::Installed(value) => value,
         other => panic!("{other:?}"),
     }
+}
+
+/// Another program of the same kind beside the first, and its fault.
+fn second(stage: &Stage) -> (Package, std::path::PathBuf) {
+    let folder = stage.folder.path();
+    let mark = folder.join("second-mark");
+    let first = std::fs::read_to_string(folder.join("Disk hog.sh")).unwrap();
+    let ours = first.replace(
+        &folder.join("mark").display().to_string(),
+        &mark.display().to_string(),
+    );
+    let file = folder.join("second.sh");
+    std::fs::write(&file, ours).unwrap();
+    let text = format!("script:file={}:target=all", file.display());
+    let package = build(&parse(&text).unwrap(), &context()).unwrap().remove(0);
+    (package, mark)
+}
+
+#[tokio::test]
+async fn two_programs_at_once_are_undone_each_by_itself() {
+    // The first to begin ends first, and then the last.
+    for first_ends in [true, false] {
+        let mut stage = stage("");
+        let (mut other, others_mark) = second(&stage);
+        stage.package.fault.probe(&stage.env).await.unwrap();
+        other.fault.probe(&stage.env).await.unwrap();
+        installed(stage.invoke("start").await);
+        let start = Op::new("start", other.planned[0].value.clone());
+        installed(other.fault.invoke(&stage.env, &start).await);
+        assert_eq!(stage.journal(), 2);
+        if first_ends {
+            installed(stage.invoke("stop").await);
+        } else {
+            let stop = Op::new("stop", Value::Null);
+            installed(other.fault.invoke(&stage.env, &stop).await);
+        }
+        let (ended, stands) = (stage.mark().is_none(), others_mark.exists());
+        assert_eq!((ended, stands), (first_ends, first_ends));
+        // What still stands is on record, and the program that undoes it is there.
+        assert_eq!(stage.journal(), 1);
+        let remote = Shell::new("n1".into(), &[]);
+        let healed = heal_node_in(&remote, &stage.state()).await.unwrap();
+        let healed: Vec<&Healing> = healed.iter().map(|it| &it.healing).collect();
+        assert_eq!(healed, [&Healing::Undone]);
+        assert!(stage.mark().is_none() && !others_mark.exists());
+        assert!(!Path::new(&stage.state()).exists());
+    }
+}
+
+#[tokio::test]
+async fn two_programs_of_a_controller_that_is_gone_are_undone() {
+    let mut stage = stage("");
+    let (mut other, others_mark) = second(&stage);
+    stage.package.fault.probe(&stage.env).await.unwrap();
+    other.fault.probe(&stage.env).await.unwrap();
+    installed(stage.invoke("start").await);
+    let start = Op::new("start", other.planned[0].value.clone());
+    installed(other.fault.invoke(&stage.env, &start).await);
+    let remote = Shell::new("n1".into(), &[]);
+    let healed = heal_node_in(&remote, &stage.state()).await.unwrap();
+    let healed: Vec<(&str, &Healing)> = healed.iter().map(|it| (&*it.fault, &it.healing)).collect();
+    let undone = ["script-second", "script-disk-hog"].map(|it| (it, &Healing::Undone));
+    assert_eq!(healed, undone);
+    assert!(stage.mark().is_none() && !others_mark.exists());
+    assert!(!Path::new(&stage.state()).exists());
 }
 
 #[tokio::test]

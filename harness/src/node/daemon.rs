@@ -170,20 +170,14 @@ impl Daemon {
         remote: &dyn Remote,
         signal: Signal,
     ) -> Result<ProcessState, RemoteError> {
-        let (name, wanted) = match signal {
-            Signal::Kill => ("KILL", Some("[ \"$state\" = absent ]")),
-            Signal::Stop => ("STOP", Some("[ \"$state\" != running ]")),
-            Signal::Cont => ("CONT", Some("[ \"$state\" != stopped ]")),
-            Signal::Term => ("TERM", None),
-            Signal::Int => ("INT", None),
-            Signal::Hup => ("HUP", None),
-            Signal::Quit => ("QUIT", None),
-            Signal::Abrt => ("ABRT", None),
-            Signal::Usr1 => ("USR1", None),
-            Signal::Usr2 => ("USR2", None),
+        let wanted = match signal {
+            Signal::KILL => Some("[ \"$state\" = absent ]"),
+            Signal::STOP => Some("[ \"$state\" != running ]"),
+            Signal::CONT => Some("[ \"$state\" != stopped ]"),
+            _ => None,
         };
         // A process that forks while it is being killed may leave a child: look again, send again.
-        let again = if signal == Signal::Kill { "send; " } else { "" };
+        let again = if signal == Signal::KILL { "send; " } else { "" };
         let until = match wanted {
             None => "look\n".to_owned(),
             Some(wanted) => format!(
@@ -195,9 +189,10 @@ impl Daemon {
             ),
         };
         let script = format!(
-            "# signal {name} to {program}\n{head}\
-             send() {{ [ -z \"$pids\" ] || kill -s {name} $pids 2>/dev/null; }}\n\
+            "# signal {signal} to {program}\n{head}\
+             send() {{ [ -z \"$pids\" ] || kill -{number} $pids 2>/dev/null; }}\n\
              look; send; {until}echo $state",
+            number = signal.number(),
             program = self.program,
             head = self.head(),
         );
@@ -225,10 +220,10 @@ impl Daemon {
     /// Asks it to end (`TERM`, and `CONT` in case it is stopped), kills it if it does not within
     /// the grace, and removes the pid file. One that does not run is fine.
     pub async fn stop(&self, remote: &dyn Remote, grace: Duration) -> Result<(), RemoteError> {
-        if self.signal(remote, Signal::Term).await? != ProcessState::Absent {
-            self.signal(remote, Signal::Cont).await?;
+        if self.signal(remote, Signal::TERM).await? != ProcessState::Absent {
+            self.signal(remote, Signal::CONT).await?;
             if self.wait_gone(remote, grace).await.is_err() {
-                self.signal(remote, Signal::Kill).await?;
+                self.signal(remote, Signal::KILL).await?;
             }
         }
         let script = format!(

@@ -51,11 +51,11 @@ async fn daemons_come_and_go() {
     assert_eq!(said, format!("it's two words in {folder}\n"));
 
     for (signal, state) in [
-        (Signal::Stop, ProcessState::Stopped),
-        (Signal::Stop, ProcessState::Stopped),
-        (Signal::Cont, ProcessState::Running),
-        (Signal::Kill, ProcessState::Absent),
-        (Signal::Kill, ProcessState::Absent),
+        (Signal::STOP, ProcessState::Stopped),
+        (Signal::STOP, ProcessState::Stopped),
+        (Signal::CONT, ProcessState::Running),
+        (Signal::KILL, ProcessState::Absent),
+        (Signal::KILL, ProcessState::Absent),
     ] {
         assert_eq!(daemon.signal(&remote, signal).await.unwrap(), state);
         assert_eq!(daemon.state(&remote).await.unwrap(), state);
@@ -74,7 +74,7 @@ async fn daemons_come_and_go() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(daemon.state(&remote).await.unwrap(), ProcessState::Running);
-    daemon.signal(&remote, Signal::Stop).await.unwrap();
+    daemon.signal(&remote, Signal::STOP).await.unwrap();
     daemon.stop(&remote, Duration::from_secs(5)).await.unwrap();
     assert_eq!(daemon.state(&remote).await.unwrap(), ProcessState::Absent);
     assert!(!sshd.at("daemon.pid").exists() && !sshd.at("daemon.pid.start").exists());
@@ -119,7 +119,7 @@ async fn a_recycled_pid_is_not_the_daemon() {
     ] {
         fs::write(sshd.at("daemon.pid.start"), record).unwrap();
         assert_eq!(daemon.state(&remote).await.unwrap(), ProcessState::Absent);
-        daemon.signal(&remote, Signal::Kill).await.unwrap();
+        daemon.signal(&remote, Signal::KILL).await.unwrap();
     }
     let missing = Daemon {
         program: "/no/such/program".into(),

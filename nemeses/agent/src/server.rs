@@ -21,6 +21,7 @@ use crate::shell::be_spared;
 
 const USAGE: &str = "usage: gainsay-agent serve FOLDER LEASE_SECONDS
        gainsay-agent release|released FOLDER NAME
+       gainsay-agent write-beside PARENT FOLDER GROUP
        gainsay-agent work-load PARENT
        gainsay-agent end-load|load-ended FOLDER NAME
        gainsay-agent change-clocks|undo-clocks TAG
@@ -42,6 +43,9 @@ pub fn main() -> ExitCode {
         [clock::RESIDENT, tag] => clock::serve(tag),
         #[cfg(target_arch = "x86_64")]
         [clock::UNDO, tag] => clock::undo(tag),
+        ["write-beside", parent, folder, group] => {
+            confine::write_beside(parent, folder.as_ref(), group.as_ref())
+        }
         ["work-load", parent] => load::work(parent),
         ["end-load", folder, name] => succeeded(load::end(folder.as_ref(), name)),
         ["load-ended", folder, name] => passed(load::is_ended(folder.as_ref(), name)),

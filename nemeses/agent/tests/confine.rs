@@ -294,30 +294,73 @@ fn on_disk() -> PathBuf {
 
 #[test]
 fn no_more_passes_to_disks_than_may() {
-    const LIMIT: u64 = 64 << 10;
+    const LIMIT: u32 = 4;
     let bounds = Bounds {
-        disk_bytes: Some(LIMIT),
+        disk_requests: Some(LIMIT),
         ..Bounds::default()
     };
     let file = on_disk().join(format!("confined-{}", std::process::id()));
     let script = format!(
-        "exec dd if=/dev/zero of={} bs=16k count=100000 oflag=dsync 2>/dev/null",
+        "exec dd if=/dev/zero of={} bs=4k count=100000 oflag=dsync 2>/dev/null",
         file.display()
     );
-    // How long the file is: each piece is on the disk before the next. What the kernel counts for the process has whole pages of what
-    // the file system keeps for itself, of which it may write a part.
-    let written = || fs::metadata(&file).map_or(0, |it| it.len());
+    // Each piece is on the disk before the next: by one request at least, to write it.
+    let written = || fs::metadata(&file).map_or(0, |it| it.len() / 4096);
     let counted = confined("io", &script, bounds, |_, _| {
         let (began, before) = (Instant::now(), written());
         std::thread::sleep(Duration::from_secs(4));
         let written = written() - before;
-        // Each request may come early by a slice of the kernel's time (100 ms), which is much of the 250 that it should wait.
-        let most = 2 * LIMIT * began.elapsed().as_millis() as u64 / 1000;
+        // Each request may come early by a slice of the kernel's time.
+        let most = u64::from(LIMIT) * began.elapsed().as_secs_f64().ceil() as u64 + 2;
         assert!(written > 0 && written <= most, "{written} of {most}");
     });
     fs::remove_file(&file).unwrap();
     if let Some(counted) = counted {
-        assert!(counted["disk-bytes-at-limit"] > 0, "{counted:?}");
+        let [held_up, asked, free, held] = [
+            "disk-requests-held-up",
+            "disk-requests",
+            "disk-write-free-us",
+            "disk-write-held-us",
+        ]
+        .map(|name| counted[name]);
+        assert!(held_up > 0 && held_up == asked, "{counted:?}");
+        assert!(free > 0 && held > 100_000 && held > 2 * free, "{counted:?}");
+    }
+}
+
+#[test]
+fn who_asks_nothing_of_disks_is_not_held_up() {
+    let bounds = Bounds {
+        disk_requests: Some(4),
+        ..Bounds::default()
+    };
+    let counted = confined("idle", BUSY, bounds, |_, _| {
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    if let Some(counted) = counted {
+        assert!(counted["disk-write-held-us"] > 100_000, "{counted:?}");
+        assert_eq!(counted["disk-requests-held-up"], 0, "{counted:?}");
+    }
+}
+
+#[test]
+fn a_limit_that_nobody_reaches_proves_nothing() {
+    let bounds = Bounds {
+        disk_requests: Some(1_000_000),
+        ..Bounds::default()
+    };
+    let file = on_disk().join(format!("free-{}", std::process::id()));
+    let script = format!(
+        "while :; do dd if=/dev/zero of={} bs=4k count=1 oflag=dsync 2>/dev/null; done",
+        file.display()
+    );
+    let counted = confined("free", &script, bounds, |_, _| {
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    fs::remove_file(&file).unwrap();
+    if let Some(counted) = counted {
+        assert!(counted["disk-requests"] > 0, "{counted:?}");
+        assert_eq!(counted["disk-requests-held-up"], 0, "{counted:?}");
     }
 }
 
@@ -442,9 +485,9 @@ fn on_version_two(test: &str, begin: &str) {
     }
     let script = format!(
         r#"#!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/run/tmp GAINSAY_TEST_DISK=/run/disk CI=true
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/run/disk/tmp GAINSAY_TEST_DISK=/run/disk CI=true
 mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /run
-mkdir /run/tmp /run/disk && mknod /run/device b 98 0 && mount /run/device /run/disk
+mkdir /run/disk && mknod /run/device b 98 0 && mount /run/device /run/disk && mkdir /run/disk/tmp
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 cat > /run/tests <<'END'
 {program} --test-threads 1 --skip version_two --nocapture 2>&1

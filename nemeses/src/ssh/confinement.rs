@@ -61,7 +61,7 @@ fn theirs(bounds: &Bounds) -> confine::Bounds {
         more_memory: bounds.more_memory,
         more_processes: bounds.more_processes,
         more_files: bounds.more_files,
-        disk_bytes: bounds.disk_bytes,
+        disk_requests: bounds.disk_requests,
     }
 }
 

@@ -11,7 +11,7 @@ use agent::modules::{backup, corrupt, processes};
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use harness::capability::{
-    CapabilityError, Corruption, DiskRule, DiskStatus, Disks, Lost, Survival,
+    CapabilityError, Corruption, DiskRule, DiskStatus, Disks, Lost, Signal, Survival,
 };
 use harness::db::Db;
 use harness::node::undo::Undo;
@@ -19,9 +19,8 @@ use harness::remote::{Node, quote};
 use harness::{Name, Value, json};
 
 use super::agent::Errand;
-use super::journaled::{Journaled, Standing, find, pids, translated};
+use super::journaled::{Journaled, Standing, find, pids, started, translated};
 use super::revival;
-use crate::outcome::message;
 
 /// How long the agent may take. Longer than the file system may take to answer it.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -188,8 +187,7 @@ impl Disks for DbDisks {
         if self.db.data_folders().is_empty() {
             return Err("this system does not say where its data is".to_owned());
         }
-        let started = self.nodes.iter().map(|at| at.agent.start());
-        try_join_all(started).await.map(drop).map_err(message)
+        started(&self.nodes).await
     }
 
     async fn interpose(&self) -> Result<(), CapabilityError> {
@@ -259,7 +257,7 @@ impl Disks for DbDisks {
         let pids = pids(&*self.db, at)?;
         let kill = processes::Request {
             pids,
-            signal: Some("SIGKILL".to_owned()),
+            signal: Some(Signal::KILL.number()),
             patience_ms: SEEN.as_millis() as u64,
         };
         let survival = translated(json!(survival))?;

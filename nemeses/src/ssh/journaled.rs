@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent::Note;
+use agent::modules::NOTE;
+use futures::future::try_join_all;
 use harness::capability::CapabilityError;
 use harness::db::Db;
 use harness::node::STATE_FOLDER;
@@ -15,6 +17,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::agent::{Agent, Errand};
+use crate::outcome::message;
+
+/// How long the agent may take to write something down.
+const NOTING: Duration = Duration::from_secs(10);
 
 /// A node, the undo journal that a run keeps on it, and the agent that acts there.
 #[derive(Clone)]
@@ -86,6 +92,11 @@ impl Standing {
                 Err(error)
             }
         }
+    }
+
+    /// Has the agent write down how to undo what somebody else is about to do. So the agent undoes it, too, when the controller is gone.
+    pub(super) async fn note(&self, at: &Journaled, undo: &Undo) -> Result<(), CapabilityError> {
+        self.ask(at, undo, NOTE, &(), NOTING).await
     }
 
     /// Has the agent write down how to undo something, and do it.
@@ -177,6 +188,12 @@ pub(super) fn succeeded(at: &Journaled, output: &Output) -> Result<(), Capabilit
             Err(CapabilityError::Indeterminate(format!("{name}: {said}")))
         }
     }
+}
+
+/// Sees that the agents are on nodes, so that what a fault writes down later is not kept waiting.
+pub(super) async fn started(nodes: &[Journaled]) -> Result<(), String> {
+    let started = nodes.iter().map(|at| at.agent.start());
+    try_join_all(started).await.map(drop).map_err(message)
 }
 
 /// The node of a name.

@@ -9,9 +9,9 @@ use harness::Name;
 use harness::capability::{CapabilityError, Membership};
 use harness::db::{Db, DbMembership as OfDb};
 use harness::node::undo::Undo;
-use harness::remote::{Command, Node};
+use harness::remote::Node;
 
-use super::journaled::{Journaled, Standing, find};
+use super::journaled::{Journaled, Standing, find, started};
 use super::processes::uncertain;
 
 /// Who belongs to a system on nodes.
@@ -66,7 +66,7 @@ impl DbMembership {
             survives_reboot: true,
             process: None,
         };
-        self.standing.act(at, &undo, Command::new(":")).await?;
+        self.standing.note(at, &undo).await?;
         Ok(true)
     }
 }
@@ -74,7 +74,8 @@ impl DbMembership {
 #[async_trait]
 impl Membership for DbMembership {
     async fn probe(&self) -> Result<(), String> {
-        self.of_db().map(drop)
+        self.of_db()?;
+        started(&self.nodes).await
     }
 
     async fn views(&self) -> BTreeMap<Name, Vec<Name>> {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use agent::modules::processes::{Answer, NAME, Request, State};
 use async_trait::async_trait;
-use futures::future::try_join_all;
 use harness::Name;
 use harness::capability::{CapabilityError, Primaries, ProcessState, Processes, Signal};
 use harness::db::{Db, DbError};
@@ -16,9 +15,8 @@ use harness::node::undo::Undo;
 use harness::remote::Node;
 
 use super::agent::Errand;
-use super::journaled::{Journaled, Standing, find, no_answer, pids};
+use super::journaled::{Journaled, Standing, find, no_answer, pids, started};
 use super::{pause, revival};
-use crate::outcome::message;
 
 /// How long a signal may take to be seen to have worked.
 const SEEN: Duration = Duration::from_secs(10);
@@ -61,14 +59,14 @@ impl DbProcesses {
             survives_reboot: false,
             process: None,
         };
-        let request = request(pids, Signal::Stop);
+        let request = request(pids, Signal::STOP);
         let asked = self.paused.ask(at, &undo, NAME, &request, PATIENCE).await;
         asked.map(state)
     }
 
     /// Lets the processes go on, and takes the journal's entries back once none is stopped.
     async fn go_on(&self, at: &Journaled) -> Result<ProcessState, CapabilityError> {
-        let request = request(pids(&*self.db, at)?, Signal::Cont);
+        let request = request(pids(&*self.db, at)?, Signal::CONT);
         let asked = self.paused.take_back(at, NAME, &request, PATIENCE).await;
         asked.map(state)
     }
@@ -113,7 +111,7 @@ impl DbProcesses {
 fn request(pids: String, signal: Signal) -> Request {
     Request {
         pids,
-        signal: Some(signal.name().to_owned()),
+        signal: Some(signal.number()),
         patience_ms: SEEN.as_millis() as u64,
     }
 }
@@ -129,15 +127,14 @@ fn state(answer: Answer) -> ProcessState {
 #[async_trait]
 impl Processes for DbProcesses {
     async fn probe(&self) -> Result<(), String> {
-        let started = self.nodes.iter().map(|at| at.agent.start());
-        try_join_all(started).await.map(drop).map_err(message)
+        started(&self.nodes).await
     }
 
     async fn signal(&self, node: &Name, signal: Signal) -> Result<ProcessState, CapabilityError> {
         let at = find(&self.nodes, node)?;
         match signal {
-            Signal::Stop => self.stop(at).await,
-            Signal::Cont => self.go_on(at).await,
+            Signal::STOP => self.stop(at).await,
+            Signal::CONT => self.go_on(at).await,
             _ => self.send(at, signal).await,
         }
     }

@@ -46,7 +46,7 @@ impl DbRolling {
 
     /// Ends the system on a node: whether it did as it was asked to.
     async fn end(&self, node: &Name) -> Result<bool, CapabilityError> {
-        let mut seen = self.processes.signal(node, Signal::Term).await?;
+        let mut seen = self.processes.signal(node, Signal::TERM).await?;
         let end = tokio::time::Instant::now() + GRACE;
         let mut pause = LOOK;
         while seen != ProcessState::Absent && tokio::time::Instant::now() < end {
@@ -57,7 +57,7 @@ impl DbRolling {
         if seen == ProcessState::Absent {
             return Ok(true);
         }
-        let killed = self.processes.signal(node, Signal::Kill).await;
+        let killed = self.processes.signal(node, Signal::KILL).await;
         killed.map_err(begun).map(|_| false)
     }
 }

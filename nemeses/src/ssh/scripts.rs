@@ -1,5 +1,8 @@
 //! Programs of the user's own, put on nodes and run there.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use harness::Name;
@@ -7,7 +10,7 @@ use harness::capability::{CapabilityError, Script, Scripts};
 use harness::node::undo::Undo;
 use harness::remote::{Command, Output, quote};
 
-use super::journaled::{Journaled, Standing, find};
+use super::journaled::{Journaled, Standing, find, no_answer, started};
 
 /// The exit code that says that nothing was done: `EX_TEMPFAIL`.
 const NOTHING_DONE: i32 = 75;
@@ -19,7 +22,8 @@ const SAID_MAX: usize = 1000;
 /// Runs programs on these nodes.
 pub struct NodeScripts {
     nodes: Vec<Journaled>,
-    standing: Standing,
+    /// By the program's name: one that ends must not take back what another has written down.
+    standing: Mutex<BTreeMap<String, Arc<Standing>>>,
 }
 
 impl NodeScripts {
@@ -27,8 +31,13 @@ impl NodeScripts {
     pub fn new(nodes: &[Journaled]) -> NodeScripts {
         NodeScripts {
             nodes: nodes.to_vec(),
-            standing: Standing::default(),
+            standing: Mutex::default(),
         }
+    }
+
+    fn standing(&self, script: &Script) -> Arc<Standing> {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(standing.entry(script.name.clone()).or_default())
     }
 
     /// What runs a verb.
@@ -81,7 +90,8 @@ fn said(output: &Output) -> String {
 impl Scripts for NodeScripts {
     async fn probe(&self, script: &Script) -> Result<(), String> {
         let put = self.nodes.iter().map(|at| self.put(at, script));
-        try_join_all(put).await.map(drop)
+        try_join_all(put).await?;
+        started(&self.nodes).await
     }
 
     async fn start(&self, script: &Script, node: &Name) -> Result<Option<String>, CapabilityError> {
@@ -98,7 +108,15 @@ impl Scripts for NodeScripts {
         let act = Command::new(format!(
             "{start} >&2 || exit $?; {verify} || exit {UNPROVED}"
         ));
-        let output = self.standing.act(at, &undo, act).await?;
+        let standing = self.standing(script);
+        standing.note(at, &undo).await?;
+        let output = match at.node.remote.run(act).await.map_err(no_answer) {
+            Err(CapabilityError::NotDone(why)) => {
+                standing.settle(at).await?;
+                return Err(CapabilityError::NotDone(why));
+            }
+            known => known?,
+        };
         match output.status {
             0 => {
                 let proof = output.text().trim().chars().take(SAID_MAX).collect();
@@ -106,7 +124,7 @@ impl Scripts for NodeScripts {
             }
             UNPROVED => Ok(None),
             NOTHING_DONE => {
-                self.standing.settle(at).await?;
+                standing.settle(at).await?;
                 let why = format!("{node}: {} did nothing: {}", script.name, said(&output));
                 Err(CapabilityError::NotDone(why))
             }
@@ -123,14 +141,11 @@ impl Scripts for NodeScripts {
         let undo = self.call(at, script, "undo");
         let verify = self.call(at, script, "verify");
         let act = Command::new(format!("{undo} && ! {verify}"));
-        let output = self
-            .standing
-            .undo(at, act)
-            .await
-            .map_err(|error| match error {
-                CapabilityError::NotDone(why) => CapabilityError::Indeterminate(why),
-                other => other,
-            })?;
+        let standing = self.standing(script);
+        let output = standing.undo(at, act).await.map_err(|error| match error {
+            CapabilityError::NotDone(why) => CapabilityError::Indeterminate(why),
+            other => other,
+        })?;
         match output.status {
             0 => Ok(()),
             status => {

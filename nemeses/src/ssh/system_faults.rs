@@ -8,9 +8,9 @@ use harness::Name;
 use harness::capability::{CapabilityError, SystemFaults, SystemSeen};
 use harness::db::{Db, DbFaults as OfDb, DbUndo};
 use harness::node::undo::Undo;
-use harness::remote::{Command, Node};
+use harness::remote::Node;
 
-use super::journaled::{Journaled, Standing, find};
+use super::journaled::{Journaled, Standing, find, started};
 
 /// Faults of a system on nodes.
 pub struct NodeSystemFaults {
@@ -51,7 +51,8 @@ impl NodeSystemFaults {
 #[async_trait]
 impl SystemFaults for NodeSystemFaults {
     async fn probe(&self, fault: &str) -> Result<(), String> {
-        self.of_db(fault).map(drop)
+        self.of_db(fault)?;
+        started(&self.nodes).await
     }
 
     async fn strike(&self, fault: &str, node: &Name) -> Result<SystemSeen, CapabilityError> {
@@ -66,7 +67,7 @@ impl SystemFaults for NodeSystemFaults {
             survives_reboot: true,
             process: None,
         };
-        standing.act(at, &undo, Command::new(":")).await?;
+        standing.note(at, &undo).await?;
         let struck = of_db.strike(fault, &at.node, &self.plain).await;
         if !before && matches!(struck, Err(CapabilityError::NotDone(_))) {
             standing.settle(at).await?;

@@ -73,6 +73,19 @@ static long by_futex(int operation, struct timespec *until) {
     return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, 0, until, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
+// One of several futexes, each as the kernel has it (linux/futex.h, since 5.16).
+static long by_waitv(int clock, struct timespec *until) {
+    static uint32_t words[2];
+    struct { uint64_t value, address; uint32_t flags, reserved; } waits[2];
+    for (int i = 0; i < 2; i++) {
+        waits[i].value = 0;
+        waits[i].address = (uintptr_t)&words[i];
+        waits[i].flags = 2 | FUTEX_PRIVATE_FLAG;
+        waits[i].reserved = 0;
+    }
+    return syscall(449, waits, 2, 0, until, clock);
+}
+
 static void all(void) {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
@@ -127,6 +140,8 @@ static void all(void) {
     WAIT("timer_settime/monotonic", CLOCK_MONOTONIC, by_timer(CLOCK_MONOTONIC, until));
     WAIT("futex", CLOCK_REALTIME, by_futex(FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, &until));
     WAIT("futex/monotonic", CLOCK_MONOTONIC, by_futex(FUTEX_WAIT_BITSET, &until));
+    WAIT("futex_waitv", CLOCK_REALTIME, by_waitv(CLOCK_REALTIME, &until));
+    WAIT("futex_waitv/monotonic", CLOCK_MONOTONIC, by_waitv(CLOCK_MONOTONIC, &until));
     WAIT("futex/relative", CLOCK_REALTIME, by_futex(FUTEX_WAIT, &length) + 0 * until.tv_sec);
     WAIT("clock_nanosleep/call", CLOCK_REALTIME, syscall(SYS_clock_nanosleep, CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL));
 }

@@ -221,9 +221,9 @@ impl Processes for Shared {
             let before = world.check(node)?;
             world.done.push(format!("{signal:?} {node}"));
             let after = match (signal, before) {
-                (_, ProcessState::Absent) | (Signal::Kill, _) => ProcessState::Absent,
-                (Signal::Stop, _) => ProcessState::Stopped,
-                (Signal::Cont, _) => ProcessState::Running,
+                (_, ProcessState::Absent) | (Signal::KILL, _) => ProcessState::Absent,
+                (Signal::STOP, _) => ProcessState::Stopped,
+                (Signal::CONT, _) => ProcessState::Running,
                 (_, state) => state,
             };
             world.processes.insert(node.clone(), after);

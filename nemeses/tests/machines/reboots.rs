@@ -107,7 +107,7 @@ pub(crate) fn what_stood_on_a_machine_is_gone_with_it(machines: &Machines) {
     let freezes = machines.runtime.block_on(async {
         clocks.probe(ClockScope::Machine).await.unwrap();
         clocks.change(&n1, &setting).await.unwrap();
-        processes.signal(&n1, Signal::Stop).await.unwrap();
+        processes.signal(&n1, Signal::STOP).await.unwrap();
         let possible = confinement.probe(&frozen).await;
         if possible.is_ok() {
             confinement.confine("freeze", &n1, &frozen).await.unwrap();
@@ -154,7 +154,7 @@ pub(crate) fn what_stood_on_a_machine_is_gone_with_it(machines: &Machines) {
     machines.runtime.block_on(async {
         clocks.restore(&n1).await.unwrap();
         assert_eq!(
-            processes.signal(&n1, Signal::Cont).await.unwrap(),
+            processes.signal(&n1, Signal::CONT).await.unwrap(),
             ProcessState::Running
         );
         if freezes.is_ok() {

@@ -13,7 +13,7 @@
 //!
 //! While clocks are as the kernel's, times are given on unchanged. What is reckoned is how things are when a wait begins: who waits while
 //! its clock is changed, waits on as it began, and where a clock drifts, as if it did not. Waits by the C library's `syscall` are
-//! reached too (a futex, a sleep). Not reached are programs that do not use the C library to wait: static ones, and those that speak to
+//! reached too (a futex, several, a sleep). Not reached are programs that do not use the C library to wait: static ones, and those that speak to
 //! the kernel themselves, as Go's do, which wait for so long and not until then; nor times that are given to the kernel in a ring
 //! (`io_uring`).
 

@@ -2,6 +2,9 @@
 //!
 //! A module's requests and answers are types of its own, which the controller uses too.
 
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -41,7 +44,7 @@ pub(crate) trait Module {
 pub(crate) fn make(name: &str, folder: &Path) -> Option<Box<dyn Module>> {
     match name {
         clock::NAME => Some(Box::<clock::Clock>::default()),
-        confine::NAME => Some(Box::new(confine::Confine(folder.to_owned()))),
+        confine::NAME => Some(Box::new(confine::Confine::new(folder))),
         network::NAME => Some(Box::<network::Network>::default()),
         machine_clock::NAME => Some(Box::new(machine_clock::MachineClock::new(folder))),
         backup::NAME => Some(Box::new(Typed(backup::handle))),
@@ -74,4 +77,21 @@ fn understand<Q: DeserializeOwned>(request: Value) -> Result<Q, Failure> {
 fn answer(answer: impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(answer)
         .map_err(|error| Failure::Indeterminate(format!("an answer that cannot be told: {error}")))
+}
+
+/// A file without a name in a folder: it is gone with who has it open. It is opened with these flags besides.
+fn nameless(folder: &Path, flags: i32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    let mut without = options.clone();
+    without.custom_flags(libc::O_TMPFILE | flags);
+    if let Ok(file) = without.open(folder) {
+        return Ok(file);
+    }
+    // Some file systems know no such files.
+    let (process, thread) = (std::process::id(), std::thread::current().id());
+    let place = folder.join(format!(".gainsay-{process}-{thread:?}"));
+    let file = options.create_new(true).custom_flags(flags).open(&place)?;
+    std::fs::remove_file(place)?;
+    Ok(file)
 }

@@ -6,8 +6,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
@@ -20,8 +18,8 @@ pub const NAME: &str = "processes";
 pub struct Request {
     /// A shell script that prints the processes' ids, one a line.
     pub pids: String,
-    /// The signal's name: `SIGSTOP`. None only looks.
-    pub signal: Option<String>,
+    /// The signal's number. None only looks.
+    pub signal: Option<u8>,
     /// How long to wait until it is seen to have worked, in milliseconds.
     pub patience_ms: u64,
 }
@@ -47,49 +45,59 @@ pub struct Answer {
     pub pids: Vec<i32>,
 }
 
+/// The last signal that there is.
+const LAST: i32 = 64;
+
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_micros(500);
 
 pub(crate) fn handle(request: Request) -> Result<Answer, Failure> {
     let not_done = |message: String| Failure::NotDone(message);
     let pids = pids(&request.pids).map_err(not_done)?;
-    let Some(name) = &request.signal else {
+    let Some(signal) = request.signal.map(i32::from) else {
         let state = state(&pids);
         return Ok(Answer { state, pids });
     };
-    let signal: Signal = name
-        .parse()
-        .map_err(|_| not_done(format!("no signal {name}")))?;
+    if !(1..=LAST).contains(&signal) {
+        return Err(not_done(format!("no signal {signal}")));
+    }
     for pid in &pids {
-        match kill(Pid::from_raw(*pid), signal) {
+        match send(*pid, signal) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => {
-                let message = format!("{name} to process {pid}: {error}");
+                let message = format!("signal {signal} to process {pid}: {error}");
                 return Err(Failure::Indeterminate(message));
             }
         }
     }
     let is_seen = |seen: State| match signal {
-        Signal::SIGSTOP => seen != State::Running,
-        Signal::SIGCONT => seen != State::Stopped,
-        Signal::SIGKILL => seen == State::Absent,
+        libc::SIGSTOP => seen != State::Running,
+        libc::SIGCONT => seen != State::Stopped,
+        libc::SIGKILL => seen == State::Absent,
         _ => true,
     };
     let deadline = Instant::now() + Duration::from_millis(request.patience_ms);
     loop {
         let seen = match signal {
-            Signal::SIGSTOP => all_stopped(&pids),
+            libc::SIGSTOP => all_stopped(&pids),
             _ => state(&pids),
         };
         if is_seen(seen) {
             return Ok(Answer { state: seen, pids });
         }
         if Instant::now() >= deadline {
-            let message = format!("{name} was sent to {pids:?}, and still they are {seen:?}");
+            let message =
+                format!("signal {signal} was sent to {pids:?}, and still they are {seen:?}");
             return Err(Failure::Indeterminate(message.to_lowercase()));
         }
         sleep(LOOK);
     }
+}
+
+/// Sends any signal of the kernel's, real-time signals too.
+fn send(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: it only takes numbers.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
 /// When a process started: field 22 of `/proc/PID/stat`. None for one that is gone.
@@ -97,6 +105,17 @@ pub(super) fn started(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after) = stat.rsplit_once(')')?;
     after.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Sees that this process ends with its parent, which says who it is; false if it is gone already.
+pub(super) fn dies_with(parent: &str) -> bool {
+    // SAFETY: both only concern this process.
+    let parent_now = unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        libc::getppid()
+    };
+    // Who died before that sends no signal.
+    parent.parse() == Ok(parent_now)
 }
 
 /// The processes that a script prints.
@@ -183,20 +202,25 @@ mod tests {
     fn signals_are_seen_to_work() {
         let sleepers = [(); 2].map(|()| Sleeper(Command::new("sleep").arg("60").spawn().unwrap()));
         let pids = sleepers.each_ref().map(|sleeper| sleeper.0.id() as i32);
-        let send = |signal: Option<&str>| {
+        let send = |signal: Option<i32>| {
             let request = Request {
                 pids: format!("echo {}; echo {}", pids[0], pids[1]),
-                signal: signal.map(str::to_owned),
+                signal: signal.map(|it| it as u8),
                 patience_ms: 10_000,
             };
             handle(request).unwrap().state
         };
         assert_eq!(send(None), State::Running);
-        assert_eq!(send(Some("SIGSTOP")), State::Stopped);
+        assert_eq!(send(Some(libc::SIGSTOP)), State::Stopped);
         assert_eq!(send(None), State::Stopped);
-        assert_eq!(send(Some("SIGCONT")), State::Running);
-        assert_eq!(send(Some("SIGKILL")), State::Absent);
-        assert_eq!(send(Some("SIGCONT")), State::Absent);
+        assert_eq!(send(Some(libc::SIGCONT)), State::Running);
+        // Real-time signals end those that do not expect them.
+        send(Some(libc::SIGRTMIN() + 3));
+        while send(None) != State::Absent {
+            sleep(LOOK);
+        }
+        assert_eq!(send(Some(libc::SIGKILL)), State::Absent);
+        assert_eq!(send(Some(libc::SIGCONT)), State::Absent);
     }
 
     #[test]
@@ -224,13 +248,13 @@ mod tests {
 
     #[test]
     fn what_is_no_signal_or_no_process_is_refused() {
-        let request = |pids: &str, signal: &str| Request {
+        let request = |pids: &str, signal: u8| Request {
             pids: pids.to_owned(),
-            signal: Some(signal.to_owned()),
+            signal: Some(signal),
             patience_ms: 10,
         };
         let refused = |request| matches!(handle(request), Err(Failure::NotDone(_)));
-        assert!(refused(request("echo 1x", "SIGSTOP")));
-        assert!(refused(request("true", "SIGNAL")));
+        assert!(refused(request("echo 1x", 19)));
+        assert!([0, 65].map(|signal| refused(request("true", signal))) == [true; 2]);
     }
 }

@@ -318,17 +318,14 @@ impl Cluster {
     /// Sends a signal to the process of a node.
     pub(crate) fn signal(&mut self, node: NodeId, signal: Signal) -> ProcessState {
         match (signal, self.members[node].state) {
-            (_, ProcessState::Absent) | (Signal::Hup | Signal::Usr1 | Signal::Usr2, _) => {}
-            (Signal::Kill, _) => self.end(node),
-            (Signal::Term | Signal::Int | Signal::Quit | Signal::Abrt, ProcessState::Running) => {
-                self.end(node);
-            }
-            (Signal::Term | Signal::Int | Signal::Quit | Signal::Abrt, ProcessState::Stopped) => {
-                self.members[node].doomed = true;
-            }
-            (Signal::Stop, _) => self.members[node].state = ProcessState::Stopped,
-            (Signal::Cont, ProcessState::Running) => {}
-            (Signal::Cont, ProcessState::Stopped) => self.resume(node),
+            (_, ProcessState::Absent) | (Signal::HUP | Signal::USR1 | Signal::USR2, _) => {}
+            (Signal::KILL, _) => self.end(node),
+            (Signal::STOP, _) => self.members[node].state = ProcessState::Stopped,
+            (Signal::CONT, ProcessState::Running) => {}
+            (Signal::CONT, ProcessState::Stopped) => self.resume(node),
+            // It handles no other, and faults send none that would do nothing then.
+            (_, ProcessState::Running) => self.end(node),
+            (_, ProcessState::Stopped) => self.members[node].doomed = true,
         }
         self.members[node].state
     }

@@ -400,7 +400,8 @@ fn describe(thread: pid_t, error: Errno) -> String {
 /// Whether a stack has a frame of a signal's handler that will return into one of these places.
 ///
 /// What is left of frames of handlers that have returned may still lie there. While one runs, some signal is blocked that was not
-/// before.
+/// before. So a handler that blocks nothing (`SA_NODEFER`) is not seen, nor one whose frame is deeper than what is given, or on another
+/// stack than the one that runs now.
 fn has_frame_in(stack: &[u8], places: &[Range<u64>], blocked: u64) -> bool {
     /// Where a `ucontext` has the instruction, the segments and the blocked signals.
     const RIP: usize = 40 + 16 * 8;

@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::disks::{Passed, at_limit, disks, passed};
+use super::disks::{disks, requests};
 use super::hierarchy::{Controller, Hierarchy};
 use super::shared::{self, PREFIX};
 use super::{Bounds, ROUNDS, is_still};
@@ -21,6 +20,9 @@ use crate::modules::processes::started;
 
 /// In what time processes get their share of CPU time, in microseconds.
 const PERIOD: u64 = 100_000;
+
+/// The counter of what was asked of disks.
+pub(super) const REQUESTS: &str = "disk-requests";
 
 /// A group, and where its processes came from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,9 +47,6 @@ struct Origin {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Counted {
     numbers: BTreeMap<String, u64>,
-    disks: Passed,
-    /// When: in milliseconds, by the clock that nobody sets.
-    at: u64,
 }
 
 impl Group {
@@ -217,12 +216,12 @@ impl Group {
             (
                 Controller::Io,
                 Bounds {
-                    disk_bytes: Some(limit),
+                    disk_requests: Some(limit),
                     ..
                 },
             ) => {
                 self.let_pass(*limit)?;
-                ("disk-bytes-per-second", *limit)
+                ("disk-requests-per-second", u64::from(*limit))
             }
             _ => return Ok(()),
         };
@@ -230,14 +229,14 @@ impl Group {
         Ok(())
     }
 
-    /// Lets so many bytes a second pass to each disk, and from it.
-    fn let_pass(&self, limit: u64) -> io::Result<()> {
+    /// Lets so many requests a second pass to write to each disk, and as many to read from it.
+    fn let_pass(&self, limit: u32) -> io::Result<()> {
         let (mut set, mut refused) = (false, io::Error::other("there are no disks here"));
         for disk in disks() {
             let done = match self.hierarchy.is_v2 {
-                true => self.write("io.max", &format!("{disk} rbps={limit} wbps={limit}")),
+                true => self.write("io.max", &format!("{disk} riops={limit} wiops={limit}")),
                 false => ["read", "write"].iter().try_for_each(|way| {
-                    let name = format!("blkio.throttle.{way}_bps_device");
+                    let name = format!("blkio.throttle.{way}_iops_device");
                     self.write(&name, &format!("{disk} {limit}"))
                 }),
             };
@@ -250,8 +249,14 @@ impl Group {
         if set { Ok(()) } else { Err(refused) }
     }
 
-    /// Takes the bounds away that this fault set, where the group stays for another's.
+    /// Takes the bounds away that this fault set, where the group stays for another's, or has requests that wait for their turn.
     fn unbound(&self) -> io::Result<()> {
+        let limits = |name: &'static str, none: &'static str| {
+            let text = self.read(name);
+            let disks = text.lines().filter_map(|line| line.split(' ').next());
+            let none = disks.map(|disk| (name, format!("{disk} {none}")));
+            none.collect::<Vec<(&str, String)>>()
+        };
         let bounds: Vec<(&str, String)> = match self.controller {
             Controller::Freezer => vec![("cgroup.freeze", "0".to_owned())],
             Controller::Cpu => vec![("cpu.max", format!("max {PERIOD}"))],
@@ -259,13 +264,14 @@ impl Group {
                 .map(|name| (name, "max".to_owned()))
                 .to_vec(),
             Controller::Pids => vec![("pids.max", "max".to_owned())],
-            Controller::Io => {
-                let text = self.read("io.max");
-                let disks = text.lines().filter_map(|line| line.split(' ').next());
-                disks
-                    .map(|disk| ("io.max", format!("{disk} rbps=max wbps=max")))
-                    .collect()
-            }
+            Controller::Io if self.hierarchy.is_v2 => limits("io.max", "riops=max wiops=max"),
+            Controller::Io => [
+                "blkio.throttle.read_iops_device",
+                "blkio.throttle.write_iops_device",
+            ]
+            .into_iter()
+            .flat_map(|name| limits(name, "0"))
+            .collect(),
         };
         // Where a controller could not be had, there is none to be set.
         let mut there = bounds
@@ -307,16 +313,10 @@ impl Group {
     }
 
     /// What the kernel has counted for it since this fault began.
-    pub(in crate::modules) fn count(&self, bounds: &Bounds, counters: &mut BTreeMap<String, u64>) {
-        let now = self.counted();
-        for (name, number) in &now.numbers {
+    pub(in crate::modules) fn count(&self, counters: &mut BTreeMap<String, u64>) {
+        for (name, number) in &self.counted().numbers {
             let before = self.before.numbers.get(name).copied().unwrap_or(0);
             counters.insert(name.clone(), number.saturating_sub(before));
-        }
-        if let (Controller::Io, Some(limit)) = (self.controller, bounds.disk_bytes) {
-            let elapsed = now.at.saturating_sub(self.before.at);
-            let bytes = at_limit(&self.before.disks, &now.disks, limit, elapsed);
-            counters.insert("disk-bytes-at-limit".to_owned(), bytes);
         }
     }
 
@@ -344,20 +344,16 @@ impl Group {
             let found = lines.find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
             ((*name).to_owned(), found.unwrap_or(0))
         };
-        let stat = if v2 {
-            "io.stat"
-        } else {
-            "blkio.throttle.io_service_bytes"
-        };
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
-        Counted {
-            numbers: numbers.iter().map(number).collect(),
-            disks: match self.controller {
-                Controller::Io => passed(&self.read(stat), v2),
-                _ => Passed::new(),
-            },
-            at: now.unwrap_or_default().as_millis() as u64,
+        let mut numbers: BTreeMap<String, u64> = numbers.iter().map(number).collect();
+        if self.controller == Controller::Io {
+            let stat = if v2 {
+                "io.stat"
+            } else {
+                "blkio.throttle.io_serviced"
+            };
+            numbers.insert(REQUESTS.to_owned(), requests(&self.read(stat), v2));
         }
+        Counted { numbers }
     }
 
     /// Ends what this fault did to the group. If no other has it, all processes go back to where they came from, those begun meanwhile
@@ -373,6 +369,10 @@ impl Group {
         }
         if beside.iter().any(|other| self.is_also(other)) {
             return self.unbound();
+        }
+        // Requests that wait would go on to wait for their turn, each in the group that it was made in, without it too.
+        if self.controller == Controller::Io {
+            self.unbound()?;
         }
         if !self.hierarchy.is_v2 {
             return self.empty_and_remove();

@@ -1,4 +1,4 @@
-//! Processes confined by control groups and limits: frozen, short of CPU time, memory, processes, open files or what passes to disks.
+//! Processes confined by control groups and limits: frozen, short of CPU time, memory, processes, open files or requests to disks.
 //!
 //! They are moved into a group of our own, and back to where each came from; their limits are lowered, and set to what
 //! they were. What must be put back is in a file on the node from before anything is done, so that this program can
@@ -16,13 +16,17 @@ use serde::{Deserialize, Serialize};
 use super::processes::{pids, started};
 use super::{Failure, Module, answer, understand};
 
+mod beside;
 mod disks;
 mod group;
 mod hierarchy;
 mod limits;
 mod shared;
 
+use beside::Writer;
+pub(crate) use beside::write_beside;
 pub(in crate::modules) use group::Group;
+use group::REQUESTS;
 pub(in crate::modules) use hierarchy::{Controller, Hierarchy};
 use limits::OpenFiles;
 
@@ -69,9 +73,9 @@ pub struct Bounds {
     /// So many more files may be open in each process than are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_files: Option<u64>,
-    /// So many bytes a second may pass to each disk together, and as many from it.
+    /// So many requests a second may pass to each disk together to write, and as many to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disk_bytes: Option<u64>,
+    pub disk_requests: Option<u32>,
 }
 
 impl Bounds {
@@ -81,7 +85,7 @@ impl Bounds {
             (self.cpu_percent.is_some(), Controller::Cpu),
             (self.more_memory.is_some(), Controller::Memory),
             (self.more_processes.is_some(), Controller::Pids),
-            (self.disk_bytes.is_some(), Controller::Io),
+            (self.disk_requests.is_some(), Controller::Io),
         ];
         let wanted = wanted.into_iter().filter(|(wanted, _)| *wanted);
         wanted.map(|(_, controller)| controller).collect()
@@ -134,18 +138,62 @@ const FREEZING: Duration = Duration::from_secs(5);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// The module: the folder of the node's records.
-pub(crate) struct Confine(pub(crate) PathBuf);
+/// The module: the folder of the node's records, and those who write beside processes whose requests to disks are limited.
+pub(crate) struct Confine {
+    folder: PathBuf,
+    writers: BTreeMap<String, Writer>,
+}
+
+impl Confine {
+    pub(crate) fn new(folder: &Path) -> Confine {
+        Confine {
+            folder: folder.to_owned(),
+            writers: BTreeMap::new(),
+        }
+    }
+
+    fn confine(&mut self, name: String, script: &str, bounds: &Bounds) -> Result<Answer, Failure> {
+        let answer = confine(&self.folder, &name, script, bounds)?;
+        let record = bounds
+            .disk_requests
+            .and_then(|_| record(&self.folder, &name));
+        let mut groups = record.map(|it| it.groups).unwrap_or_default().into_iter();
+        let group = groups.find(|group| group.controller == Controller::Io);
+        // Without a writer there is no proof, and nothing else is amiss.
+        if let Some(Ok(writer)) = group.map(|group| Writer::start(&self.folder, &group.dir)) {
+            self.writers.insert(name, writer);
+        }
+        Ok(answer)
+    }
+
+    fn release(&mut self, name: &str) -> Result<Answer, Failure> {
+        let released = release(&self.folder, name);
+        // What it waits for has passed now.
+        let writer = self.writers.remove(name).map(Writer::end);
+        let mut answer = released.map_err(|error| Failure::Indeterminate(error.to_string()))?;
+        if let Some(asked) = answer.counters.get(REQUESTS).copied() {
+            let writes = writer.unwrap_or_default();
+            let asked = asked.saturating_sub(writes.count);
+            let held_up = if writes.are_held_up() { asked } else { 0 };
+            for (name, number) in [
+                (REQUESTS, asked),
+                ("disk-requests-held-up", held_up),
+                ("disk-write-free-us", writes.free_us),
+                ("disk-write-held-us", writes.held_us),
+            ] {
+                answer.counters.insert(name.to_owned(), number);
+            }
+        }
+        Ok(answer)
+    }
+}
 
 impl Module for Confine {
     fn handle(&mut self, request: serde_json::Value) -> Result<serde_json::Value, Failure> {
-        let folder = &self.0;
         answer(match understand(request)? {
-            Request::Probe(bounds) => probe(folder, &bounds)?,
-            Request::Confine { name, pids, bounds } => confine(folder, &name, &pids, &bounds)?,
-            Request::Release { name } => {
-                release(folder, &name).map_err(|error| Failure::Indeterminate(error.to_string()))?
-            }
+            Request::Probe(bounds) => probe(&self.folder, &bounds)?,
+            Request::Confine { name, pids, bounds } => self.confine(name, &pids, &bounds)?,
+            Request::Release { name } => self.release(&name)?,
         })
     }
 }
@@ -161,14 +209,21 @@ fn probe(folder: &Path, bounds: &Bounds) -> Result<Answer, Failure> {
         let hierarchy = Hierarchy::with(controller, folder).map_err(not_done)?;
         hierarchy.leave(&beside);
     }
-    if bounds.disk_bytes.is_some() && disks::disks().is_empty() {
-        return Err(not_done("there are no disks to be seen in /sys/block"));
+    if bounds.disk_requests.is_some() {
+        if disks::disks().is_empty() {
+            return Err(not_done("there are no disks to be seen in /sys/block"));
+        }
+        beside::probe(folder).map_err(not_done)?;
     }
     Ok(Answer::default())
 }
 
 fn file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("confine-{name}.json"))
+}
+
+fn record(folder: &Path, name: &str) -> Option<Record> {
+    serde_json::from_slice(&fs::read(file(folder, name)).ok()?).ok()
 }
 
 fn save(folder: &Path, name: &str, record: &Record) -> io::Result<()> {
@@ -265,7 +320,7 @@ pub(crate) fn release(folder: &Path, name: &str) -> io::Result<Answer> {
         if group.controller == Controller::Freezer {
             let _ = group.set_frozen(false);
         }
-        group.count(&record.bounds, &mut answer.counters);
+        group.count(&mut answer.counters);
         answer.pids.extend(group.members());
         match group.dissolve(&beside) {
             Ok(()) => group.leave(&beside),

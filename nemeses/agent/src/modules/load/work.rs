@@ -2,10 +2,9 @@
 //!
 //! Its first line of input says what to do; each further one asks how far it has come. It ends with its input, and with its parent.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -17,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Seen, room};
 use crate::disk::Dice;
+use crate::modules::nameless;
+use crate::modules::processes::dies_with;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,13 +108,7 @@ impl Shared {
 
 /// The process.
 pub(crate) fn work(parent: &str) -> ExitCode {
-    // SAFETY: both only concern this process.
-    let parent_now = unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        libc::getppid()
-    };
-    // Who died before that sends no signal.
-    if parent.parse() != Ok(parent_now) {
+    if !dies_with(parent) {
         return ExitCode::FAILURE;
     }
     let shared = Arc::new(Shared::default());
@@ -234,7 +229,7 @@ const BLOCK: usize = 64 << 10;
 
 /// Writes blocks at random places of a file, each synced, and reads others from the disk.
 fn write_and_read(folder: &Path, bytes: u64, seed: u64, shared: &Shared) -> io::Result<()> {
-    let file = nameless(folder)?;
+    let file = nameless(folder, 0)?;
     let blocks = (bytes / BLOCK as u64).max(1);
     let mut noise = 0x2545_f491_4f6c_dd1d ^ (seed + 1);
     let mut dice = Dice::new(seed);
@@ -262,25 +257,4 @@ fn write_and_read(folder: &Path, bytes: u64, seed: u64, shared: &Shared) -> io::
         file.read_exact_at(&mut block, from)?;
         shared.read.fetch_add(BLOCK as u64, Relaxed);
     }
-}
-
-/// A file without a name: it is gone with who has it open.
-fn nameless(folder: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    let mut without = options.clone();
-    without.custom_flags(libc::O_TMPFILE);
-    if let Ok(file) = without.open(folder) {
-        return Ok(file);
-    }
-    // Some file systems know no such files.
-    let name = format!(
-        ".gainsay-load-{}-{:?}",
-        std::process::id(),
-        thread::current().id()
-    );
-    let place = folder.join(name);
-    let file = options.create_new(true).open(&place)?;
-    std::fs::remove_file(place)?;
-    Ok(file)
 }

@@ -55,7 +55,7 @@ impl Chaos {
     pub(super) fn heal(&mut self) {
         self.cluster.heal();
         for node in 0..self.names.len() {
-            self.cluster.signal(node, Signal::Cont);
+            self.cluster.signal(node, Signal::CONT);
             assert_eq!(self.cluster.start(node), ProcessState::Running);
         }
     }
@@ -78,9 +78,9 @@ impl Chaos {
     fn fault(&mut self) {
         let node = self.node();
         match self.rng.random_range(0..7) {
-            0 => drop(self.cluster.signal(node, Signal::Kill)),
-            1 => drop(self.cluster.signal(node, Signal::Stop)),
-            2 => drop(self.cluster.signal(node, Signal::Cont)),
+            0 => drop(self.cluster.signal(node, Signal::KILL)),
+            1 => drop(self.cluster.signal(node, Signal::STOP)),
+            2 => drop(self.cluster.signal(node, Signal::CONT)),
             3 | 4 => drop(self.cluster.start(node)),
             5 => drop(self.cluster.heal()),
             _ => {

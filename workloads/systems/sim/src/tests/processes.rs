@@ -76,7 +76,7 @@ fn nobody_listens_on_a_killed_node_and_the_others_go_on() {
     let mut fixture = Fixture::new();
     let victim = fixture.leader();
     assert_eq!(
-        fixture.cluster.signal(victim, Signal::Kill),
+        fixture.cluster.signal(victim, Signal::KILL),
         ProcessState::Absent
     );
     let refused = fixture.ask(victim, Command::Write(1, 1)).unwrap_err();
@@ -102,7 +102,7 @@ fn a_kill_resets_connections_and_leaves_the_outcome_open() {
     let request = fixture.cluster.submit(leader, Command::Write(1, 1));
     // Under way from the client to the node.
     fixture.pass(1);
-    fixture.cluster.signal(leader, Signal::Kill);
+    fixture.cluster.signal(leader, Signal::KILL);
     fixture.pass(SECOND);
     let reset = fixture.answer(request).unwrap().unwrap_err();
     assert!(["connection-reset", "connection-refused"].contains(&reset.class));
@@ -116,7 +116,7 @@ fn a_kill_resets_connections_and_leaves_the_outcome_open() {
     {
         fixture.cluster.step();
     }
-    fixture.cluster.signal(leader, Signal::Kill);
+    fixture.cluster.signal(leader, Signal::KILL);
     fixture.now = fixture.cluster.now();
     fixture.pass(SECOND);
     let reset = fixture.answer(request).unwrap().unwrap_err();
@@ -129,7 +129,7 @@ fn what_a_stopped_node_is_sent_waits_for_it() {
     let mut fixture = Fixture::new();
     let node = (fixture.leader() + 1) % 3;
     assert_eq!(
-        fixture.cluster.signal(node, Signal::Stop),
+        fixture.cluster.signal(node, Signal::STOP),
         ProcessState::Stopped
     );
     assert_eq!(fixture.cluster.start(node), ProcessState::Stopped);
@@ -137,7 +137,7 @@ fn what_a_stopped_node_is_sent_waits_for_it() {
     fixture.pass(10 * SECOND);
     assert_eq!(fixture.answer(request), None);
     assert_eq!(
-        fixture.cluster.signal(node, Signal::Cont),
+        fixture.cluster.signal(node, Signal::CONT),
         ProcessState::Running
     );
     fixture.pass(SECOND);
@@ -148,17 +148,17 @@ fn what_a_stopped_node_is_sent_waits_for_it() {
 fn signals_do_what_they_do_to_processes() {
     let mut fixture = Fixture::new();
     let mut signal = |signal| fixture.cluster.signal(0, signal);
-    assert_eq!(signal(Signal::Hup), ProcessState::Running);
-    assert_eq!(signal(Signal::Cont), ProcessState::Running);
-    assert_eq!(signal(Signal::Stop), ProcessState::Stopped);
+    assert_eq!(signal(Signal::HUP), ProcessState::Running);
+    assert_eq!(signal(Signal::CONT), ProcessState::Running);
+    assert_eq!(signal(Signal::STOP), ProcessState::Stopped);
     // A stopped process notices only KILL.
-    assert_eq!(signal(Signal::Term), ProcessState::Stopped);
-    assert_eq!(signal(Signal::Cont), ProcessState::Absent);
-    assert_eq!(signal(Signal::Cont), ProcessState::Absent);
+    assert_eq!(signal(Signal::TERM), ProcessState::Stopped);
+    assert_eq!(signal(Signal::CONT), ProcessState::Absent);
+    assert_eq!(signal(Signal::CONT), ProcessState::Absent);
     assert_eq!(fixture.cluster.start(0), ProcessState::Running);
-    fixture.cluster.signal(0, Signal::Stop);
+    fixture.cluster.signal(0, Signal::STOP);
     assert_eq!(
-        fixture.cluster.signal(0, Signal::Kill),
+        fixture.cluster.signal(0, Signal::KILL),
         ProcessState::Absent
     );
 }
@@ -168,7 +168,7 @@ fn without_a_majority_nothing_is_acknowledged() {
     let mut fixture = Fixture::new();
     let leader = fixture.leader();
     for node in [(leader + 1) % 3, (leader + 2) % 3] {
-        fixture.cluster.signal(node, Signal::Kill);
+        fixture.cluster.signal(node, Signal::KILL);
     }
     let write = fixture.ask(leader, Command::Write(1, 1)).unwrap_err();
     assert!(!write.certain, "{write:?}");

@@ -78,7 +78,7 @@ fn a_node_that_is_cut_off_has_not_recovered() {
 
 #[test]
 fn a_node_that_does_not_run_has_not_recovered() {
-    for signal in [Signal::Kill, Signal::Stop] {
+    for signal in [Signal::KILL, Signal::STOP] {
         let left = recovered(|cluster| {
             cluster.signal(2, signal);
         });
