@@ -82,6 +82,39 @@ impl Depths {
         self.renew(node);
         Some(node - self.size)
     }
+
+    /// The first segment from `from` to `to`, both included, that is not covered.
+    pub(super) fn first_free(&self, from: usize, to: usize) -> Option<usize> {
+        self.free(from, to, [0, 1])
+    }
+
+    /// The last one.
+    pub(super) fn last_free(&self, from: usize, to: usize) -> Option<usize> {
+        self.free(from, to, [1, 0])
+    }
+
+    /// Looks below nodes in the order of `sides`.
+    fn free(&self, from: usize, to: usize, sides: [usize; 2]) -> Option<usize> {
+        if from > to {
+            return None;
+        }
+        // A node, its segments, and what was added above it.
+        let mut nodes = vec![(1usize, 0usize, self.size, 0)];
+        while let Some((node, begin, length, above)) = nodes.pop() {
+            let misses = begin > to || begin + length <= from;
+            if misses || self.least[node] + above > 0 {
+                continue;
+            }
+            if length == 1 {
+                return Some(begin);
+            }
+            let (half, above) = (length / 2, above + self.added[node]);
+            for side in sides.into_iter().rev() {
+                nodes.push((2 * node + side, begin + side * half, half, above));
+            }
+        }
+        None
+    }
 }
 
 /// Ends of intervals in a row, of which those that reach far are taken out.
@@ -211,5 +244,38 @@ impl Covering {
             at &= at - 1;
         }
         number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::budget::Unlimited;
+
+    proptest! {
+        #[test]
+        fn uncovered_segments_are_found(
+            spans in prop::collection::vec((0..40usize, 1..20usize), 0..8),
+            asked in prop::collection::vec((0..60usize, 0..60usize), 1..10),
+        ) {
+            let mut levels = vec![0; 60];
+            for (from, length) in &spans {
+                levels[*from..from + length].iter_mut().for_each(|level| *level += 1);
+            }
+            let mut tree = Depths::new(&levels, &mut Pace::new(&Unlimited)).unwrap();
+            for (from, length) in spans {
+                for (low, high) in &asked {
+                    let mut free = (*low..=*high).filter(|at| levels[*at] == 0);
+                    prop_assert_eq!(tree.first_free(*low, *high), free.clone().next());
+                    prop_assert_eq!(tree.last_free(*low, *high), free.next_back());
+                }
+                tree.take(from, from + length);
+                levels[from..from + length].iter_mut().for_each(|level| *level -= 1);
+            }
+        }
     }
 }

@@ -5,7 +5,6 @@
 //!
 //! Removals without an answer are left out. Where they took what must be gone, no order is found.
 
-mod levels;
 mod queue;
 mod stack;
 

@@ -15,8 +15,8 @@ use super::super::collection::CollectionKind;
 use super::super::history::{History, Pace};
 use super::super::lives::{Lives, NONE};
 use super::super::stack::taken_out;
+use super::super::trees::Depths;
 use super::Seen;
-use super::levels::Levels;
 
 pub(super) fn place(
     history: &History<'_, CollectionKind>,
@@ -49,7 +49,7 @@ struct Placing<'a> {
     lives: &'a Lives,
     seen: Seen,
     /// Of what is not placed.
-    levels: Levels,
+    levels: Depths,
     /// By operation: the one after it, and its moment.
     next: Vec<u32>,
     moments: Vec<u32>,
@@ -82,7 +82,7 @@ impl<'a> Placing<'a> {
             history,
             lives,
             seen: Seen::new(history, pace)?,
-            levels: Levels::new(&levels, pace)?,
+            levels: Depths::new(&levels, pace)?,
             next: pace.array(NONE, history.ops.len())?,
             moments: pace.array(0, history.ops.len())?,
             first: NONE,
@@ -108,7 +108,7 @@ impl<'a> Placing<'a> {
     /// Places a value around what is not placed. `None` if it does not fit.
     fn around(&mut self, value: u32) -> Option<()> {
         let life = self.lives.lives[value as usize];
-        self.levels.lower(life.first as usize, life.last as usize);
+        self.levels.take(life.first as usize, life.last as usize);
         let before = self.last_at.range(..life.first).next_back();
         let before = before.map_or(NONE, |(_, op)| *op);
         let from = self.moment(before, 0);
