@@ -65,11 +65,7 @@ const FAULTS: [&str; 20] = [
 ];
 
 /// Those that nodes with kernels of their own do by other means than the rest: by the rules of `tc`.
-const BY_TC: [&str; 3] = [
-    "partition",
-    "partition:one:direction=in",
-    "packet:delay:target=all",
-];
+const BY_TC: [&str; 2] = ["partition", "packet:delay:target=all"];
 
 /// Faults of which nothing stands when they are done, and what is so on a node in the middle of them, as a script.
 const PASSING: [(&str, &str); 2] = [

@@ -123,8 +123,8 @@ pub(crate) fn info() -> FaultInfo {
                interrupted it. (Such a handler is seen where its frame is within 64 KiB of the thread's stack, and where it blocks a \
                signal. One that is deeper, or was itself interrupted by a handler on another stack, or runs with SA_NODEFER and blocks \
                none, is not seen: it would return to code that is gone, and the process would crash.) The machine's clock is where it \
-               would have been, by the clock that nobody sets. At the end of the run, what the system's programs were started with for it (a library for timed \
-               waits, or libfaketime) is taken away; those that run then keep it, with nothing to do, until they end.",
+               would have been, by the clock that nobody sets. At the end of the run, what the system's programs were started with for it \
+               (a library for timed waits, or libfaketime) is taken away; those that run then keep it, with nothing to do, until they end.",
         synthetic: false,
         make: made,
     }

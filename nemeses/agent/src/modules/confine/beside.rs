@@ -5,6 +5,7 @@
 //! in it, where its requests queue up behind the system's. So both are measured on the same disk and at the same time, and only the
 //! limit is different. It ends once the proof is there, to take as little as it can of what may pass, and dies with the agent.
 
+use std::ffi::c_int;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -98,7 +99,7 @@ impl Writer {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["write-beside", &std::process::id().to_string()])
             .args([folder, group])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
@@ -109,6 +110,8 @@ impl Writer {
 
     /// What it has measured. The limit is gone.
     pub(super) fn end(mut self) -> Writes {
+        // By that it knows.
+        drop(self.child.stdin.take());
         let deadline = Instant::now() + ENDING;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             sleep(Duration::from_millis(1));
@@ -155,12 +158,22 @@ fn measure(folder: &Path, group: &Path) -> io::Result<()> {
         say("begun", count)?;
         writes.held_us = once()?;
         say("held", writes.held_us)?;
-        if writes.are_held_up() {
+        if writes.are_held_up() || ends_within(PAUSE) {
             break;
         }
-        sleep(PAUSE);
     }
     Ok(())
+}
+
+/// Whether the input of this process ends within so long.
+fn ends_within(time: Duration) -> bool {
+    let mut input = libc::pollfd {
+        fd: libc::STDIN_FILENO,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one descriptor, as it says.
+    unsafe { libc::poll(&raw mut input, 1, time.as_millis() as c_int) != 0 }
 }
 
 #[cfg(test)]
