@@ -61,48 +61,6 @@ fn try_place(
     })
 }
 
-/// By value: the operations that saw it, peeks in order of invocation and then its removal, given as ends of each.
-struct Seen {
-    ends: Vec<u32>,
-    ops: Vec<u32>,
-}
-
-impl Seen {
-    fn new(history: &History<'_, CollectionKind>, pace: &mut Pace<'_>) -> Result<Seen, Exhausted> {
-        let mut ends = pace.array(0u32, history.values + 1)?;
-        let peeks = |ops: &[Operation<CollectionKind>],
-                     kind: CollectionKind,
-                     take: &mut dyn FnMut(u32, usize)| {
-            for (at, op) in (0..).zip(ops) {
-                if op.kind == kind {
-                    take(at, op.value as usize);
-                }
-            }
-        };
-        let kinds = [CollectionKind::Peek, CollectionKind::Remove];
-        for kind in kinds {
-            peeks(&history.ops, kind, &mut |_, value| ends[value + 1] += 1);
-        }
-        for value in 1..ends.len() {
-            ends[value] += ends[value - 1];
-        }
-        let mut next = ends.clone();
-        let mut ops = pace.array(0u32, ends[history.values] as usize)?;
-        for kind in kinds {
-            peeks(&history.ops, kind, &mut |at, value| {
-                ops[next[value] as usize] = at;
-                next[value] += 1;
-            });
-        }
-        Ok(Seen { ends, ops })
-    }
-
-    fn of(&self, value: u32) -> &[u32] {
-        let value = value as usize;
-        &self.ops[self.ends[value] as usize..self.ends[value + 1] as usize]
-    }
-}
-
 /// Whether the operations, in this order, are possible, and no two of them in the wrong one; and those that returned are all there.
 fn is_order(order: Order, ops: &[Operation<CollectionKind>], placed: &[u32]) -> bool {
     let mut inside: VecDeque<u32> = VecDeque::new();

@@ -13,7 +13,7 @@ use crate::budget::Exhausted;
 use super::super::collection::CollectionKind;
 use super::super::history::{History, Pace};
 use super::super::lives::{Lives, NONE};
-use super::Seen;
+use super::super::priority::Peeks;
 
 /// A value, or an answer "empty".
 struct Item {
@@ -40,7 +40,8 @@ pub(super) fn place(
     let Some(sorted) = sorted(&items, pace)? else {
         return Ok(None);
     };
-    merged(&sorted, history, pace).map(Some)
+    let peeks = Peeks::new(history, lives, pace)?;
+    merged(&sorted, history, lives, &peeks, pace).map(Some)
 }
 
 /// All values and answers, by the begin of their insertion.
@@ -153,9 +154,10 @@ fn sorted<'a>(items: &'a [Item], pace: &mut Pace<'_>) -> Result<Option<Vec<&'a I
 fn merged(
     sorted: &[&Item],
     history: &History<'_, CollectionKind>,
+    lives: &Lives,
+    peeks: &Peeks,
     pace: &mut Pace<'_>,
 ) -> Result<Vec<u32>, Exhausted> {
-    let seen = Seen::new(history, pace)?;
     pace.hold::<[u32; 4]>(history.ops.len())?;
     // Operations with their moments.
     let (mut inserts, mut heads) = (Vec::new(), Vec::new());
@@ -172,9 +174,11 @@ fn merged(
             continue;
         }
         inserts.push((inserted, item.op));
-        for op in seen.of(item.value) {
-            headed = headed.max(inserted).max(history.ops[*op as usize].invoke);
-            heads.push((headed, *op));
+        let removal = Some(lives.lives[item.value as usize].remove);
+        let removal = removal.filter(|removal| *removal != NONE);
+        for op in peeks.of(item.value).iter().copied().chain(removal) {
+            headed = headed.max(inserted).max(history.ops[op as usize].invoke);
+            heads.push((headed, op));
         }
     }
     let mut placed = Vec::with_capacity(history.ops.len());

@@ -14,9 +14,9 @@ use crate::budget::Exhausted;
 use super::super::collection::CollectionKind;
 use super::super::history::{History, Pace};
 use super::super::lives::{Lives, NONE};
+use super::super::priority::Peeks;
 use super::super::stack::taken_out;
 use super::super::trees::Depths;
-use super::Seen;
 
 pub(super) fn place(
     history: &History<'_, CollectionKind>,
@@ -47,7 +47,7 @@ pub(super) fn place(
 struct Placing<'a> {
     history: &'a History<'a, CollectionKind>,
     lives: &'a Lives,
-    seen: Seen,
+    peeks: Peeks,
     /// Of what is not placed.
     levels: Depths,
     /// By operation: the one after it, and its moment.
@@ -81,7 +81,7 @@ impl<'a> Placing<'a> {
         Ok(Placing {
             history,
             lives,
-            seen: Seen::new(history, pace)?,
+            peeks: Peeks::new(history, lives, pace)?,
             levels: Depths::new(&levels, pace)?,
             next: pace.array(NONE, history.ops.len())?,
             moments: pace.array(0, history.ops.len())?,
@@ -118,23 +118,22 @@ impl<'a> Placing<'a> {
         let push = self
             .levels
             .last_free(begin, to.min(life.first - 1) as usize)?;
-        let (mut looks, mut pop) = (Vec::new(), to as usize);
-        for at in self.seen.of(value).iter().rev() {
-            let end = (to as usize).min(op(*at).complete as usize - 1);
-            if *at == life.remove {
-                pop = self.levels.first_free(from.max(life.last) as usize, end)?;
-            } else {
-                let begin = push.max(op(*at).invoke as usize);
-                let look = self.levels.first_free(begin, end.min(pop))?;
-                looks.push((look as u32, *at));
-            }
-        }
-        looks.sort_unstable();
+        let end = |at: u32| (to as usize).min(op(at).complete as usize - 1);
+        let pop = match life.remove {
+            NONE => None,
+            removal => Some(
+                self.levels
+                    .first_free(from.max(life.last) as usize, end(removal))?,
+            ),
+        };
         let mut all = vec![(push as u32, life.insert)];
-        all.extend(looks);
-        if life.remove != NONE {
-            all.push((pop as u32, life.remove));
+        for at in self.peeks.of(value).iter().copied() {
+            let begin = push.max(op(at).invoke as usize);
+            let end = end(at).min(pop.unwrap_or(usize::MAX));
+            all.push((self.levels.first_free(begin, end)? as u32, at));
         }
+        all[1..].sort_unstable();
+        all.extend(pop.map(|pop| (pop as u32, life.remove)));
         self.insert(before, &all);
         Some(())
     }
@@ -144,8 +143,10 @@ impl<'a> Placing<'a> {
         let life = self.lives.lives[value as usize];
         let before = self.last_at.range(..=life.last).next_back();
         let before = before.map_or(NONE, |(_, op)| *op);
-        let ops = std::iter::once(life.insert).chain(self.seen.of(value).iter().copied());
-        let all: Vec<(u32, u32)> = ops.map(|op| (life.last, op)).collect();
+        let mut all = vec![(life.last, life.insert)];
+        let looks = self.peeks.of(value).iter().copied();
+        // Not removed, it would be inside for good.
+        all.extend(looks.chain([life.remove]).map(|op| (life.last, op)));
         self.insert(before, &all);
     }
 
