@@ -1,5 +1,7 @@
 //! The checker: keys side by side, and what is said at the end.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use store::Event;
 
@@ -8,10 +10,11 @@ use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 
 use super::evidence::DeadEnd;
 use super::intake::{Intake, IntakeError, client};
+use super::models::Part;
 use super::options::Options;
 use super::portfolio::Ration;
 use super::search::{Answer, Hardness};
-use super::subject::{Subject, describe_key};
+use super::subject::{LoggedOf, Subject, describe_key};
 use super::track::Track;
 use super::verify::Refutation;
 use super::witness;
@@ -223,15 +226,8 @@ impl<S: Subject> Checking<S> {
             if track.log.has_forgotten() {
                 return Err("the operations that it takes were forgotten".to_owned());
             }
-            let order = subject.order(&track.log, budget).and_then(|order| {
-                if order.is_some() {
-                    return Ok(order);
-                }
-                let hints = subject.hints(&track.log);
-                witness::find(track.log.iter(), subject.object(), hints, budget)
-            });
-            match order {
-                Ok(Some(order)) => orders.push(order),
+            match orders_of(track, subject, budget) {
+                Ok(Some(found)) => orders.extend(found),
                 Ok(None) => return Err("none was found".to_owned()),
                 Err(exhausted) => return Err(exhausted.to_string()),
             }
@@ -421,6 +417,40 @@ impl<S: Subject> Checker for Checking<S> {
         budget.release(std::mem::take(&mut self.charged));
         result
     }
+}
+
+/// Orders of the objects on a track; `None` if none was found for one of them.
+fn orders_of<S: Subject>(
+    track: &Track<S>,
+    subject: &mut S,
+    budget: &dyn Budget,
+) -> Result<Option<Vec<Vec<u64>>>, Exhausted> {
+    // Many objects that have nothing to do with each other, unless an operation is on all of them.
+    let mut apart: BTreeMap<u32, Vec<&LoggedOf<S>>> = BTreeMap::new();
+    let is_apart = track.is_gathered()
+        && track
+            .log
+            .iter()
+            .all(|logged| match subject.part(logged.op) {
+                Part::One(part) => {
+                    apart.entry(part).or_default().push(logged);
+                    true
+                }
+                Part::None | Part::All => false,
+            });
+    if !is_apart {
+        if let Some(order) = subject.order(&track.log, budget)? {
+            return Ok(Some(vec![order]));
+        }
+        let hints = subject.hints(&track.log);
+        let found = witness::find(track.log.iter(), subject.object(), hints, budget)?;
+        return Ok(found.map(|order| vec![order]));
+    }
+    let each = apart.into_values().map(|ops| {
+        let hints = Vec::new();
+        witness::find(ops.into_iter(), subject.object(), hints, budget)
+    });
+    each.collect()
 }
 
 fn difficulty(hardness: Hardness) -> String {
