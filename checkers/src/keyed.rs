@@ -68,11 +68,7 @@ impl<C: Checker> Keyed<C> {
 impl<C: Checker> Checker for Keyed<C> {
     fn feed(&mut self, events: &[Event], budget: &dyn Budget) -> Feed {
         self.exhausted = feed_clients(self.exhausted, events, |event, _| self.take(event, budget));
-        match (self.exhausted, self.is_violated) {
-            (Some(_), _) => Feed::Exhausted,
-            (None, true) => Feed::Violation,
-            (None, false) => Feed::Continue,
-        }
+        Feed::of(self.exhausted, self.is_violated)
     }
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {

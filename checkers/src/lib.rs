@@ -51,6 +51,17 @@ pub enum Feed {
     Exhausted,
 }
 
+impl Feed {
+    /// What a checker knows whose budget may be used up, and which may have found a violation.
+    pub(crate) fn of(exhausted: Option<Exhausted>, violated: bool) -> Feed {
+        match (exhausted, violated) {
+            (Some(_), _) => Feed::Exhausted,
+            (None, true) => Feed::Violation,
+            (None, false) => Feed::Continue,
+        }
+    }
+}
+
 /// A checker, fed a history in order and asked for its verdict at the end.
 ///
 /// A batch run is one feed of everything. A checker is fed *all* events of a history, nemesis

@@ -132,17 +132,23 @@ fn second(stage: &Stage) -> (Package, std::path::PathBuf) {
     (package, mark)
 }
 
+/// Two programs in force on a node, and the mark of the second.
+async fn two_in_force() -> (Stage, Package, std::path::PathBuf) {
+    let mut stage = stage("");
+    let (mut other, others_mark) = second(&stage);
+    stage.package.fault.probe(&stage.env).await.unwrap();
+    other.fault.probe(&stage.env).await.unwrap();
+    installed(stage.invoke("start").await);
+    let start = Op::new("start", other.planned[0].value.clone());
+    installed(other.fault.invoke(&stage.env, &start).await);
+    (stage, other, others_mark)
+}
+
 #[tokio::test]
 async fn two_programs_at_once_are_undone_each_by_itself() {
     // The first to begin ends first, and then the last.
     for first_ends in [true, false] {
-        let mut stage = stage("");
-        let (mut other, others_mark) = second(&stage);
-        stage.package.fault.probe(&stage.env).await.unwrap();
-        other.fault.probe(&stage.env).await.unwrap();
-        installed(stage.invoke("start").await);
-        let start = Op::new("start", other.planned[0].value.clone());
-        installed(other.fault.invoke(&stage.env, &start).await);
+        let (mut stage, mut other, others_mark) = two_in_force().await;
         assert_eq!(stage.journal(), 2);
         if first_ends {
             installed(stage.invoke("stop").await);
@@ -165,13 +171,7 @@ async fn two_programs_at_once_are_undone_each_by_itself() {
 
 #[tokio::test]
 async fn two_programs_of_a_controller_that_is_gone_are_undone() {
-    let mut stage = stage("");
-    let (mut other, others_mark) = second(&stage);
-    stage.package.fault.probe(&stage.env).await.unwrap();
-    other.fault.probe(&stage.env).await.unwrap();
-    installed(stage.invoke("start").await);
-    let start = Op::new("start", other.planned[0].value.clone());
-    installed(other.fault.invoke(&stage.env, &start).await);
+    let (stage, _other, others_mark) = two_in_force().await;
     let remote = Shell::new("n1".into(), &[]);
     let healed = heal_node_in(&remote, &stage.state()).await.unwrap();
     let healed: Vec<(&str, &Healing)> = healed.iter().map(|it| (&*it.fault, &it.healing)).collect();

@@ -350,11 +350,7 @@ impl Checker for CounterBounds {
         self.exhausted = feed_clients(self.exhausted, events, |event, process| {
             self.take(event, process, budget)
         });
-        match (self.exhausted, self.is_violated()) {
-            (Some(_), _) => Feed::Exhausted,
-            (None, true) => Feed::Violation,
-            (None, false) => Feed::Continue,
-        }
+        Feed::of(self.exhausted, self.is_violated())
     }
 
     fn finish(&mut self, _budget: &dyn Budget) -> CheckResult {

@@ -338,11 +338,7 @@ impl Checker for Divergence {
         self.exhausted = feed_clients(self.exhausted, events, |event, process| {
             self.take(event, process, budget)
         });
-        match (self.exhausted, self.impossible) {
-            (Some(_), _) => Feed::Exhausted,
-            (None, true) => Feed::Violation,
-            (None, false) => Feed::Continue,
-        }
+        Feed::of(self.exhausted, self.impossible)
     }
 
     fn finish(&mut self, budget: &dyn Budget) -> CheckResult {

@@ -195,11 +195,7 @@ impl Checker for MonotonicReads {
         self.exhausted = feed_clients(self.exhausted, events, |event, process| {
             self.take(event, process, budget)
         });
-        match (self.exhausted, self.back > 0) {
-            (Some(_), _) => Feed::Exhausted,
-            (None, true) => Feed::Violation,
-            (None, false) => Feed::Continue,
-        }
+        Feed::of(self.exhausted, self.back > 0)
     }
 
     fn finish(&mut self, _budget: &dyn Budget) -> CheckResult {
