@@ -69,7 +69,7 @@ impl Shortage {
             Shortage::Files => "So many more files may be open in each process (0 to 16).",
             Shortage::Io => {
                 "So many requests a second may pass to each disk together to write, and as many to read (1 to 8): a sync is one or a few. \
-                 Not what another process writes for them, such as the file system of `disk` and `power`."
+                 With `disk` or `power` in the same run, the limit is for their file system, which makes the requests."
             }
         }
     }

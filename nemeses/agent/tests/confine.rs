@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use agent::Outcome;
 use agent::modules::confine::{Answer, Bounds, Request};
-use agent::modules::load;
+use agent::modules::{disk, load};
 use serde_json::json;
 
 use common::Agent;
@@ -78,11 +78,13 @@ impl Victim {
     }
 }
 
-/// Mounts, and what groups of version 2 are handed down.
+/// Mounts, but for those that another test makes meanwhile, and what groups of version 2 are handed down.
 fn surroundings() -> [String; 2] {
     let handed_down = fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control");
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = mounts.lines().filter(|line| !line.contains("fuse.gainsay"));
     [
-        fs::read_to_string("/proc/self/mounts").unwrap(),
+        mounts.collect(),
         handed_down.unwrap_or_default(),
     ]
 }
@@ -329,6 +331,62 @@ fn no_more_passes_to_disks_than_may() {
 }
 
 #[test]
+fn who_writes_through_our_file_system_is_held_up_with_it() {
+    const LIMIT: u32 = 4;
+    let test = "who_writes_through_our_file_system_is_held_up_with_it";
+    let bounds = Bounds {
+        disk_requests: Some(LIMIT),
+        ..Bounds::default()
+    };
+    let mut agent = Agent::start("600");
+    if let Outcome::NotDone(why) = ask(&mut agent, &Request::Probe(bounds)) {
+        return skip(test, &why);
+    }
+    let folder = on_disk().join(format!("served-{}", std::process::id()));
+    let at = |deed| disk::Request {
+        places: vec![disk::Place {
+            folder: folder.clone(),
+            socket: agent.state().join("disk-0.socket"),
+        }],
+        deed,
+    };
+    let [stand, go] = [disk::Deed::Interpose, disk::Deed::Withdraw].map(at);
+    if let Outcome::Indeterminate(why) = agent.ask_module("disk", &stand) {
+        return skip(test, &why);
+    }
+    let file = folder.join("file");
+    let victim = Victim::new(&format!(
+        "exec dd if=/dev/zero of={} bs=4k count=100000 oflag=dsync 2>/dev/null",
+        file.display()
+    ));
+    let written = || fs::metadata(&file).map_or(0, |it| it.len() / 4096);
+    assert!(eventually(|| written() > 20), "not limited yet");
+    let name = format!("test-{}-served", std::process::id());
+    let confine = Request::Confine {
+        name: name.clone(),
+        pids: format!("echo {}", victim.0.id()),
+        bounds,
+    };
+    let told = done(ask(&mut agent, &confine));
+    assert_eq!(told.pids, [victim.0.id() as i32]);
+    let (began, before) = (Instant::now(), written());
+    std::thread::sleep(Duration::from_secs(4));
+    let limited = written() - before;
+    // Each request may come early by a slice of the kernel's time.
+    let most = u64::from(LIMIT) * began.elapsed().as_secs_f64().ceil() as u64 + 2;
+    assert!(limited <= most, "{limited} of {most}");
+    let counted = done(ask(&mut agent, &Request::Release { name })).counters;
+    assert!(counted["disk-requests-held-up"] > 0, "{counted:?}");
+    let before = written();
+    assert!(eventually(|| written() > before + 20), "not limited any more");
+    drop(victim);
+    let _: disk::Report = common::done(agent.ask_module("disk", &go));
+    let nothing_stands = || fs::read_dir(agent.state()).unwrap().count() == 1;
+    assert!(eventually(nothing_stands), "only the agent's program is left");
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn who_asks_nothing_of_disks_is_not_held_up() {
     let bounds = Bounds {
         disk_requests: Some(4),
@@ -489,6 +547,7 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/run/disk/tmp GAINSAY_TEST_DISK
 mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /run
 mkdir /run/disk && mknod /run/device b 98 0 && mount /run/device /run/disk && mkdir /run/disk/tmp
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+insmod "/usr/lib/uml/modules/$(uname -r)/kernel/fs/fuse/fuse.ko"
 cat > /run/tests <<'END'
 {program} --test-threads 1 --skip version_two --nocapture 2>&1
 echo "ENDED $?"

@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use serde::{Deserialize, Serialize};
 
 /// A kind of operation.
@@ -181,6 +183,12 @@ pub enum Answer {
 
 /// How long an answer may take. A cut waits for operations under way.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The process that serves the file system which listens at a place.
+pub(crate) fn server(socket: &Path) -> io::Result<i32> {
+    let stream = UnixStream::connect(socket)?;
+    Ok(getsockopt(&stream, PeerCredentials)?.pid())
+}
 
 /// Gives an order to the file system that listens at a place.
 pub fn order(socket: &Path, order: &Order) -> io::Result<Answer> {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::processes::{pids, started};
 use super::{Failure, Module, answer, understand};
+use crate::disk::control::server;
 
 mod beside;
 mod disks;
@@ -73,7 +74,8 @@ pub struct Bounds {
     /// So many more files may be open in each process than are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_files: Option<u64>,
-    /// So many requests a second may pass to each disk together to write, and as many to read.
+    /// So many requests a second may pass to each disk together to write, and as many to read; made by them, or where our file
+    /// system stands over the data, by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_requests: Option<u32>,
 }
@@ -234,6 +236,18 @@ fn save(folder: &Path, name: &str, record: &Record) -> io::Result<()> {
     fs::rename(new, place)
 }
 
+/// Who makes the requests to disks for the system, if it does not do so itself: those that serve our file systems over its data.
+fn servers(folder: &Path) -> Vec<i32> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let sockets = entries.map(|entry| entry.path());
+    let mut all: Vec<i32> = sockets
+        .filter(|path| path.extension().is_some_and(|it| it == "socket"))
+        .filter_map(|path| server(&path).ok())
+        .collect();
+    all.sort_unstable();
+    all
+}
+
 fn confine(folder: &Path, name: &str, script: &str, bounds: &Bounds) -> Result<Answer, Failure> {
     if file(folder, name).exists() {
         return Err(not_done(format!("{name} is in force already")));
@@ -247,6 +261,7 @@ fn confine(folder: &Path, name: &str, script: &str, bounds: &Bounds) -> Result<A
         ..Record::default()
     };
     let others = groups_beside(folder, &file(folder, name));
+    let served = servers(folder);
     for controller in bounds.controllers() {
         let hierarchy = match Hierarchy::with(controller, folder) {
             Ok(hierarchy) => hierarchy,
@@ -255,9 +270,17 @@ fn confine(folder: &Path, name: &str, script: &str, bounds: &Bounds) -> Result<A
                 return Err(not_done(error));
             }
         };
-        let beside = [&record.groups[..], &others].concat();
-        let group = Group::plan(hierarchy, controller, name, &pids, &beside);
-        record.groups.push(group);
+        record.groups.push(match controller {
+            // Nobody else's limits are for these, so their group is nobody else's.
+            Controller::Io if !served.is_empty() => {
+                let name = format!("{name}-served");
+                Group::plan(hierarchy, controller, &name, &served, &[])
+            }
+            _ => {
+                let beside = [&record.groups[..], &others].concat();
+                Group::plan(hierarchy, controller, name, &pids, &beside)
+            }
+        });
     }
     if bounds.more_files.is_some() {
         record.files = pids.iter().filter_map(|pid| OpenFiles::of(*pid)).collect();
