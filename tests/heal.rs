@@ -99,18 +99,18 @@ undo) ip route del blackhole 192.0.2.0/24 2>/dev/null || true;;
 esac
 ";
 
-/// Whether a MongoDB server says that it is locked: asked by its wire protocol, which is all that this knows.
-const IS_LOCKED: &str = r#"
+/// Asks a MongoDB server a question and prints what it says, as hexadecimal digits: by its wire protocol, which is all that this knows.
+const ASK: &str = r#"
 import socket, struct, sys
-asked = b"\x10currentOp\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0"
+asked = b"\x10" + sys.argv[2].encode() + b"\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0"
 body = struct.pack("<Ib", 0, 0) + struct.pack("<i", len(asked) + 5) + asked + b"\0"
 with socket.create_connection((sys.argv[1], 27017), 10) as server:
     server.sendall(struct.pack("<iiii", 16 + len(body), 1, 0, 2013) + body)
     said = b""
     while len(said) < 4 or len(said) < struct.unpack("<i", said[:4])[0]:
         said += server.recv(65536)
-assert b"inprog" in said
-print(b"\x08fsyncLock\0\x01" in said)
+assert b"\x01ok\0\0\0\0\0\0\0\xf0\x3f" in said
+print(said.hex())
 "#;
 
 /// Faults that stand beside each other.
@@ -353,19 +353,33 @@ impl Nodes {
         false
     }
 
-    /// Which of the servers say that they are locked.
-    fn locked(&self) -> Vec<&str> {
-        let is_locked = |node: &&Node| {
+    /// Which of the servers say that one of these is so, when they are asked something.
+    fn say(&self, question: &str, flags: &[&str]) -> Vec<&str> {
+        let says = |node: &&Node| {
             let mut command = Command::new(&node.ssh[0]);
             command
                 .arg(&node.ssh[1])
-                .args(["python3", "-c", IS_LOCKED, &node.address]);
+                .args(["python3", "-c", ASK, &node.address, question]);
             let said = said(command.output().unwrap());
             assert_eq!(said.code, 0, "{}: {}", node.address, said.err);
-            said.out.trim() == "True"
+            flags.iter().any(|flag| {
+                let bytes = [b"\x08", flag.as_bytes(), b"\0\x01"].concat();
+                let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                said.out.contains(&digits)
+            })
         };
-        let nodes = self.nodes.iter().filter(is_locked);
+        let nodes = self.nodes.iter().filter(says);
         nodes.map(|node| &*node.address).collect()
+    }
+
+    /// Which of the servers say that they are locked.
+    fn locked(&self) -> Vec<&str> {
+        self.say("currentOp", &["fsyncLock"])
+    }
+
+    /// Which of the servers say that they take part in the replica set.
+    fn take_part(&self) -> Vec<&str> {
+        self.say("isMaster", &["ismaster", "secondary"])
     }
 
     /// Ends a run, and if need be its agents, without a chance to say anything to anybody.
@@ -556,6 +570,28 @@ fn a_member_that_was_taken_out_is_brought_in_when_the_controller_is_killed() {
     let shrink = ["membership:shrink:target=10.77.0.2"];
     put_into_force_and_undo(&nodes, &before, &shrink, Gone::All);
     put_into_force_and_undo(&nodes, &before, &shrink, Gone::Controller);
+}
+
+#[test]
+fn a_member_of_a_replica_set_is_brought_in_when_the_controller_is_killed() {
+    if !crate::systems::asked("mongodb") {
+        return;
+    }
+    let _alone = crate::ALONE.lock();
+    if !crate::cluster::ready() {
+        return;
+    }
+    let nodes = Nodes::up("mongodb", &["4"]);
+    let before = nodes.at_rest();
+    for gone in [Gone::All, Gone::Controller] {
+        let shrink = ["membership:shrink:target=10.77.0.2"];
+        put_into_force_and_undo(&nodes, &before, &shrink, gone);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while nodes.take_part().len() < 4 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        assert_eq!(nodes.take_part().len(), 4);
+    }
 }
 
 #[test]

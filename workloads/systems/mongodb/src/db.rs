@@ -97,7 +97,7 @@ impl MongoDb {
     }
 
     /// The process of a member.
-    fn member(&self, node: &Node) -> Daemon {
+    pub(crate) fn member(&self, node: &Node) -> Daemon {
         let release = self.releases.of(node);
         Daemon {
             program: release.program(),
@@ -113,7 +113,7 @@ pub(crate) fn server(node: &Node) -> String {
     format!("{}:{PORT}", node.address)
 }
 
-fn data() -> String {
+pub(crate) fn data() -> String {
     format!("{HOME}/data")
 }
 
@@ -148,7 +148,7 @@ fn arguments() -> Vec<String> {
 }
 
 /// The process, for what does not start it.
-fn process() -> Daemon {
+pub(crate) fn process() -> Daemon {
     Daemon {
         program: "mongod".to_owned(),
         log: LOG.to_owned(),

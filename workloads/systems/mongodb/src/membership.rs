@@ -7,10 +7,10 @@ use bson::{Bson, Document, doc};
 use harness::Name;
 use harness::capability::CapabilityError;
 use harness::db::{Db, DbMembership};
-use harness::remote::Node;
+use harness::remote::{Node, quote};
 
 use crate::admin::{command, configuration_of, primary, reconfigure};
-use crate::db::{MongoDb, hello, server};
+use crate::db::{MongoDb, data, hello, process, server};
 use crate::errors;
 
 /// How long a primary that is to be taken out does not stand, in seconds.
@@ -19,6 +19,9 @@ const AWAY: i64 = 10;
 const ELECTED: Duration = Duration::from_secs(4);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How a node is brought in without the controller, in functions of a shell.
+const REJOIN: &str = include_str!("rejoin.sh");
 
 /// Whether a member of a configuration is the one on a node.
 fn is_on(member: &Bson, node: &Node) -> bool {
@@ -72,6 +75,20 @@ impl DbMembership for MongoDb {
         reconfigure(others, change).await.map(drop)
     }
 
+    fn rejoin_script(&self, node: &Node, others: &[Node]) -> Option<String> {
+        let servers: Vec<String> = others.iter().map(server).collect();
+        let given = [
+            ("me", server(node)),
+            ("others", servers.join("\n")),
+            ("data", data()),
+            ("start", self.member(node).start_script()),
+            ("runs", process().pids_script()),
+        ];
+        let given = given.map(|(name, value)| format!("{name}={}\n", quote(&value)));
+        let script = given.concat() + REJOIN + "bring_in\n";
+        Some(format!("bash -c {}", quote(&script)))
+    }
+
     async fn add(&self, node: &Node, others: &[Node]) -> Result<(), CapabilityError> {
         reconfigure(others, |members| {
             let id = next_id(members);
@@ -88,7 +105,66 @@ impl DbMembership for MongoDb {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fmt::Write;
+    use std::process::Command;
+
     use super::*;
+
+    /// What a function of the script makes of a configuration, as one without the controller would.
+    fn grown(configuration: &Document, me: &str) -> Document {
+        let encoded = configuration.to_vec().unwrap();
+        let mut bytes = String::new();
+        for byte in &encoded {
+            write!(bytes, " {byte:02x}").unwrap();
+        }
+        let script = format!("{REJOIN}\ndocument \"$(grown \"$(elements \"$config\")\")\"");
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", &script])
+            .env("me", me)
+            .env("config", &bytes);
+        let output = command.output().unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{output:?}"
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        let bytes = text
+            .split_whitespace()
+            .map(|byte| u8::from_str_radix(byte, 16).unwrap());
+        Document::from_reader(&mut &bytes.collect::<Vec<u8>>()[..]).unwrap()
+    }
+
+    #[test]
+    fn without_the_controller_a_configuration_is_grown_as_with_it() {
+        // More than nine members; numbers that have `5f` and a space in them; both kinds of versions; something after the members.
+        let hosts = |count: i32| -> Vec<Bson> {
+            let members = (0..count).map(|it| doc! { "_id": it * 23, "host": format!("10.77.0.{it}:27017"), "tags": { "a": "b" } });
+            members.map(Bson::Document).collect()
+        };
+        for (count, version) in [
+            (3, Bson::Int32(255)),
+            (1, Bson::Int64(70_000)),
+            (11, Bson::Int32(1_010_404)),
+        ] {
+            let next = match version {
+                Bson::Int32(it) => Bson::Int32(it + 1),
+                Bson::Int64(it) => Bson::Int64(it + 1),
+                _ => unreachable!(),
+            };
+            let configuration = |version: Bson, members: Vec<Bson>| {
+                doc! { "_id": "gainsay", "version": version, "term": 3_i64, "members": members, "protocolVersion": 1_i64, "settings": { "a": 1 } }
+            };
+            let mut members = hosts(count);
+            let before = configuration(version, members.clone());
+            members.push(Bson::Document(doc! {
+                "_id": (count - 1) * 23 + 1, "host": "10.77.0.99:27017", "priority": 1.0, "votes": 1_i32,
+            }));
+            let after = grown(&before, "10.77.0.99:27017");
+            assert_eq!(after, configuration(next, members));
+        }
+    }
 
     #[test]
     fn new_members_have_numbers_of_their_own() {
