@@ -209,7 +209,7 @@ async fn rounds(fault: &str, env: &Environment, nodes: &[Node]) -> (Vec<Duration
             "{fault}: {stopped:?}"
         );
         join_all(nodes.iter().map(|node| Busy.start(node, nodes))).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
     (starts, stops)
 }

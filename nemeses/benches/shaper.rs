@@ -21,10 +21,13 @@ use harness::links::{
 use nemeses::ssh::AgentNetwork;
 
 use cluster::Cluster;
+use tokio::time::sleep;
 
 const ROUNDS: usize = 20_000;
 const LASTS: Duration = Duration::from_secs(3);
 const LAYER: &str = "packet";
+/// Between two faults.
+const APART: Duration = Duration::from_millis(300);
 
 // Rounds block this thread for longer than the agents wait for a sign of life, which comes from another one.
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
@@ -84,6 +87,8 @@ async fn main() {
     for (name, quality) in [("drop", None), ("delay", Some(late_again()))] {
         let mut times = Vec::new();
         for _ in 0..50 {
+            // As in a run: rules that come right after others have gone wait for the kernel to be done with these.
+            sleep(APART).await;
             let began = Instant::now();
             match &quality {
                 Some(quality) => set(&network, quality).await,

@@ -83,10 +83,7 @@ fn surroundings() -> [String; 2] {
     let handed_down = fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control");
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let mounts = mounts.lines().filter(|line| !line.contains("fuse.gainsay"));
-    [
-        mounts.collect(),
-        handed_down.unwrap_or_default(),
-    ]
+    [mounts.collect(), handed_down.unwrap_or_default()]
 }
 
 fn ask(agent: &mut Agent, request: &Request) -> Outcome {
@@ -378,11 +375,17 @@ fn who_writes_through_our_file_system_is_held_up_with_it() {
     let counted = done(ask(&mut agent, &Request::Release { name })).counters;
     assert!(counted["disk-requests-held-up"] > 0, "{counted:?}");
     let before = written();
-    assert!(eventually(|| written() > before + 20), "not limited any more");
+    assert!(
+        eventually(|| written() > before + 20),
+        "not limited any more"
+    );
     drop(victim);
     let _: disk::Report = common::done(agent.ask_module("disk", &go));
     let nothing_stands = || fs::read_dir(agent.state()).unwrap().count() == 1;
-    assert!(eventually(nothing_stands), "only the agent's program is left");
+    assert!(
+        eventually(nothing_stands),
+        "only the agent's program is left"
+    );
     fs::remove_dir_all(&folder).unwrap();
 }
 
