@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use store::Name;
+use tokio::time::sleep;
 
 use super::DbError;
+use crate::capability::ProcessState;
 use crate::node::daemon::Daemon;
 use crate::node::{files, ports};
 use crate::remote::{Command, Node, quote};
@@ -82,6 +84,28 @@ impl LastWords<'_> {
             hint,
         })
     }
+}
+
+/// Between two looks at whether a node is well.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Waits until something is so on a node where a process is to run. The caller bounds it.
+///
+/// # Errors
+/// What the process's log says, once it is gone; that the node cannot be asked.
+pub async fn until<F: Future<Output = bool>>(
+    node: &Node,
+    process: &Daemon,
+    last_words: &LastWords<'_>,
+    is_so: impl Fn() -> F,
+) -> Result<(), DbError> {
+    while !is_so().await {
+        if process.state(&*node.remote).await? == ProcessState::Absent {
+            return Err(last_words.of(node).await?);
+        }
+        sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// The nodes of which something is true, in their order. All are asked at once.

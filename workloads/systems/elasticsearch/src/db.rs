@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::capability::ProcessState;
 use harness::db::steps::{self, LastWords};
 use harness::db::{Db, DbError, DbFaults, DbVersions};
 use harness::node::daemon::Daemon;
@@ -25,8 +24,8 @@ const ELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 /// How long a question that a node passes on to the master may take.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
-/// Between two looks at whether a node is healthy.
-const HEALTH_PAUSE: Duration = Duration::from_millis(200);
+/// Between two questions for its version.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What its log says when it ended.
 const LAST_WORDS: LastWords<'static> = LastWords {
@@ -190,21 +189,12 @@ impl Db for ElasticsearchDb {
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {
         // The node knows a master, which sees all nodes, and knows where the primary of every shard is.
-        loop {
-            let health = ask(
-                node,
-                "/_cluster/health?timeout=1s&master_timeout=1s",
-                HEALTH_LIMIT,
-            )
-            .await;
-            if health.is_some_and(|health| is_well(&health, self.size)) {
-                return Ok(());
-            }
-            if self.state(node).await? == ProcessState::Absent {
-                return Err(LAST_WORDS.of(node).await?);
-            }
-            tokio::time::sleep(HEALTH_PAUSE).await;
-        }
+        steps::until(node, &config::process(), &LAST_WORDS, || async {
+            let path = "/_cluster/health?timeout=1s&master_timeout=1s";
+            let health = ask(node, path, HEALTH_LIMIT).await;
+            health.is_some_and(|health| is_well(&health, self.size))
+        })
+        .await
     }
 
     fn process(&self) -> Daemon {
@@ -246,7 +236,7 @@ impl Db for ElasticsearchDb {
             if let Some(number) = answer.as_ref().and_then(version_of) {
                 break number;
             }
-            tokio::time::sleep(HEALTH_PAUSE).await;
+            tokio::time::sleep(ASK_AGAIN).await;
         };
         let changed = files::exists(&*node.remote, config::CHANGED).await?;
         Ok(match (changed, self.releases.of(node).major) {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use harness::Name;
-use harness::capability::ProcessState;
 use harness::db::steps::{self, LastWords};
 use harness::db::{Db, DbError, DbMembership, DbVersions};
 use harness::node::daemon::Daemon;
@@ -35,9 +34,6 @@ const HEARTBEAT: Duration = Duration::from_millis(50);
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a question to a node about itself may take.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
-/// Between two looks at whether a node is healthy.
-const HEALTH_PAUSE: Duration = Duration::from_millis(100);
-
 /// What its log says when it ended.
 const LAST_WORDS: LastWords<'static> = LastWords {
     system: "etcd",
@@ -278,17 +274,12 @@ impl Db for EtcdDb {
         // What `true` proves (3.4, 3.5): no alarm is raised, the member knows a leader, and a read went through the log
         // and was applied here within a second; later versions read linearizably. So the member commits and has caught
         // up to that point. No write of the key-value store is tried, and nothing is said of the other members.
-        loop {
+        steps::until(node, &process(), &LAST_WORDS, || async {
             let health = ask(node, "/health", None).await;
             let healthy = health.as_ref().and_then(|health| health.get("health"));
-            if healthy.is_some_and(|healthy| healthy == "true" || healthy == &json!(true)) {
-                return Ok(());
-            }
-            if self.state(node).await? == ProcessState::Absent {
-                return Err(LAST_WORDS.of(node).await?);
-            }
-            tokio::time::sleep(HEALTH_PAUSE).await;
-        }
+            healthy.is_some_and(|healthy| healthy == "true" || healthy == &json!(true))
+        })
+        .await
     }
 
     fn process(&self) -> Daemon {

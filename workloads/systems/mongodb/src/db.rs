@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bson::{Bson, Document, doc};
 use harness::Name;
-use harness::capability::ProcessState;
 use harness::db::steps::{self, LastWords};
 use harness::db::{Db, DbError, DbFaults, DbMembership, DbVersions, Finding};
 use harness::node::daemon::Daemon;
@@ -40,9 +39,6 @@ const TRANSACTION_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) const STATUS_LIMIT: Duration = Duration::from_millis(500);
 /// How long an answer to replSetInitiate may take: it asks all members first.
 const INITIATE_LIMIT: Duration = Duration::from_secs(20);
-/// Between two looks at whether a node is healthy.
-pub(crate) const HEALTH_PAUSE: Duration = Duration::from_millis(100);
-
 /// What its log says when it ended: errors are marked with `E` and fatal ones with `F`, in both forms of its log.
 const LAST_WORDS: LastWords<'static> = LastWords {
     system: "mongod",
@@ -80,20 +76,14 @@ impl MongoDb {
 
     /// Makes the nodes a replica set, when all of them answer. The caller bounds it.
     async fn initiate(&self, node: &Node, nodes: &[Node]) -> Result<(), DbError> {
-        loop {
+        steps::until(node, &process(), &LAST_WORDS, || async {
             let command = doc! { "replSetInitiate": self.configuration(nodes) };
             // It fails while a member does not answer yet.
-            if let Ok(answer) = ask(node, command, INITIATE_LIMIT).await
-                && (errors::number(&answer, "ok") == Some(1)
-                    || errors::number(&answer, "code") == Some(ALREADY_INITIALIZED))
-            {
-                return Ok(());
-            }
-            if process().state(&*node.remote).await? == ProcessState::Absent {
-                return Err(LAST_WORDS.of(node).await?);
-            }
-            tokio::time::sleep(HEALTH_PAUSE).await;
-        }
+            let answer = ask(node, command, INITIATE_LIMIT).await.unwrap_or_default();
+            errors::number(&answer, "ok") == Some(1)
+                || errors::number(&answer, "code") == Some(ALREADY_INITIALIZED)
+        })
+        .await
     }
 
     /// The process of a member.
@@ -277,17 +267,11 @@ impl Db for MongoDb {
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {
         // A member that takes part: the primary, or a secondary that knows of one.
-        loop {
-            if let Some(hello) = hello(node).await
-                && (hello.is_primary || (hello.is_secondary && hello.primary.is_some()))
-            {
-                return Ok(());
-            }
-            if self.state(node).await? == ProcessState::Absent {
-                return Err(LAST_WORDS.of(node).await?);
-            }
-            tokio::time::sleep(HEALTH_PAUSE).await;
-        }
+        steps::until(node, &process(), &LAST_WORDS, || async {
+            let hello = hello(node).await;
+            hello.is_some_and(|it| it.is_primary || (it.is_secondary && it.primary.is_some()))
+        })
+        .await
     }
 
     fn process(&self) -> Daemon {

@@ -10,7 +10,6 @@ use harness::client::{Client, ClientInfo, Completion, Connect, Invocation};
 use harness::recovery::RecoveryProbe;
 use harness::remote::Node;
 use harness::{Name, OpError, Value};
-use tokio::sync::OnceCell;
 use workloads::kit::Outcome;
 
 use crate::bank::{self, Transfer};
@@ -53,8 +52,6 @@ pub(crate) struct PgConnect {
     run: u64,
     work: Arc<Work>,
     standby_reads: bool,
-    /// Whether the tables of this run are there.
-    made: OnceCell<()>,
 }
 
 impl PgConnect {
@@ -66,7 +63,6 @@ impl PgConnect {
             run,
             work: Arc::new(work),
             standby_reads,
-            made: OnceCell::new(),
         }
     }
 
@@ -80,14 +76,18 @@ impl PgConnect {
 
 #[async_trait]
 impl Connect for PgConnect {
+    async fn prepare(&self) -> Result<(), String> {
+        let primary = self.nodes.first().ok_or("there are no nodes")?;
+        let made = self.make(primary).await;
+        made.map_err(|failure| failure.error.message)
+    }
+
     async fn open(&self, info: &ClientInfo) -> Result<Box<dyn Client>, OpError> {
         let no_client = |message: String| OpError::new(OpError::NO_CLIENT, message);
         let own = self.nodes.iter().find(|(name, _)| *name == info.node);
         let (Some(own), Some(primary)) = (own, self.nodes.first()) else {
             return Err(no_client(format!("no node {}", info.node)));
         };
-        let made = self.made.get_or_try_init(|| self.make(primary)).await;
-        made.map_err(|failure| no_client(failure.error.message))?;
         let reads = self
             .standby_reads
             .then(|| Link::to(own))

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use harness::Name;
-use harness::capability::ProcessState;
 use harness::db::steps::{self, LastWords};
 use harness::db::{Db, DbError};
 use harness::node::daemon::Daemon;
@@ -31,8 +30,7 @@ const LOG: &str = "/var/log/gainsay-postgres.log";
 const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a question to a node about itself may take.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
-/// Between two looks at whether a node is healthy.
-const HEALTH_PAUSE: Duration = Duration::from_millis(100);
+
 /// What its log says when it ended.
 const LAST_WORDS: LastWords<'static> = LastWords {
     system: "PostgreSQL",
@@ -225,16 +223,11 @@ impl Db for PgDb {
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {
         // A session that answers: the server has recovered and takes queries. A standby moreover receives from the primary.
-        loop {
-            match ask(node).await {
-                Some(status) if !status.is_standby || status.streams => return Ok(()),
-                _ => {}
-            }
-            if self.state(node).await? == ProcessState::Absent {
-                return Err(LAST_WORDS.of(node).await?);
-            }
-            tokio::time::sleep(HEALTH_PAUSE).await;
-        }
+        steps::until(node, &process(), &LAST_WORDS, || async {
+            let status = ask(node).await;
+            status.is_some_and(|status| !status.is_standby || status.streams)
+        })
+        .await
     }
 
     fn process(&self) -> Daemon {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bson::doc;
 use harness::Name;
-use harness::capability::ProcessState;
 use harness::db::steps::{self, LastWords};
 use harness::db::{Db, DbError};
 use harness::node::daemon::Daemon;
@@ -15,7 +14,7 @@ use workloads::kit::Shelf;
 
 use super::Release;
 use crate::PORT;
-use crate::db::{HEALTH_PAUSE, STATUS_LIMIT, ask, hello};
+use crate::db::{STATUS_LIMIT, ask, hello};
 
 /// Everything of ours, the data included.
 const HOME: &str = "/var/lib/gainsay-ferretdb";
@@ -104,13 +103,8 @@ impl Db for FerretDb {
     }
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {
-        while hello(node).await.is_none() {
-            if self.state(node).await? == ProcessState::Absent {
-                return Err(LAST_WORDS.of(node).await?);
-            }
-            tokio::time::sleep(HEALTH_PAUSE).await;
-        }
-        Ok(())
+        let answers = || async { hello(node).await.is_some() };
+        steps::until(node, &process(), &LAST_WORDS, answers).await
     }
 
     fn process(&self) -> Daemon {
