@@ -86,6 +86,25 @@ fn mongodb_loses_what_only_its_primary_had() {
 }
 
 #[test]
+fn mongodb_keeps_sessions_causal() {
+    let flags = [
+        "--local",
+        "3",
+        "--workload",
+        "causal",
+        "--read-preference",
+        "nearest",
+        "--nemesis",
+        "partition,kill",
+        "--max-down",
+        "minority",
+        "--time-limit",
+        "30",
+    ];
+    run("mongodb", &flags, 0);
+}
+
+#[test]
 fn etcd_has_the_same_on_all_members() {
     let flags = [
         "--local",
@@ -165,6 +184,25 @@ fn elasticsearch_loses_nothing_where_nothing_fails() {
         "1.5.0",
         "--workload",
         "set",
+        "--rate",
+        "100",
+        "--nemesis",
+        "none",
+        "--time-limit",
+        "10",
+    ];
+    run("elasticsearch", &flags, 0);
+}
+
+#[test]
+fn the_newest_elasticsearch_keeps_every_update_where_nothing_fails() {
+    let flags = [
+        "--local",
+        "3",
+        "--version",
+        "8.19.21",
+        "--workload",
+        "lost-update",
         "--rate",
         "100",
         "--nemesis",

@@ -1,53 +1,35 @@
 //! A fault that is a program of the user's own, on this machine's shell.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/alone.rs"]
+mod alone;
 #[path = "common/shell.rs"]
 mod shell;
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
+use harness::Value;
 use harness::capability::Environment;
 use harness::client::Op;
 use harness::fault::FaultOutcome;
-use harness::node::undo::{Healing, heal_node_in};
-use harness::remote::Node;
-use harness::seed::Seed;
-use harness::time::RealClock;
-use harness::{Name, Value};
-use nemeses::ssh::{Journaled, NodeScripts};
-use nemeses::{BuildContext, Composition, Package, build, parse};
-use tempfile::TempDir;
+use harness::node::undo::Healing;
+use nemeses::Package;
+use nemeses::ssh::NodeScripts;
 
-use shell::Shell;
+use alone::{Alone, installed, package};
 
-/// A folder for what a test does, with a node and a program.
+/// A node with a program of the user's.
 struct Stage {
-    folder: TempDir,
+    alone: Alone,
     env: Environment,
     package: Package,
     value: Value,
 }
 
-/// A run of a minute on one node.
-fn context() -> BuildContext {
-    BuildContext {
-        seed: Seed::new(1),
-        time_limit: Duration::from_secs(60),
-        election_timeout: Duration::ZERO,
-        leaders: false,
-        nodes: vec!["n1".into()],
-        zones: nemeses::Zones::default(),
-        clock: Arc::new(RealClock::start()),
-        composition: Composition::default(),
-    }
-}
-
 /// Each word of `broken` makes a verb do something else.
 fn stage(broken: &str) -> Stage {
-    let folder = tempfile::tempdir().unwrap();
-    let mark = folder.path().join("mark");
+    let alone = Alone::new();
+    let mark = alone.folder().join("mark");
     let program = format!(
         "#!/bin/sh\n\
          case $1-{broken} in\n\
@@ -63,28 +45,18 @@ fn stage(broken: &str) -> Stage {
          esac\n",
         mark = mark.display()
     );
-    let file = folder.path().join("Disk hog.sh");
+    let file = alone.folder().join("Disk hog.sh");
     std::fs::write(&file, program).unwrap();
-    let name = Name::from("n1");
-    let node = Node {
-        name: name.clone(),
-        address: "127.0.0.1".into(),
-        remote: Arc::new(Shell::new(name.clone(), &[])),
-    };
-    let state = folder.path().join("state");
-    let at = Journaled::new_in(&node, "test", state.to_str().unwrap());
-    let text = format!("script:file={}:target=all", file.display());
-    let mut packages = build(&parse(&text).unwrap(), &context()).unwrap();
-    let package = packages.remove(0);
+    let package = package(&format!("script:file={}:target=all", file.display()));
     Stage {
         env: Environment {
-            nodes: vec![name],
-            scripts: Some(Arc::new(NodeScripts::new(&[at]))),
+            nodes: vec![alone::NAME.into()],
+            scripts: Some(Arc::new(NodeScripts::new(&[alone.journaled()]))),
             ..Environment::default()
         },
         value: package.planned[0].value.clone(),
         package,
-        folder,
+        alone,
     }
 }
 
@@ -95,30 +67,13 @@ impl Stage {
     }
 
     fn mark(&self) -> Option<String> {
-        std::fs::read_to_string(self.folder.path().join("mark")).ok()
-    }
-
-    fn journal(&self) -> usize {
-        let folder = self.folder.path().join("state/undo");
-        std::fs::read_dir(folder).map_or(0, Iterator::count)
-    }
-
-    fn state(&self) -> String {
-        let state: &Path = &self.folder.path().join("state");
-        state.to_str().unwrap().to_owned()
-    }
-}
-
-fn installed(outcome: FaultOutcome) -> Value {
-    match outcome {
-        FaultOutcome::Installed(value) => value,
-        other => panic!("{other:?}"),
+        std::fs::read_to_string(self.alone.folder().join("mark")).ok()
     }
 }
 
 /// Another program of the same kind beside the first, and its fault.
 fn second(stage: &Stage) -> (Package, std::path::PathBuf) {
-    let folder = stage.folder.path();
+    let folder = stage.alone.folder();
     let mark = folder.join("second-mark");
     let first = std::fs::read_to_string(folder.join("Disk hog.sh")).unwrap();
     let ours = first.replace(
@@ -127,8 +82,7 @@ fn second(stage: &Stage) -> (Package, std::path::PathBuf) {
     );
     let file = folder.join("second.sh");
     std::fs::write(&file, ours).unwrap();
-    let text = format!("script:file={}:target=all", file.display());
-    let package = build(&parse(&text).unwrap(), &context()).unwrap().remove(0);
+    let package = package(&format!("script:file={}:target=all", file.display()));
     (package, mark)
 }
 
@@ -149,7 +103,7 @@ async fn two_programs_at_once_are_undone_each_by_itself() {
     // The first to begin ends first, and then the last.
     for first_ends in [true, false] {
         let (mut stage, mut other, others_mark) = two_in_force().await;
-        assert_eq!(stage.journal(), 2);
+        assert_eq!(stage.alone.entries(), 2);
         if first_ends {
             installed(stage.invoke("stop").await);
         } else {
@@ -159,26 +113,24 @@ async fn two_programs_at_once_are_undone_each_by_itself() {
         let (ended, stands) = (stage.mark().is_none(), others_mark.exists());
         assert_eq!((ended, stands), (first_ends, first_ends));
         // What still stands is on record, and the program that undoes it is there.
-        assert_eq!(stage.journal(), 1);
-        let remote = Shell::new("n1".into(), &[]);
-        let healed = heal_node_in(&remote, &stage.state()).await.unwrap();
+        assert_eq!(stage.alone.entries(), 1);
+        let healed = stage.alone.heal().await;
         let healed: Vec<&Healing> = healed.iter().map(|it| &it.healing).collect();
         assert_eq!(healed, [&Healing::Undone]);
         assert!(stage.mark().is_none() && !others_mark.exists());
-        assert!(!Path::new(&stage.state()).exists());
+        assert!(stage.alone.is_clean());
     }
 }
 
 #[tokio::test]
 async fn two_programs_of_a_controller_that_is_gone_are_undone() {
     let (stage, _other, others_mark) = two_in_force().await;
-    let remote = Shell::new("n1".into(), &[]);
-    let healed = heal_node_in(&remote, &stage.state()).await.unwrap();
+    let healed = stage.alone.heal().await;
     let healed: Vec<(&str, &Healing)> = healed.iter().map(|it| (&*it.fault, &it.healing)).collect();
     let undone = ["script-second", "script-disk-hog"].map(|it| (it, &Healing::Undone));
     assert_eq!(healed, undone);
     assert!(stage.mark().is_none() && !others_mark.exists());
-    assert!(!Path::new(&stage.state()).exists());
+    assert!(stage.alone.is_clean());
 }
 
 #[tokio::test]
@@ -190,9 +142,9 @@ async fn it_acts_proves_it_and_is_undone() {
     assert_eq!(value["effective"], true);
     assert_eq!(value["proof"]["n1"], "n1 of n1");
     assert_eq!(stage.mark().unwrap(), "n1 of n1\n");
-    assert_eq!(stage.journal(), 1);
+    assert_eq!(stage.alone.entries(), 1);
     installed(stage.invoke("stop").await);
-    assert_eq!((stage.mark(), stage.journal()), (None, 0));
+    assert_eq!((stage.mark(), stage.alone.entries()), (None, 0));
 }
 
 #[tokio::test]
@@ -205,7 +157,7 @@ async fn without_proof_it_did_not_take_effect() {
         (&Value::Bool(false), &Value::Null)
     );
     installed(stage.invoke("stop").await);
-    assert_eq!(stage.journal(), 0);
+    assert_eq!(stage.alone.entries(), 0);
 }
 
 #[tokio::test]
@@ -222,7 +174,7 @@ async fn what_says_no_is_not_run_and_what_did_nothing_is_skipped() {
     nothing.package.fault.probe(&nothing.env).await.unwrap();
     let outcome = nothing.invoke("start").await;
     assert!(matches!(outcome, FaultOutcome::Skipped(error) if error.message.contains("not today")));
-    assert_eq!(nothing.journal(), 0);
+    assert_eq!(nothing.alone.entries(), 0);
 }
 
 #[tokio::test]
@@ -236,12 +188,11 @@ async fn what_was_done_by_half_or_by_a_controller_that_is_gone_is_undone() {
             broken == "half"
         );
         assert!(stage.mark().is_some());
-        let remote = Shell::new("n1".into(), &[]);
-        let healed = heal_node_in(&remote, &stage.state()).await.unwrap();
+        let healed = stage.alone.heal().await;
         assert_eq!(healed.len(), 1);
         assert_eq!(healed[0].healing, Healing::Undone);
         assert_eq!(stage.mark(), None);
         // Nothing of ours is left.
-        assert!(!Path::new(&stage.state()).exists());
+        assert!(stage.alone.is_clean());
     }
 }

@@ -1,31 +1,29 @@
 //! Faults of a system's own, whose system is a file.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/alone.rs"]
+mod alone;
 #[path = "common/part.rs"]
 mod part;
 #[path = "common/shell.rs"]
 mod shell;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use harness::capability::{CapabilityError, Environment, SystemSeen};
 use harness::client::Op;
 use harness::db::{DbFault, DbFaults, DbUndo};
 use harness::fault::FaultOutcome;
-use harness::node::undo::{Healing, heal_node_in};
+use harness::json;
+use harness::node::undo::Healing;
 use harness::remote::Node;
-use harness::seed::Seed;
-use harness::time::RealClock;
-use harness::{Name, Value, json};
-use nemeses::ssh::{Journaled, NodeSystemFaults};
-use nemeses::{BuildContext, Composition, Package, build, parse};
-use tempfile::TempDir;
+use nemeses::ssh::NodeSystemFaults;
+use nemeses::{Package, parse};
 
+use alone::{Alone, installed, package};
 use part::{Part, System};
-use shell::Shell;
 
 const KNOWN: &[DbFault] = &[
     DbFault {
@@ -89,44 +87,23 @@ impl DbFaults for Marks {
 }
 
 struct Stage {
-    folder: TempDir,
+    alone: Alone,
     env: Environment,
     package: Package,
-    node: Node,
 }
 
 fn stage(fault: &str) -> Stage {
-    let folder = tempfile::tempdir().unwrap();
-    let name = Name::from("n1");
-    let node = Node {
-        name: name.clone(),
-        address: "127.0.0.1".into(),
-        remote: Arc::new(Shell::new(name.clone(), &[])),
-    };
-    let state = folder.path().join("state");
-    let at = Journaled::new_in(&node, "test", state.to_str().unwrap());
-    let ctx = BuildContext {
-        seed: Seed::new(1),
-        time_limit: Duration::from_secs(60),
-        election_timeout: Duration::ZERO,
-        leaders: false,
-        nodes: vec![name.clone()],
-        zones: nemeses::Zones::default(),
-        clock: Arc::new(RealClock::start()),
-        composition: Composition::default(),
-    };
-    let text = format!("system:fault={fault}:target=all");
-    let mut packages = build(&parse(&text).unwrap(), &ctx).unwrap();
-    let db = Arc::new(System(Marks(folder.path().join("mark"))));
+    let alone = Alone::new();
+    let db = Arc::new(System(Marks(alone.folder().join("mark"))));
+    let faults = NodeSystemFaults::new(&[alone.journaled()], db);
     Stage {
         env: Environment {
-            nodes: vec![name],
-            system_faults: Some(Arc::new(NodeSystemFaults::new(&[at], db))),
+            nodes: vec![alone::NAME.into()],
+            system_faults: Some(Arc::new(faults)),
             ..Environment::default()
         },
-        package: packages.remove(0),
-        folder,
-        node,
+        package: package(&format!("system:fault={fault}:target=all")),
+        alone,
     }
 }
 
@@ -138,19 +115,8 @@ impl Stage {
 
     /// Whether the file is there, and how many entries the journal has.
     fn seen(&self) -> (bool, usize) {
-        let folder: &Path = self.folder.path();
-        let entries = std::fs::read_dir(folder.join("state/undo"));
-        (
-            folder.join("mark").exists(),
-            entries.map_or(0, Iterator::count),
-        )
-    }
-}
-
-fn installed(outcome: FaultOutcome) -> Value {
-    match outcome {
-        FaultOutcome::Installed(value) => value,
-        other => panic!("{other:?}"),
+        let mark = self.alone.folder().join("mark");
+        (mark.exists(), self.alone.entries())
     }
 }
 
@@ -172,12 +138,11 @@ async fn it_acts_with_an_entry_in_the_journal_and_is_undone() {
 async fn whoever_comes_undoes_it() {
     let mut stage = stage("mark");
     installed(stage.invoke("start").await);
-    let state = stage.folder.path().join("state");
-    let healed = heal_node_in(&*stage.node.remote, state.to_str().unwrap()).await;
-    let healed = healed.unwrap();
+    let healed = stage.alone.heal().await;
     assert_eq!(healed[0].healing, Healing::Undone, "{healed:?}");
     assert_eq!(healed[0].fault, "mark");
     assert_eq!(stage.seen(), (false, 0));
+    assert!(stage.alone.is_clean());
 }
 
 #[tokio::test]
