@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use harness::time::nanos;
 use store::jsonl::{Limits, Tail};
 use store::{Event, RunFolder};
 use tokio::sync::watch;
@@ -29,6 +30,10 @@ const RUNS_MAX: usize = 16;
 const CLASSES_MAX: usize = 200;
 /// Points of the curves: one a second.
 const POINTS_MAX: usize = 120;
+/// How late an event may be written.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Nanoseconds in a second.
+const NANOS: u64 = 1_000_000_000;
 /// The last of the log that is shown, in bytes.
 const LOG_MAX: u64 = 8 << 10;
 
@@ -43,7 +48,7 @@ pub(super) struct View {
     pub(super) length: f64,
     /// Operations that ended `ok`, `fail`, `info`.
     pub(super) counts: [u64; 3],
-    /// How it went lately, a second each, the newest last.
+    /// How it went lately, a second of the history each, the newest last; from before anybody looked, too.
     pub(super) points: VecDeque<Point>,
     /// Errors by class, with their number, most first.
     pub(super) errors: Vec<(String, u64)>,
@@ -107,9 +112,12 @@ struct Following {
     errors: BTreeMap<String, u64>,
     points: VecDeque<Point>,
     length: u64,
-    looked: (Instant, u64),
-    /// Whether the history had been read to its end when it was last looked.
-    caught_up: bool,
+    /// The second of the history that is under way.
+    second: u64,
+    /// How many operations had ended when it began.
+    done: u64,
+    /// When something was last read.
+    read: Instant,
     trouble: Option<String>,
 }
 
@@ -122,8 +130,9 @@ impl Following {
             errors: BTreeMap::new(),
             points: VecDeque::new(),
             length: 0,
-            looked: (Instant::now(), 0),
-            caught_up: false,
+            second: 0,
+            done: 0,
+            read: Instant::now(),
             trouble: None,
         }
     }
@@ -152,13 +161,10 @@ impl Following {
         // Asked first: what was written before it ended is read below.
         let over = self.folder.results_path().exists() || !self.folder.is_held();
         let caught_up = self.trouble.is_some() || self.take_in();
-        let point = self.point();
-        // What was there before anybody looked was not done in a second.
-        if std::mem::replace(&mut self.caught_up, caught_up) {
-            self.points.push_back(point);
-        }
-        if self.points.len() > POINTS_MAX {
-            self.points.pop_front();
+        if caught_up && !over {
+            // Where nothing is written nothing ends, except what is about to be written.
+            let silent = self.read.elapsed().saturating_sub(SILENCE);
+            self.move_on(self.length.saturating_add(nanos(silent)));
         }
         let mut errors: Vec<(String, u64)> = self.errors.clone().into_iter().collect();
         errors.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -195,6 +201,9 @@ impl Following {
             };
             events.clear();
             let read = tail.read(&mut events);
+            if !events.is_empty() {
+                self.read = Instant::now();
+            }
             events.iter().for_each(|event| self.take(event));
             match read {
                 Ok(true) => {}
@@ -209,6 +218,7 @@ impl Following {
     }
 
     fn take(&mut self, event: &Event) {
+        self.move_on(event.time);
         self.length = self.length.max(event.time);
         self.counts.take(event);
         if let Some(class) = event.error_class().filter(|_| event.is_client()) {
@@ -219,18 +229,31 @@ impl Following {
         }
     }
 
-    /// What was done since the last look.
+    /// Ends the second under way, and those after it in which nothing happened, up to a time of the history.
+    fn move_on(&mut self, time: u64) {
+        let now = time / NANOS;
+        if now <= self.second {
+            return;
+        }
+        let point = self.point();
+        self.points.push_back(point);
+        let empty = (now - self.second - 1).min(POINTS_MAX as u64);
+        self.points
+            .extend(std::iter::repeat_n(Point::default(), empty as usize));
+        let over = self.points.len().saturating_sub(POINTS_MAX);
+        self.points.drain(..over);
+        self.second = now;
+    }
+
+    /// What was done in the second under way.
     fn point(&mut self) -> Point {
         let done = self.counts.done();
-        let (at, before) = std::mem::replace(&mut self.looked, (Instant::now(), done));
-        let latency = self
-            .counts
-            .latency
-            .take()
-            .filter(|latency| !latency.is_empty());
+        let before = std::mem::replace(&mut self.done, done);
+        let latency = self.counts.latency.take();
+        let latency = latency.filter(|latency| !latency.is_empty());
         let ms = |quantile| Some(latency.as_ref()?.value_at_quantile(quantile) as f64 / 1e3);
         Point {
-            rate: (done - before) as f64 / at.elapsed().as_secs_f64().max(0.1),
+            rate: (done - before) as f64,
             p50: ms(0.5),
             p99: ms(0.99),
         }

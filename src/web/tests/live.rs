@@ -151,6 +151,36 @@ fn what_a_run_does_is_seen_as_it_does_it_until_its_verdict() {
 }
 
 #[test]
+fn what_was_done_before_anybody_looked_is_drawn() {
+    let server = Server::start();
+    let folder =
+        RunFolder::create(server.root(), "sim-register", &spec("sim", "register")).unwrap();
+    let _hold = folder.hold().unwrap();
+    let mut history = File::create(folder.history_path()).unwrap();
+    // Operations that end in each second; the last one has only begun.
+    for (second, count) in [(0_u64, 3_u64), (1, 0), (2, 5), (3, 1)] {
+        for at in 0..count {
+            let time = second * 1_000_000_000 + at * 1_000_000;
+            for kind in ["invoke", "ok"] {
+                let line = json!({"time": time, "process": 0, "type": kind, "f": "read"});
+                writeln!(history, "{line}").unwrap();
+            }
+        }
+    }
+    let text = server
+        .get(&format!("/runs/{}/live", folder.id()))
+        .text()
+        .to_owned();
+    assert!(
+        text.contains("operations a second in the last two minutes, at most 5"),
+        "{text}"
+    );
+    let line = text.split_once("points=\"").unwrap().1;
+    let line = line.split_once('"').unwrap().0;
+    assert_eq!(line.split(' ').count(), 3, "{line}");
+}
+
+#[test]
 fn a_run_that_dies_is_told_to_have_died() {
     let server = Server::start();
     let folder =
