@@ -69,6 +69,17 @@ impl Standing {
         self.entries().contains_key(node)
     }
 
+    /// Takes off entries that are gone from a node. What was written down meanwhile stands.
+    fn forget(&self, node: &Name, ids: &[String]) {
+        let mut entries = self.entries();
+        if let Some(left) = entries.get_mut(node) {
+            left.retain(|id| !ids.contains(id));
+            if left.is_empty() {
+                entries.remove(node);
+            }
+        }
+    }
+
     /// Writes down how to undo something, and does it, in one round trip.
     pub(super) async fn act(
         &self,
@@ -87,7 +98,7 @@ impl Standing {
             Err(error) => {
                 let error = uncertain(error);
                 if matches!(error, CapabilityError::NotDone(_)) && !before {
-                    self.entries().remove(name);
+                    self.forget(name, &[]);
                 }
                 Err(error)
             }
@@ -121,12 +132,7 @@ impl Standing {
         };
         let answer = at.agent.ask(module, request, errand, patience).await;
         if matches!(answer, Err(CapabilityError::NotDone(_))) {
-            let mut entries = self.entries();
-            let left = entries.entry(name.clone()).or_default();
-            left.retain(|it| *it != id);
-            if left.is_empty() {
-                entries.remove(name);
-            }
+            self.forget(name, &[id]);
         }
         answer
     }
@@ -140,12 +146,13 @@ impl Standing {
         patience: Duration,
     ) -> Result<A, CapabilityError> {
         let name = &at.node.name;
+        let ids = self.entries().get(name).cloned().unwrap_or_default();
         let errand = Errand {
             notes: Vec::new(),
-            forget: self.entries().get(name).cloned().unwrap_or_default(),
+            forget: ids.clone(),
         };
         let answer = at.agent.ask(module, request, errand, patience).await?;
-        self.entries().remove(name);
+        self.forget(name, &ids);
         Ok(answer)
     }
 
@@ -164,7 +171,7 @@ impl Standing {
             .await
             .map_err(no_answer)?;
         if output.status == 0 {
-            self.entries().remove(name);
+            self.forget(name, &ids);
         }
         Ok(output)
     }
@@ -242,5 +249,89 @@ pub(super) fn no_answer(error: RemoteError) -> CapabilityError {
     match error.not_run() {
         true => CapabilityError::NotDone(error.to_string()),
         false => CapabilityError::Indeterminate(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use async_trait::async_trait;
+    use harness::remote::Remote;
+    use tokio::net::UnixStream;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// A node on which each command ends when it may.
+    #[derive(Default)]
+    struct Slow {
+        begun: Notify,
+        may_end: Notify,
+    }
+
+    #[async_trait]
+    impl Remote for Slow {
+        fn node(&self) -> &Name {
+            unreachable!("it has none")
+        }
+
+        async fn run(&self, _: Command) -> Result<Output, RemoteError> {
+            self.begun.notify_one();
+            self.may_end.notified().await;
+            Ok(Output {
+                status: 0,
+                stdout: Vec::new(),
+                stderr: Vec::new(),
+            })
+        }
+
+        async fn write(&self, _: &str, _: Vec<u8>, _: u32) -> Result<(), RemoteError> {
+            unreachable!("nothing is written")
+        }
+
+        async fn upload(&self, _: &Path, _: &str, _: u32) -> Result<(), RemoteError> {
+            unreachable!("nothing is brought up")
+        }
+
+        async fn talk(&self, _: Command) -> Result<UnixStream, RemoteError> {
+            unreachable!("nobody is talked to")
+        }
+
+        async fn download(&self, _: &str, _: &Path) -> Result<(), RemoteError> {
+            unreachable!("nothing is brought down")
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_down_while_something_is_undone_stands() {
+        let slow = Arc::new(Slow::default());
+        let node = Node {
+            name: "n1".into(),
+            address: "127.0.0.1".into(),
+            remote: slow.clone(),
+        };
+        let at = Journaled::new(&node, "test");
+        let standing = Standing::default();
+        let note = |id: &str| {
+            let mut entries = standing.entries();
+            entries
+                .entry(node.name.clone())
+                .or_default()
+                .push(id.to_owned());
+        };
+        note("first");
+        let meanwhile = async {
+            slow.begun.notified().await;
+            note("second");
+            slow.may_end.notify_one();
+        };
+        let (settled, ()) = tokio::join!(standing.settle(&at), meanwhile);
+        settled.unwrap();
+        assert_eq!(standing.entries()[&node.name], ["second"]);
+        slow.may_end.notify_one();
+        standing.settle(&at).await.unwrap();
+        assert!(!standing.has(&node.name));
     }
 }
