@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use harness::client::{Client, ClientInfo, Completion, Connect, Invocation, Op};
-use harness::db::{Db, DbError, steps};
+use harness::db::steps::{self, LastWords};
+use harness::db::{Db, DbError};
 use harness::node::daemon::Daemon;
 use harness::node::{files, packages};
 use harness::remote::Node;
@@ -33,7 +34,14 @@ const HOME: &str = "/var/lib/gainsay-redis";
 const LOG: &str = "/var/log/gainsay-redis.log";
 /// How long one node may take to say something about itself: less than the second that all have together.
 const ASK_LIMIT: Duration = Duration::from_millis(500);
-const HEALTH_PAUSE: Duration = Duration::from_millis(100);
+/// Lines of its log that say why it ended.
+const LAST_WORDS: LastWords<'static> = LastWords {
+    system: "redis-server",
+    log: LOG,
+    telling: "grep -iE 'fatal|bug report|error'",
+    lines: 2,
+    otherwise: 5,
+};
 /// The longest line and the longest string of an answer, in bytes.
 const LINE_MAX: u64 = 64 << 10;
 const STRING_MAX: usize = 1 << 20;
@@ -181,13 +189,11 @@ impl Db for RedisDb {
     }
 
     async fn healthy(&self, node: &Node) -> Result<(), DbError> {
-        loop {
+        steps::until(node, &process(), &LAST_WORDS, || async {
             let said = info(node, "replication").await.unwrap_or_default();
-            if said.contains("role:master") || said.contains("master_link_status:up") {
-                return Ok(());
-            }
-            tokio::time::sleep(HEALTH_PAUSE).await;
-        }
+            said.contains("role:master") || said.contains("master_link_status:up")
+        })
+        .await
     }
 
     fn process(&self) -> Daemon {
