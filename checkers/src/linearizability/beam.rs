@@ -13,7 +13,7 @@ use crate::budget::{Budget, Exhausted};
 
 use super::frontier::{Frontier, Limits};
 use super::model::Machine;
-use super::steps::{Step, Trail, apply};
+use super::steps::{Step, Trail, apply, sweep};
 
 /// A beam of the ladder, from the narrowest to the widest.
 #[derive(Clone, Copy, Debug)]
@@ -146,18 +146,21 @@ impl<T: Copy + Eq + Hash> Beam<T> {
         Ok(true)
     }
 
-    /// Whether a beam that begins with the trail, and climbs the ladder where it must, survives all
-    /// of it.
-    pub(super) fn survives<A: Machine<Op = T>>(
+    /// What is left of a beam that begins with the trail, and climbs the ladder where it must, after all of
+    /// it, if it survives that.
+    pub(super) fn survivors<A: Machine<Op = T>>(
         trail: &Trail<T>,
         ladder: &[Rung],
         machine: &mut A,
         budget: &dyn Budget,
-    ) -> Result<bool, Exhausted> {
+    ) -> Result<Option<Frontier<T>>, Exhausted> {
         let mut beam = Beam::new(trail.start.clone(), ladder, 0);
         for (at, (step, _)) in (1usize..).zip(&trail.steps) {
             if at.is_multiple_of(64) {
                 budget.check()?;
+                if machine.is_littered() {
+                    sweep(beam.frontiers().chain([&trail.start]), machine);
+                }
             }
             beam.advance(*step, at, ladder, machine, budget)?;
             if !beam.frontier.is_dead() {
@@ -172,10 +175,10 @@ impl<T: Copy + Eq + Hash> Beam<T> {
                 }
             }
             if !survived {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(beam.frontier))
     }
 
     /// Adds the states that what follows may still begin from, and forgets about all others.

@@ -15,6 +15,7 @@ use super::options::Options;
 use super::portfolio::Ration;
 use super::search::{Answer, Hardness};
 use super::subject::{LoggedOf, Subject, describe_key};
+use super::trace;
 use super::track::Track;
 use super::verify::Refutation;
 use super::witness;
@@ -442,8 +443,11 @@ fn orders_of<S: Subject>(
         if let Some(order) = subject.order(&track.log, budget)? {
             return Ok(Some(vec![order]));
         }
-        let hints = subject.hints(&track.log);
-        let found = witness::find(track.log.iter(), subject.object(), hints, budget)?;
+        let object = subject.object();
+        let found = match track.is_searched() {
+            true => trace::find(track.log.iter(), object, budget)?,
+            false => witness::find(track.log.iter(), object, subject.hints(&track.log), budget)?,
+        };
         return Ok(found.map(|order| vec![order]));
     }
     let each = apart.into_values().map(|ops| {

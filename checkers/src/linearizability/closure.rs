@@ -8,11 +8,13 @@ use smallvec::SmallVec;
 
 use crate::budget::{Budget, Exhausted};
 
+use super::board::Slot;
 use super::config::Config;
 use super::frontier::{Crashed, Masked};
 use super::mask::{Mask, for_each_slot};
 use super::meter::Meter;
 use super::model::Machine;
+use super::trace::Move;
 
 /// A configuration that waits to be expanded within an event. The cheapest comes first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -128,7 +130,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             if self.board.has_better_twin(open, config) {
                 continue;
             }
-            let Some(op) = self.board.slots[open].map(|slot| slot.op) else {
+            let Some(Slot { id, op, .. }) = self.board.slots[open] else {
                 continue;
             };
             let is_overwrite = self.board.kinds.overwrites.contains(open);
@@ -139,6 +141,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             let Some(mut after) = step else {
                 continue;
             };
+            after.trace = machine.note(after.trace, Move::Open(id));
             after.done.insert(open);
             after.optional.remove(open);
             self.arrive(after, origin, event);
@@ -187,6 +190,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
                 self.lossy = true;
                 return;
             }
+            after.trace = machine.note(after.trace, Move::Crashed(class));
             if self.is_counted(class) {
                 let at = after.used.partition_point(|used| *used <= class);
                 after.used.insert(at, class);

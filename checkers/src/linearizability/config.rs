@@ -13,6 +13,8 @@ pub(super) type Used = SmallVec<[u32; 4]>;
 pub(super) struct Config<M> {
     /// The state of the object.
     pub(super) state: u32,
+    /// How it came to be, as the machine [noted](super::model::Machine::note) it.
+    pub(super) trace: u32,
     /// Open operations that have taken effect.
     pub(super) done: M,
     /// Open overwrites that may be taken to have happened just before a later overwrite, where
@@ -26,6 +28,7 @@ impl<M: Mask> Clone for Config<M> {
     fn clone(&self) -> Self {
         Config {
             state: self.state,
+            trace: self.trace,
             done: self.done.clone(),
             optional: self.optional.clone(),
             // Copied as a whole; a clone would go through it one by one.
@@ -317,6 +320,7 @@ mod tests {
             used.sort_unstable();
             Config {
                 state,
+                trace: 0,
                 done,
                 optional: optional & !done & KINDS.overwrites,
                 used: Used::from_vec(used),

@@ -123,6 +123,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         Masked {
             configs: vec![Config {
                 state: initial,
+                trace: 0,
                 done: M::empty(),
                 optional: M::empty(),
                 used: Used::new(),
@@ -213,6 +214,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             .iter()
             .map(|state| Config {
                 state: *state,
+                trace: 0,
                 done: done.clone(),
                 optional: optional.clone(),
                 used: Used::new(),
@@ -276,6 +278,7 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
         let slots = self.board.slots.len() * 2;
         let configs = self.configs.iter().map(|config| Config {
             state: config.state,
+            trace: config.trace,
             done: WideMask::widened(&config.done, slots),
             optional: WideMask::widened(&config.optional, slots),
             used: config.used.clone(),
@@ -414,6 +417,11 @@ impl<T: Copy + Eq + Hash> Frontier<T> {
             masked.board.forget_places();
             into.extend(masked.configs.iter().map(|config| config.state));
         });
+    }
+
+    /// How its configurations came to be, the best first, as the machine [noted](Machine::note) it.
+    pub(super) fn traces(&self) -> Vec<u32> {
+        each!(self, masked => masked.configs.iter().map(|config| config.trace).collect())
     }
 
     /// The states that could be reached when the last configuration died, ascending.

@@ -62,6 +62,24 @@ impl<O, T> LoggedOp<O, T> {
     }
 }
 
+/// An event of logged operations: its index, the position of its operation, and whether the operation returns.
+pub(super) type Happening = (u64, u32, bool);
+
+/// The invocations of operations, and their returns before an event, in order.
+pub(super) fn happenings<'a, O: 'a, T: 'a>(
+    ops: impl Iterator<Item = &'a LoggedOp<O, T>>,
+    before: u64,
+) -> Vec<Happening> {
+    let past = |index: &u64| *index < before;
+    let mut events = Vec::with_capacity(ops.size_hint().0 * 2);
+    for (op, at) in ops.zip(0..) {
+        events.push((op.invoke, at, false));
+        events.extend(op.returned().filter(past).map(|end| (end, at, true)));
+    }
+    events.sort_unstable();
+    events
+}
+
 /// The operations of an object in order of invocation, those that did not happen left out.
 #[derive(Debug)]
 pub(super) struct Log<L> {

@@ -2,6 +2,8 @@
 
 use std::hash::Hash;
 
+use super::trace::Move;
+
 /// A state that stands for all that no operation names. No real state has this number.
 pub(super) const ANY_OTHER: u32 = u32::MAX;
 
@@ -66,6 +68,22 @@ pub(super) trait Machine {
     /// All other states than these will never be asked for again. Their numbers may be given to
     /// new states; those of `live` must keep their meaning.
     fn retain(&mut self, _live: &[u32]) {}
+
+    /// A configuration that came to be as `trace` says makes a move: what says both. Only a machine that
+    /// [traces](super::trace::Tracing) keeps that; it began with 0.
+    #[inline]
+    fn note(&mut self, trace: u32, _made: Move) -> u32 {
+        trace
+    }
+
+    /// Whether so much was noted that [`sweep`](Machine::sweep) is worth its while.
+    #[inline]
+    fn is_littered(&self) -> bool {
+        false
+    }
+
+    /// No other traces than these, and what they came from, will ever be asked for or gone on from.
+    fn sweep(&mut self, _live: &[u32]) {}
 }
 
 /// An operation of a register with compare-and-set, its values interned.

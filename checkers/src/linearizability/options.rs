@@ -44,9 +44,9 @@ pub struct Options {
     pub ration: Option<u64>,
     /// Whether a valid verdict is to come with an order that shows it: in its details as `orders`, for
     /// each object the events that began its operations, in the order in which they took effect. What
-    /// need not have happened is not in it. Of a queue or stack a [monitor](super::monitors::placing) makes
-    /// it; else it is searched for depth first when the verdict is known, and may take longer than the verdict: if
-    /// none is found in time, `no-orders` says why.
+    /// need not have happened is not in it. Where the search decided, it runs once more for that, which takes about as long
+    /// again. Of a queue or stack a [monitor](super::monitors::placing) makes it; of what else a monitor decided it is
+    /// searched for depth first, and may take longer than the verdict: if none is found in time, `no-orders` says why.
     pub witness: bool,
 }
 

@@ -17,7 +17,7 @@ use super::frontier::{Crashed, Frontier, Limits, OpId};
 use super::model::{ANY_OTHER, Machine, RegisterOp};
 use super::plan::{PLAN, Plan};
 use super::shortage::{self, Shortage};
-use super::steps::{Replay, Step, Trail, apply};
+use super::steps::{Replay, Step, Trail, apply, sweep};
 use super::window;
 
 /// What is known of a key.
@@ -202,7 +202,19 @@ impl<A: Machine> Search<A> {
             let live = self.live_states();
             self.machine.retain(&live);
         }
+        if self.machine.is_littered() {
+            self.sweep();
+        }
         Ok(())
+    }
+
+    fn sweep(&mut self) {
+        let start = self.trail.iter().map(|trail| &trail.start);
+        match &self.lower {
+            Lower::Exact(frontier) => sweep(start.chain([frontier]), &mut self.machine),
+            Lower::Beam(beam) => sweep(start.chain(beam.frontiers()), &mut self.machine),
+            Lower::Lost => sweep(start, &mut self.machine),
+        }
     }
 
     /// The operations that may still take effect, here or when it is searched again.
@@ -473,38 +485,52 @@ impl<A: Machine> Search<A> {
 
     /// The answer on everything so far.
     pub(super) fn answer(&mut self, budget: &dyn Budget) -> Answer {
+        self.survivor(budget).err().unwrap_or(Answer::Valid)
+    }
+
+    /// How a configuration came to be that survived everything so far, as the machine [noted](Machine::note) it. If
+    /// there is none, or none is known, the answer says why.
+    pub(super) fn survivor(&mut self, budget: &dyn Budget) -> Result<u32, Answer> {
         if let Some(at) = self.invalid_at {
-            return Answer::Invalid { at };
+            return Err(Answer::Invalid { at });
         }
-        if !matches!(self.lower, Lower::Lost) {
-            return Answer::Valid;
+        match &self.lower {
+            Lower::Exact(frontier) => return Ok(trace(frontier)),
+            Lower::Beam(beam) => return Ok(trace(&beam.frontier)),
+            Lower::Lost => {}
         }
         self.count();
         if let Some(at) = self.invalid_at {
-            return Answer::Invalid { at };
+            return Err(Answer::Invalid { at });
         }
         let ladders = self.plan.second_ladders.iter();
         for ladder in ladders.filter(|_| self.crashed > 0) {
             let Some(trail) = &self.trail else {
-                return Answer::Forgotten;
+                return Err(Answer::Forgotten);
             };
-            match Beam::survives(trail, ladder, &mut self.machine, budget) {
-                Ok(true) => return Answer::Valid,
-                Ok(false) => {}
-                Err(exhausted) => return Answer::Exhausted(exhausted),
+            match Beam::survivors(trail, ladder, &mut self.machine, budget) {
+                Ok(Some(frontier)) => return Ok(trace(&frontier)),
+                Ok(None) => {}
+                Err(exhausted) => return Err(Answer::Exhausted(exhausted)),
             }
         }
         match self.replay(Limits::EXACT, budget) {
-            Err(exhausted) => Answer::Exhausted(exhausted),
-            Ok(None) => Answer::Forgotten,
+            Err(exhausted) => Err(Answer::Exhausted(exhausted)),
+            Ok(None) => Err(Answer::Forgotten),
             Ok(Some(replay)) => {
                 self.note(&replay);
-                replay
-                    .died_at
-                    .map_or(Answer::Valid, |at| Answer::Invalid { at })
+                match replay.died_at {
+                    Some(at) => Err(Answer::Invalid { at }),
+                    None => Ok(trace(&replay.frontier)),
+                }
             }
         }
     }
+}
+
+/// That of its best configuration.
+fn trace<T: Copy + Eq + Hash>(frontier: &Frontier<T>) -> u32 {
+    frontier.traces().first().copied().unwrap_or_default()
 }
 
 /// Counts, value by value, where the machine is a register and all that may have written is known.
@@ -535,8 +561,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::frontier::Limits;
+    use super::super::log::{Ending, LoggedOp};
+    use super::super::meter::Meter;
     use super::super::model::{Register, RegisterOp};
     use super::super::plan::rung;
+    use super::super::trace::{Tracing, follow};
+    use super::super::unfold::unfold;
     use super::*;
     use crate::budget::Unlimited;
 
@@ -611,6 +641,41 @@ mod tests {
         search.answer(&Unlimited)
     }
 
+    /// Whether the search knows of an order, which is proved.
+    fn has_order(history: &[Event], plan: Plan) -> bool {
+        let calls = history.iter().filter(|event| !event.is_return);
+        let logged = calls.map(|event| LoggedOp {
+            op: event.op,
+            told: (),
+            process: 0,
+            ending: event.returns.map_or(Ending::Info, |_| Ending::Ok),
+            invoke: u64::from(event.id),
+            invoke_time: 0,
+            complete: event.returns.map(|at| (at, 0)),
+        });
+        let logged: Vec<LoggedOp<RegisterOp, ()>> = logged.collect();
+        let ops: Vec<_> = logged.iter().collect();
+        // Swept again and again.
+        let mut search = Search::with_plan(Tracing::with_room(Register, 4), 0, plan);
+        let moves = follow(&mut search, &ops, &mut Meter::default(), &Unlimited).unwrap();
+        let Some(moves) = moves else {
+            return false;
+        };
+        let order = unfold(&ops, &moves, (Register, 0)).unwrap();
+        let (mut state, mut latest) = (0, 0);
+        for at in &order {
+            let op = ops[*at as usize];
+            assert!(op.returned().is_none_or(|end| end > latest));
+            latest = latest.max(op.invoke);
+            state = op.op.apply(state).unwrap();
+        }
+        for (op, at) in ops.iter().zip(0..) {
+            let count = order.iter().filter(|placed| **placed == at).count();
+            assert!(count == 1 || count == 0 && op.returned().is_none());
+        }
+        true
+    }
+
     /// Calls and returns in order. Each choice ends the open operation of its number, or begins one.
     fn history(choices: Vec<(u8, RegisterOp, bool)>) -> Vec<Event> {
         let mut open: [Option<Event>; 5] = [None; 5];
@@ -670,6 +735,9 @@ mod tests {
             let is_valid = |answer| answer == Answer::Valid;
             prop_assert_eq!(is_valid(narrow), is_valid(expected), "{:?} {:?}", narrow, expected);
             prop_assert_eq!(is_valid(usual), is_valid(expected), "{:?} {:?}", usual, expected);
+            for plan in [NARROW, PLAN] {
+                prop_assert_eq!(has_order(&history, plan), is_valid(expected));
+            }
             if let (Answer::Invalid { at: found }, Answer::Invalid { at: first }) =
                 (narrow, expected)
             {

@@ -33,6 +33,17 @@ pub(super) fn apply<A: Machine>(
     Ok(())
 }
 
+/// Forgets how configurations came to be of which nothing is left in some frontiers.
+pub(super) fn sweep<'a, A: Machine>(
+    frontiers: impl Iterator<Item = &'a Frontier<A::Op>>,
+    machine: &mut A,
+) where
+    A::Op: 'a,
+{
+    let live: Vec<u32> = frontiers.flat_map(Frontier::traces).collect();
+    machine.sweep(&live);
+}
+
 /// A frontier, and the steps that came after it, each with its event.
 pub(super) struct Trail<T: Copy + Eq + Hash> {
     pub(super) start: Frontier<T>,
@@ -92,6 +103,9 @@ impl<T: Copy + Eq + Hash> Trail<T> {
         for (at, (step, index)) in self.steps[from..].iter().enumerate() {
             if at.is_multiple_of(64) {
                 budget.check()?;
+                if machine.is_littered() {
+                    sweep([&self.start, &replay.frontier].into_iter(), machine);
+                }
             }
             apply(&mut replay.frontier, *step, machine, budget)?;
             if replay.frontier.is_dead() {

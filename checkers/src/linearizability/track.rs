@@ -4,7 +4,7 @@
 use crate::budget::{Budget, Exhausted};
 
 use super::frontier::OpId;
-use super::log::Log;
+use super::log::{Log, happenings};
 use super::model::Machine;
 use super::portfolio::{Named, Opinion, Ration, Rationed, Spent};
 use super::search::{Answer, Hardness, Search};
@@ -142,6 +142,11 @@ impl<S: Subject> Track<S> {
             Searching::Live(search) => Some(search),
             _ => None,
         }
+    }
+
+    /// Whether the search decides, or has decided, about all operations.
+    pub(super) fn is_searched(&self) -> bool {
+        matches!(self.searching, Searching::Live(_) | Searching::Idle(..))
     }
 
     /// Whether a monitor has taken over, which needs all operations.
@@ -419,19 +424,11 @@ impl<S: Subject> Track<S> {
         subject: &mut S,
         budget: &dyn Budget,
     ) -> Result<Box<Search<S::Machine>>, Exhausted> {
-        let mut events: Vec<(u64, usize, bool)> = Vec::new();
-        let mut log: Vec<LoggedOf<S>> = Vec::new();
-        for (_, op) in some {
-            let past = |end: &u64| *end <= self.now;
-            events.push((op.invoke, log.len(), false));
-            events.extend(op.returned().filter(past).map(|end| (end, log.len(), true)));
-            log.push(op);
-        }
-        events.sort_unstable();
+        let log: Vec<LoggedOf<S>> = some.map(|(_, op)| op).collect();
         let (machine, initial) = subject.object();
         let mut search = Box::new(Search::new(machine, initial));
-        for (index, at, returns) in events {
-            let (op, id) = (log[at], at as OpId);
+        for (index, id, returns) in happenings(log.iter(), self.now + 1) {
+            let op = log[id as usize];
             match returns {
                 false => search.call(id, op.op, op.returned(), index, budget)?,
                 true => search.complete(id, index, budget)?,

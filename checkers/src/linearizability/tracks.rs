@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::budget::{Budget, Exhausted};
 
 use super::frontier::OpId;
-use super::log::Log;
+use super::log::{Log, happenings};
 use super::models::Part;
 use super::portfolio::{Opinion, Ration};
 use super::subject::{LoggedOf, Subject};
@@ -162,7 +162,7 @@ impl<S: Subject> Tracks<S> {
         self.all.clear();
         self.shelved.clear();
         let mut whole = Track::new(subject, self.ration);
-        for (index, at, returns) in events::<S>(&ops, logged.invoke) {
+        for (index, at, returns) in happenings(ops.iter(), logged.invoke) {
             // Invocations are in order, so that identifiers are positions.
             match returns {
                 false => drop(whole.call(ops[at as usize], subject, budget)?),
@@ -225,7 +225,7 @@ impl<S: Subject> Tracks<S> {
         self.apart = Some(FxHashMap::default());
         self.gather_at = usize::MAX;
         let mut places: Vec<Option<Place>> = vec![None; ops.len()];
-        for (index, at, returns) in events::<S>(&ops, now + 1) {
+        for (index, at, returns) in happenings(ops.iter(), now + 1) {
             let at = at as usize;
             if returns {
                 if let Some(place) = places[at] {
@@ -271,17 +271,4 @@ fn in_order<S: Subject>(ops: &[LoggedOf<S>]) -> Vec<(u64, Place)> {
     let ops = (0..).zip(ops);
     ops.map(|(id, op)| (op.invoke, Place { track: 0, id }))
         .collect()
-}
-
-/// The invocations of operations, and the returns before an event: each with its index, the position of its
-/// operation, and whether it is a return.
-fn events<S: Subject>(ops: &[LoggedOf<S>], before: u64) -> Vec<(u64, u32, bool)> {
-    let past = |index: &u64| *index < before;
-    let mut events: Vec<(u64, u32, bool)> = Vec::with_capacity(ops.len() * 2);
-    for (at, op) in (0..).zip(ops) {
-        events.push((op.invoke, at, false));
-        events.extend(op.returned().filter(past).map(|end| (end, at, true)));
-    }
-    events.sort_unstable();
-    events
 }

@@ -1,6 +1,6 @@
-//! An order in which a history is possible, for whoever wants to see one.
+//! An order in which a history is possible that a monitor decided about, for whoever wants to see one.
 //!
-//! The search keeps no order: it would be as long as the history, for each configuration. This finds
+//! Where the search decided, a [trace](super::trace) of it says the order. Monitors know of none, so this finds
 //! one afterwards, depth first: at each return of an operation that has not taken effect it tries what
 //! may take effect now, the operation itself first, and goes back where that leads nowhere. In which order elements
 //! came out of a collection says in which order they had better go in ([`Hint`]); queues and stacks have their orders from their
@@ -14,15 +14,12 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::budget::{Budget, Exhausted};
 
-use super::log::LoggedOp;
+use super::log::{Happening, LoggedOp, happenings};
 use super::meter::Meter;
 use super::model::Machine;
 use super::models::Role;
 use super::monitors::collection::{CollectionKind, Order};
 use super::monitors::{NEVER, Operation, placing};
-
-/// An event of a history: its index, its operation, and whether the operation returns.
-type Event = (u64, u32, bool);
 
 /// Where a try stands.
 #[derive(Clone)]
@@ -127,7 +124,7 @@ struct Finder<'a, A: Machine, T> {
     ops: Vec<&'a LoggedOp<A::Op, T>>,
     /// By operation; empty if nothing is known.
     hints: Vec<Option<Hint>>,
-    events: Vec<Event>,
+    events: Vec<Happening>,
     /// Crashed operations in order of invocation.
     crashed: Vec<u32>,
     machine: A,
@@ -146,12 +143,7 @@ where
     A::Op: 'a,
 {
     let ops: Vec<_> = log.collect();
-    let mut events: Vec<Event> = Vec::with_capacity(ops.len() * 2);
-    for (op, at) in ops.iter().zip(0..) {
-        events.push((op.invoke, at, false));
-        events.extend(op.returned().map(|index| (index, at, true)));
-    }
-    events.sort_unstable();
+    let events = happenings(ops.iter().copied(), u64::MAX);
     let crashed = (0..ops.len() as u32)
         .filter(|at| {
             let op = ops[*at as usize];

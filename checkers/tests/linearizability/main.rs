@@ -13,6 +13,8 @@ mod metamorphic_models;
 mod models;
 mod monitors;
 mod oracle;
+#[path = "../common/order.rs"]
+mod order;
 mod plain;
 mod portfolio;
 mod random;

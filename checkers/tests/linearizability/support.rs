@@ -8,6 +8,7 @@ use store::Event;
 
 pub(crate) use crate::events::event;
 use crate::events::history_of;
+use crate::order::prove_order;
 
 /// A history from lines of `process type f value [error-class]`, one event a line.
 pub(crate) fn history(text: &str) -> Vec<Event> {
@@ -25,6 +26,23 @@ pub(crate) fn judge(events: &[Event], options: &Options) -> CheckResult {
     let result = check(&mut Linearizable::new(options.clone()), events, &Unlimited);
     if result.valid == Valid::False {
         verify(dead_end(&result), events, options).unwrap();
+    }
+    result
+}
+
+/// The same, and an order comes with a valid one, which is proved from the events.
+pub(crate) fn judge_with_order(events: &[Event], options: &Options) -> CheckResult {
+    let options = Options {
+        witness: true,
+        ..options.clone()
+    };
+    let result = judge(events, &options);
+    if result.valid == Valid::True {
+        let orders: Vec<Vec<u64>> =
+            serde_json::from_value(result.details["orders"].clone()).unwrap();
+        let order = orders.first().map_or(&[][..], Vec::as_slice);
+        assert!(orders.len() < 2, "of one register");
+        prove_order(events, order, &options).unwrap();
     }
     result
 }
