@@ -20,6 +20,9 @@ use crate::budget::{Budget, Exhausted};
 /// Bytes that a clause takes besides its literals, and a variable, about.
 const CLAUSE_BYTES: usize = 120;
 
+/// How much more a conflict counts than the one before.
+const GROWTH: f32 = 1.01;
+
 /// What is wrong in an order.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wrong {
@@ -54,6 +57,10 @@ pub(super) struct Search<'a> {
     seen: Vec<bool>,
     pub(super) conflicts: u64,
     pub(super) decisions: u64,
+    /// By transaction, how much it had to do with conflicts.
+    pub(super) blame: Vec<f32>,
+    /// What a conflict counts. Later ones count more.
+    weight: f32,
     /// Reads and writes looked at.
     swept: u64,
 }
@@ -73,8 +80,9 @@ impl<'a> Search<'a> {
         problem: &'a Problem<'a>,
         source: &'a [u32],
         open: &'a [(u32, Vec<u32>)],
-        order: Order,
+        mut order: Order,
     ) -> Search<'a> {
+        order.firm = order.graph.edges();
         Search {
             problem,
             order,
@@ -96,6 +104,8 @@ impl<'a> Search<'a> {
             seen: Vec::new(),
             conflicts: 0,
             decisions: 0,
+            blame: vec![0.0; problem.seen.len() as usize],
+            weight: 1.0,
             swept: 0,
         }
     }
@@ -131,6 +141,16 @@ impl<'a> Search<'a> {
                 return Ok(End::Contradiction(clause));
             }
         }
+    }
+
+    /// The transactions that had to do with conflicts, those with the most and the latest first.
+    pub(super) fn suspects(&self) -> Vec<u32> {
+        let blamed = (0u32..).zip(&self.blame).filter(|(_, blame)| **blame > 0.0);
+        let mut blamed: Vec<(u32, f32)> = blamed.map(|(one, blame)| (one, *blame)).collect();
+        blamed.sort_by(|(one, first), (other, second)| {
+            second.total_cmp(first).then(one.cmp(other))
+        });
+        blamed.into_iter().map(|(one, _)| one).collect()
     }
 
     /// What has been done, in units of a few nanoseconds to a few dozen.
@@ -228,6 +248,9 @@ impl<'a> Search<'a> {
 
     fn decide(&mut self, literal: u32) {
         self.decisions += 1;
+        if self.levels.is_empty() {
+            self.order.firm = self.order.graph.edges();
+        }
         self.levels.push(self.trail.len());
         self.assign(literal, NONE);
     }
@@ -310,33 +333,40 @@ impl<'a> Search<'a> {
     /// Learns from a false clause and goes back. If there is nowhere to go back to, returns a clause without literals.
     fn learn(&mut self, conflict: u32, budget: &dyn Budget) -> Result<Option<u32>, Exhausted> {
         self.conflicts += 1;
+        self.weight *= GROWTH;
+        if self.weight > 1e30 {
+            self.blame.iter_mut().for_each(|blame| *blame /= self.weight);
+            self.weight = 1.0;
+        }
         let mut from = Vec::new();
         let mut literals: Vec<u32> = Vec::new();
         let mut count = vec![0u32; self.levels.len() + 1];
         self.resolve(conflict, NONE, &mut literals, &mut count, &mut from);
-        let mut at = self.trail.len();
-        let top = loop {
-            let Some(top) = (1..count.len()).rev().find(|level| count[*level] > 0) else {
-                break 0;
-            };
-            if count[top] == 1 {
-                break top;
+        let (mut at, mut top) = (self.trail.len(), self.levels.len());
+        loop {
+            while top > 0 && count[top] == 0 {
+                top -= 1;
+            }
+            if top == 0 || count[top] == 1 {
+                break;
             }
             // The last of them has a reason, for the first of a level alone was decided.
-            at -= 1;
+            at = at.min(self.levels.get(top).copied().unwrap_or(at)) - 1;
             let literal = self.trail[at];
             let var = variable(literal);
             if self.seen[var] {
                 self.seen[var] = false;
-                count[self.level[var] as usize] -= 1;
-                literals.retain(|one| variable(*one) != var);
+                count[top] -= 1;
                 let reason = self.reason[var];
                 self.resolve(reason, literal, &mut literals, &mut count, &mut from);
             }
-        };
+        }
+        literals.retain(|one| self.seen[variable(*one)]);
+        let needed = self.needed(&literals, top as u32, &mut from);
         literals
             .iter()
             .for_each(|one| self.seen[variable(*one)] = false);
+        let mut literals = needed;
         from.sort_unstable();
         from.dedup();
         budget.charge(from.len() * 4)?;
@@ -364,6 +394,7 @@ impl<'a> Search<'a> {
         from: &mut Vec<u32>,
     ) {
         from.push(clause * 2);
+        self.blame(clause);
         for literal in &self.clauses[clause as usize].literals {
             let var = variable(*literal);
             if *literal == but {
@@ -377,6 +408,50 @@ impl<'a> Search<'a> {
                 literals.push(*literal);
             }
         }
+    }
+
+    /// Counts the transactions that a clause is about as having to do with a conflict.
+    fn blame(&mut self, clause: u32) {
+        let mut count = |point: u32| {
+            if let Some(one) = self.problem.transaction(point) {
+                self.blame[one as usize] += self.weight;
+            }
+        };
+        let clause = &self.clauses[clause as usize];
+        for literal in &clause.literals {
+            if let Some((from, to)) = self.atoms.edge(*literal) {
+                [from, to].into_iter().for_each(&mut count);
+            }
+        }
+        if let Origin::Path(edges) = &clause.origin {
+            for edge in edges {
+                count(self.order.graph.to[*edge as usize]);
+            }
+        }
+    }
+
+    /// Those of what is being learned that do not follow from the others at once (Sörensson and Biere 2009), and that of the
+    /// top level.
+    fn needed(&self, literals: &[u32], top: u32, from: &mut Vec<u32>) -> Vec<u32> {
+        let mut needed = Vec::with_capacity(literals.len());
+        for literal in literals {
+            let own = variable(*literal);
+            let reason = self.reason[own];
+            if reason == NONE || self.level[own] == top {
+                needed.push(*literal);
+                continue;
+            }
+            let others = self.clauses[reason as usize].literals.iter();
+            let others = others.map(|one| variable(*one)).filter(|var| *var != own);
+            if others.clone().all(|var| self.level[var] == 0 || self.seen[var]) {
+                from.push(reason * 2);
+                let firm = others.filter(|var| self.level[*var] == 0);
+                from.extend(firm.map(|var| var as u32 * 2 + 1));
+            } else {
+                needed.push(*literal);
+            }
+        }
+        needed
     }
 
     fn back(&mut self, level: usize) {
