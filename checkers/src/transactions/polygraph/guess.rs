@@ -19,11 +19,17 @@ use crate::budget::{Budget, Exhausted};
 /// How many points are taken between two looks at the budget.
 const LOOK: usize = 1 << 12;
 
+/// By how many events others may overtake who is held up. What was under way together is mostly no further apart, and without a limit
+/// one knot would tear the rest of the history apart.
+const PATIENCE: u64 = 200;
+
 type Queue = BinaryHeap<Reverse<(u64, u32)>>;
 
 struct Replay<'a> {
     problem: &'a Problem<'a>,
     facts: &'a Facts,
+    /// Whether ranks are times.
+    is_timed: bool,
     rank: Vec<u64>,
     waits: Vec<u32>,
     ready: Queue,
@@ -78,6 +84,7 @@ pub(super) fn guess(
     let mut replay = Replay {
         problem,
         facts,
+        is_timed: problem.seen.begin.iter().all(|begin| *begin != NONE),
         rank: ranks(problem, facts),
         waits,
         ready: Queue::new(),
@@ -139,7 +146,10 @@ impl Replay<'_> {
             if self.order.len().is_multiple_of(LOOK) {
                 budget.check()?;
             }
-            if let Some(Reverse((_, point))) = self.ready.pop() {
+            let late = self.late();
+            if let Some(point) = late {
+                self.take(point);
+            } else if let Some(Reverse((_, point))) = self.ready.pop() {
                 if self.taken[point as usize] {
                     continue;
                 }
@@ -159,6 +169,22 @@ impl Replay<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Who was held up for so long that whoever is next is much later in real time.
+    fn late(&mut self) -> Option<u32> {
+        if !self.is_timed {
+            return None;
+        }
+        let Reverse((next, _)) = *self.ready.peek()?;
+        while let Some(Reverse((rank, point))) = self.held.peek().copied() {
+            if !self.taken[point as usize] {
+                let is_late = rank.saturating_add(PATIENCE) < next;
+                return is_late.then(|| self.held.pop().map(|_| point)).flatten();
+            }
+            self.held.pop();
+        }
+        None
     }
 
     /// Lets those begin that read what a commit is about to overwrite, if they can.
