@@ -150,7 +150,8 @@ impl<'a> Standings<'a> {
     ) -> Result<(), Exhausted> {
         let first = deciding(asked).filter(|_| self.is_open(asked));
         // Once is enough.
-        let others = strongest_first().filter(|one| first.is_none_or(|first| first.name != one.name));
+        let others =
+            strongest_first().filter(|one| first.is_none_or(|first| first.name != one.name));
         let first = first.into_iter().map(|one| (one, true));
         for (what, is_asked) in first.chain(others.map(|one| (one, false))) {
             // What is asked for may be a weaker level than what decides it.

@@ -201,9 +201,10 @@ impl Replay<'_> {
             let mut left = Vec::new();
             for reader in readers {
                 let begin = self.problem.begin(reader);
-                let is_ready = self.waits[begin as usize] == 0;
                 if self.taken[begin as usize] {
-                } else if is_ready && self.obstacle(begin).is_none() {
+                    continue;
+                }
+                if self.waits[begin as usize] == 0 && self.obstacle(begin).is_none() {
                     self.take(begin);
                 } else {
                     left.push(reader);

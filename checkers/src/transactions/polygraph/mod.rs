@@ -11,6 +11,7 @@
 //! Observations ── problem: moments and the edges that hold in any order (of linear size, by relays)
 //!                   ├── saturate (chains): choices of which one side would close a cycle, to a fixed point; shortage: what can be counted
 //!                   ├── guess: an order to begin with, by replaying a store
+//!                   ├── parts: a few transactions at a time, which may contradict each other without the rest
 //!                   └── search (graph, clauses): what the order gets wrong is put right, and what cannot be is learned
 //!                         ├── an order of everything ── witness: replayed, by itself
 //!                         └── a contradiction ── trace: where it comes from, shrink: to few transactions,
@@ -237,7 +238,9 @@ impl<'a> Attempt<'a> {
         {
             return Ok(Some(Outcome::Contradiction(core)));
         }
-        let more = 1u64.checked_shl(3 * stage.saturating_sub(last)).unwrap_or(u64::MAX);
+        let more = 1u64
+            .checked_shl(3 * stage.saturating_sub(last))
+            .unwrap_or(u64::MAX);
         let effort = effort.saturating_mul(more).saturating_mul(points);
         let effort = effort.min(self.most);
         let found = find(&problem, limits, effort, &self.progress, budget)?;

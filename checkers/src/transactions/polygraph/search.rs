@@ -147,9 +147,8 @@ impl<'a> Search<'a> {
     pub(super) fn suspects(&self) -> Vec<u32> {
         let blamed = (0u32..).zip(&self.blame).filter(|(_, blame)| **blame > 0.0);
         let mut blamed: Vec<(u32, f32)> = blamed.map(|(one, blame)| (one, *blame)).collect();
-        blamed.sort_by(|(one, first), (other, second)| {
-            second.total_cmp(first).then(one.cmp(other))
-        });
+        blamed
+            .sort_by(|(one, first), (other, second)| second.total_cmp(first).then(one.cmp(other)));
         blamed.into_iter().map(|(one, _)| one).collect()
     }
 
@@ -335,7 +334,9 @@ impl<'a> Search<'a> {
         self.conflicts += 1;
         self.weight *= GROWTH;
         if self.weight > 1e30 {
-            self.blame.iter_mut().for_each(|blame| *blame /= self.weight);
+            self.blame
+                .iter_mut()
+                .for_each(|blame| *blame /= self.weight);
             self.weight = 1.0;
         }
         let mut from = Vec::new();
@@ -443,7 +444,10 @@ impl<'a> Search<'a> {
             }
             let others = self.clauses[reason as usize].literals.iter();
             let others = others.map(|one| variable(*one)).filter(|var| *var != own);
-            if others.clone().all(|var| self.level[var] == 0 || self.seen[var]) {
+            if others
+                .clone()
+                .all(|var| self.level[var] == 0 || self.seen[var])
+            {
                 from.push(reason * 2);
                 let firm = others.filter(|var| self.level[*var] == 0);
                 from.extend(firm.map(|var| var as u32 * 2 + 1));
