@@ -225,7 +225,7 @@ fn judge(intake: &Intake, level: &Level, budget: &dyn Budget) -> Result<CheckRes
     let evidence = result.evidence.into_iter();
     result.evidence = evidence
         .map(|one| fewest(one, &|few| find_in(few, budget)))
-        .collect::<Result<_, _>>()?;
+        .collect();
     Ok(result)
 }
 

@@ -148,8 +148,12 @@ impl<'a> Standings<'a> {
         proved: &mut Proved,
         mut decide: impl FnMut(&Standings, &Decidable, bool) -> Result<Option<Decided>, Exhausted>,
     ) -> Result<(), Exhausted> {
-        let first = deciding(asked).into_iter().map(|one| (one, true));
-        for (what, is_asked) in first.chain(strongest_first().map(|one| (one, false))) {
+        let first = deciding(asked).filter(|_| self.is_open(asked));
+        // Once is enough.
+        let others =
+            strongest_first().filter(|one| first.is_none_or(|first| first.name != one.name));
+        let first = first.into_iter().map(|one| (one, true));
+        for (what, is_asked) in first.chain(others.map(|one| (one, false))) {
             // What is asked for may be a weaker level than what decides it.
             let of = if is_asked { Some(asked) } else { what.level() };
             if !of.is_some_and(|of| self.is_open(of)) {

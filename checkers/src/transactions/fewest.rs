@@ -21,15 +21,15 @@ const MOST: usize = 32;
 /// Looks for anomalies in a history.
 pub(super) type Find<'a> = &'a dyn Fn(&Intake) -> Result<Proved, Exhausted>;
 
-/// The same evidence with as few transactions as can be.
-pub(super) fn fewest(evidence: Evidence, find: Find) -> Result<Evidence, Exhausted> {
+/// The same evidence with as few transactions as can be. Where a budget ends before that is known, what was found stands.
+pub(super) fn fewest(evidence: Evidence, find: Find) -> Evidence {
     let Some((anomaly, objects, transactions)) = parts(&evidence) else {
-        return Ok(evidence);
+        return evidence;
     };
     let anomaly = anomaly.to_owned();
     let mut few = distinct(transactions);
     if few.len() > MOST {
-        return Ok(evidence);
+        return evidence;
     }
     let mut best = evidence.clone();
     // All of them first: there may be a shorter way through them.
@@ -42,7 +42,10 @@ pub(super) fn fewest(evidence: Evidence, find: Find) -> Result<Evidence, Exhaust
             left.remove(at);
         }
         let count = |one: &Evidence| parts(one).map_or(usize::MAX, |(.., all)| distinct(all).len());
-        let shown = again(&anomaly, objects, &left, find)?;
+        let Ok(shown) = again(&anomaly, objects, &left, find) else {
+            minimal = false;
+            break;
+        };
         minimal &= match shown {
             Shown::It(_) => true,
             Shown::More => false,
@@ -62,7 +65,7 @@ pub(super) fn fewest(evidence: Evidence, find: Find) -> Result<Evidence, Exhaust
         }
         is_new = false;
     }
-    Ok(finish(best, &evidence, minimal))
+    finish(best, &evidence, minimal)
 }
 
 /// What an anomaly is called, of what, and its transactions, if fewer may do.

@@ -220,6 +220,10 @@ pub(in crate::transactions) struct Order {
     ahead: Scratch,
     behind: Scratch,
     slots: Vec<u32>,
+    /// Edges from here on are assumptions: paths by as few of them as can be are wanted.
+    pub(super) firm: u32,
+    /// Assumptions that a search has yet to follow.
+    later: Vec<u32>,
     /// Points that have been moved since someone asked.
     pub(in crate::transactions) moved: Vec<u32>,
     /// Steps taken.
@@ -240,6 +244,8 @@ impl Order {
             ahead: Scratch::default(),
             behind: Scratch::default(),
             slots: Vec::new(),
+            firm: u32::MAX,
+            later: Vec::new(),
             moved: Vec::new(),
             steps: 0,
         }
@@ -294,7 +300,7 @@ impl Order {
         self.search(from, to, budget)
     }
 
-    /// Looks for a path from `to` to `from`, which stands behind it.
+    /// Looks for a path from `to` to `from`, which stands behind it: of those by the fewest assumptions a shortest.
     fn search(
         &mut self,
         from: u32,
@@ -305,25 +311,38 @@ impl Order {
         let (graph, ahead) = (&self.graph, &mut self.ahead);
         ahead.begin(graph.points());
         ahead.reach(to, NONE);
+        self.later.clear();
         let mut at = 0;
-        while at < ahead.queue.len() {
-            let point = ahead.queue[at];
-            at += 1;
-            self.steps += 1;
-            if self.steps.is_multiple_of(u64::from(LOOK)) {
-                budget.check()?;
-            }
-            if point == from {
-                return Ok(Some(ahead.back(graph, from)));
-            }
-            for edge in graph.leaving(point) {
-                let next = graph.to[edge as usize];
-                if self.place[next as usize] <= last {
-                    ahead.reach(next, edge);
+        loop {
+            while at < ahead.queue.len() {
+                let point = ahead.queue[at];
+                at += 1;
+                self.steps += 1;
+                if self.steps.is_multiple_of(u64::from(LOOK)) {
+                    budget.check()?;
+                }
+                if point == from {
+                    return Ok(Some(ahead.back(graph, from)));
+                }
+                for edge in graph.leaving(point) {
+                    let next = graph.to[edge as usize];
+                    if self.place[next as usize] > last {
+                        continue;
+                    }
+                    if edge < self.firm {
+                        ahead.reach(next, edge);
+                    } else {
+                        self.later.push(edge);
+                    }
                 }
             }
+            if self.later.is_empty() {
+                return Ok(None);
+            }
+            for edge in self.later.drain(..) {
+                ahead.reach(graph.to[edge as usize], edge);
+            }
         }
-        Ok(None)
     }
 
     /// Puts all that leads to `from` before all that was reached ahead.

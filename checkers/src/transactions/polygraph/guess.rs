@@ -3,7 +3,8 @@
 //! Points are taken when all that leads to them has been taken, those first that are first in real time (or, where that is not
 //! known, in the depth of the graph and then as handed in). But a writer waits as long as somebody who saw what it
 //! overwrites is still to come, and a reader waits until what it saw is there. Where writers of a key exclude each other, one does
-//! not begin while another is under way. When all wait, the first goes on, and some
+//! not begin while another is under way. A snapshot may be older than real time says: where somebody who reads what is about to be
+//! overwritten could begin, it does so first. When all wait, the first goes on, and some
 //! read is wrong: the search will see to it. What real systems did is mostly explained by this alone.
 
 use std::cmp::Reverse;
@@ -18,11 +19,17 @@ use crate::budget::{Budget, Exhausted};
 /// How many points are taken between two looks at the budget.
 const LOOK: usize = 1 << 12;
 
+/// By how many events others may overtake who is held up. What was under way together is mostly no further apart, and without a limit
+/// one knot would tear the rest of the history apart.
+const PATIENCE: u64 = 200;
+
 type Queue = BinaryHeap<Reverse<(u64, u32)>>;
 
 struct Replay<'a> {
     problem: &'a Problem<'a>,
     facts: &'a Facts,
+    /// Whether ranks are times.
+    is_timed: bool,
     rank: Vec<u64>,
     waits: Vec<u32>,
     ready: Queue,
@@ -33,6 +40,8 @@ struct Replay<'a> {
     current: Vec<u32>,
     /// How many of each writer's readers are to come, by place of the write.
     pending: rustc_hash::FxHashMap<(u32, u32), u32>,
+    /// Where snapshots are moments of their own: who reads each version.
+    readers: rustc_hash::FxHashMap<(u32, u32), Vec<u32>>,
     /// By key, who has begun and will write it, where they exclude each other.
     under_way: Vec<u32>,
     /// Who waits for a change of a key.
@@ -56,19 +65,26 @@ pub(super) fn guess(
         .iter()
         .for_each(|to| waits[*to as usize] += 1);
     let mut pending = rustc_hash::FxHashMap::default();
+    let mut readers: rustc_hash::FxHashMap<(u32, u32), Vec<u32>> = rustc_hash::FxHashMap::default();
     for (read, source) in facts
         .source
         .iter()
         .enumerate()
         .filter(|(_, source)| **source != NONE)
     {
-        *pending
-            .entry((problem.seen.key(read), *source))
-            .or_default() += 1;
+        let version = (problem.seen.key(read), *source);
+        *pending.entry(version).or_default() += 1;
+        if problem.split() {
+            readers
+                .entry(version)
+                .or_default()
+                .push(problem.reader[read]);
+        }
     }
     let mut replay = Replay {
         problem,
         facts,
+        is_timed: problem.seen.begin.iter().all(|begin| *begin != NONE),
         rank: ranks(problem, facts),
         waits,
         ready: Queue::new(),
@@ -76,6 +92,7 @@ pub(super) fn guess(
         taken: vec![false; points],
         current: vec![INITIAL; problem.keys as usize],
         pending,
+        readers,
         under_way: vec![
             NONE;
             if problem.exclusive() {
@@ -129,10 +146,14 @@ impl Replay<'_> {
             if self.order.len().is_multiple_of(LOOK) {
                 budget.check()?;
             }
-            if let Some(Reverse((_, point))) = self.ready.pop() {
+            let late = self.late();
+            if let Some(point) = late {
+                self.take(point);
+            } else if let Some(Reverse((_, point))) = self.ready.pop() {
                 if self.taken[point as usize] {
                     continue;
                 }
+                self.pull(point);
                 match self.obstacle(point) {
                     None => self.take(point),
                     Some(key) => {
@@ -146,6 +167,51 @@ impl Replay<'_> {
                 }
             } else {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Who was held up for so long that whoever is next is much later in real time.
+    fn late(&mut self) -> Option<u32> {
+        if !self.is_timed {
+            return None;
+        }
+        let Reverse((next, _)) = *self.ready.peek()?;
+        while let Some(Reverse((rank, point))) = self.held.peek().copied() {
+            if !self.taken[point as usize] {
+                let is_late = rank.saturating_add(PATIENCE) < next;
+                return is_late.then(|| self.held.pop().map(|_| point)).flatten();
+            }
+            self.held.pop();
+        }
+        None
+    }
+
+    /// Lets those begin that read what a commit is about to overwrite, if they can.
+    fn pull(&mut self, point: u32) {
+        let Some(one) = self.problem.transaction(point) else {
+            return;
+        };
+        if !self.problem.split() || point != self.problem.commit(one) {
+            return;
+        }
+        for key in self.problem.seen.writes(one) {
+            let version = (*key, self.current[*key as usize]);
+            let readers = self.readers.remove(&version).unwrap_or_default();
+            let mut left = Vec::new();
+            for reader in readers {
+                let begin = self.problem.begin(reader);
+                if self.taken[begin as usize] {
+                    continue;
+                }
+                if self.waits[begin as usize] == 0 && self.obstacle(begin).is_none() {
+                    self.take(begin);
+                } else {
+                    left.push(reader);
+                }
+            }
+            if !left.is_empty() {
+                self.readers.insert(version, left);
             }
         }
     }

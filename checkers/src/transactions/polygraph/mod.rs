@@ -11,6 +11,7 @@
 //! Observations ── problem: moments and the edges that hold in any order (of linear size, by relays)
 //!                   ├── saturate (chains): choices of which one side would close a cycle, to a fixed point; shortage: what can be counted
 //!                   ├── guess: an order to begin with, by replaying a store
+//!                   ├── parts: a few transactions at a time, which may contradict each other without the rest
 //!                   └── search (graph, clauses): what the order gets wrong is put right, and what cannot be is learned
 //!                         ├── an order of everything ── witness: replayed, by itself
 //!                         └── a contradiction ── trace: where it comes from, shrink: to few transactions,
@@ -42,6 +43,7 @@ mod lists;
 mod observations;
 #[cfg(test)]
 mod oracle;
+mod parts;
 mod problem;
 mod proof;
 mod saturate;
@@ -60,17 +62,19 @@ pub use proof::{Argument, Choice, Conclusion, Fact, Link, Proof, Read, Reason, S
 pub use verify::proves;
 pub use witness::explains;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use serde::{Deserialize, Serialize};
 
+use self::parts::Size;
 use self::problem::Problem;
 use self::saturate::Limits;
 use self::search::{End, Search};
 use crate::budget::{Budget, Exhausted, Scope};
 
 /// How far what follows is derived before a search, and how much effort for each point goes into that. What real systems did
-/// is mostly explained at once; deriving everything takes longer than most searches need.
+/// is mostly explained at once; deriving everything takes longer than most searches need. The last is repeated, each time with
+/// eight times the effort.
 const STAGES: [(Limits, u64); 3] = [
     (
         Limits {
@@ -91,9 +95,12 @@ const STAGES: [(Limits, u64); 3] = [
             rounds: u32::MAX,
             chains: usize::MAX,
         },
-        u64::MAX,
+        10_000,
     ),
 ];
+
+/// How much effort goes into a stage where an answer is wanted soon.
+const SOON: u64 = 20_000_000;
 
 /// No transaction.
 const NONE: u32 = u32::MAX;
@@ -119,59 +126,155 @@ pub enum Decision {
     Unknown(String),
 }
 
-/// Decides whether the observations are possible at a level.
+/// Decides whether the observations are possible at a level, with all effort that the budget allows.
 pub fn decide(observations: &Observations, level: Level, budget: &dyn Budget) -> Decision {
-    if level.respects == Respects::Nothing {
-        // Sessions are mostly respected, and make it easier: what explains them explains the rest.
-        let sessions = Level {
-            respects: Respects::Sessions,
-            ..level
-        };
-        match judge(observations, sessions, budget) {
-            Decision::Holds(order) => return Decision::Holds(order),
-            Decision::Violated(proof) => {
-                let proof = Proof { level, ..*proof };
-                if proves(observations, &proof) {
-                    return Decision::Violated(Box::new(proof));
-                }
-            }
-            Decision::Unknown(_) => {}
-        }
-    }
-    judge(observations, level, budget)
+    decide_in(observations, level, u32::MAX, u64::MAX, budget)
 }
 
-fn judge(observations: &Observations, level: Level, budget: &dyn Budget) -> Decision {
-    let budget = &Scope::of(budget);
-    let defect = |what: &str| Decision::Unknown(format!("{what}: a defect of this checker"));
-    if let Some(order) = serially(observations, level, budget) {
-        return Decision::Holds(order);
-    }
-    let progress = Progress::default();
-    match attempt(observations, level, &progress, budget) {
-        Err(exhausted) => Decision::Unknown(format!(
-            "{exhausted} {} of {} transactions",
-            progress.told(),
-            observations.len()
-        )),
-        Ok(Outcome::Order(order)) if explains(observations, level, &order) => {
-            Decision::Holds(order)
-        }
-        Ok(Outcome::Order(_)) => defect("the order that was found does not explain the history"),
-        Ok(Outcome::Contradiction(core)) => {
-            let among = core.len();
-            match prove(observations, level, core, budget) {
-                Ok(Some(proof)) if proves(observations, &proof) => {
-                    Decision::Violated(Box::new(proof))
+/// The same, with the effort of about a second: what is hard stays unknown.
+pub fn decide_soon(observations: &Observations, level: Level, budget: &dyn Budget) -> Decision {
+    decide_in(observations, level, STAGES.len() as u32, SOON, budget)
+}
+
+/// The same, in so many stages and with so much effort in each at most.
+fn decide_in(
+    observations: &Observations,
+    level: Level,
+    stages: u32,
+    most: u64,
+    budget: &dyn Budget,
+) -> Decision {
+    // Sessions are mostly respected, and make it easier: what explains them explains the rest. Neither waits for the other's end.
+    let sessions = (level.respects == Respects::Nothing).then_some(Level {
+        respects: Respects::Sessions,
+        ..level
+    });
+    let levels = sessions.into_iter().chain([level]);
+    let mut attempts: Vec<Attempt<'_>> = levels
+        .map(|level| Attempt::new(observations, level, most))
+        .collect();
+    for _ in 0..stages {
+        let mut at = 0;
+        while at < attempts.len() {
+            let attempt = &mut attempts[at];
+            let is_asked = attempt.level == level;
+            match attempt.go_on(budget) {
+                None => at += 1,
+                Some(Decision::Holds(order)) => return Decision::Holds(order),
+                Some(decision) if is_asked => return decision,
+                Some(Decision::Violated(proof)) => {
+                    let proof = Proof { level, ..*proof };
+                    if proves(observations, &proof) {
+                        return Decision::Violated(Box::new(proof));
+                    }
+                    attempts.remove(at);
                 }
-                Ok(Some(_)) => defect("the argument that was found does not hold"),
-                Ok(None) => Decision::Unknown(format!(
-                    "a search found no order for {among} transactions, but no argument for that is short enough to be checked"
-                )),
-                Err(exhausted) => Decision::Unknown(format!(
-                    "{exhausted} when a search had found no order for {among} transactions, but before there was an argument for that"
-                )),
+                Some(Decision::Unknown(_)) => {
+                    attempts.remove(at);
+                }
             }
+        }
+    }
+    let told = attempts.pop().map(|attempt| attempt.told());
+    Decision::Unknown(format!("given up {}", told.unwrap_or_default()))
+}
+
+/// A decision on its way, with more effort each time.
+struct Attempt<'a> {
+    seen: &'a Observations,
+    level: Level,
+    progress: Progress,
+    /// How many stages are done.
+    stages: u32,
+    /// The most effort of a stage.
+    most: u64,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(seen: &'a Observations, level: Level, most: u64) -> Attempt<'a> {
+        Attempt {
+            seen,
+            level,
+            progress: Progress::default(),
+            stages: 0,
+            most,
+        }
+    }
+
+    /// How far it has come.
+    fn told(&self) -> String {
+        format!(
+            "{} of {} transactions",
+            self.progress.told(),
+            self.seen.len()
+        )
+    }
+
+    /// A decision, or `None` if that takes more effort.
+    fn go_on(&mut self, budget: &dyn Budget) -> Option<Decision> {
+        let budget = &Scope::of(budget);
+        let stage = self.stages;
+        self.stages += 1;
+        if stage == 0
+            && let Some(order) = serially(self.seen, self.level, budget)
+        {
+            return Some(Decision::Holds(order));
+        }
+        match self.stage(stage, budget) {
+            Err(exhausted) => Some(Decision::Unknown(format!("{exhausted} {}", self.told()))),
+            Ok(outcome) => outcome.map(|outcome| self.conclude(outcome, budget)),
+        }
+    }
+
+    fn stage(&self, stage: u32, budget: &dyn Budget) -> Result<Option<Outcome>, Exhausted> {
+        let (seen, level) = (self.seen, self.level);
+        budget.charge(Problem::bytes(seen))?;
+        let problem = Problem::new(seen, level);
+        let points = u64::from(problem.points());
+        let last = STAGES.len() as u32 - 1;
+        let (limits, effort) = STAGES[stage.min(last) as usize];
+        if let Some(size) = Size::of_stage(stage)
+            && let Some(core) = parts::contradiction(seen, level, size, budget)?
+        {
+            return Ok(Some(Outcome::Contradiction(core)));
+        }
+        let more = 1u64
+            .checked_shl(3 * stage.saturating_sub(last))
+            .unwrap_or(u64::MAX);
+        let effort = effort.saturating_mul(more).saturating_mul(points);
+        let effort = effort.min(self.most);
+        let found = find(&problem, limits, effort, &self.progress, budget)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        let suspects = self.progress.suspects.take();
+        let core = parts::of_suspects(seen, level, &suspects, effort, budget)?;
+        Ok(core.map(Outcome::Contradiction))
+    }
+
+    /// What an outcome comes to, proved.
+    fn conclude(&self, outcome: Outcome, budget: &dyn Budget) -> Decision {
+        let (seen, level) = (self.seen, self.level);
+        let defect = |what: &str| Decision::Unknown(format!("{what}: a defect of this checker"));
+        let core = match outcome {
+            Outcome::Order(order) if explains(seen, level, &order) => {
+                return Decision::Holds(order);
+            }
+            Outcome::Order(_) => {
+                return defect("the order that was found does not explain the history");
+            }
+            Outcome::Contradiction(core) => core,
+        };
+        let among = core.len();
+        match prove(seen, level, core, budget) {
+            Ok(Some(proof)) if proves(seen, &proof) => Decision::Violated(Box::new(proof)),
+            Ok(Some(_)) => defect("the argument that was found does not hold"),
+            Ok(None) => Decision::Unknown(format!(
+                "a search found no order for {among} transactions, but no argument for that is short enough to be checked"
+            )),
+            Err(exhausted) => Decision::Unknown(format!(
+                "{exhausted} when a search had found no order for {among} transactions, but before there was an argument for that"
+            )),
         }
     }
 }
@@ -210,6 +313,8 @@ struct Progress {
     open: Cell<usize>,
     choices: Cell<u64>,
     contradictions: Cell<u64>,
+    /// The transactions that had most to do with contradictions in the last search, the most suspect first.
+    suspects: RefCell<Vec<u32>>,
 }
 
 impl Progress {
@@ -238,23 +343,25 @@ enum Outcome {
     Contradiction(Vec<u32>),
 }
 
-fn attempt(
-    seen: &Observations,
-    level: Level,
+/// Decides with so much effort in the last stage, and no more in the others. `None`: that was not enough.
+fn within(
+    problem: &Problem<'_>,
+    most: u64,
     progress: &Progress,
     budget: &dyn Budget,
-) -> Result<Outcome, Exhausted> {
-    budget.charge(Problem::bytes(seen))?;
-    let problem = Problem::new(seen, level);
+) -> Result<Option<Outcome>, Exhausted> {
     let points = u64::from(problem.points());
-    for (limits, effort) in STAGES {
-        let effort = effort.saturating_mul(points);
-        if let Some(outcome) = find(&problem, limits, effort, progress, budget)? {
-            return Ok(outcome);
+    for (at, (limits, effort)) in STAGES.into_iter().enumerate() {
+        let effort = match at + 1 == STAGES.len() {
+            true => most,
+            false => effort.saturating_mul(points).min(most),
+        };
+        let found = find(problem, limits, effort, progress, budget)?;
+        if found.is_some() {
+            return Ok(found);
         }
     }
-    // The last goes to the end.
-    Err(Exhausted::Time)
+    Ok(None)
 }
 
 /// Looks for an order or a contradiction. `None`: that takes more effort.
@@ -283,7 +390,10 @@ fn find(
     sum(&progress.contradictions, search.conflicts);
     let end = end?;
     Ok(match end {
-        End::Effort => None,
+        End::Effort => {
+            *progress.suspects.borrow_mut() = search.suspects();
+            None
+        }
         End::Contradiction(clause) => {
             let core = trace::of_search(&search, &facts, clause, budget)?;
             Some(Outcome::Contradiction(core))

@@ -10,6 +10,8 @@
 //!
 //! When nothing is wrong, the order is the witness. When a contradiction needs no assumption, there is none.
 
+mod learn;
+
 use super::NONE;
 use super::clauses::{Atoms, Clause, Origin, not, variable};
 use super::graph::{EDGE_BYTES, Order, Why};
@@ -54,6 +56,10 @@ pub(super) struct Search<'a> {
     seen: Vec<bool>,
     pub(super) conflicts: u64,
     pub(super) decisions: u64,
+    /// By transaction, how much it had to do with conflicts.
+    pub(super) blame: Vec<f32>,
+    /// What a conflict counts. Later ones count more.
+    weight: f32,
     /// Reads and writes looked at.
     swept: u64,
 }
@@ -73,8 +79,9 @@ impl<'a> Search<'a> {
         problem: &'a Problem<'a>,
         source: &'a [u32],
         open: &'a [(u32, Vec<u32>)],
-        order: Order,
+        mut order: Order,
     ) -> Search<'a> {
+        order.firm = order.graph.edges();
         Search {
             problem,
             order,
@@ -96,6 +103,8 @@ impl<'a> Search<'a> {
             seen: Vec::new(),
             conflicts: 0,
             decisions: 0,
+            blame: vec![0.0; problem.seen.len() as usize],
+            weight: 1.0,
             swept: 0,
         }
     }
@@ -228,6 +237,9 @@ impl<'a> Search<'a> {
 
     fn decide(&mut self, literal: u32) {
         self.decisions += 1;
+        if self.levels.is_empty() {
+            self.order.firm = self.order.graph.edges();
+        }
         self.levels.push(self.trail.len());
         self.assign(literal, NONE);
     }
@@ -305,78 +317,6 @@ impl<'a> Search<'a> {
         watching.truncate(kept + watching.len() - at);
         self.watches[falsified as usize] = watching;
         conflict
-    }
-
-    /// Learns from a false clause and goes back. If there is nowhere to go back to, returns a clause without literals.
-    fn learn(&mut self, conflict: u32, budget: &dyn Budget) -> Result<Option<u32>, Exhausted> {
-        self.conflicts += 1;
-        let mut from = Vec::new();
-        let mut literals: Vec<u32> = Vec::new();
-        let mut count = vec![0u32; self.levels.len() + 1];
-        self.resolve(conflict, NONE, &mut literals, &mut count, &mut from);
-        let mut at = self.trail.len();
-        let top = loop {
-            let Some(top) = (1..count.len()).rev().find(|level| count[*level] > 0) else {
-                break 0;
-            };
-            if count[top] == 1 {
-                break top;
-            }
-            // The last of them has a reason, for the first of a level alone was decided.
-            at -= 1;
-            let literal = self.trail[at];
-            let var = variable(literal);
-            if self.seen[var] {
-                self.seen[var] = false;
-                count[self.level[var] as usize] -= 1;
-                literals.retain(|one| variable(*one) != var);
-                let reason = self.reason[var];
-                self.resolve(reason, literal, &mut literals, &mut count, &mut from);
-            }
-        };
-        literals
-            .iter()
-            .for_each(|one| self.seen[variable(*one)] = false);
-        from.sort_unstable();
-        from.dedup();
-        budget.charge(from.len() * 4)?;
-        let origin = Origin::Learned(from.into_boxed_slice());
-        if top == 0 {
-            return self.reason(Vec::new(), origin, budget).map(Some);
-        }
-        let level = |search: &Search<'_>, literal: u32| search.level[variable(literal)] as usize;
-        literals.sort_unstable_by_key(|one| std::cmp::Reverse((level(self, *one), *one)));
-        let back = literals.get(1).map_or(0, |one| level(self, *one));
-        self.back(back);
-        let first = literals[0];
-        let learned = self.clause(literals, origin, budget)?;
-        self.assign(first, learned);
-        Ok(None)
-    }
-
-    /// Takes the literals of a clause into what is being learned, but the one that it is the reason of.
-    fn resolve(
-        &mut self,
-        clause: u32,
-        but: u32,
-        literals: &mut Vec<u32>,
-        count: &mut [u32],
-        from: &mut Vec<u32>,
-    ) {
-        from.push(clause * 2);
-        for literal in &self.clauses[clause as usize].literals {
-            let var = variable(*literal);
-            if *literal == but {
-                continue;
-            }
-            if self.level[var] == 0 {
-                from.push(var as u32 * 2 + 1);
-            } else if !self.seen[var] {
-                self.seen[var] = true;
-                count[self.level[var] as usize] += 1;
-                literals.push(*literal);
-            }
-        }
     }
 
     fn back(&mut self, level: usize) {

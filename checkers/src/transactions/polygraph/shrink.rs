@@ -2,11 +2,18 @@
 
 use super::level::Level;
 use super::observations::{INITIAL, Observations, Observed};
-use super::{NONE, Outcome, Progress, attempt};
+use super::problem::Problem;
+use super::{NONE, Outcome, Progress, within};
 use crate::budget::{Budget, Exhausted};
 
 /// How many transactions may be judged again, in all. Smaller sets are worth more than this is likely to cost.
-const EFFORT: usize = 400_000;
+const TRANSACTIONS: usize = 400_000;
+
+/// How much effort goes into judging some of them. What takes more is taken for possible.
+const EFFORT: u64 = 4_000_000;
+
+/// How many times that may be.
+const OPEN_MAX: u32 = 30;
 
 /// Some of the transactions, numbered anew, in their order, and the reads that are left: those of which all candidates are.
 pub(super) fn restrict(seen: &Observations, keep: &[u32]) -> (Observations, Vec<u32>) {
@@ -57,17 +64,32 @@ pub(super) fn restrict(seen: &Observations, keep: &[u32]) -> (Observations, Vec<
     (few, left)
 }
 
-/// The transactions of a contradiction among these, if they contradict each other.
-fn contradiction(
+/// What becomes of some transactions by themselves.
+pub(super) enum Judged {
+    Possible,
+    /// These of them contradict each other.
+    Contradiction(Vec<u32>),
+    /// That takes more effort.
+    Open,
+}
+
+/// Judges some transactions by themselves.
+pub(super) fn judge(
     seen: &Observations,
     level: Level,
     keep: &[u32],
+    effort: u64,
     budget: &dyn Budget,
-) -> Result<Option<Vec<u32>>, Exhausted> {
+) -> Result<Judged, Exhausted> {
     let (few, _) = restrict(seen, keep);
-    Ok(match attempt(&few, level, &Progress::default(), budget)? {
-        Outcome::Contradiction(core) => Some(core.iter().map(|one| keep[*one as usize]).collect()),
-        Outcome::Order(_) => None,
+    let problem = Problem::new(&few, level);
+    let found = within(&problem, effort, &Progress::default(), budget)?;
+    Ok(match found {
+        Some(Outcome::Contradiction(core)) => {
+            Judged::Contradiction(core.iter().map(|one| keep[*one as usize]).collect())
+        }
+        Some(Outcome::Order(_)) => Judged::Possible,
+        None => Judged::Open,
     })
 }
 
@@ -81,10 +103,10 @@ pub(super) fn shrink(
     mut core: Vec<u32>,
     budget: &dyn Budget,
 ) -> Result<(Vec<u32>, bool), Exhausted> {
-    let mut effort = EFFORT;
+    let (mut left_over, mut open) = (TRANSACTIONS, 0);
     let mut part = core.len();
     loop {
-        let mut smaller = false;
+        let (mut smaller, mut is_sure) = (false, true);
         let mut at = 0;
         while at < core.len() {
             let left: Vec<u32> = if part >= core.len() {
@@ -93,23 +115,29 @@ pub(super) fn shrink(
                 let end = (at + part).min(core.len());
                 [&core[..at], &core[end..]].concat()
             };
-            if left.len() > effort {
+            if left.len() > left_over || open > OPEN_MAX {
                 return Ok((core, false));
             }
-            effort -= left.len();
-            match contradiction(seen, level, &left, budget)? {
-                Some(less) if less.len() < core.len() => {
+            left_over -= left.len();
+            match judge(seen, level, &left, EFFORT, budget)? {
+                Judged::Contradiction(less) if less.len() < core.len() => {
                     // What stood before this part, and is still there, need not be tried again in this round.
                     let next = core.get(at).copied().unwrap_or(NONE);
                     core = less;
                     at = core.partition_point(|one| *one < next);
                     smaller = true;
                 }
-                _ => at += part,
+                judged => {
+                    if matches!(judged, Judged::Open) {
+                        open += 1;
+                        is_sure &= part > 1;
+                    }
+                    at += part;
+                }
             }
         }
         if part == 1 && !smaller {
-            return Ok((core, true));
+            return Ok((core, is_sure));
         }
         part = if part == 1 {
             1

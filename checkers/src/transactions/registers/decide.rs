@@ -14,16 +14,21 @@ use crate::budget::Budget;
 /// The most transactions of which all levels are decided that can be, and not only the one that is asked for.
 pub(super) const SMALL: usize = 5_000;
 
-/// Decides a level of a history each of whose reads is of what somebody left there.
+/// Decides a level of a history each of whose reads is of what somebody left there. One that nobody asked for gets little effort.
 pub(super) fn decide(
     all: &Transactions,
     versions: &Versions,
     prover: &Prover,
     what: &Decidable,
+    is_asked: bool,
     budget: &dyn Budget,
 ) -> Decided {
     let (seen, numbers) = observations(all, versions);
-    match polygraph::decide(&seen, what.asked(), budget) {
+    let decide = match is_asked {
+        true => polygraph::decide,
+        false => polygraph::decide_soon,
+    };
+    match decide(&seen, what.asked(), budget) {
         Decision::Holds(_) => Decided::Holds,
         Decision::Unknown(why) => Decided::Unknown(why),
         Decision::Violated(proof) => {

@@ -198,7 +198,7 @@ fn judge(
     let mut standings = Standings::of(anomalies, ways, &decided);
     standings.settle(level, &mut proved, |_, what, is_asked| {
         let may_decide = may_decide && (is_asked || all.len() <= SMALL);
-        Ok(may_decide.then(|| decide::decide(all, &versions, &prover, what, budget)))
+        Ok(may_decide.then(|| decide::decide(all, &versions, &prover, what, is_asked, budget)))
     })?;
     let Standings { boundary, why, .. } = standings;
     let open = || {
@@ -222,7 +222,7 @@ fn judge(
     let mut result = conclude(level, intake, &proved, &boundary, open);
     let evidence = result.evidence.into_iter();
     let few = evidence.map(|one| fewest(one, &|few| find_in(few, assume, budget)));
-    result.evidence = few.collect::<Result<_, _>>()?;
+    result.evidence = few.collect();
     Ok(result)
 }
 
