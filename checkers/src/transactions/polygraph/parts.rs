@@ -23,9 +23,9 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// What is looked at before a stage of the search.
+    /// What is looked at before a stage of the search; most histories need no more than two.
     pub(super) fn of_stage(stage: u32) -> Option<Size> {
-        let more = stage.checked_sub(1)?;
+        let more = stage.checked_sub(2)?;
         Some(Size {
             transactions: 64u32.checked_shl(2 * more)?,
             effort: 100_000u64.checked_shl(4 * more)?,
