@@ -261,7 +261,6 @@ fn confine(folder: &Path, name: &str, script: &str, bounds: &Bounds) -> Result<A
         ..Record::default()
     };
     let others = groups_beside(folder, &file(folder, name));
-    let served = servers(folder);
     for controller in bounds.controllers() {
         let hierarchy = match Hierarchy::with(controller, folder) {
             Ok(hierarchy) => hierarchy,
@@ -270,16 +269,17 @@ fn confine(folder: &Path, name: &str, script: &str, bounds: &Bounds) -> Result<A
                 return Err(not_done(error));
             }
         };
-        record.groups.push(match controller {
+        let served = match controller {
+            Controller::Io => servers(folder),
+            _ => Vec::new(),
+        };
+        record.groups.push(if served.is_empty() {
+            let beside = [&record.groups[..], &others].concat();
+            Group::plan(hierarchy, controller, name, &pids, &beside)
+        } else {
             // Nobody else's limits are for these, so their group is nobody else's.
-            Controller::Io if !served.is_empty() => {
-                let name = format!("{name}-served");
-                Group::plan(hierarchy, controller, &name, &served, &[])
-            }
-            _ => {
-                let beside = [&record.groups[..], &others].concat();
-                Group::plan(hierarchy, controller, name, &pids, &beside)
-            }
+            let name = format!("{name}-served");
+            Group::plan(hierarchy, controller, &name, &served, &[])
         });
     }
     if bounds.more_files.is_some() {
