@@ -70,8 +70,14 @@ pub(super) fn of_suspects(
     effort: u64,
     budget: &dyn Budget,
 ) -> Result<Option<Vec<u32>>, Exhausted> {
-    for count in SUSPECTS {
-        let mut some = suspects[..count.min(suspects.len())].to_vec();
+    let mut judged = 0;
+    for count in SUSPECTS.map(|count| count.min(suspects.len())) {
+        // Where there are fewer, they were all judged already.
+        if count == judged {
+            break;
+        }
+        judged = count;
+        let mut some = suspects[..count].to_vec();
         some.sort_unstable();
         if let Judged::Contradiction(core) = judge(seen, level, &some, effort / 8, budget)? {
             return Ok(Some(core));
