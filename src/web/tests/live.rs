@@ -30,6 +30,11 @@ fn event(stream: &mut BufReader<TcpStream>) -> Option<(String, String)> {
     }
 }
 
+/// The folder of a run that has begun.
+fn begun(server: &Server) -> RunFolder {
+    RunFolder::create(server.root(), "sim-register", &spec("sim", "register")).unwrap()
+}
+
 fn watch(server: &Server, folder: &RunFolder) -> BufReader<TcpStream> {
     let mut stream = server.send(&[
         &format!("GET /runs/{}/events HTTP/1.1", folder.id()),
@@ -57,8 +62,7 @@ fn until(stream: &mut BufReader<TcpStream>, told: &[&str]) -> String {
 #[test]
 fn what_a_run_does_is_seen_as_it_does_it_until_its_verdict() {
     let server = Server::start();
-    let folder =
-        RunFolder::create(server.root(), "sim-register", &spec("sim", "register")).unwrap();
+    let folder = begun(&server);
     let hold = folder.hold().unwrap();
     let mut history = File::create(folder.history_path()).unwrap();
     let mut log = File::create(folder.log_path()).unwrap();
@@ -153,8 +157,7 @@ fn what_a_run_does_is_seen_as_it_does_it_until_its_verdict() {
 #[test]
 fn what_was_done_before_anybody_looked_is_drawn() {
     let server = Server::start();
-    let folder =
-        RunFolder::create(server.root(), "sim-register", &spec("sim", "register")).unwrap();
+    let folder = begun(&server);
     let _hold = folder.hold().unwrap();
     let mut history = File::create(folder.history_path()).unwrap();
     // Operations that end in each second; the last one has only begun.
@@ -183,8 +186,7 @@ fn what_was_done_before_anybody_looked_is_drawn() {
 #[test]
 fn a_run_that_dies_is_told_to_have_died() {
     let server = Server::start();
-    let folder =
-        RunFolder::create(server.root(), "sim-register", &spec("sim", "register")).unwrap();
+    let folder = begun(&server);
     let hold = folder.hold().unwrap();
     let mut stream = watch(&server, &folder);
     // Its history has not even begun.
