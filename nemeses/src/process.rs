@@ -57,7 +57,8 @@ pub(crate) fn kill_info() -> FaultInfo {
         options: with_common(vec![target_option(), signal, restart_option()]),
         evidence: "The process was there and is seen to be gone (for HUP, USR1 and USR2, which need not \
                    end a process: it was there and was signalled).",
-        undo: "The system is started again, with the data it has.",
+        undo: "The system is started again, with the data it has. What was told to end and has not yet is killed first (not so for HUP, \
+               USR1 and USR2).",
         synthetic: false,
         make: |spec, ctx| made(Kind::Kill, spec, ctx),
     }
@@ -172,7 +173,7 @@ impl Kind {
 /// Whether a process that was there and is now seen so proves that a signal took effect.
 fn proves(signal: Signal, seen: ProcessState) -> bool {
     match signal {
-        Signal::HUP | Signal::USR1 | Signal::USR2 => true,
+        signal if signal.need_not_end() => true,
         Signal::STOP => seen == ProcessState::Stopped,
         Signal::CONT => seen != ProcessState::Stopped,
         _ => seen == ProcessState::Absent,

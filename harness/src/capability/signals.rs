@@ -55,6 +55,11 @@ impl Signal {
     /// The window of a terminal has another size.
     pub const WINCH: Signal = Signal(28);
 
+    /// Whether servers commonly have another use for it than to end.
+    pub fn need_not_end(self) -> bool {
+        matches!(self, Signal::HUP | Signal::USR1 | Signal::USR2)
+    }
+
     /// Its number, as on all machines that Gainsay runs on.
     pub fn number(self) -> u8 {
         self.0

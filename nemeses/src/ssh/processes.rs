@@ -3,7 +3,8 @@
 //! A pause is written down in the node's undo journal before it is done, and so is a kill where the system can be started
 //! again without us.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent::modules::processes::{Answer, NAME, Request, State};
@@ -12,7 +13,7 @@ use harness::Name;
 use harness::capability::{CapabilityError, Primaries, ProcessState, Processes, Signal};
 use harness::db::{Db, DbError};
 use harness::node::undo::Undo;
-use harness::remote::Node;
+use harness::remote::{Command, Node};
 
 use super::agent::Errand;
 use super::journaled::{Journaled, Standing, find, no_answer, pids, started};
@@ -35,6 +36,8 @@ pub struct DbProcesses {
     paused: Standing,
     /// Nodes whose processes were ended, or may be.
     ended: Standing,
+    /// Those among them whose processes were told to end in their own time.
+    told: Mutex<BTreeSet<Name>>,
 }
 
 impl DbProcesses {
@@ -46,7 +49,23 @@ impl DbProcesses {
             db,
             paused: Standing::default(),
             ended: Standing::default(),
+            told: Mutex::default(),
         }
+    }
+
+    fn told(&self) -> MutexGuard<'_, BTreeSet<Name>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills what was told to end and has not yet: it would be taken for a system that runs, and then end.
+    async fn end_at_last(&self, at: &Journaled) -> Result<(), CapabilityError> {
+        if !self.told().contains(&at.node.name) {
+            return Ok(());
+        }
+        let kill = Command::new(revival::kill(&pids(&*self.db, at)?));
+        at.node.remote.exec(kill).await.map_err(no_answer)?;
+        self.told().remove(&at.node.name);
+        Ok(())
     }
 
     /// Writes down how to let the processes go on, and stops them.
@@ -87,12 +106,17 @@ impl DbProcesses {
         let Some(pids) = self.db.pids_script(&at.node) else {
             return self.db.signal(&at.node, signal).await.map_err(uncertain);
         };
-        let request = request(pids, signal);
+        let request = request(pids.clone(), signal);
+        let takes_time = signal != Signal::KILL && !signal.need_not_end();
+        if takes_time {
+            self.told().insert(at.node.name.clone());
+        }
         let asked = match revival::revive(&*self.db, &at.node, &self.plain) {
             Some(revive) => {
+                let kill = takes_time.then(|| revival::kill(&pids));
                 let undo = Undo {
                     fault: "kill".to_owned(),
-                    undo: revive,
+                    undo: format!("{}\n{revive}", kill.unwrap_or_default()),
                     verify: ":".to_owned(),
                     survives_reboot: false,
                     process: None,
@@ -141,12 +165,14 @@ impl Processes for DbProcesses {
 
     async fn start(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
         let at = find(&self.nodes, node)?;
+        self.end_at_last(at).await?;
         let started = self.db.start(&at.node, &self.plain).await;
         self.started(at, started).await
     }
 
     async fn start_empty(&self, node: &Name) -> Result<ProcessState, CapabilityError> {
         let at = find(&self.nodes, node)?;
+        self.end_at_last(at).await?;
         let started = self.db.start_empty(&at.node, &self.plain).await;
         self.started(at, started).await
     }
