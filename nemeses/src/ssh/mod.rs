@@ -44,6 +44,7 @@ pub use machines::{NodeMachines, PowerSwitches};
 pub use membership::DbMembership;
 pub(crate) use netem::beyond as netem_lacks;
 pub use network::AgentNetwork;
+pub use preload::PACKAGES;
 pub use processes::{DbPrimaries, DbProcesses};
 pub use rolling::DbRolling;
 pub use scripts::NodeScripts;

@@ -22,6 +22,12 @@ const WAITS_HASH: &str = env!("GAINSAY_WAITS_HASH");
 
 /// The package of libfaketime.
 const FAKETIME: &str = "libfaketime";
+/// Debian packages that faults install on nodes: local nodes, which have no network but their own, must be offered them.
+pub const PACKAGES: [&str; 1] = [FAKETIME];
+/// It keeps two files in memory for each process, which stay where a process is killed, and let none start that gets the same number.
+const FAKETIME_LEFT: &str = r#"for f in /dev/shm/faketime_shm_* /dev/shm/sem.faketime_sem_*; do
+    [ ! -O "$f" ] || [ -e "/proc/${f##*_}" ] || rm -f -- "$f"
+done"#;
 /// What it says, where nothing is changed.
 pub(super) const TRUE_TIME: &str = "+0";
 
@@ -58,7 +64,7 @@ pub(super) async fn load_faketime(
     let time = faked_time(at);
     // It looks at the file each time that it is asked, and leaves the clocks that measure time-outs alone.
     let lines = format!(
-        "export LD_PRELOAD={} FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1 DONT_FAKE_MONOTONIC=1",
+        "{FAKETIME_LEFT}\nexport LD_PRELOAD={} FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1 DONT_FAKE_MONOTONIC=1",
         quote(&library),
         quote(&time)
     );
