@@ -12,6 +12,7 @@ use crate::program::{Program, said};
 
 /// How a node is, in words that are the same as long as nothing of importance changes.
 const LOOK: &str = r##"
+echo "boot $(cat /proc/sys/kernel/random/boot_id)"
 echo "# firewall"; nft list ruleset
 echo "# network"; tc qdisc show; tc filter show dev eth0; ip -o link show | cut -d' ' -f2-9; ip rule; ip route; ip -6 route
 echo "# mounts"; cat /proc/self/mounts
@@ -30,8 +31,10 @@ for process in /proc/[0-9]*; do
   grep -v :memory: "$process/cgroup"
   cat "$process/limits" "$process/oom_score_adj"
   grep Tracer "$process/status"
-  # What a program loads before all others it keeps, and what that needs.
-  awk '{ print $2, $6 }' "$process/maps" | grep -v -e ' $' -e '/waits-' -e '/libdl' -e '/libpthread' | sort -u
+  # What a program loads before all others it keeps, and what that needs. It has the true time.
+  awk '{ print $2, $6 }' "$process/maps" | grep -v -e ' $' -e '/waits-' -e '/libdl' -e '/libpthread' -e faketime -e '/libm[.]' | sort -u
+  told=$(grep -z -e ^LD_PRELOAD= -e FAKE "$process/environ" | xargs -0 sh -c 'exec env "$@" date +%s' sh)
+  echo "told a time that is $(((told - $(date +%s)) / 60)) minutes off"
   vdso=$(awk '/\[vdso\]/ { print $1 }' "$process/maps")
   [ -n "$vdso" ] || continue
   first=$((0x${vdso%-*} / 4096)); last=$((0x${vdso#*-} / 4096))
@@ -41,31 +44,59 @@ echo "# date"; date +%s.%N
 "##;
 
 /// Every fault that something of stands on nodes, such that it acts at once and goes on.
-const FAULTS: [&str; 20] = [
+const FAULTS: [&str; 36] = [
     "partition",
     "partition:halves:action=reject",
     "partition:one:action=jam",
     "partition:clients",
     "partition:one:flap=200ms",
+    "partition:bridge:direction=in",
     "packet:loss:target=all",
     "packet:delay:target=all",
+    "packet:rate:target=all",
+    "packet:duplicate:target=all",
     "kill:target=all",
+    "kill:signal=TERM:target=all",
     "pause:target=all",
     "freeze:target=all",
     "stress:target=all",
     "stress:io:target=all",
+    "stress:files:target=all",
+    "stress:processes:target=all",
+    "stress:memory:target=all",
     "load:cpu:target=all",
     "load:memory:amount=64MiB:target=all",
     "load:io:target=all",
     "clock:target=all",
+    "clock:strobe:target=all",
+    "clock:freeze:target=all",
+    "clock:drift:clocks=both:target=all",
+    "clock:skew:scope=libfaketime:target=all",
     "disk:slow:target=all",
     "disk:errors:target=all",
+    "disk:stall:target=all",
+    "disk:full:target=all",
+    "disk:short-writes:target=all",
+    "disk:failing-fsync:target=all",
+    "disk:lying-fsync:target=all",
     "power:target=all",
     "membership:rejoin:target=10.77.0.2",
 ];
 
 /// Those that nodes with kernels of their own do by other means than the rest: by the rules of `tc`.
 const BY_TC: [&str; 2] = ["partition", "packet:delay:target=all"];
+
+/// Those that only nodes with kernels of their own know.
+const OF_MACHINES: [&[&str]; 4] = [
+    &["clock:skew:scope=machine:target=all"],
+    &["reboot:orderly:target=10.77.0.1"],
+    &["reboot:off:target=all"],
+    &[
+        "clock:skew:scope=machine:target=10.77.0.1",
+        "reboot:hard:target=10.77.0.2",
+        "disk:slow:target=10.77.0.3",
+    ],
+];
 
 /// Faults of which nothing stands when they are done, and what is so on a node in the middle of them, as a script.
 const PASSING: [(&str, &str); 2] = [
@@ -204,6 +235,7 @@ impl Nodes {
         let key = ssh.iter().skip_while(|word| *word != "-i").nth(1).unwrap();
         let addresses: Vec<&str> = self.nodes.iter().map(|node| &*node.address).collect();
         let addresses = addresses.join(",");
+        let power = format!("{} nodes power {}", env!("CARGO_BIN_EXE_gainsay"), self.id);
         let reach = [
             "--nodes",
             &addresses,
@@ -211,6 +243,8 @@ impl Nodes {
             key,
             "--host-key-checking",
             "off",
+            "--power-command",
+            &power,
         ];
         let all: Vec<&str> = arguments.iter().copied().chain(reach).collect();
         let plain = self.program.command(&all);
@@ -240,16 +274,16 @@ impl Nodes {
                 .output()
                 .unwrap();
             let said = said(ran);
-            let now = jiff::Timestamp::now().as_second() as f64;
-            let (text, date) = said.out.rsplit_once("# date").unwrap();
+            let now = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
+            // One without power, or that boots, says nothing.
+            let (text, date) = said.out.rsplit_once("# date").unwrap_or(("", "0"));
             let date: f64 = date.trim().parse().unwrap();
-            // The machine's clock may be slewed; no fault here means it.
-            assert!(
-                (date - now).abs() < 5.0,
-                "{}: {date} at {now}",
-                node.address
-            );
-            (node.address.clone(), text.to_owned())
+            // The machine's clock may be slewed a little.
+            let right = (date - now).abs() < 5.0;
+            (
+                node.address.clone(),
+                format!("{text}\nthe date is right: {right}\n"),
+            )
         };
         // At once: nodes with kernels of their own take their time.
         std::thread::scope(|scope| {
@@ -391,14 +425,9 @@ impl Nodes {
                         /var/lib/gainsay/agent-*' serve /var/lib/gainsay '*) kill -KILL ${process#/proc/};; esac; done 2>/dev/null; :";
             for node in &self.nodes {
                 let mut command = Command::new(&node.ssh[0]);
-                assert!(
-                    command
-                        .args(&node.ssh[1..])
-                        .arg(kill)
-                        .status()
-                        .unwrap()
-                        .success()
-                );
+                let ended = command.args(&node.ssh[1..]).arg(kill).status().unwrap();
+                // 255 is `ssh`'s own: nobody is there.
+                assert!(matches!(ended.code(), Some(0 | 255)), "{ended}");
             }
         }
         run.kill().unwrap();
@@ -422,12 +451,26 @@ fn started(history: &Path) -> Vec<Value> {
     events.filter(started).collect()
 }
 
+/// The beginnings of lines that are others after a boot: the kernel counts its memory then, and of the page that its code of clocks is
+/// in, only the beginning is that code.
+const OF_A_BOOT: [&str; 4] = [
+    "boot ",
+    "Max processes",
+    "Max pending signals",
+    "code of clocks",
+];
+
 /// The lines of each that the other has not.
 fn differences(one: &Look, other: &Look) -> Vec<String> {
     let mut found = Vec::new();
     for (node, text) in one {
-        let (before, after): (Vec<&str>, Vec<&str>) =
+        let (mut before, mut after): (Vec<&str>, Vec<&str>) =
             (text.lines().collect(), other[node].lines().collect());
+        if before[0] != after[0] {
+            let stays = |line: &&str| !OF_A_BOOT.iter().any(|it| line.starts_with(it));
+            before.retain(stays);
+            after.retain(stays);
+        }
         let lost = before.iter().filter(|line| !after.contains(line));
         found.extend(lost.map(|line| format!("{node}: - {line}")));
         let new = after.iter().filter(|line| !before.contains(line));
@@ -560,6 +603,19 @@ fn what_tc_does_is_undone_exactly_when_the_controller_is_killed() {
 }
 
 #[test]
+fn what_is_done_to_machines_is_undone_exactly_when_the_controller_is_killed() {
+    let _alone = crate::ALONE.lock();
+    if !crate::cluster::ready() {
+        return;
+    }
+    let nodes = Nodes::up("etcd", &["3", "--kernel", "own"]);
+    let before = nodes.at_rest();
+    for faults in OF_MACHINES {
+        put_into_force_and_undo(&nodes, &before, faults, Gone::All);
+    }
+}
+
+#[test]
 fn a_member_that_was_taken_out_is_brought_in_when_the_controller_is_killed() {
     let _alone = crate::ALONE.lock();
     if !crate::cluster::ready() {
@@ -612,4 +668,35 @@ fn a_fault_of_a_systems_own_is_undone_when_the_controller_is_killed() {
         end_and_undo(&nodes, &before, run, gone, &format!("{starts:#?}"));
         assert!(nodes.locked().is_empty());
     }
+}
+
+/// Nobody listens there.
+#[test]
+fn a_machine_that_does_not_answer_gets_power_and_is_waited_for() {
+    let program = Program::new();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port().to_string();
+    drop(nobody);
+    let heal = |more: &[&str]| {
+        let reach = ["heal", "--nodes", "127.0.0.1", "--ssh-port", &port];
+        let said = program.run(&[&reach[..], &["--ssh-config", "none"], more].concat());
+        assert_eq!(said.code, 255, "{}{}", said.out, said.err);
+        said.err
+    };
+    let without = heal(&[]);
+    assert!(
+        without.contains("--power-command") && without.contains("--wait"),
+        "{without}"
+    );
+    assert!(heal(&["--wait", "1s"]).contains("is waited for, 1s at most"));
+    let words = program.folder.path().join("words");
+    let command = format!("echo >>{}", words.display());
+    let given = heal(&["--power-command", &command, "--wait", "1s"]);
+    assert!(given.contains("it was given power"), "{given}");
+    assert_eq!(std::fs::read_to_string(words).unwrap(), "127.0.0.1 on\n");
+    let refused = heal(&["--power-command", "echo no fuse >&2; false"]);
+    assert!(
+        refused.contains("got no power") && refused.contains("no fuse"),
+        "{refused}"
+    );
 }

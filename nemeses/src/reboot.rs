@@ -57,8 +57,9 @@ pub(crate) fn info() -> FaultInfo {
         options: with_common(vec![target_option()]),
         evidence: "The boot id of the machine is another than before (/proc/sys/kernel/random/boot_id), or whoever has its power says that \
                    it has none.",
-        undo: "The machine is waited for, and the system is started again, with the data it has. What other faults had set up there ended \
-               with the machine.",
+        undo: "The machine is given power if it has none and waited for, and the system is started again, with the data it has. What other \
+               faults had set up there ended with the machine. Where the controller is gone, `gainsay heal` does so (with --power-command, \
+               for machines of your own).",
         synthetic: false,
         make: made,
     }

@@ -171,14 +171,7 @@ fn node_args() -> Vec<Arg> {
             .value_parser(spec::parse_duration)
             .env("GAINSAY_CONNECT_TIMEOUT")
             .help("How long connecting to a node may take [default: ~/.ssh/config, or 15s]"),
-        Arg::new("power-command")
-            .long("power-command")
-            .value_name("COMMAND")
-            .env("GAINSAY_POWER_COMMAND")
-            .help(
-                "For the fault reboot:off: a command for this machine's shell that turns a node's power off and on; \
-                 the node and `off` or `on` follow it as arguments",
-            ),
+        power_arg("For the fault reboot:off"),
         Arg::new("password-file")
             .long("password-file")
             .value_name("FILE")
@@ -194,6 +187,18 @@ fn node_args() -> Vec<Arg> {
     args.into_iter()
         .map(|arg| arg.help_heading(NODES))
         .collect()
+}
+
+/// The flag that names who has the nodes' power, with what it is for.
+pub(super) fn power_arg(what_for: &str) -> Arg {
+    Arg::new("power-command")
+        .long("power-command")
+        .value_name("COMMAND")
+        .env("GAINSAY_POWER_COMMAND")
+        .help(format!(
+            "{what_for}: a command for this machine's shell that turns a node's power off and on; the node and `off` or `on` follow it as \
+             arguments, and `on` does nothing to one that has power"
+        ))
 }
 
 fn test_args() -> Vec<Arg> {
@@ -607,7 +612,7 @@ pub(super) fn ssh_spec(matches: &ArgMatches) -> Result<SshSpec> {
             .expect("it has a default"),
         ssh_config: readable(matches, "ssh-config")?,
         connect_timeout: matches.get_one::<Duration>("connect-timeout").copied(),
-        // Of a run alone: what only looks at nodes has no such flag.
+        // What only looks at nodes has no such flag.
         power_command: matches
             .try_get_one::<String>("power-command")
             .ok()

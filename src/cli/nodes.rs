@@ -1,8 +1,8 @@
-//! `gainsay nodes up|down|list`: local nodes that outlive a run.
+//! `gainsay nodes up|down|list|power`: local nodes that outlive a run.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use harness::local::{self, ClusterInfo, ClusterState, Kernel, Owner};
+use harness::local::{self, ClusterInfo, ClusterState, Kernel, LocalNode, Owner};
 
 use super::args;
 use super::output::outln;
@@ -33,11 +33,19 @@ pub(super) fn command() -> Command {
                 .value_name("ID")
                 .help("Which cluster [default: all that are to stay or are orphans]"),
         );
+    let required =
+        |id: &'static str, name: &'static str| Arg::new(id).value_name(name).required(true);
+    let power = Command::new("power")
+        .about("Turn the power of a node with a kernel of its own off or on; `gainsay nodes power ID` is a --power-command")
+        .arg(required("id", "ID").help("Which cluster"))
+        .arg(required("node", "NODE").help("Its name or address"))
+        .arg(required("state", "STATE").value_parser(["off", "on"]));
     Command::new("nodes")
         .about("Local nodes that outlive a run")
         .subcommand_required(true)
         .subcommand(up.args(args::output_args()))
         .subcommand(down.args(args::output_args()))
+        .subcommand(power.args(args::output_args()))
         .subcommand(
             Command::new("list")
                 .about("List local clusters")
@@ -49,6 +57,7 @@ pub(super) fn run(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
     match matches.subcommand() {
         Some(("up", matches)) => up(suites, matches),
         Some(("down", matches)) => down(matches),
+        Some(("power", matches)) => power(matches),
         Some(("list", _)) => list(),
         _ => unreachable!("clap requires a subcommand"),
     }
@@ -63,7 +72,7 @@ fn up(suites: &Suites, matches: &ArgMatches) -> Result<Exit> {
     config.kernel = kernel;
     config.owner = Owner::Nobody;
     config.packages = suites.iter().flat_map(|suite| suite.packages()).collect();
-    let cluster = run::up(&config, &output)?;
+    let cluster = run::up(config, &output)?;
     outln!("{}", cluster.id());
     for target in cluster.ssh_targets() {
         outln!(
@@ -100,6 +109,27 @@ fn down(matches: &ArgMatches) -> Result<Exit> {
     for id in ids {
         local::down(&id)?;
         output.say(&format!("{id} is down"));
+    }
+    Ok(Exit::Valid)
+}
+
+fn power(matches: &ArgMatches) -> Result<Exit> {
+    let given = |id| matches.get_one::<String>(id).expect("it is required");
+    let (id, wanted) = (given("id"), given("node"));
+    let cluster = local::open(id)?;
+    let Some(switches) = cluster.power() else {
+        bail!(
+            "the nodes of {id} share this machine's kernel, and have no power of their own\n  hint: gainsay nodes up --kernel own"
+        );
+    };
+    let nodes = cluster.nodes();
+    let is_wanted = |node: &LocalNode| node.name == *wanted || node.address.to_string() == *wanted;
+    let Some(at) = nodes.iter().position(is_wanted) else {
+        bail!("{id} has no node {wanted}; it has n1 to n{}", nodes.len());
+    };
+    match given("state").as_str() {
+        "off" => switches[at].cut()?,
+        _ => switches[at].on()?,
     }
     Ok(Exit::Valid)
 }

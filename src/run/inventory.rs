@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::join_all;
-use harness::capability::PowerSwitch;
 use harness::local::{self, Kernel, LocalCluster};
 use harness::remote::ssh::{ConfigFile, HostKeyPolicy, Secret, SshOptions, SshRemote};
 use harness::remote::{Command, Node};
@@ -19,7 +18,7 @@ use crate::spec::{HostKeyChecking, NodesSpec, SshSpec};
 /// What a local cluster needs beyond its size.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LocalRequest {
-    /// Debian packages that will be installed on the nodes.
+    /// Debian packages that the system will install on the nodes.
     pub(crate) packages: Vec<String>,
     /// Whether to install what this machine lacks.
     pub(crate) setup: bool,
@@ -65,7 +64,7 @@ impl Inventory {
         let mut config = local::Config::new(count);
         config.kernel = kernel;
         config.packages = local.packages.clone();
-        let cluster = up(&config, output)?;
+        let cluster = up(config, output)?;
         cluster.enter_switch_netns()?;
         Ok(Inventory::Local(cluster))
     }
@@ -102,16 +101,8 @@ impl Inventory {
     pub(crate) fn power(&self) -> PowerSwitches {
         match self {
             Inventory::Simulated => PowerSwitches::new(),
-            Inventory::Local(cluster) => {
-                let names = cluster
-                    .nodes()
-                    .into_iter()
-                    .map(|node| Name::from(node.name));
-                let power = cluster.power().into_iter().flatten();
-                let switch = |power| Arc::new(power) as Arc<dyn PowerSwitch>;
-                names.zip(power.map(switch)).collect()
-            }
-            Inventory::Ssh(ssh, _) => power::of(ssh),
+            Inventory::Local(cluster) => power::of_cluster(cluster),
+            Inventory::Ssh(ssh, _) => power::of_hosts(ssh),
         }
     }
 
@@ -130,11 +121,14 @@ impl Inventory {
     }
 }
 
-/// Brings up a local cluster, and says so.
-pub(crate) fn up(config: &local::Config, output: &Output) -> Result<LocalCluster> {
+/// Brings up a local cluster, whose nodes are offered what faults install, too; and says so.
+pub(crate) fn up(mut config: local::Config, output: &Output) -> Result<LocalCluster> {
+    config
+        .packages
+        .extend(nemeses::ssh::PACKAGES.map(str::to_owned));
     let started = Instant::now();
     let mut progress = |line: &str| output.say(&format!("nodes   {line}"));
-    let cluster = local::up(config, &mut progress)?;
+    let cluster = local::up(&config, &mut progress)?;
     output.say(&format!(
         "nodes   {} local nodes up in {:.1?}",
         config.nodes,

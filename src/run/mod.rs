@@ -10,7 +10,7 @@ mod inventory;
 pub(crate) mod log;
 mod nodes;
 mod online;
-mod power;
+pub(crate) mod power;
 mod recovery;
 pub(crate) mod signals;
 mod simulated;

@@ -1,11 +1,13 @@
-//! The power of hosts, where the user has a command that turns it off and on.
+//! Who turns nodes' power off and on: a command of the user's, or the local cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use harness::capability::PowerSwitch;
+use harness::local::LocalCluster;
 use nemeses::ssh::PowerSwitches;
+use store::Name;
 use tokio::process::Command;
 
 use crate::spec::SshSpec;
@@ -13,8 +15,19 @@ use crate::spec::SshSpec;
 /// How long the command may take: less than an activity of a fault.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// The switches of a local cluster's nodes: none where they share this machine's kernel.
+pub(crate) fn of_cluster(cluster: &LocalCluster) -> PowerSwitches {
+    let names = cluster
+        .nodes()
+        .into_iter()
+        .map(|node| Name::from(node.name));
+    let power = cluster.power().into_iter().flatten();
+    let switch = |power| Arc::new(power) as Arc<dyn PowerSwitch>;
+    names.zip(power.map(switch)).collect()
+}
+
 /// The switches of hosts' power, if there is a command.
-pub(super) fn of(ssh: &SshSpec) -> PowerSwitches {
+pub(crate) fn of_hosts(ssh: &SshSpec) -> PowerSwitches {
     let Some(command) = &ssh.power_command else {
         return PowerSwitches::new();
     };

@@ -110,6 +110,8 @@ pub enum RemoteError {
         message: String,
         /// What to check.
         hint: String,
+        /// Whether nothing answered there: it may be down, or booting.
+        unanswered: bool,
     },
     /// The session is there, but commands are refused: no shell, no way to become root. Nothing ran.
     #[error("{node}: {message}\n  hint: {hint}")]
@@ -174,6 +176,17 @@ impl RemoteError {
         matches!(
             self,
             RemoteError::Connect { .. } | RemoteError::Refused { .. }
+        )
+    }
+
+    /// Whether nothing answered where the node should be: it may be down, or booting.
+    pub fn unanswered(&self) -> bool {
+        matches!(
+            self,
+            RemoteError::Connect {
+                unanswered: true,
+                ..
+            }
         )
     }
 }

@@ -15,10 +15,16 @@ async fn says_on(remote: &SshRemote) {
     }
 }
 
-/// The error of a first command, which must say that nothing ran.
+/// The error of a first command, which must say that nothing ran, and that somebody answered.
 async fn refusal(remote: &SshRemote) -> String {
+    no_session(remote, false).await
+}
+
+/// The same, whether somebody answered or not.
+async fn no_session(remote: &SshRemote, unanswered: bool) -> String {
     let error = remote.exec(Command::new("true")).await.unwrap_err();
     assert!(matches!(error, RemoteError::Connect { .. }), "{error}");
+    assert_eq!(error.unanswered(), unanswered, "{error}");
     assert!(error.not_run());
     let text = error.to_string();
     eprintln!("{text}");
@@ -200,17 +206,18 @@ async fn nobody_answers() {
         return;
     }
     let sshd = Sshd::start();
-    let text = refusal(&sshd.remote_with(|options| options.port = Some(free_port()))).await;
+    let elsewhere = sshd.remote_with(|options| options.port = Some(free_port()));
+    let text = no_session(&elsewhere, true).await;
     assert!(text.contains("connection refused"), "{text}");
 
     // A server that accepts and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let text = refusal(&sshd.remote_with(|options| {
+    let mute = sshd.remote_with(|options| {
         options.port = Some(port);
         options.connect_timeout = Some(Duration::from_millis(1500));
-    }))
-    .await;
+    });
+    let text = no_session(&mute, true).await;
     assert!(text.contains("handshake"), "{text}");
 
     let remote = SshRemote::new("n1".into(), "no-such-host.invalid", sshd.options()).unwrap();
@@ -227,15 +234,15 @@ async fn through_jump_hosts_and_commands() {
         return;
     }
     let (inner, middle, outer) = (Sshd::start(), Sshd::start(), Sshd::start());
-    let host = |name: &str, sshd: &Sshd, more: &str| {
+    let host_at = |name: &str, port: u16, sshd: &Sshd, more: &str| {
         format!(
-            "Host {name}\n  HostName 127.0.0.1\n  Port {}\n  User root\n  IdentityFile {}\n  \
+            "Host {name}\n  HostName 127.0.0.1\n  Port {port}\n  User root\n  IdentityFile {}\n  \
              UserKnownHostsFile {}\n  {more}\n",
-            sshd.port,
             sshd.at("user").display(),
             sshd.at("known_hosts").display()
         )
     };
+    let host = |name: &str, sshd: &Sshd, more: &str| host_at(name, sshd.port, sshd, more);
     let command = format!(
         "ProxyCommand ssh -F none -i {} -p {} -o UserKnownHostsFile={} -W %h:%p root@127.0.0.1",
         outer.at("user").display(),
@@ -283,9 +290,26 @@ async fn through_jump_hosts_and_commands() {
     let file = inner.at("config");
     fs::write(&file, unreachable).unwrap();
     let options = SshOptions {
-        config: ConfigFile::Path(file),
+        config: ConfigFile::Path(file.clone()),
         ..SshOptions::default()
     };
     let remote = SshRemote::new("n1".into(), "target", options).unwrap();
-    assert!(refusal(&remote).await.contains("no way"));
+    assert!(no_session(&remote, true).await.contains("no way"));
+    // Of a host behind another, and of the other.
+    let behind = |port: u16, jump: u16| {
+        let config = [
+            host_at("outer", jump, &outer, ""),
+            host_at("target", port, &inner, "ProxyJump outer"),
+        ];
+        fs::write(&file, config.concat()).unwrap();
+        let options = SshOptions {
+            config: ConfigFile::Path(file.clone()),
+            agent: false,
+            ..SshOptions::default()
+        };
+        SshRemote::new("n1".into(), "target", options).unwrap()
+    };
+    no_session(&behind(free_port(), outer.port), true).await;
+    let text = refusal(&behind(inner.port, free_port())).await;
+    assert!(text.contains("jump host"), "{text}");
 }

@@ -190,13 +190,14 @@ fn open_tcp(host: &str, port: u16, deadline: Instant) -> Result<OwnedFd, Failure
             Err(error) => last = Some((address, error)),
         }
     }
-    Err(match last {
+    let failure = match last {
         Some((address, error)) => tcp_failure(host, address, &error),
         None => Failure::new(
             format!("no answer from {host} port {port} in time"),
             "check the network, or allow more time with --connect-timeout",
         ),
-    })
+    };
+    Err(failure.unanswered())
 }
 
 fn tcp_failure(host: &str, address: SocketAddr, error: &io::Error) -> Failure {
@@ -317,7 +318,8 @@ fn handshake(
             "is it an SSH server? Try: ssh -v -p {} {}@{}; sshd's log on the host says more",
             target.port, target.user, target.host
         );
-        return Err(Handshake::BrokenOff(Failure::new(message, hint)));
+        let failure = Failure::new(message, hint).unanswered();
+        return Err(Handshake::BrokenOff(failure));
     }
     check_host_key(&connection.session, target, &known).map_err(Handshake::Refused)?;
     Ok(connection)

@@ -245,6 +245,8 @@ impl SshRemote {
 struct Failure {
     message: String,
     hint: String,
+    /// Whether nothing answered at the host itself.
+    unanswered: bool,
 }
 
 impl Failure {
@@ -252,12 +254,25 @@ impl Failure {
         Failure {
             message: message.into(),
             hint: hint.into(),
+            unanswered: false,
         }
     }
 
-    fn via(mut self, whom: &str) -> Failure {
-        self.message = format!("{whom}: {}", self.message);
-        self
+    /// The same, where nothing answered.
+    fn unanswered(self) -> Failure {
+        Failure {
+            unanswered: true,
+            ..self
+        }
+    }
+
+    /// Of another host, on the way there.
+    fn via(self, whom: &str) -> Failure {
+        Failure {
+            message: format!("{whom}: {}", self.message),
+            unanswered: false,
+            ..self
+        }
     }
 
     fn into_error(self, node: &Name) -> RemoteError {
@@ -265,6 +280,7 @@ impl Failure {
             node: node.clone(),
             message: self.message,
             hint: self.hint,
+            unanswered: self.unanswered,
         }
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn tunnel(
             format!("the jump host cannot reach {host} port {port}: {why}"),
             "try from the jump host: nc -vz HOST PORT; its sshd must allow TCP forwarding",
         )
+        .unanswered()
     })?;
     let (ours, theirs) = pair()?;
     let pump = Pump::new(jump, channel, ours).map_err(local)?;
