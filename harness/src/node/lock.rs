@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use store::Name;
 use thiserror::Error;
 
-use super::STATE_FOLDER;
+use super::{BOOT_RECORDS, STATE_FOLDER};
 use crate::remote::{Command, Output, Remote, RemoteError, quote};
 
 /// How often the lock is tried where others come in between.
@@ -202,10 +202,15 @@ pub async fn break_lock(remote: &dyn Remote) -> Result<(), RemoteError> {
 /// Removes the folder of our records if nothing is left in it.
 pub(super) fn tidy(folder: &str) -> String {
     let undo = format!("{folder}/undo");
-    // An agent that was killed could not remove itself. While entries stand, they may need it and the user's scripts.
     let (undo, folder) = (quote(&undo), quote(folder));
+    // An agent that was killed could not remove itself. While entries stand, they may need it, the user's scripts and records.
+    let files: String = ["agent-*", "script-*"]
+        .iter()
+        .chain(&BOOT_RECORDS)
+        .map(|files| format!(" {folder}/{files}"))
+        .collect();
     format!(
-        "rmdir -- {undo} 2>/dev/null; [ -e {undo} ] || rm -f -- {folder}/agent-* {folder}/script-*; \
+        "rmdir -- {undo} 2>/dev/null; [ -e {undo} ] || rm -f --{files}; \
          rmdir -- {folder} 2>/dev/null; true"
     )
 }

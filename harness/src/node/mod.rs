@@ -15,3 +15,7 @@ pub mod undo;
 
 /// Where our records on a node live. Removed when the last of them is gone.
 pub const STATE_FOLDER: &str = "/var/lib/gainsay";
+
+/// The files there that tell of what a boot ends (control groups, clocks, mounted file systems), as patterns for a shell. Whoever ends it
+/// removes them, and whoever finds that a boot has ended it.
+pub const BOOT_RECORDS: [&str; 3] = ["confine-*.json", "machine-clock.*", "disk-*.socket"];

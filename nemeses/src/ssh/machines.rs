@@ -12,6 +12,7 @@ use futures::future::try_join_all;
 use harness::Name;
 use harness::capability::{CapabilityError, Ended, Ending, Machines, PowerSwitch, Returned};
 use harness::db::Db;
+use harness::node::BOOT_RECORDS;
 use harness::node::undo::{Undo, forget_rebooted_in};
 use harness::remote::{Command, Node, Remote, quote};
 
@@ -268,10 +269,9 @@ impl Machines for NodeMachines {
         at.agent.forget().await;
         // Of another boot, whose processes and groups are gone.
         let folder = quote(&at.folder);
-        let records = format!(
-            "rm -f -- {folder}/confine-*.json {folder}/machine-clock.* {folder}/disk-*.socket"
-        );
-        let cleared = remote.exec(Command::new(records).idempotent()).await;
+        let records = BOOT_RECORDS.map(|files| format!("{folder}/{files}"));
+        let remove = format!("rm -f -- {}", records.join(" "));
+        let cleared = remote.exec(Command::new(remove).idempotent()).await;
         cleared.map_err(no_answer)?;
         let ended = forget_rebooted_in(remote, &at.folder)
             .await

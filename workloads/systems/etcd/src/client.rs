@@ -293,6 +293,9 @@ pub(crate) fn value_of(answer: &Value) -> Result<Value, String> {
 }
 
 #[cfg(test)]
+mod provoked;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;

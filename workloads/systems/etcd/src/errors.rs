@@ -8,7 +8,7 @@
 //! | `etcdserver: request is too large`, `… key is not provided`, gRPC code 3 (invalid argument) | `fail` | refused before it was proposed |
 //! | `etcdserver: request timed out` (all three forms) | `info` | proposed; it may commit later |
 //! | `etcdserver: leader changed` | `info` | proposed; the new leader may have it |
-//! | `etcdserver: no leader`, `server stopped` | `info` | etcd does not promise that it was not proposed |
+//! | `etcdserver: no leader`, `server stopped`, `transport is closing` | `info` | etcd does not promise that it was not proposed |
 //! | connection lost, operation time limit | `info` | it may have arrived |
 //! | anything else | `info` | not proved |
 //!
@@ -37,6 +37,8 @@ const KNOWN: &[(&str, &str, Outcome)] = &[
     ("leader changed", "leader-changed", Outcome::Unknown),
     ("no leader", "no-leader", Outcome::Unknown),
     ("server stopped", "server-stopped", Outcome::Unknown),
+    // What the gateway hears from a server that stops.
+    ("transport is closing", "server-stopped", Outcome::Unknown),
     (
         "context deadline exceeded",
         "server-timeout",
