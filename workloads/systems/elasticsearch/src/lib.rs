@@ -12,6 +12,8 @@ mod faults;
 mod index;
 mod patch;
 mod probe;
+#[cfg(test)]
+mod provoked;
 mod release;
 
 use std::sync::Arc;
