@@ -14,6 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -251,12 +252,24 @@ fn plug_in(spec: &Spec, nodes: &[Launched]) -> Result<(), LocalError> {
     }
     // The base system's own `ip`: this machine may have none.
     let base = spec.base_root();
+    let proc = base.join("proc");
     let mut command = Command::new(IP);
-    // SAFETY: chroot(2) is async-signal-safe, and the path's conversion stays on the stack.
+    // SAFETY: these are system calls, which are async-signal-safe, and the paths' conversions stay on the stack.
     unsafe {
-        command.pre_exec(move || Ok(nix::unistd::chroot(&base)?));
+        command.pre_exec(move || Ok(enter_base(&base, &proc)?));
     }
     batch(&mut command, &script)
+}
+
+/// Makes the base system this process's own root, with this machine's processes in its `/proc`: by these `ip` knows network namespaces
+/// (since 6.14). Nobody else sees that mount, and it goes with the process.
+fn enter_base(base: &Path, proc: &Path) -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+    let flags = MsFlags::empty();
+    mount(Some("proc"), proc, Some("proc"), flags, None::<&str>)?;
+    nix::unistd::chroot(base)
 }
 
 /// Runs `ip` with a script.
