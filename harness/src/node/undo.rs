@@ -7,7 +7,8 @@
 //! An entry is a file, complete from the moment it exists: written beside its place and renamed.
 //! Where the fault would survive a crash of the node, the entry is forced to disk first, so that
 //! it survives as well; where it would not, the entry is worth nothing afterwards, and
-//! is dropped by the boot id that it carries.
+//! is dropped by the boot id that it carries. Of such an entry a crash may leave the name alone: a file
+//! with nothing in it is one of these, for nothing else empties a file that was complete.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,6 +78,24 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// One of which a crash of the node has left the file's name alone, such as `00000000000000000007-pause.json`: gone with the boot.
+    fn of_name(file: &str) -> Entry {
+        let id = file.strip_suffix(".json").unwrap_or(file);
+        let (sequence, fault) = id.split_once('-').unwrap_or(("", id));
+        Entry {
+            created: String::new(),
+            boot_id: String::new(),
+            id: id.to_owned(),
+            run: "(unknown)".to_owned(),
+            sequence: sequence.parse().unwrap_or_default(),
+            fault: fault.to_owned(),
+            undo: String::new(),
+            verify: String::new(),
+            survives_reboot: false,
+            process: None,
+        }
+    }
+
     /// Whether a boot since has undone it.
     fn is_rebooted(&self, boot: &str) -> bool {
         self.boot_id != boot && !self.survives_reboot
@@ -470,8 +489,11 @@ async fn read_entries(remote: &dyn Remote, folder: &str) -> Result<(String, Entr
     let mut entries: Entries = records
         .map(|record| {
             let (file, contents) = record.split_once('\n').unwrap_or((record, ""));
-            let entry = serde_json::from_str(contents)
-                .map_err(|_| contents.chars().take(200).collect::<String>());
+            let entry = match contents.trim().is_empty() {
+                true => Ok(Entry::of_name(file)),
+                false => serde_json::from_str(contents)
+                    .map_err(|_| contents.chars().take(200).collect::<String>()),
+            };
             (file.to_owned(), entry)
         })
         .collect();
