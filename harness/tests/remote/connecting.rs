@@ -7,7 +7,10 @@ use std::time::Duration;
 use harness::remote::ssh::{ConfigFile, HostKeyPolicy, SshOptions, SshRemote};
 use harness::remote::{Command, Remote, RemoteError};
 
-use crate::sshd::{Sshd, can_run, free_port, keygen, run};
+use crate::sshd::{Sshd, can_run, keygen, run};
+
+/// A port that nobody listens at: other tests take those that are free.
+const NOBODY: u16 = 1;
 
 async fn says_on(remote: &SshRemote) {
     for command in [Command::new("echo on"), Command::new("echo on").quick()] {
@@ -206,7 +209,7 @@ async fn nobody_answers() {
         return;
     }
     let sshd = Sshd::start();
-    let elsewhere = sshd.remote_with(|options| options.port = Some(free_port()));
+    let elsewhere = sshd.remote_with(|options| options.port = Some(NOBODY));
     let text = no_session(&elsewhere, true).await;
     assert!(text.contains("connection refused"), "{text}");
 
@@ -309,7 +312,7 @@ async fn through_jump_hosts_and_commands() {
         };
         SshRemote::new("n1".into(), "target", options).unwrap()
     };
-    no_session(&behind(free_port(), outer.port), true).await;
-    let text = refusal(&behind(inner.port, free_port())).await;
+    no_session(&behind(NOBODY, outer.port), true).await;
+    let text = refusal(&behind(inner.port, NOBODY)).await;
     assert!(text.contains("jump host"), "{text}");
 }

@@ -62,7 +62,23 @@ impl Sshd {
         keygen(&at("host"), "ed25519", "");
         keygen(&at("user"), "ed25519", "");
         fs::copy(at("user.pub"), at("authorized_keys")).unwrap();
-        let port = free_port();
+        fs::create_dir_all("/run/sshd").unwrap();
+        // Another test may be quicker and get the port.
+        let listening = (0..10).find_map(|_| Sshd::listen(folder.path(), free_port(), more));
+        let (child, port) = listening.expect("sshd finds a port");
+        let sshd = Sshd {
+            child,
+            port,
+            folder,
+        };
+        sshd.write_known_hosts(&sshd.at("host.pub"));
+        sshd.wait();
+        sshd
+    }
+
+    /// Starts a server, unless somebody else has the port.
+    fn listen(folder: &Path, port: u16, more: &str) -> Option<(Child, u16)> {
+        let at = |name: &str| folder.join(name);
         let config = format!(
             "{more}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {host}\nPidFile none\n\
              AuthorizedKeysFile {keys}\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n\
@@ -72,23 +88,27 @@ impl Sshd {
             keys = at("authorized_keys").display(),
         );
         fs::write(at("sshd_config"), config).unwrap();
-        fs::create_dir_all("/run/sshd").unwrap();
         let log = fs::File::create(at("log")).unwrap();
-        let child = Command::new("/usr/sbin/sshd")
+        let mut child = Command::new("/usr/sbin/sshd")
             .args(["-D", "-e", "-f", at("sshd_config").to_str().unwrap()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
-        let sshd = Sshd {
-            child,
-            port,
-            folder,
-        };
-        sshd.write_known_hosts(&sshd.at("host.pub"));
-        sshd.wait();
-        sshd
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let said = fs::read_to_string(at("log")).unwrap_or_default();
+            if said.contains("Server listening on") {
+                return Some((child, port));
+            }
+            if child.try_wait().unwrap().is_some() {
+                assert!(said.contains("in use"), "sshd does not start: {said}");
+                return None;
+            }
+            assert!(Instant::now() < deadline, "sshd does not start: {said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
