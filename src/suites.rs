@@ -8,10 +8,15 @@ use workloads::Suite;
 /// The suites that this build knows: the one table in which a system's crate registers itself.
 pub fn built_in() -> Vec<Arc<dyn Suite>> {
     vec![
+        #[cfg(feature = "etcd")]
         Arc::new(etcd::EtcdSuite),
+        #[cfg(feature = "mongodb")]
         Arc::new(mongodb::MongoSuite),
+        #[cfg(feature = "mongodb")]
         Arc::new(mongodb::FerretSuite),
+        #[cfg(feature = "postgres")]
         Arc::new(postgres::PostgresSuite),
+        #[cfg(feature = "elasticsearch")]
         Arc::new(elasticsearch::ElasticsearchSuite),
         Arc::new(sim::SimSuite),
     ]
