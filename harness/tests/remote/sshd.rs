@@ -1,8 +1,7 @@
 //! A private SSH server on a port of its own, with its own keys, gone when dropped.
 
 use std::fs;
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -72,11 +71,10 @@ impl Sshd {
             folder,
         };
         sshd.write_known_hosts(&sshd.at("host.pub"));
-        sshd.wait();
         sshd
     }
 
-    /// Starts a server, unless somebody else has the port.
+    /// Starts a server, unless somebody else has the port. It takes connections when this returns.
     fn listen(folder: &Path, port: u16, more: &str) -> Option<(Child, u16)> {
         let at = |name: &str| folder.join(name);
         let config = format!(
@@ -120,21 +118,6 @@ impl Sshd {
         let key = fs::read_to_string(public_key).unwrap();
         let line = format!("# comment\n[127.0.0.1]:{} {key}", self.port);
         fs::write(self.at("known_hosts"), line).unwrap();
-    }
-
-    fn wait(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let mut banner = [0; 4];
-            let connected = TcpStream::connect(("127.0.0.1", self.port));
-            if connected.is_ok_and(|mut stream| stream.read_exact(&mut banner).is_ok()) {
-                assert_eq!(&banner, b"SSH-");
-                return;
-            }
-            let log = || fs::read_to_string(self.at("log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "sshd does not start: {}", log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
     }
 
     pub(crate) fn options(&self) -> SshOptions {
