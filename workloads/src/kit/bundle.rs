@@ -20,8 +20,8 @@ pub struct Bundle {
     pub label: String,
     /// What is in it: all are needed.
     pub parts: Vec<Part>,
-    /// What is done to it, if anything. Another deed needs another label, for what is in the cache is not done again.
-    pub finish: Option<Finish>,
+    /// What is done to it, in order. Another deed needs another label, for what is in the cache is not done again.
+    pub finish: Vec<Finish>,
 }
 
 /// A part of a bundle.
@@ -42,7 +42,7 @@ impl Bundle {
                 into: String::new(),
                 sources: vec![source],
             }],
-            finish: None,
+            finish: Vec::new(),
         }
     }
 
@@ -79,7 +79,7 @@ impl Bundle {
         for part in &self.parts {
             part.get(&folder.join(&part.into)).await?;
         }
-        if let Some(finish) = self.finish {
+        for &finish in &self.finish {
             let finished = folder.clone();
             let done = tokio::task::spawn_blocking(move || finish(&finished)).await;
             let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -90,7 +90,7 @@ impl Bundle {
         // The same files make the same archive, whenever they were got.
         tar.args([
             "--create",
-            "--gzip",
+            "--use-compress-program=gzip -1",
             "--sort=name",
             "--mtime=@0",
             "--owner=0",
@@ -100,8 +100,7 @@ impl Bundle {
         .args(["--mode=u+rwX,go+rX,go-w", "--file"])
         .arg(&archive)
         .arg("--directory")
-        .args([folder.as_os_str(), ".".as_ref()])
-        .env("GZIP", "-1");
+        .args([folder.as_os_str(), ".".as_ref()]);
         let tool = Tool {
             what: self.label.clone(),
             folder: work,
@@ -171,7 +170,7 @@ mod tests {
                 into: "lib".to_owned(),
                 sources: vec![missing, Source::File(file.to_owned())],
             }],
-            finish: Some(shout),
+            finish: vec![shout],
         }
     }
 

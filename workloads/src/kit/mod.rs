@@ -6,6 +6,7 @@
 
 mod bundle;
 mod chosen;
+mod download;
 mod failure;
 mod go;
 pub mod http;
@@ -28,6 +29,7 @@ use tokio::sync::Mutex;
 
 pub use bundle::{Bundle, Finish, Part};
 pub use chosen::Chosen;
+pub use download::Checksum;
 pub use failure::{Failure, Outcome};
 pub use go::GoProgram;
 pub use own_file::OwnFile;
@@ -170,7 +172,12 @@ fn refused(node: &Node, error: &KitError) -> DbError {
 
 /// What names a file by what is in it.
 fn sum(file: &Path) -> io::Result<String> {
-    let mut digest = Sha256::new();
+    digest::<Sha256>(file)
+}
+
+/// A digest of a file, in hexadecimal digits.
+fn digest<D: Digest + io::Write>(file: &Path) -> io::Result<String> {
+    let mut digest = D::new();
     io::copy(&mut std::fs::File::open(file)?, &mut digest)?;
     Ok(digest
         .finalize()

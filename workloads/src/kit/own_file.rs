@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Source, here, sum};
+use super::{Checksum, Source, here, sum};
 use crate::options::{OptionKind, OptionSpec, Options};
 
 /// The option that names one.
@@ -82,7 +82,7 @@ fn address(text: &str) -> Result<(Source, String), String> {
             let sum = sum.to_ascii_lowercase();
             let source = Source::Url {
                 url: url.to_owned(),
-                sha256: sum.clone(),
+                checksum: Checksum::Known(sum.clone()),
             };
             Ok((source, sum))
         }

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use harness::local;
 use tokio::process::Command;
 
+use super::download::{Checksum, download};
 use super::tool::Tool;
 use super::unpack::{place, unpack};
-use super::{GoProgram, KitError, here, sum};
+use super::{GoProgram, KitError, here};
 
 /// Where files come from. Each is got with the ordinary client of its kind, as this machine is set up for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,12 +19,12 @@ pub enum Source {
     Go(GoProgram),
     /// A file on this machine: unpacked if it is an archive, else as it is.
     File(PathBuf),
-    /// A file of the vendor's: unpacked if it is an archive, else as it is.
+    /// A file under an address, such as the vendor's: unpacked if it is an archive, else as it is.
     Url {
         /// Its address.
         url: String,
-        /// Its SHA-256, in hexadecimal digits.
-        sha256: String,
+        /// What it is held to.
+        checksum: Checksum,
     },
     /// A wheel, unpacked. Others that it asks for are not got.
     Wheel {
@@ -32,11 +33,11 @@ pub enum Source {
         /// Its version.
         version: String,
     },
-    /// A Maven artefact: unpacked if it is a zip, else as it is.
+    /// Maven artefacts: unpacked if they are zips, else as they are.
     Maven {
-        /// `group:artefact:version`, or `group:artefact:extension:version`.
-        artifact: String,
-        /// Whether what it needs at run time is got, too.
+        /// Each is `group:artefact:version`, or `group:artefact:extension:version`.
+        artifacts: Vec<String>,
+        /// Whether what they need at run time is got, too.
         dependencies: bool,
     },
     /// A package of a release of Debian, unpacked and not installed.
@@ -56,7 +57,7 @@ impl Source {
             Source::File(file) => format!("the file {}", file.display()),
             Source::Url { url, .. } => url.clone(),
             Source::Wheel { package, version } => format!("the Python wheel {package} {version}"),
-            Source::Maven { artifact, .. } => format!("the Maven artefact {artifact}"),
+            Source::Maven { artifacts, .. } => format!("from Maven {}", artifacts.join(" and ")),
             Source::Debian { release, package } => format!("Debian {release}'s package {package}"),
         }
     }
@@ -71,12 +72,12 @@ impl Source {
         match self {
             Source::Go(program) => program.build(scratch, into).await,
             Source::File(file) => local_file(file, into).await,
-            Source::Url { url, sha256 } => download(url, sha256, scratch, into).await,
+            Source::Url { url, checksum } => download(url, checksum, scratch, into).await,
             Source::Wheel { package, version } => wheel(package, version, scratch, into).await,
             Source::Maven {
-                artifact,
+                artifacts,
                 dependencies,
-            } => maven(artifact, *dependencies, scratch, into).await,
+            } => maven(artifacts, *dependencies, scratch, into).await,
             Source::Debian { release, package } => debian(release, package, scratch, into).await,
         }
     }
@@ -93,36 +94,6 @@ async fn local_file(file: &Path, into: &Path) -> Result<(), KitError> {
         true => place(file, into).await,
         false => Err(missing(io::ErrorKind::IsADirectory.into())),
     }
-}
-
-async fn download(url: &str, sha256: &str, scratch: &Path, into: &Path) -> Result<(), KitError> {
-    let name = url.rsplit('/').next().filter(|name| !name.is_empty());
-    let file = scratch.join(name.unwrap_or("download"));
-    let mut curl = Command::new("curl");
-    curl.args([
-        "--fail",
-        "--location",
-        "--silent",
-        "--show-error",
-        "--output",
-    ])
-    .args([file.as_os_str(), url.as_ref()]);
-    let tool = Tool {
-        what: url.to_owned(),
-        folder: scratch,
-        absent: "install curl",
-        failed: "does this machine reach that address? or give a file that you have with --package",
-    };
-    tool.run(curl).await?;
-    let is = sum(&file).map_err(|error| here("reading", &file, error))?;
-    if is != sha256.to_ascii_lowercase() {
-        return Err(KitError::Tool {
-            what: url.to_owned(),
-            said: format!("its SHA-256 is {is}, not {sha256}"),
-            hint: "somebody sends something else than what is known under this address; nothing of it was used",
-        });
-    }
-    place(&file, into).await
 }
 
 async fn wheel(package: &str, version: &str, scratch: &Path, into: &Path) -> Result<(), KitError> {
@@ -153,54 +124,103 @@ async fn wheel(package: &str, version: &str, scratch: &Path, into: &Path) -> Res
     Ok(())
 }
 
+/// The coordinates of a Maven artefact.
+struct Artifact<'a> {
+    group: &'a str,
+    name: &'a str,
+    extension: &'a str,
+    version: &'a str,
+}
+
+impl Artifact<'_> {
+    fn read(text: &str) -> Result<Artifact<'_>, KitError> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let (group, name, extension, version) = match parts[..] {
+            [group, name, version] => (group, name, "jar", version),
+            [group, name, extension, version] => (group, name, extension, version),
+            _ => {
+                return Err(KitError::Tool {
+                    what: format!("Maven artefact {text}"),
+                    said:
+                        "it is neither group:artefact:version nor group:artefact:extension:version"
+                            .to_owned(),
+                    hint: "this is a mistake of the suite",
+                });
+            }
+        };
+        Ok(Artifact {
+            group,
+            name,
+            extension,
+            version,
+        })
+    }
+
+    /// As the command that copies one has it.
+    fn coordinates(&self) -> String {
+        let Artifact {
+            group,
+            name,
+            extension,
+            version,
+        } = self;
+        format!("-Dartifact={group}:{name}:{version}:{extension}")
+    }
+
+    /// As a project's file has it.
+    fn dependency(&self) -> String {
+        let Artifact {
+            group,
+            name,
+            extension,
+            version,
+        } = self;
+        format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version><type>{extension}</type></dependency>"
+        )
+    }
+}
+
 async fn maven(
-    artifact: &str,
+    artifacts: &[String],
     dependencies: bool,
     scratch: &Path,
     into: &Path,
 ) -> Result<(), KitError> {
     let tool = Tool {
-        what: format!("Maven artefact {artifact}"),
+        what: format!("Maven artefact {}", artifacts.join(" and ")),
         folder: scratch,
         absent: "install Maven (Debian: maven)",
         failed: "is there such a version? does mvn reach its repository (~/.m2/settings.xml)?",
     };
-    let parts: Vec<&str> = artifact.split(':').collect();
-    let (group, name, extension, version) = match parts[..] {
-        [group, name, version] => (group, name, "jar", version),
-        [group, name, extension, version] => (group, name, extension, version),
-        _ => {
-            return Err(KitError::Tool {
-                what: tool.what,
-                said: "it is neither group:artefact:version nor group:artefact:extension:version"
-                    .to_owned(),
-                hint: "this is a mistake of the suite",
-            });
-        }
-    };
+    let artifacts = artifacts.iter().map(|text| Artifact::read(text));
+    let artifacts = artifacts.collect::<Result<Vec<_>, _>>()?;
     let got = scratch.join("got");
     fs::create_dir(&got).map_err(|error| here("making", &got, error))?;
-    let mut mvn = Command::new("mvn");
-    mvn.args(["--quiet", "--batch-mode"]);
-    let to = format!("-DoutputDirectory={}", got.display());
+    let mvn = || {
+        let mut mvn = Command::new("mvn");
+        mvn.args(["--quiet", "--batch-mode"])
+            .arg(format!("-DoutputDirectory={}", got.display()));
+        mvn
+    };
     if dependencies {
+        let wanted: String = artifacts.iter().map(Artifact::dependency).collect();
         let pom = format!(
             "<project><modelVersion>4.0.0</modelVersion><groupId>gainsay</groupId><artifactId>get</artifactId><version>1</version>\
-             <dependencies><dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version>\
-             <type>{extension}</type></dependency></dependencies></project>"
+             <dependencies>{wanted}</dependencies></project>"
         );
         let file = scratch.join("pom.xml");
         fs::write(&file, pom).map_err(|error| here("writing", &file, error))?;
-        mvn.args([
-            "dependency:copy-dependencies",
-            "-DincludeScope=runtime",
-            &to,
-        ]);
+        let mut mvn = mvn();
+        mvn.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+        tool.run(mvn).await?;
     } else {
-        let coordinates = format!("-Dartifact={group}:{name}:{version}:{extension}");
-        mvn.args(["dependency:copy", &coordinates, &to]);
+        for artifact in &artifacts {
+            let mut mvn = mvn();
+            mvn.args(["dependency:copy", &artifact.coordinates()]);
+            tool.run(mvn).await?;
+        }
     }
-    tool.run(mvn).await?;
     for file in files_of(&got)? {
         match file.extension().is_some_and(|extension| extension == "zip") {
             true => unpack(&file, into).await?,
@@ -286,73 +306,7 @@ fn move_into(file: &Path, into: &Path) -> Result<(), KitError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
     use super::*;
-
-    /// Serves a file to whoever asks for it, until the test ends; its address.
-    async fn serve(content: Vec<u8>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}/etcd.tar.gz", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut asked = [0; 1024];
-                let read = stream.read(&mut asked).await.unwrap();
-                let head = match asked[..read].starts_with(b"GET /etcd.tar.gz ") {
-                    true => format!(
-                        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-                        content.len()
-                    ),
-                    false => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
-                };
-                let body: &[u8] = if head.contains(" 200 ") {
-                    &content
-                } else {
-                    &[]
-                };
-                stream
-                    .write_all(&[head.as_bytes(), body].concat())
-                    .await
-                    .unwrap();
-            }
-        });
-        address
-    }
-
-    #[tokio::test]
-    async fn archives_are_fetched_and_held_to_their_sum() {
-        let folder = tempfile::tempdir().unwrap();
-        let made = folder.path().join("etcd-v1");
-        fs::create_dir(&made).unwrap();
-        fs::write(made.join("etcd"), "program").unwrap();
-        let archive = folder.path().join("made.tar.gz");
-        let mut tar = std::process::Command::new("tar");
-        tar.arg("-czf").arg(&archive).arg("-C").arg(folder.path());
-        assert!(tar.arg("etcd-v1").status().unwrap().success());
-        let url = serve(fs::read(&archive).unwrap()).await;
-        let sum = sum(&archive).unwrap();
-        let get = async |url: &str, sum: &str| {
-            let into = folder.path().join(format!("into-{}", &sum[..8]));
-            let source = Source::Url {
-                url: url.to_owned(),
-                sha256: sum.to_owned(),
-            };
-            source.get(&into).await.map(|()| into)
-        };
-        let got = get(&url, &sum.to_uppercase()).await.unwrap();
-        assert_eq!(fs::read(got.join("etcd-v1/etcd")).unwrap(), b"program");
-        // Another sum: nothing of it is used.
-        let other = "0".repeat(64);
-        let error = get(&url, &other).await.unwrap_err().to_string();
-        assert!(error.contains(&sum) && error.contains(&other), "{error}");
-        assert!(!folder.path().join("into-00000000/etcd-v1").exists());
-        // Nothing there.
-        let error = get(&url.replace("etcd.tar", "none.tar"), &sum)
-            .await
-            .unwrap_err();
-        assert!(error.to_string().contains("404"), "{error}");
-    }
 
     /// Gets small things from everywhere. Asked for by `GAINSAY_REGISTRIES=1`, for it needs the network and all the clients.
     #[tokio::test]
@@ -366,7 +320,7 @@ mod tests {
             version: "1.16.0".to_owned(),
         };
         let jar = |dependencies| Source::Maven {
-            artifact: "org.slf4j:slf4j-simple:1.7.36".to_owned(),
+            artifacts: vec!["org.slf4j:slf4j-simple:1.7.36".to_owned()],
             dependencies,
         };
         let library = Source::Debian {

@@ -91,7 +91,7 @@ impl Suite for ElasticsearchSuite {
                 Some(release::DEFAULT),
                 &format!(
                     "Which Elasticsearch: one of {}, or the path of an archive. A class of 1.x is changed, so that it runs on a newer Java",
-                    release::KNOWN.join(", ")
+                    release::TRIED.join(", ")
                 ),
             ),
             OptionSpec::new(

