@@ -90,7 +90,7 @@ impl Suite for ElasticsearchSuite {
                 OptionKind::Text,
                 Some(release::DEFAULT),
                 &format!(
-                    "Which Elasticsearch: one of {}, or the path of an archive. A class of 1.x is changed, so that it runs on a newer Java",
+                    "Which Elasticsearch: {}, another release up to 8, or the path of an archive. A class of 1.x is changed, so that it runs on a newer Java",
                     release::TRIED.join(", ")
                 ),
             ),

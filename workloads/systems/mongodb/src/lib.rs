@@ -85,7 +85,8 @@ impl Suite for MongoSuite {
 
     fn options(&self) -> Vec<OptionSpec> {
         let version = format!(
-            "Which MongoDB: {}, or the path of a mongod program or of an archive with one; got by this machine and sent to the nodes",
+            "Which MongoDB: {}, another release since 4.2.0, or the path of a mongod program or of an archive with one; got by this machine and sent to \
+             the nodes",
             release::versions().join(", ")
         );
         let version = OptionSpec::new(VERSION, OptionKind::Text, Some(release::DEFAULT), &version);
