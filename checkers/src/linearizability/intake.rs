@@ -11,7 +11,7 @@ use crate::budget::{Budget, Exhausted};
 use super::log::{Ending, LoggedOp};
 use super::options::{FailedCas, Options};
 use super::portfolio::Ration;
-use super::subject::{Landed, LoggedOf, Malformed, OpOf, Subject, is_refused};
+use super::subject::{Landed, LoggedOf, Malformed, Subject, is_refused};
 use super::track::Track;
 use super::tracks::{Called, Place, Tracks};
 use super::values::Values;
@@ -31,28 +31,7 @@ enum FlightResult<S: Subject> {
     Open,
     /// It says nothing: it did not happen, or nobody knows what it saw.
     Nothing,
-    Known(KnownResult<S>),
-}
-
-struct KnownResult<S: Subject> {
-    op: OpOf<S>,
-    told: S::Told,
-    ending: Ending,
-    complete: Option<(u64, u64)>,
-}
-
-impl<S: Subject> Flight<S> {
-    fn logged(&self, known: &KnownResult<S>) -> LoggedOp<OpOf<S>, S::Told> {
-        LoggedOp {
-            op: known.op,
-            told: known.told,
-            process: self.process,
-            ending: known.ending,
-            invoke: self.invoke,
-            invoke_time: self.invoke_time,
-            complete: known.complete,
-        }
-    }
+    Known(LoggedOf<S>),
 }
 
 /// Something to be searched, by the position of its flight.
@@ -100,7 +79,7 @@ impl<S: Subject> Key<S> {
             .flights
             .iter()
             .filter_map(|flight| match &flight.result {
-                FlightResult::Known(known) => Some(flight.logged(known)),
+                FlightResult::Known(logged) => Some(*logged),
                 FlightResult::Open | FlightResult::Nothing => None,
             });
         self.tracks.logged().copied().chain(waiting)
@@ -123,10 +102,13 @@ impl<S: Subject> Key<S> {
             flight.result = FlightResult::Nothing;
             return;
         };
-        flight.result = FlightResult::Known(KnownResult {
+        flight.result = FlightResult::Known(LoggedOp {
             op,
             told,
+            process: flight.process,
             ending,
+            invoke: flight.invoke,
+            invoke_time: flight.invoke_time,
             complete,
         });
         if let (Ending::Ok | Ending::Fail, Some((index, _))) = (ending, complete) {
@@ -136,15 +118,14 @@ impl<S: Subject> Key<S> {
 
     /// Searches as far as results are known, and no further than to a violation.
     fn drain(&mut self, subject: &mut S, budget: &dyn Budget) -> Result<(), Exhausted> {
-        while let Some(item) = self.waiting.front().copied().filter(|_| !self.invalid) {
+        while let Some(&item) = self.waiting.front()
+            && !self.invalid
+        {
             match item {
                 Item::Call(at) => match &self.flights[at as usize].result {
                     FlightResult::Open => return Ok(()),
                     FlightResult::Nothing => self.free.push(at),
-                    FlightResult::Known(known) => {
-                        let logged = self.flights[at as usize].logged(known);
-                        self.begin(at, logged, subject, budget)?;
-                    }
+                    FlightResult::Known(_) => self.begin(at, subject, budget)?,
                 },
                 Item::Return(at, index) => {
                     self.free.push(at);
@@ -161,13 +142,10 @@ impl<S: Subject> Key<S> {
         Ok(())
     }
 
-    fn begin(
-        &mut self,
-        at: u32,
-        logged: LoggedOp<OpOf<S>, S::Told>,
-        subject: &mut S,
-        budget: &dyn Budget,
-    ) -> Result<(), Exhausted> {
+    fn begin(&mut self, at: u32, subject: &mut S, budget: &dyn Budget) -> Result<(), Exhausted> {
+        let FlightResult::Known(logged) = &self.flights[at as usize].result else {
+            return Ok(());
+        };
         let ends = logged.returned().is_some();
         if !self.lost {
             match self.tracks.call(logged, subject, budget)? {

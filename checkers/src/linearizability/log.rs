@@ -83,10 +83,13 @@ pub(super) fn happenings<'a, O: 'a, T: 'a>(
 /// The operations of an object in order of invocation, those that did not happen left out.
 #[derive(Debug)]
 pub(super) struct Log<L> {
-    ops: VecDeque<L>,
-    /// The number of the first operation in `ops`.
+    /// In pieces, so that none of them moves as the log grows.
+    pieces: VecDeque<Vec<L>>,
+    /// How many are in `pieces`.
+    whole: usize,
+    /// The number of the first operation in `pieces`.
     first: OpId,
-    /// Crashed operations that were taken out of `ops`: they may matter for ever.
+    /// Crashed operations that were taken out of `pieces`: they may matter for ever.
     crashed: Vec<L>,
     /// The last completion among the operations that were forgotten.
     forgotten: Option<u64>,
@@ -95,7 +98,8 @@ pub(super) struct Log<L> {
 impl<L> Default for Log<L> {
     fn default() -> Self {
         Log {
-            ops: VecDeque::new(),
+            pieces: VecDeque::new(),
+            whole: 0,
             first: 0,
             crashed: Vec::new(),
             forgotten: None,
@@ -103,19 +107,34 @@ impl<L> Default for Log<L> {
     }
 }
 
+/// How many operations a piece of a log has.
+const PIECE: usize = 512;
+
 impl<O, T> Log<LoggedOp<O, T>> {
     pub(super) fn push(&mut self, op: LoggedOp<O, T>) -> OpId {
-        self.ops.push_back(op);
-        self.first + (self.ops.len() - 1) as OpId
+        match self.pieces.back_mut().filter(|piece| piece.len() < PIECE) {
+            Some(piece) => piece.push(op),
+            None => {
+                // Most logs are short. One that is not will fill its next piece, too.
+                let mut piece = match self.pieces.is_empty() {
+                    true => Vec::new(),
+                    false => Vec::with_capacity(PIECE),
+                };
+                piece.push(op);
+                self.pieces.push_back(piece);
+            }
+        }
+        self.whole += 1;
+        self.first + (self.whole - 1) as OpId
     }
 
     pub(super) fn len(&self) -> usize {
-        self.ops.len() + self.crashed.len()
+        self.whole + self.crashed.len()
     }
 
     /// All remembered operations, in order of invocation.
     pub(super) fn iter(&self) -> impl Iterator<Item = &LoggedOp<O, T>> + Clone {
-        self.crashed.iter().chain(&self.ops)
+        self.crashed.iter().chain(self.pieces.iter().flatten())
     }
 
     /// The last completion among the operations that were forgotten: none of them can have taken
@@ -131,15 +150,64 @@ impl<O, T> Log<LoggedOp<O, T>> {
 
     /// Forgets the oldest operations, so that about half remain. Crashed ones are kept.
     pub(super) fn trim(&mut self) {
-        for _ in 0..self.ops.len() / 2 {
-            let Some(op) = self.ops.pop_front() else {
-                return;
-            };
-            self.first += 1;
-            match op.returned() {
-                Some(index) => self.forgotten = self.forgotten.max(Some(index)),
-                None => self.crashed.push(op),
+        let mut left = self.whole / 2;
+        self.whole -= left;
+        self.first += left as OpId;
+        while left > 0
+            && let Some(mut piece) = self.pieces.pop_front()
+        {
+            let some = piece.len().min(left);
+            left -= some;
+            for op in piece.drain(..some) {
+                match op.returned() {
+                    Some(index) => self.forgotten = self.forgotten.max(Some(index)),
+                    None => self.crashed.push(op),
+                }
             }
+            if !piece.is_empty() {
+                self.pieces.push_front(piece);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(number: u64) -> LoggedOp<u64, ()> {
+        let crashed = number.is_multiple_of(100);
+        LoggedOp {
+            op: number,
+            told: (),
+            process: 0,
+            ending: if crashed { Ending::Info } else { Ending::Ok },
+            invoke: number,
+            invoke_time: number,
+            complete: Some((number + 5, number + 5)),
+        }
+    }
+
+    /// As a list that is not in pieces would.
+    #[test]
+    fn the_older_half_is_forgotten_but_for_what_crashed() {
+        let (mut log, mut next) = (Log::default(), 0);
+        let (mut whole, mut crashed): (Vec<u64>, Vec<u64>) = Default::default();
+        assert!(!log.has_forgotten());
+        for more in [3, 600, 1, 1_500, 0, 5_000] {
+            for _ in 0..more {
+                assert_eq!(log.push(op(next)), next as OpId);
+                whole.push(next);
+                next += 1;
+            }
+            log.trim();
+            let forgotten: Vec<u64> = whole.drain(..whole.len() / 2).collect();
+            crashed.extend(forgotten.iter().filter(|it| it.is_multiple_of(100)));
+            let last = forgotten.iter().rfind(|it| !it.is_multiple_of(100));
+            assert!(last.is_none_or(|last| log.forgotten() == Some(last + 5)));
+            let left: Vec<u64> = log.iter().map(|logged| logged.op).collect();
+            assert_eq!(left, [&crashed[..], &whole[..]].concat());
+            assert_eq!(log.len(), left.len());
         }
     }
 }

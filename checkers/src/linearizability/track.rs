@@ -484,11 +484,11 @@ impl<S: Subject> Track<S> {
 
     pub(super) fn call(
         &mut self,
-        logged: LoggedOf<S>,
+        logged: &LoggedOf<S>,
         subject: &mut S,
         budget: &dyn Budget,
     ) -> Result<OpId, Exhausted> {
-        let id = self.log.push(logged);
+        let id = self.log.push(*logged);
         self.now = logged.invoke;
         if let Some(ration) = &mut self.ration {
             ration.replenish(self.log.len());
@@ -496,10 +496,16 @@ impl<S: Subject> Track<S> {
                 self.probe(subject, budget)?;
             }
         }
-        let returns = logged.returned();
-        self.advance(subject, budget, |search, budget| {
-            search.call(id, logged.op, returns, logged.invoke, budget)
-        })?;
+        let (op, returns) = (logged.op, logged.returned());
+        match &mut self.searching {
+            // Nothing is asked of a budget when an operation begins that will return.
+            Searching::Live(search) if returns.is_some() => {
+                search.call(id, op, returns, logged.invoke, budget)?
+            }
+            _ => self.advance(subject, budget, |search, budget| {
+                search.call(id, op, returns, logged.invoke, budget)
+            })?,
+        }
         Ok(id)
     }
 

@@ -83,7 +83,7 @@ impl<S: Subject> Tracks<S> {
     /// An operation begins, its result known.
     pub(super) fn call(
         &mut self,
-        logged: LoggedOf<S>,
+        logged: &LoggedOf<S>,
         subject: &mut S,
         budget: &dyn Budget,
     ) -> Result<Called, Exhausted> {
@@ -96,7 +96,7 @@ impl<S: Subject> Tracks<S> {
         };
         match subject.part(logged.op) {
             Part::None => {
-                self.shelved.push(logged);
+                self.shelved.push(*logged);
                 Ok(Called::Shelved)
             }
             Part::One(part) => {
@@ -118,7 +118,7 @@ impl<S: Subject> Tracks<S> {
     fn call_at(
         &mut self,
         track: u32,
-        logged: LoggedOf<S>,
+        logged: &LoggedOf<S>,
         subject: &mut S,
         budget: &dyn Budget,
     ) -> Result<Place, Exhausted> {
@@ -150,7 +150,7 @@ impl<S: Subject> Tracks<S> {
     /// Begins to search all objects as one, and lets all that has happened so far happen to it.
     fn join(
         &mut self,
-        logged: LoggedOf<S>,
+        logged: &LoggedOf<S>,
         subject: &mut S,
         budget: &dyn Budget,
     ) -> Result<Called, Exhausted> {
@@ -165,7 +165,7 @@ impl<S: Subject> Tracks<S> {
         for (index, at, returns) in happenings(ops.iter(), logged.invoke) {
             // Invocations are in order, so that identifiers are positions.
             match returns {
-                false => drop(whole.call(ops[at as usize], subject, budget)?),
+                false => drop(whole.call(&ops[at as usize], subject, budget)?),
                 true => whole.complete(at, index, subject, budget)?,
             }
         }
@@ -233,7 +233,7 @@ impl<S: Subject> Tracks<S> {
                 }
                 continue;
             }
-            match self.call(ops[at], subject, budget)? {
+            match self.call(&ops[at], subject, budget)? {
                 Called::At(place) => places[at] = Some(place),
                 Called::Shelved | Called::Forgotten => {}
                 Called::Moved(place, moved) => {
