@@ -84,7 +84,9 @@ impl Settings {
             let why = format!("--{READ_FROM} primary: {release} takes no such request any more");
             return Err(BuildError(why));
         }
-        let replicas = options.integer_if(REPLICAS);
+        // Elasticsearch's own number is one, of which an only node has no place.
+        let alone = (nodes == 1).then_some(0);
+        let replicas = options.integer_if(REPLICAS).or(alone);
         if replicas.is_some_and(|replicas| replicas >= nodes as i64) {
             let why = format!(
                 "--{REPLICAS}: {nodes} nodes hold a primary and at most {} replicas",
@@ -267,6 +269,10 @@ mod tests {
     use workloads::Suite;
 
     fn settings(given: &[(&str, &str)]) -> Result<Settings, BuildError> {
+        settings_of(given, 3)
+    }
+
+    fn settings_of(given: &[(&str, &str)], nodes: usize) -> Result<Settings, BuildError> {
         let specs = crate::ElasticsearchSuite.options();
         let given = given
             .iter()
@@ -283,7 +289,7 @@ mod tests {
                 options.0.insert(spec.name.clone(), value);
             }
         }
-        Settings::read(&options, 3)
+        Settings::read(&options, nodes)
     }
 
     #[test]
@@ -330,6 +336,8 @@ mod tests {
     fn records_can_be_on_every_node() {
         let own = settings(&[]).unwrap().of_workload();
         assert_eq!(own.get("number_of_replicas"), None);
+        let alone = settings_of(&[], 1).unwrap().of_workload();
+        assert_eq!(alone["number_of_replicas"], 0);
         let everywhere = settings(&[(REPLICAS, "1")]).unwrap().on_every_node(3);
         assert_eq!(everywhere.of_workload()["number_of_replicas"], 2);
     }

@@ -62,7 +62,7 @@ impl Suite for ElasticsearchSuite {
     }
 
     fn summary(&self) -> &str {
-        "Elasticsearch, the search engine, from 1.1.0 to 8.19 (from Maven's central repository)"
+        "Elasticsearch, the search engine, from 1.1.0 to 8.19"
     }
 
     fn workloads(&self) -> Vec<WorkloadInfo> {

@@ -43,7 +43,7 @@ impl Suite for EtcdSuite {
     }
 
     fn summary(&self) -> &str {
-        "etcd, the key-value store of Kubernetes (Debian's etcd-server)"
+        "etcd, the key-value store of Kubernetes"
     }
 
     fn workloads(&self) -> Vec<WorkloadInfo> {

@@ -57,7 +57,7 @@ impl Suite for MongoSuite {
     }
 
     fn summary(&self) -> &str {
-        "MongoDB, replica sets (4.2 to 6.0)"
+        "MongoDB, replica sets (4.2 and later)"
     }
 
     fn workloads(&self) -> Vec<WorkloadInfo> {
