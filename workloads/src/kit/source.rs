@@ -158,26 +158,19 @@ impl Artifact<'_> {
 
     /// As the command that copies one has it.
     fn coordinates(&self) -> String {
-        let Artifact {
-            group,
-            name,
-            extension,
-            version,
-        } = self;
-        format!("-Dartifact={group}:{name}:{version}:{extension}")
+        [self.group, self.name, self.version, self.extension].join(":")
     }
 
     /// As a project's file has it.
     fn dependency(&self) -> String {
-        let Artifact {
-            group,
-            name,
-            extension,
-            version,
-        } = self;
-        format!(
-            "<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version><type>{extension}</type></dependency>"
-        )
+        let tag = |name: &str, text: &str| format!("<{name}>{text}</{name}>");
+        let parts = [
+            tag("groupId", self.group),
+            tag("artifactId", self.name),
+            tag("version", self.version),
+            tag("type", self.extension),
+        ];
+        tag("dependency", &parts.concat())
     }
 }
 
@@ -217,7 +210,8 @@ async fn maven(
     } else {
         for artifact in &artifacts {
             let mut mvn = mvn();
-            mvn.args(["dependency:copy", &artifact.coordinates()]);
+            mvn.arg("dependency:copy")
+                .arg(format!("-Dartifact={}", artifact.coordinates()));
             tool.run(mvn).await?;
         }
     }
