@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use super::tool::Tool;
-use super::{KitError, Source, here};
+use super::{KitError, Source, aside, here};
 
 /// What is done to a bundle's folder, on this machine, once everything is in it.
 pub type Finish = fn(&Path) -> io::Result<()>;
@@ -81,8 +81,7 @@ impl Bundle {
         }
         for &finish in &self.finish {
             let finished = folder.clone();
-            let done = tokio::task::spawn_blocking(move || finish(&finished)).await;
-            let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
+            let done = aside(move || finish(&finished)).await;
             done.map_err(|error| here("preparing", &folder, error))?;
         }
         let archive = work.join("archive");
@@ -141,14 +140,11 @@ impl Part {
 /// Holds the cache for the one who gets something: another controller may be at it.
 async fn lock(cache: &Path) -> Result<File, KitError> {
     let path = cache.join("lock");
-    let locked = tokio::task::spawn_blocking(move || {
+    let locked = aside(move || {
         let file = File::create(&path)?;
         file.lock().map(|()| file)
     });
-    let locked = locked
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)));
-    locked.map_err(|error| here("locking", cache, error))
+    locked.await.map_err(|error| here("locking", cache, error))
 }
 
 #[cfg(test)]

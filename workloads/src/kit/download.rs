@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use super::tool::Tool;
 use super::unpack::place;
-use super::{KitError, digest, here};
+use super::{KitError, aside, digest, here};
 
 /// How long an address may take until it answers, in seconds.
 const CONNECT_LIMIT: &str = "15";
@@ -20,6 +20,11 @@ const CONNECT_LIMIT: &str = "15";
 const SLOWEST: &str = "1000";
 /// …for so many seconds is given up.
 const SLOW_FOR: &str = "60";
+
+/// How many hexadecimal digits a sum has tells which kind it is.
+const SHA1_DIGITS: usize = 40;
+const SHA256_DIGITS: usize = 64;
+const SHA512_DIGITS: usize = 128;
 
 /// What a file is held to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,16 +59,13 @@ pub(super) async fn download(
     };
     tracing::info!("fetching {url}");
     let file = fetch(url, scratch, name).await?;
-    let read = (file.clone(), sum.len());
-    let is = tokio::task::spawn_blocking(move || match read.1 {
-        SHA1_DIGITS => digest::<Sha1>(&read.0),
-        SHA256_DIGITS => digest::<Sha256>(&read.0),
-        _ => digest::<Sha512>(&read.0),
+    let (read, digits) = (file.clone(), sum.len());
+    let is = aside(move || match digits {
+        SHA1_DIGITS => digest::<Sha1>(&read),
+        SHA256_DIGITS => digest::<Sha256>(&read),
+        _ => digest::<Sha512>(&read),
     });
-    let is = is
-        .await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)));
-    let is = is.map_err(|error| here("reading", &file, error))?;
+    let is = is.await.map_err(|error| here("reading", &file, error))?;
     if is != sum {
         let by = said_by.map_or_else(String::new, |address| format!(" as {address} says"));
         return Err(KitError::Tool {
@@ -74,10 +76,6 @@ pub(super) async fn download(
     }
     place(&file, into).await
 }
-
-const SHA1_DIGITS: usize = 40;
-const SHA256_DIGITS: usize = 64;
-const SHA512_DIGITS: usize = 128;
 
 /// What a file is called by the end of its address.
 fn name_of(url: &str) -> &str {

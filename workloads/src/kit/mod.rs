@@ -154,12 +154,18 @@ impl Shelf {
 async fn obtain(bundle: &Bundle) -> Result<(PathBuf, String), KitError> {
     let archive = bundle.obtain(&programs()?).await?;
     let read = archive.clone();
-    let summed = tokio::task::spawn_blocking(move || sum(&read)).await;
-    let summed = summed.unwrap_or_else(|error| Err(io::Error::other(error)));
-    match summed {
+    match aside(move || sum(&read)).await {
         Ok(sum) => Ok((archive, sum)),
         Err(error) => Err(here("reading", &archive, error)),
     }
+}
+
+/// Does what takes its time with files, on a thread that may wait.
+async fn aside<T: Send + 'static>(
+    act: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(act).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 fn refused(node: &Node, error: &KitError) -> DbError {

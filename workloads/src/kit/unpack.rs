@@ -9,7 +9,7 @@ use std::path::Path;
 use tokio::process::Command;
 
 use super::tool::Tool;
-use super::{KitError, here};
+use super::{KitError, aside, here};
 
 /// Endings of archives that `tar` knows.
 const TARS: [&str; 5] = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz"];
@@ -78,8 +78,7 @@ pub(super) async fn unpack(file: &Path, into: &Path) -> Result<(), KitError> {
     let name = name_of(file);
     if ZIPS.iter().any(|ending| name.ends_with(ending)) {
         let (from, to) = (file.to_owned(), into.to_owned());
-        let unzipped = tokio::task::spawn_blocking(move || unzip(&from, &to)).await;
-        let unzipped = unzipped.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let unzipped = aside(move || unzip(&from, &to)).await;
         return unzipped.map_err(|error| here("unpacking", file, error));
     }
     let mut command = match name.ends_with(".deb") {
