@@ -64,16 +64,24 @@ pub(super) fn write_private(path: &Path, text: &str) -> Result<(), LocalError> {
     file.write_all(text.as_bytes()).doing(doing)
 }
 
-/// Configures apt for a base system whose files it must not touch: package lists are in `apt`, what
-/// it downloads goes to `archives`.
-pub(super) fn write_config(
-    path: &Path,
-    base: &Path,
-    archives: &Path,
-    architecture: &str,
-) -> Result<(), LocalError> {
-    fs::create_dir_all(archives.join("partial")).doing(|| "making a place for packages")?;
-    let (base, archives) = (base.display(), archives.display());
+/// The system that apt works for: another than this machine, whose files it must not touch.
+pub(super) struct Target<'a> {
+    /// As dpkg calls it.
+    pub(super) architecture: &'a str,
+    /// The file that says where packages come from.
+    pub(super) sources: &'a Path,
+    /// The folder of package lists.
+    pub(super) lists: &'a Path,
+    /// The file that says what is installed.
+    pub(super) status: &'a Path,
+    /// The folder that downloads go to; made.
+    pub(super) archives: &'a Path,
+}
+
+/// Writes apt's configuration for a system.
+pub(super) fn write_config(path: &Path, target: &Target<'_>) -> Result<(), LocalError> {
+    let partial = target.archives.join("partial");
+    fs::create_dir_all(partial).doing(|| "making a place for packages")?;
     let text = format!(
         "APT::Architecture \"{architecture}\";\n\
          APT::Architectures {{ \"{architecture}\"; }};\n\
@@ -83,21 +91,36 @@ pub(super) fn write_config(
          Dir::Etc::parts \"/dev/null\";\n\
          Dir::Etc::preferences \"/dev/null\";\n\
          Dir::Etc::preferencesparts \"/dev/null\";\n\
-         Dir::Etc::sourcelist \"{base}/apt/gainsay.sources\";\n\
+         Dir::Etc::sourcelist \"{sources}\";\n\
          Dir::Etc::sourceparts \"/dev/null\";\n\
          Dir::Etc::trusted \"/etc/apt/trusted.gpg\";\n\
          Dir::Etc::trustedparts \"/etc/apt/trusted.gpg.d\";\n\
-         Dir::State::lists \"{base}/apt/lists\";\n\
-         Dir::State::status \"{base}/root/var/lib/dpkg/status\";\n\
-         Dir::State::extended_states \"{base}/root/var/lib/apt/extended_states\";\n\
+         Dir::State::lists \"{lists}\";\n\
+         Dir::State::status \"{status}\";\n\
+         Dir::State::extended_states \"/dev/null\";\n\
          Dir::Cache::archives \"{archives}\";\n\
          Dir::Cache::pkgcache \"\";\n\
          Dir::Cache::srcpkgcache \"\";\n\
          Dir::Log \"/dev/null\";\n\
          {settings}",
+        architecture = target.architecture,
+        sources = target.sources.display(),
+        lists = target.lists.display(),
+        status = target.status.display(),
+        archives = target.archives.display(),
         settings = download_settings()?,
     );
     write_private(path, &text)
+}
+
+/// apt-get, as such a file configures it.
+pub(super) fn get(config: &Path) -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .env("APT_CONFIG", config)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["--quiet", "--yes"]);
+    command
 }
 
 /// What a program writes to standard output, which must succeed.

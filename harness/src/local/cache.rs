@@ -5,6 +5,7 @@
 //! <cache>/building/          what is being built; what is found there under the lock is rubbish
 //! <cache>/base/<key>/        a base system: root/ for the nodes, apt/ to fetch more packages with
 //! <cache>/layers/<key>/      packages for offline installation: root/ goes over a base's root/
+//! <cache>/packages/<key>/    packages for nodes that cannot get them themselves
 //! <cache>/disks/<key>/       a disk image of a base and a layer, for nodes with kernels of their own
 //! <cache>/clusters/<id>/     a running cluster: keys, and for each node what it wrote
 //! ```
@@ -40,6 +41,7 @@ impl Cache {
         for (name, mode) in [
             ("base", 0o755),
             ("layers", 0o755),
+            ("packages", 0o755),
             ("disks", 0o755),
             ("clusters", 0o700),
         ] {

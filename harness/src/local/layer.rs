@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::apt::Target;
 use super::cache::{Cache, open_to_all};
 use super::error::{Doing, LocalError};
 use super::image::Base;
@@ -68,7 +69,7 @@ pub(super) fn obtain(
 }
 
 /// A package's name, with `=version` or `/suite` if wanted.
-fn is_package(name: &str) -> bool {
+pub(super) fn is_package(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name
             .bytes()
@@ -90,7 +91,14 @@ impl Build<'_> {
     fn fetch(&self, names: &[String], progress: Progress<'_>) -> Result<(), LocalError> {
         let (config, archives) = (self.dir.join("apt.conf"), self.dir.join("archives"));
         let base = self.cache.join(&self.base.entry);
-        apt::write_config(&config, &base, &archives, &self.base.architecture)?;
+        let target = Target {
+            architecture: &self.base.architecture,
+            sources: &base.join("apt/gainsay.sources"),
+            lists: &base.join("apt/lists"),
+            status: &base.join("root/var/lib/dpkg/status"),
+            archives: &archives,
+        };
+        apt::write_config(&config, &target)?;
         progress(&format!("fetching {} for the nodes", names.join(" ")));
         let hint = "a name that this machine's package sources do not have, or `apt-get update` \
                     fails here too";
@@ -99,39 +107,24 @@ impl Build<'_> {
             limit: FETCH_LIMIT,
             hint,
         };
-        let apt_get = |arguments: &[&str]| {
-            let mut command = Command::new("apt-get");
-            command
-                .env("APT_CONFIG", &config)
-                .env("DEBIAN_FRONTEND", "noninteractive");
-            command.args(["--quiet", "--yes"]).args(arguments);
-            command
-        };
         let download = || {
-            let mut command = apt_get(&["--download-only", "--no-install-recommends", "install"]);
+            let mut command = apt::get(&config);
+            command.args(["--download-only", "--no-install-recommends", "install"]);
             command.args(names);
             command
         };
         // The lists are as old as the base system. A mirror drops packages that were superseded since.
         if let Err(first) = program::run(download(), &job, progress) {
             progress("refreshing package lists");
-            program::run(apt_get(&["update"]), &job, progress).map_err(|_| first)?;
+            let mut update = apt::get(&config);
+            update.arg("update");
+            program::run(update, &job, progress).map_err(|_| first)?;
             program::run(download(), &job, progress)?;
         }
-        let doing = || "collecting fetched packages";
         let packages = self.packages_dir();
-        fs::create_dir_all(&packages).doing(doing)?;
-        for deb in debs(&archives).doing(doing)? {
-            // apt writes a version's `:` as `%3a`, and a URI would have it decoded.
-            let name = deb
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .replace("%3a", "_");
-            fs::rename(&deb, packages.join(name)).doing(doing)?;
-        }
-        fs::remove_dir_all(&archives).doing(doing)?;
-        fs::remove_file(&config).doing(doing)
+        fs::create_dir_all(&packages).doing(|| "making a place for packages")?;
+        collect(&archives, &packages)?;
+        fs::remove_file(&config).doing(|| "removing apt's configuration")
     }
 
     /// Writes the index that makes a directory of packages a package source.
@@ -198,8 +191,23 @@ impl Build<'_> {
     }
 }
 
+/// Moves the packages that apt fetched, and removes the folder that they were in.
+pub(super) fn collect(archives: &Path, into: &Path) -> Result<(), LocalError> {
+    let doing = || "collecting fetched packages";
+    for deb in debs(archives).doing(doing)? {
+        // apt writes a version's `:` as `%3a`, and a URI would have it decoded.
+        let name = deb
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .replace("%3a", "_");
+        fs::rename(&deb, into.join(name)).doing(doing)?;
+    }
+    fs::remove_dir_all(archives).doing(doing)
+}
+
 /// The packages in a directory, by name.
-fn debs(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn debs(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

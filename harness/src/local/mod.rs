@@ -31,6 +31,7 @@ mod cache;
 mod cluster;
 mod end;
 mod error;
+mod fetch;
 mod image;
 mod keys;
 mod layer;
@@ -52,7 +53,9 @@ pub use cluster::{
     ClusterInfo, ClusterState, Config, LocalCluster, LocalNode, Owner, SshTarget, down, list, open,
     reap_orphans, up,
 };
+use error::Doing;
 pub use error::LocalError;
+pub use fetch::{System, fetch_alone, fetch_missing};
 pub use machine::Power;
 pub use netns::outside;
 pub use plan::{Kernel, MAX_NODES};
@@ -69,12 +72,34 @@ pub fn cache_dir() -> PathBuf {
     }
 }
 
-/// Where this machine's own release of Debian comes from, as its package sources say. Other releases are most often there, too.
+/// A folder of the cache, made unless it is there; where this user cannot write to it, one of a cache of the user's own
+/// (`$XDG_CACHE_HOME/gainsay`, `~/.cache/gainsay`). Empty for the cache itself.
 ///
 /// # Errors
-/// If they name none.
-pub fn mirror() -> Result<String, LocalError> {
-    sources::read(Path::new("/")).map(|sources| sources.mirror)
+/// If neither can be written to.
+pub fn cache_of(name: &str) -> Result<PathBuf, LocalError> {
+    let own = || {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let caches = caches.or_else(|| Some(home?.join(".cache")));
+        Some(caches?.join("gainsay").join(name))
+    };
+    let shared = cache_dir().join(name);
+    match (writable(&shared), own()) {
+        (Ok(()), _) => Ok(shared),
+        (Err(error), None) => Err(error).doing(|| format!("writing to {}", shared.display())),
+        (Err(_), Some(own)) => {
+            writable(&own).doing(|| format!("writing to {}", own.display()))?;
+            Ok(own)
+        }
+    }
+}
+
+/// Makes a folder, and fails where nothing can be put into it.
+fn writable(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let writes = nix::unistd::AccessFlags::W_OK;
+    Ok(nix::unistd::access(folder, writes)?)
 }
 
 /// The first argument that makes this program a cluster's switch.

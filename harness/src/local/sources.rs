@@ -23,6 +23,8 @@ const ROLES: [&str; 6] = [
 /// Where base systems come from.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sources {
+    /// The distribution, such as `debian`.
+    pub(super) distribution: String,
     /// The suite to build, such as `bookworm`.
     pub(super) release: String,
     /// Where the release itself comes from: the first address of its entry.
@@ -34,10 +36,12 @@ pub(super) struct Sources {
 /// Reads the package sources under a root directory (`/`, except in tests).
 pub(super) fn read(root: &Path) -> Result<Sources, LocalError> {
     let os_release = fs::read_to_string(root.join("etc/os-release")).unwrap_or_default();
-    let codename = os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .map(|name| name.trim_matches('"').to_owned());
+    let told = |what: &str| {
+        let mut lines = os_release.lines();
+        let value = lines.find_map(|line| line.strip_prefix(what))?;
+        Some(value.trim_matches('"').to_owned())
+    };
+    let codename = told("VERSION_CODENAME=");
     let stanzas = read_stanzas(root)?;
     let release = codename
         .into_iter()
@@ -64,6 +68,7 @@ pub(super) fn read(root: &Path) -> Result<Sources, LocalError> {
         .collect::<Vec<_>>()
         .join("\n");
     Ok(Sources {
+        distribution: told("ID=").unwrap_or_default(),
         release,
         mirror,
         deb822,
@@ -264,6 +269,7 @@ mod tests {
             ),
         ]);
         let sources = read(root.path()).unwrap();
+        assert_eq!(sources.distribution, "debian");
         assert_eq!(sources.release, "bookworm");
         assert_eq!(sources.mirror, "http://deb.debian.org/debian");
         assert_eq!(

@@ -40,6 +40,8 @@ pub use unpack::{find_program, hoist};
 const ON_NODES: &str = "/opt/gainsay";
 /// What says, in a bundle's folder on a node, which archive it was unpacked from.
 const MARK: &str = ".gainsay-sum";
+/// What helps where files cannot be kept.
+const CACHE_HINT: &str = "GAINSAY_CACHE sets another folder for what is kept on this machine";
 /// How long a look at a node may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// How long unpacking on a node may take.
@@ -196,26 +198,15 @@ fn here(what: &str, file: &Path, error: io::Error) -> KitError {
     KitError::Here {
         doing: format!("{what} {}", file.display()),
         error,
-        hint: "GAINSAY_CACHE sets another folder for what is kept on this machine",
+        hint: CACHE_HINT,
     }
 }
 
-/// The folder of the cache for programs: with the local cluster's files, or the user's own where that cannot be written to.
+/// The folder of the cache for programs.
 fn programs() -> Result<PathBuf, KitError> {
-    let shared = local::cache_dir().join("programs");
-    let own = || {
-        let home = std::env::var_os("HOME").map(PathBuf::from);
-        let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let caches = caches.or_else(|| Some(home?.join(".cache")));
-        Some(caches?.join("gainsay/programs"))
-    };
-    let made = std::fs::create_dir_all(&shared).and_then(|()| tempfile::tempfile_in(&shared));
-    match (made, own()) {
-        (Ok(_), _) => Ok(shared),
-        (Err(error), None) => Err(here("making", &shared, error)),
-        (Err(_), Some(own)) => match std::fs::create_dir_all(&own) {
-            Ok(()) => Ok(own),
-            Err(error) => Err(here("making", &own, error)),
-        },
-    }
+    local::cache_of("programs").map_err(|error| KitError::Tool {
+        what: "a place for programs on this machine".to_owned(),
+        said: error.to_string(),
+        hint: CACHE_HINT,
+    })
 }

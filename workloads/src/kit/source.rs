@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::download::{Checksum, download};
 use super::tool::Tool;
 use super::unpack::{place, unpack};
-use super::{GoProgram, KitError, here};
+use super::{GoProgram, KitError, aside, here};
 
 /// Where files come from. Each is got with the ordinary client of its kind, as this machine is set up for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -225,55 +225,21 @@ async fn maven(
 }
 
 async fn debian(release: &str, package: &str, scratch: &Path, into: &Path) -> Result<(), KitError> {
-    let mirror = local::mirror().map_err(|error| KitError::Tool {
+    let (of, name, folder) = (release.to_owned(), package.to_owned(), scratch.to_owned());
+    let fetched = aside(move || {
+        // Local nodes have no way out, and we may be among them.
+        let fetched = local::outside(|| {
+            let system = local::System::debian(&of)?;
+            local::fetch_alone(&system, &name, &folder)
+        })?;
+        fetched.map_err(io::Error::other)
+    });
+    let file: PathBuf = fetched.await.map_err(|error| KitError::Tool {
         what: format!("Debian {release}'s {package}"),
         said: error.to_string(),
-        hint: "this machine's own Debian mirror is where other releases are looked for",
+        hint: "this is got with apt-get: run Gainsay on a Debian machine, with its debian-archive-keyring",
     })?;
-    let list = scratch.join("sources.list");
-    let entry = format!(
-        "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} {release} main\n"
-    );
-    fs::write(&list, entry).map_err(|error| here("writing", &list, error))?;
-    for folder in ["lists/partial", "cache/archives/partial", "got"] {
-        fs::create_dir_all(scratch.join(folder)).map_err(|error| here("making", scratch, error))?;
-    }
-    let got = scratch.join("got");
-    let apt = || {
-        let mut apt = Command::new("apt-get");
-        let settings = [
-            ("Dir::Etc::sourcelist", list.display().to_string()),
-            ("Dir::Etc::sourceparts", "-".to_owned()),
-            (
-                "Dir::State::lists",
-                scratch.join("lists").display().to_string(),
-            ),
-            ("Dir::State::status", "/dev/null".to_owned()),
-            ("Dir::Cache", scratch.join("cache").display().to_string()),
-            ("APT::Sandbox::User", "root".to_owned()),
-        ];
-        for (name, value) in settings {
-            apt.arg("-o").arg(format!("{name}={value}"));
-        }
-        apt.arg("--quiet");
-        apt
-    };
-    let tool = Tool {
-        what: format!("Debian {release}'s {package}"),
-        folder: &got,
-        absent: "this is got with apt-get: run Gainsay on a Debian machine",
-        failed: "does this machine's mirror (/etc/apt/sources.list) still have that release, and debian-archive-keyring its keys?",
-    };
-    let mut update = apt();
-    update.arg("update");
-    tool.run(update).await?;
-    let mut fetch = apt();
-    fetch.args(["download", package]);
-    tool.run(fetch).await?;
-    for file in files_of(&got)? {
-        unpack(&file, into).await?;
-    }
-    Ok(())
+    unpack(&file, into).await
 }
 
 /// The files of a folder, by name.
