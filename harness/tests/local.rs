@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::local::{self, ClusterState, Config, LocalCluster, LocalError, Owner, SshTarget};
+use harness::node::packages;
 use harness::remote::Remote;
 use harness::remote::ssh::{ConfigFile, HostKeyPolicy, SshOptions, SshRemote};
 
@@ -36,6 +37,10 @@ const TESTS: &[(&str, fn())] = &[
         nodes_cannot_touch_the_machine,
     ),
     ("packages_install_offline", packages_install_offline),
+    (
+        "packages_come_from_this_machine",
+        packages_come_from_this_machine,
+    ),
     (
         "services_run_without_an_init_system",
         services_run_without_an_init_system,
@@ -177,8 +182,11 @@ fn nodes_reach_each_other() {
     cluster.down().unwrap();
 }
 
-fn the_harness_sessions_reach_nodes() {
-    let cluster = up(1, &[]);
+/// Does something over a session of the harness to the first node.
+fn over_a_session<T: Send>(
+    cluster: &LocalCluster,
+    act: impl AsyncFnOnce(SshRemote) -> T + Send,
+) -> T {
     let SshTarget {
         name,
         address,
@@ -196,30 +204,61 @@ fn the_harness_sessions_reach_nodes() {
         config: ConfigFile::None,
         ..SshOptions::default()
     };
-    let said = cluster.in_switch_netns(|| {
+    let done = cluster.in_switch_netns(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(async {
-            let remote =
-                SshRemote::new(name.as_str().into(), &address.to_string(), options).unwrap();
-            remote
-                .write("/tmp/greeting", b"hello from ".to_vec(), 0o600)
-                .await
-                .unwrap();
-            let slow = remote
-                .exec(harness::remote::Command::new("cat /tmp/greeting; hostname"))
-                .await
-                .unwrap();
-            let quick = remote
-                .exec(harness::remote::Command::new("cat /tmp/greeting; hostname").quick())
-                .await
-                .unwrap();
-            [slow.text().into_owned(), quick.text().into_owned()]
-        })
+        let remote = SshRemote::new(name.as_str().into(), &address.to_string(), options);
+        runtime.block_on(act(remote.unwrap()))
     });
-    assert_eq!(said.unwrap(), ["hello from n1", "hello from n1"]);
+    done.unwrap()
+}
+
+fn the_harness_sessions_reach_nodes() {
+    let cluster = up(1, &[]);
+    let said = over_a_session(&cluster, async |remote| {
+        remote
+            .write("/tmp/greeting", b"hello from ".to_vec(), 0o600)
+            .await
+            .unwrap();
+        let slow = remote
+            .exec(harness::remote::Command::new("cat /tmp/greeting; hostname"))
+            .await
+            .unwrap();
+        let quick = remote
+            .exec(harness::remote::Command::new("cat /tmp/greeting; hostname").quick())
+            .await
+            .unwrap();
+        [slow.text().into_owned(), quick.text().into_owned()]
+    });
+    assert_eq!(said, ["hello from n1", "hello from n1"]);
+    cluster.down().unwrap();
+}
+
+/// A node whose package sources have nothing, and which has no way out, gets packages with all that they need.
+fn packages_come_from_this_machine() {
+    let cluster = up(1, &[]);
+    let refused = over_a_session(&cluster, async |remote| {
+        packages::install(&remote, &["jq"]).await.unwrap();
+        let unknown = packages::install(&remote, &["no-such-package-anywhere"]).await;
+        unknown.unwrap_err().to_string()
+    });
+    assert_eq!(says(&cluster, 1, "echo '[1]' | jq -c ."), "[1]");
+    // They are installed as any other, and what was sent is gone.
+    says(
+        &cluster,
+        1,
+        "dpkg-query --status libjq1 && [ -z \"$(ls /var/tmp)\" ]",
+    );
+    assert!(
+        refused.contains("Unable to locate package no-such-package-anywhere"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("this machine cannot fetch it for the node, either"),
+        "{refused}"
+    );
     cluster.down().unwrap();
 }
 

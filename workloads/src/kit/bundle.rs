@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::tool::Tool;
 use super::{KitError, Source, aside, here};
 
-/// What is done to a bundle's folder, on this machine, once everything is in it.
+/// What is done to a part's folder, on this machine, once everything is in it.
 pub type Finish = fn(&Path) -> io::Result<()>;
 
 /// Files of a system in one version.
@@ -20,29 +20,33 @@ pub struct Bundle {
     pub label: String,
     /// What is in it: all are needed.
     pub parts: Vec<Part>,
-    /// What is done to it, in order. Another deed needs another label, for what is in the cache is not done again.
-    pub finish: Vec<Finish>,
 }
 
 /// A part of a bundle.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Part {
     /// Where it is put in the bundle's folder; empty for the folder itself.
     pub into: String,
-    /// Where it may come from: the first that works.
+    /// Where it may come from: the first that works, and becomes what is wanted.
     pub sources: Vec<Source>,
+    /// What is done to what came, in order. Another deed needs another label, for what is in the cache is not done again.
+    pub finish: Vec<Finish>,
 }
 
 impl Bundle {
-    /// A bundle of one part, from one source.
-    pub fn of(label: impl Into<String>, source: Source) -> Bundle {
+    /// A bundle of one part.
+    pub fn of(
+        label: impl Into<String>,
+        sources: Vec<Source>,
+        finish: impl Into<Vec<Finish>>,
+    ) -> Bundle {
         Bundle {
             label: label.into(),
             parts: vec![Part {
                 into: String::new(),
-                sources: vec![source],
+                sources,
+                finish: finish.into(),
             }],
-            finish: Vec::new(),
         }
     }
 
@@ -55,7 +59,9 @@ impl Bundle {
     /// The archive of it in the cache, made unless it is there.
     pub(super) async fn obtain(&self, cache: &Path) -> Result<PathBuf, KitError> {
         let mut definition = DefaultHasher::new();
-        self.parts.hash(&mut definition);
+        for part in &self.parts {
+            (&part.into, &part.sources).hash(&mut definition);
+        }
         let name = format!("{}-{:016x}.tar.gz", self.label, definition.finish());
         let archive = cache.join(&name);
         let is_there = || !self.is_own() && archive.exists();
@@ -77,12 +83,7 @@ impl Bundle {
         let folder = work.join("bundle");
         fs::create_dir(&folder).map_err(|error| here("making", &folder, error))?;
         for part in &self.parts {
-            part.get(&folder.join(&part.into)).await?;
-        }
-        for &finish in &self.finish {
-            let finished = folder.clone();
-            let done = aside(move || finish(&finished)).await;
-            done.map_err(|error| here("preparing", &folder, error))?;
+            part.get(work, &folder.join(&part.into)).await?;
         }
         let archive = work.join("archive");
         let mut tar = Command::new("tar");
@@ -112,12 +113,15 @@ impl Bundle {
 }
 
 impl Part {
-    /// Gets it from the first source that works.
-    async fn get(&self, into: &Path) -> Result<(), KitError> {
+    /// Gets it from the first source that works. Of those that do not, nothing is left.
+    async fn get(&self, work: &Path, into: &Path) -> Result<(), KitError> {
         let mut tried = Vec::new();
         for source in &self.sources {
-            match source.get(into).await {
-                Ok(()) => return Ok(()),
+            let trial =
+                tempfile::tempdir_in(work).map_err(|error| here("writing to", work, error))?;
+            let come = trial.path().join("come");
+            match self.finished(source, &come).await {
+                Ok(()) => return merge(&come, into).map_err(|error| here("filling", into, error)),
                 Err(error) => {
                     tracing::warn!("{}: {error}", source.describe());
                     tried.push((source.describe(), error));
@@ -135,6 +139,31 @@ impl Part {
             }),
         }
     }
+
+    /// Gets it from a source, and makes of it what is wanted.
+    async fn finished(&self, source: &Source, folder: &Path) -> Result<(), KitError> {
+        source.get(folder).await?;
+        for &finish in &self.finish {
+            let finished = folder.to_owned();
+            let done = aside(move || finish(&finished)).await;
+            done.map_err(|error| KitError::Tool {
+                what: format!("what is wanted of {}", source.describe()),
+                said: error.to_string(),
+                hint: "is it what its name says, and whole?",
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Moves what is in a folder into another one, which may have something else in it.
+fn merge(from: &Path, into: &Path) -> io::Result<()> {
+    fs::create_dir_all(into)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::rename(entry.path(), into.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 /// Holds the cache for the one who gets something: another controller may be at it.
@@ -152,29 +181,37 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// What nobody wants is refused, once it is half done.
     fn shout(folder: &Path) -> io::Result<()> {
-        let file = folder.join("lib/program");
-        let text = fs::read_to_string(&file)?.to_uppercase();
-        fs::write(file, text)
+        for entry in fs::read_dir(folder)? {
+            let file = entry?.path();
+            let text = fs::read_to_string(&file)?.to_uppercase();
+            fs::write(&file, &text)?;
+            if text.contains("BAD") {
+                return Err(io::Error::other("it is bad"));
+            }
+        }
+        Ok(())
     }
 
     fn bundle(file: &Path) -> Bundle {
-        let missing = Source::File(file.with_file_name("missing"));
+        let others = ["missing", "bad"].map(|name| Source::File(file.with_file_name(name)));
         Bundle {
             label: "system-1".to_owned(),
             parts: vec![Part {
                 into: "lib".to_owned(),
-                sources: vec![missing, Source::File(file.to_owned())],
+                sources: [others.to_vec(), vec![Source::File(file.to_owned())]].concat(),
+                finish: vec![shout],
             }],
-            finish: vec![shout],
         }
     }
 
     #[tokio::test]
-    async fn the_first_source_that_works_is_taken_and_finished() {
+    async fn the_first_source_that_becomes_what_is_wanted_is_taken() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("program");
         fs::write(&file, "abc").unwrap();
+        fs::write(file.with_file_name("bad"), "bad").unwrap();
         let cache = folder.path().join("cache");
         fs::create_dir(&cache).unwrap();
         let archive = bundle(&file).obtain(&cache).await.unwrap();
@@ -187,6 +224,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(fs::read(unpacked.join("lib/program")).unwrap(), b"ABC");
+        assert_eq!(fs::read_dir(unpacked.join("lib")).unwrap().count(), 1);
         // The same again is the same, byte for byte; another file of the user's is not taken from the cache.
         bundle(&file).obtain(&cache).await.unwrap();
         assert_eq!(fs::read(&archive).unwrap(), first);
@@ -200,10 +238,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut bundle = bundle(&folder.path().join("none"));
         let error = bundle.obtain(folder.path()).await.unwrap_err().to_string();
-        assert!(
-            error.contains("missing") && error.contains("none"),
-            "{error}"
-        );
+        for told in ["missing", "bad", "none"] {
+            assert!(error.contains(told), "{error}");
+        }
         bundle.parts[0].sources.truncate(1);
         let error = bundle.obtain(folder.path()).await.unwrap_err().to_string();
         assert!(error.contains("hint"), "{error}");

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, Checksum, Finish, OwnFile, Part, Source};
+use workloads::kit::{Bundle, Checksum, Finish, OwnFile, Source};
 
 use crate::patch;
 
@@ -131,14 +131,7 @@ impl Release {
             6 | 7 => Some(patch::jar_for_few_files as Finish),
             8.. => Some(patch::for_few_files as Finish),
         });
-        Bundle {
-            label: self.label(),
-            parts: vec![Part {
-                into: String::new(),
-                sources,
-            }],
-            finish,
-        }
+        Bundle::of(self.label(), sources, finish)
     }
 
     /// The archive that the vendor publishes. Where, how it is called and how its sum is told changed over the years.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, Checksum, GoProgram, OwnFile, Part, Shelf, Source, find_program};
+use workloads::kit::{Bundle, Checksum, Finish, GoProgram, OwnFile, Shelf, Source, find_program};
 
 /// What `--version` takes for the nodes' own package.
 pub(crate) const DEBIAN: &str = "debian";
@@ -79,14 +79,7 @@ impl Release {
             }
             Release::File(own) => vec![own.source()],
         };
-        Some(Bundle {
-            label: self.label(),
-            parts: vec![Part {
-                into: String::new(),
-                sources,
-            }],
-            finish: vec![find],
-        })
+        Some(Bundle::of(self.label(), sources, [find as Finish]))
     }
 
     /// What names it among the programs on nodes.

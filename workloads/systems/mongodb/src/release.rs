@@ -131,20 +131,21 @@ impl Release {
         let mut parts = vec![Part {
             into: String::new(),
             sources,
+            finish: vec![server],
         }];
         if old_ssl {
             parts.push(Part {
-                into: "ssl".to_owned(),
+                into: LIBRARIES.to_owned(),
                 sources: vec![Source::Debian {
                     release: "bullseye".to_owned(),
                     package: "libssl1.1".to_owned(),
                 }],
+                finish: vec![libraries],
             });
         }
         Bundle {
             label: self.label(),
             parts,
-            finish: vec![tidy],
         }
     }
 
@@ -226,56 +227,43 @@ impl fmt::Display for Release {
     }
 }
 
-/// Leaves of a bundle's folder the program and the libraries that it is to see, wherever they were.
-fn tidy(folder: &Path) -> io::Result<()> {
-    let entries: Vec<PathBuf> = fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<_>>()?;
-    let files = files_under(folder)?;
-    let kept = tempfile_beside(folder)?;
-    let mut found = false;
-    for file in &files {
-        let Some(name) = file.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        if name == PROGRAM {
-            fs::rename(file, kept.join(PROGRAM))?;
-            found = true;
-        } else if OLD_SSL.contains(&name) {
-            fs::create_dir_all(kept.join(LIBRARIES))?;
-            fs::rename(file, kept.join(LIBRARIES).join(name))?;
-        }
-    }
-    if !found {
+/// Leaves of what came the program, and the libraries that it is to see where they are with it.
+fn server(folder: &Path) -> io::Result<()> {
+    keep(folder, &[&[PROGRAM], &OLD_SSL[..]].concat())?;
+    let program = folder.join(PROGRAM);
+    if !program.exists() {
         return Err(io::Error::other(format!(
             "there is no file `{PROGRAM}` in it"
         )));
     }
-    for entry in entries {
-        match entry.is_dir() {
-            true => fs::remove_dir_all(&entry)?,
-            // The program itself may have been one of them.
-            false => match fs::remove_file(&entry) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            },
+    for name in OLD_SSL {
+        let library = folder.join(name);
+        if library.exists() {
+            fs::create_dir_all(folder.join(LIBRARIES))?;
+            fs::rename(library, folder.join(LIBRARIES).join(name))?;
         }
     }
-    for entry in fs::read_dir(&kept)? {
-        let path = entry?.path();
-        if let Some(name) = path.file_name() {
-            fs::rename(&path, folder.join(name))?;
-        }
-    }
-    fs::remove_dir(&kept)?;
-    executable(&folder.join(PROGRAM))
+    executable(&program)
 }
 
-/// A new folder beside another one: on the same file system.
-fn tempfile_beside(folder: &Path) -> io::Result<PathBuf> {
+/// Leaves of a package the libraries that the program is to see.
+fn libraries(folder: &Path) -> io::Result<()> {
+    keep(folder, &OLD_SSL)
+}
+
+/// Leaves in a folder the files of these names, wherever they were.
+fn keep(folder: &Path, names: &[&str]) -> io::Result<()> {
     let kept = folder.with_extension("kept");
     fs::create_dir(&kept)?;
-    Ok(kept)
+    for file in files_under(folder)? {
+        if let Some(name) = file.file_name().and_then(|name| name.to_str())
+            && names.contains(&name)
+        {
+            fs::rename(&file, kept.join(name))?;
+        }
+    }
+    fs::remove_dir_all(folder)?;
+    fs::rename(&kept, folder)
 }
 
 /// Archives of the zip kind do not say what can be executed.
@@ -380,7 +368,7 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let folder = outer.path().join("bundle");
         let bin = folder.join("x.data/purelib/db/bin");
-        let ssl = folder.join("ssl/usr/lib/any");
+        let ssl = folder.join("usr/lib/any");
         for made in [&bin, &ssl] {
             fs::create_dir_all(made).unwrap();
         }
@@ -392,16 +380,20 @@ mod tests {
         ] {
             fs::write(file, "x").unwrap();
         }
-        tidy(&folder).unwrap();
+        server(&folder).unwrap();
         let left: Vec<PathBuf> = files_under(&folder).unwrap();
         assert_eq!(
             left,
             [folder.join("lib/libssl.so.1.1"), folder.join("mongod")]
         );
         // A program alone stays what it is; a folder without one is an error.
-        tidy(&folder).unwrap();
+        server(&folder).unwrap();
         assert!(folder.join("mongod").exists());
-        fs::remove_file(folder.join("mongod")).unwrap();
-        assert!(tidy(&folder).is_err());
+        libraries(&folder).unwrap();
+        assert_eq!(
+            files_under(&folder).unwrap(),
+            [folder.join("libssl.so.1.1")]
+        );
+        assert!(server(&folder).is_err());
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use workloads::VersionInfo;
-use workloads::kit::{Bundle, OwnFile, Shelf, Source, hoist};
+use workloads::kit::{Bundle, Finish, OwnFile, Shelf, Source, hoist};
 
 /// What `--version` takes for the nodes' own package.
 pub(crate) const DEBIAN: &str = "debian";
@@ -56,10 +56,7 @@ impl Release {
             },
             Release::File(own) => own.source(),
         };
-        Some(Bundle {
-            finish: vec![unpack],
-            ..Bundle::of(self.label(), source)
-        })
+        Some(Bundle::of(self.label(), vec![source], [unpack as Finish]))
     }
 
     /// What names it among the programs on nodes.

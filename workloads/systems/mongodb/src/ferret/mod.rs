@@ -78,10 +78,7 @@ impl Release {
             Release::Known => Vec::new(),
             Release::File(_) => vec![find],
         };
-        Bundle {
-            finish,
-            ..Bundle::of(self.label(), source)
-        }
+        Bundle::of(self.label(), vec![source], finish)
     }
 
     /// Where its program is on nodes.
