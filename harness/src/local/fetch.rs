@@ -187,7 +187,9 @@ impl Fetch<'_> {
             .into_iter()
             .try_for_each(|arguments| {
                 let mut command = apt::get(&config);
+                // All lists are needed, and no translations.
                 command.args(["-o", "APT::Update::Error-Mode=any"]);
+                command.args(["-o", "Acquire::Languages=none"]);
                 command.args(arguments).current_dir(self.folder);
                 program::run(command, &job, progress)
             });
