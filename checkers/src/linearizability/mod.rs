@@ -51,6 +51,7 @@ mod plan;
 mod portfolio;
 mod reduce;
 mod registers;
+mod scout;
 mod search;
 mod sequential;
 mod shortage;

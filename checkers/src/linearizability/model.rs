@@ -76,6 +76,12 @@ pub(super) trait Machine {
         trace
     }
 
+    /// Whether it notes anything.
+    #[inline]
+    fn takes_notes(&self) -> bool {
+        false
+    }
+
     /// Whether so much was noted that [`sweep`](Machine::sweep) is worth its while.
     #[inline]
     fn is_littered(&self) -> bool {

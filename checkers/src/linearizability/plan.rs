@@ -6,6 +6,8 @@ use super::frontier::{Crashed, Limits};
 /// How wide the bounds are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
+    /// How many steps a scout goes ahead of the search.
+    pub(super) ahead: usize,
     /// While nothing was dropped: wide enough to be exact for twenty processes.
     pub(super) calm: Limits,
     /// The upper bound is given up where it does not fit: a bound that drops anything is none.
@@ -31,6 +33,7 @@ pub(super) struct Plan {
 }
 
 pub(super) const PLAN: Plan = Plan {
+    ahead: 1 << 16,
     calm: Limits {
         width: 1 << 8,
         depth: 0,

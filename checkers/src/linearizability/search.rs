@@ -10,12 +10,13 @@
 
 use std::hash::Hash;
 
-use crate::budget::{Budget, Exhausted};
+use crate::budget::{Budget, Exhausted, Unlimited};
 
 use super::beam::{Beam, Rung};
 use super::frontier::{Crashed, Frontier, Limits, OpId};
 use super::model::{ANY_OTHER, Machine, RegisterOp};
 use super::plan::{PLAN, Plan};
+use super::scout::Scout;
 use super::shortage::{self, Shortage};
 use super::steps::{Replay, Step, Trail, apply, sweep};
 use super::window;
@@ -52,6 +53,8 @@ pub(super) struct Search<A: Machine> {
     /// The sequential object, with the states that it has met.
     pub(super) machine: A,
     plan: Plan,
+    /// What goes ahead; of the steps that it has made, nothing below knows yet.
+    scout: Option<Box<Scout<A::Op>>>,
     /// Where searching again begins; `None` once what it needs has been forgotten.
     trail: Option<Trail<A::Op>>,
     lower: Lower<A::Op>,
@@ -92,7 +95,10 @@ impl<A: Machine> Search<A> {
 
     pub(super) fn with_plan(machine: A, initial: u32, plan: Plan) -> Self {
         let frontier = Frontier::new(initial, plan.calm);
+        // It could not say how it got where it is.
+        let goes_ahead = !machine.takes_notes() && plan.ahead > 0;
         Search {
+            scout: goes_ahead.then(|| Box::new(Scout::new(initial))),
             machine,
             plan,
             trail: Some(Trail::new(frontier.clone())),
@@ -135,6 +141,12 @@ impl<A: Machine> Search<A> {
         if self.crashed > 0 || self.is_invalid() {
             return None;
         }
+        if let Some(scout) = &self.scout {
+            // There may be other states than the one that it found.
+            if scout.open() > 0 || self.follow(&Unlimited).is_err() {
+                return None;
+            }
+        }
         match &mut self.lower {
             Lower::Exact(frontier) if frontier.open() == 0 && frontier.width() == 1 => {
                 let mut states = Vec::new();
@@ -147,16 +159,22 @@ impl<A: Machine> Search<A> {
 
     /// How many steps are kept for searching again.
     pub(super) fn steps(&self) -> usize {
-        self.trail.as_ref().map_or(0, |trail| trail.steps.len())
+        let ahead = self.scout.as_ref().map_or(0, |scout| scout.steps().len());
+        self.trail.as_ref().map_or(0, |trail| trail.steps.len()) + ahead
     }
 
     /// About how many bytes are kept that grow with the history.
     pub(super) fn bytes(&self) -> usize {
-        self.steps() * size_of::<(Step<A::Op>, u64)>()
+        let ahead = self.scout.as_ref().map_or(0, |scout| scout.bytes());
+        self.steps() * size_of::<(Step<A::Op>, u64)>() + ahead
     }
 
     /// Gives up the chance to search again, but for the last steps, where a beam can do with these.
-    pub(super) fn forget(&mut self) {
+    ///
+    /// # Errors
+    /// If the budget ran out, after which it means nothing any more.
+    pub(super) fn forget(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
+        self.follow(budget)?;
         let last = match &mut self.lower {
             Lower::Beam(beam) => beam.forget(),
             Lower::Exact(_) | Lower::Lost => None,
@@ -168,6 +186,7 @@ impl<A: Machine> Search<A> {
             }
             _ => self.trail = None,
         }
+        Ok(())
     }
 
     /// An operation begins, with the event `index`; its result is known already, and so is the
@@ -198,6 +217,11 @@ impl<A: Machine> Search<A> {
         budget: &dyn Budget,
     ) -> Result<(), Exhausted> {
         self.advance(Step::Return(id), index, budget)?;
+        self.tidy();
+        Ok(())
+    }
+
+    fn tidy(&mut self) {
         if self.machine.is_crowded() {
             let live = self.live_states();
             self.machine.retain(&live);
@@ -205,7 +229,6 @@ impl<A: Machine> Search<A> {
         if self.machine.is_littered() {
             self.sweep();
         }
-        Ok(())
     }
 
     fn sweep(&mut self) {
@@ -219,8 +242,10 @@ impl<A: Machine> Search<A> {
 
     /// The operations that may still take effect, here or when it is searched again.
     pub(super) fn ops(&self) -> Vec<A::Op> {
+        let ahead = self.scout.iter().flat_map(|scout| scout.steps());
         let steps = self.trail.iter().flat_map(|trail| &trail.steps);
         let mut ops: Vec<A::Op> = steps
+            .chain(ahead)
             .filter_map(|(step, _)| match step {
                 Step::Call(_, op, _) | Step::Crash(op) => Some(*op),
                 Step::Return(_) => None,
@@ -241,6 +266,9 @@ impl<A: Machine> Search<A> {
     /// The states that anything may still begin from, ascending.
     pub(super) fn live_states(&mut self) -> Vec<u32> {
         let mut live = self.last_states.clone();
+        if let Some(scout) = &self.scout {
+            scout.live_states(&mut live);
+        }
         let trail = self.trail.iter_mut().map(|trail| &mut trail.start);
         for frontier in trail.chain(&mut self.upper) {
             frontier.live_states(&mut live);
@@ -256,6 +284,38 @@ impl<A: Machine> Search<A> {
     }
 
     fn advance(
+        &mut self,
+        step: Step<A::Op>,
+        index: u64,
+        budget: &dyn Budget,
+    ) -> Result<(), Exhausted> {
+        let Some(scout) = &mut self.scout else {
+            return self.search(step, index, budget);
+        };
+        let lives = scout.advance(step, index, &mut self.machine);
+        if !lives || scout.steps().len() >= self.plan.ahead {
+            return self.follow(budget);
+        }
+        self.most_open = self.most_open.max(scout.open());
+        self.proved = Some(index);
+        Ok(())
+    }
+
+    /// Searches all the steps that the scout has made, which goes ahead no longer.
+    fn follow(&mut self, budget: &dyn Budget) -> Result<(), Exhausted> {
+        let steps = self.scout.take().map(|scout| scout.into_steps());
+        for (at, (step, index)) in steps.into_iter().flatten().enumerate() {
+            if at.is_multiple_of(1 << 12) {
+                budget.check()?;
+            }
+            self.search(step, index, budget)?;
+            // The machine knows the states of steps that were made; none of those that are still to be made.
+            self.tidy();
+        }
+        Ok(())
+    }
+
+    fn search(
         &mut self,
         step: Step<A::Op>,
         index: u64,
@@ -494,6 +554,9 @@ impl<A: Machine> Search<A> {
         if let Some(at) = self.invalid_at {
             return Err(Answer::Invalid { at });
         }
+        if self.scout.is_some() {
+            return Ok(0);
+        }
         match &self.lower {
             Lower::Exact(frontier) => return Ok(trace(frontier)),
             Lower::Beam(beam) => return Ok(trace(&beam.frontier)),
@@ -568,10 +631,10 @@ mod tests {
     use super::super::trace::{Tracing, follow};
     use super::super::unfold::unfold;
     use super::*;
-    use crate::budget::Unlimited;
 
     /// Bounds so narrow that small histories make use of all of them.
     const NARROW: Plan = Plan {
+        ahead: 9,
         calm: Limits {
             width: 2,
             depth: 0,

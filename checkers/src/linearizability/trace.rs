@@ -134,6 +134,10 @@ impl<A: Machine> Machine for Tracing<A> {
         (self.notes.len() - 1) as u32
     }
 
+    fn takes_notes(&self) -> bool {
+        true
+    }
+
     fn is_littered(&self) -> bool {
         self.notes.len() - self.free.len() > self.room
     }

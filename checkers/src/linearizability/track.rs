@@ -476,7 +476,7 @@ impl<S: Subject> Track<S> {
         if let Searching::Live(search) = &mut self.searching
             && search.steps() > remembered
         {
-            search.forget();
+            search.forget(budget)?;
         }
         self.log.trim();
         Ok(())
