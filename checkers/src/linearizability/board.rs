@@ -17,7 +17,7 @@ pub(super) struct Slot<T> {
     pub(super) id: OpId,
     pub(super) op: T,
     /// The event with which it returns.
-    deadline: u64,
+    pub(super) deadline: u64,
 }
 
 /// Crashed operations that do the same.

@@ -27,11 +27,12 @@ use rustc_hash::FxHashMap;
 
 use crate::budget::{Budget, Exhausted};
 
-use super::board::Board;
+use super::board::{Board, Slot};
 use super::closure::Pending;
 use super::config::{Antichain, Config, Used, intersection, subtract};
 use super::mask::{Mask, WideMask, for_each_slot};
 use super::model::Machine;
+use super::situation::{Open, Situation};
 
 /// How often a crashed operation may take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,6 +274,35 @@ impl<T: Copy + Eq + Hash, M: Mask> Masked<T, M> {
             .extend(ranked.into_iter().map(|(_, config)| config));
     }
 
+    /// The configuration that has used fewest crashed operations.
+    fn situation(&self) -> Option<Situation<T>> {
+        let config = self.configs.iter().min_by_key(|config| config.used.len())?;
+        let open = self
+            .board
+            .slots
+            .iter()
+            .enumerate()
+            .filter_map(|(at, slot)| {
+                let Slot { id, op, deadline } = (*slot)?;
+                Some(Open {
+                    id,
+                    op,
+                    deadline,
+                    is_done: config.done.contains(at),
+                    is_optional: config.optional.contains(at),
+                })
+            });
+        let crashed = (0u32..).zip(&self.board.classes).map(|(number, class)| {
+            let used = config.used.iter().filter(|used| **used == number);
+            (class.op, class.count - used.count() as u32)
+        });
+        Some(Situation {
+            state: config.state,
+            open: open.collect(),
+            crashed: crashed.filter(|(_, left)| *left > 0).collect(),
+        })
+    }
+
     /// The same frontier with room for twice as many open operations.
     fn widened(&self) -> Masked<T, WideMask> {
         let slots = self.board.slots.len() * 2;
@@ -318,6 +348,45 @@ impl<T: Copy + Eq + Hash> Frontier<T> {
     /// The object in its first state, and nothing open.
     pub(super) fn new(initial: u32, limits: Limits) -> Frontier<T> {
         Frontier::Narrow(Masked::new(initial, limits))
+    }
+
+    /// One configuration alone.
+    pub(super) fn of(
+        situation: &Situation<T>,
+        limits: Limits,
+        machine: &mut impl Machine<Op = T>,
+    ) -> Frontier<T> {
+        let mut frontier = Frontier::new(situation.state, limits);
+        for (op, count) in &situation.crashed {
+            for _ in 0..*count {
+                frontier.crash(*op, machine);
+            }
+        }
+        for Open {
+            id, op, deadline, ..
+        } in &situation.open
+        {
+            frontier.call(*id, *op, *deadline, machine);
+        }
+        each!(&mut frontier, masked => {
+            for config in &mut masked.configs {
+                for open in &situation.open {
+                    let slot = masked.board.slot_of(open.id);
+                    if open.is_done {
+                        config.done.insert(slot);
+                    }
+                    if open.is_optional {
+                        config.optional.insert(slot);
+                    }
+                }
+            }
+        });
+        frontier
+    }
+
+    /// Its best configuration, if one is left.
+    pub(super) fn situation(&self) -> Option<Situation<T>> {
+        each!(self, masked => masked.situation())
     }
 
     /// An operation begins that will return, with the event `deadline`.

@@ -55,6 +55,7 @@ mod scout;
 mod search;
 mod sequential;
 mod shortage;
+mod situation;
 mod slice;
 mod steps;
 mod subject;

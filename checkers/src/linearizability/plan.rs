@@ -8,6 +8,8 @@ use super::frontier::{Crashed, Limits};
 pub(super) struct Plan {
     /// How many steps a scout goes ahead of the search.
     pub(super) ahead: usize,
+    /// What it is rescued by where it does not get on.
+    pub(super) rescue: &'static [Rung],
     /// While nothing was dropped: wide enough to be exact for twenty processes.
     pub(super) calm: Limits,
     /// The upper bound is given up where it does not fit: a bound that drops anything is none.
@@ -33,7 +35,8 @@ pub(super) struct Plan {
 }
 
 pub(super) const PLAN: Plan = Plan {
-    ahead: 1 << 16,
+    ahead: 1 << 22,
+    rescue: &[thrifty(rung(32, 1, 64)), rung(24, 1, 384)],
     calm: Limits {
         width: 1 << 8,
         depth: 0,

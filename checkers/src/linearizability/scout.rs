@@ -2,30 +2,47 @@
 //!
 //! Of most histories a single order is found by always taking the nearest way, and going back a little where that leads nowhere (Wing and
 //! Gong 1993; Lowe 2017), at a fraction of what it takes to know all configurations. While the scout lives, there is an order of
-//! everything so far, and nothing else needs to be searched. When it finds no way any more, that means nothing: the search proper follows
-//! over all the steps that it has made.
+//! everything so far, and nothing else needs to be searched. Where it finds no way, a frontier that begins at one of its last camps mostly
+//! does, and the scout goes on from there. If that does not either, it means nothing: the search proper follows over all the steps.
 //!
 //! What is known of configurations from [`frontier`](super::frontier) holds here: operations take effect just in time, observations as
 //! soon as they can, and an overwrite may be hidden before a later one. Crashed operations take effect where nothing else will do, one at
 //! a time.
 
+use std::collections::VecDeque;
+use std::hash::Hash;
+
 use rustc_hash::FxHashSet;
 
-use super::frontier::OpId;
+use crate::budget::{Budget, Exhausted};
+
+use super::beam::Rung;
+use super::frontier::{Frontier, OpId};
 use super::model::Machine;
-use super::steps::Step;
+use super::situation::{Open, Situation};
+use super::steps::{Step, apply};
 
 /// So many ways for an operation to return are kept, and so many configurations are looked at for them.
-const WAYS: usize = 4;
+const WAYS: usize = 8;
 const LOOKS: usize = 60;
 /// What a crashed operation costs, in other operations.
 const CRASHED_COST: u32 = 4;
 /// It looks through so many kinds of crashed operations at most.
 const CLASSES: usize = 64;
-/// How many steps it may make again before it gives up.
-const PATIENCE: usize = 4096;
+/// How many steps it may make again to get past one.
+const PATIENCE: usize = 1024;
 /// How many steps it goes back at most.
-const BACK: usize = 2048;
+const BACK: usize = 1024;
+/// How far camps are apart, and how many are kept.
+const CAMP_STEPS: usize = 128;
+const CAMPS: usize = 6;
+/// It is rescued a few times at first, and once more for so many steps.
+const RESCUES: usize = 4;
+const STEPS_PER_RESCUE: usize = 256;
+/// Where more are open at once there are too many ways, and a frontier does better: it leaves out what others make superfluous.
+const OPEN: u32 = 24;
+/// How many steps are kept together.
+const PIECE: usize = 1024;
 
 /// A configuration. Open operations are slots of one word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,8 +68,21 @@ struct Way {
 struct Slot<T> {
     id: OpId,
     op: T,
+    deadline: u64,
     is_observation: bool,
     is_overwrite: bool,
+}
+
+impl<T: Copy> Slot<T> {
+    fn of(id: OpId, op: T, deadline: u64, machine: &impl Machine<Op = T>) -> Slot<T> {
+        Slot {
+            id,
+            op,
+            deadline,
+            is_observation: machine.is_observation(op),
+            is_overwrite: machine.is_overwrite(op),
+        }
+    }
 }
 
 /// What undoes a step.
@@ -75,8 +105,8 @@ pub(super) struct Scout<T> {
     overwrites: u64,
     /// Crashed operations that do the same, and how many of them have not taken effect.
     classes: Vec<(T, u32)>,
-    /// All steps, each with its event, and how many of them are made.
-    steps: Vec<(Step<T>, u64)>,
+    /// All steps, each with its event, in pieces, so that none of them moves as they become more; and how many of them are made.
+    steps: Vec<Vec<(Step<T>, u64)>>,
     made: usize,
     /// What undoes the last of them.
     undo: Vec<Undo<T>>,
@@ -87,9 +117,13 @@ pub(super) struct Scout<T> {
     /// While it looks for ways: what was looked at, and what was found, each with its cost.
     looked: Vec<(u32, Way)>,
     ways: Vec<(u32, Way)>,
+    /// Where it was, after so many steps, the latest last.
+    camps: VecDeque<(usize, Situation<T>)>,
+    /// How often it was rescued.
+    rescues: usize,
 }
 
-impl<T: Copy + Eq> Scout<T> {
+impl<T: Copy + Eq + Hash> Scout<T> {
     pub(super) fn new(state: u32) -> Scout<T> {
         Scout {
             config: Config {
@@ -109,17 +143,44 @@ impl<T: Copy + Eq> Scout<T> {
             dead: FxHashSet::default(),
             looked: Vec::new(),
             ways: Vec::new(),
+            camps: VecDeque::new(),
+            rescues: 0,
         }
     }
 
-    /// All steps so far, each with its event.
-    pub(super) fn steps(&self) -> &[(Step<T>, u64)] {
-        &self.steps
+    /// How many steps there are.
+    pub(super) fn len(&self) -> usize {
+        let full = self.steps.len().saturating_sub(1) * PIECE;
+        self.steps.last().map_or(0, |last| full + last.len())
+    }
+
+    /// All of them, each with its event.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &(Step<T>, u64)> {
+        self.steps.iter().flatten()
     }
 
     /// The same, of a scout that is of no more use.
-    pub(super) fn into_steps(self) -> Vec<(Step<T>, u64)> {
-        self.steps
+    pub(super) fn into_steps(self) -> impl Iterator<Item = (Step<T>, u64)> {
+        self.steps.into_iter().flatten()
+    }
+
+    /// The step that is made after so many others, if there is one.
+    fn step(&self, at: usize) -> Option<Step<T>> {
+        let (step, _) = self.steps.get(at / PIECE)?.get(at % PIECE)?;
+        Some(*step)
+    }
+
+    fn push(&mut self, step: (Step<T>, u64)) {
+        match self.steps.last_mut().filter(|piece| piece.len() < PIECE) {
+            Some(piece) => piece.push(step),
+            None => {
+                // Most histories of an object are short. One that is not will fill its next piece, too.
+                let room = if self.steps.is_empty() { 0 } else { PIECE };
+                let mut piece = Vec::with_capacity(room);
+                piece.push(step);
+                self.steps.push(piece);
+            }
+        }
     }
 
     /// How many operations are open.
@@ -136,22 +197,134 @@ impl<T: Copy + Eq> Scout<T> {
     pub(super) fn live_states(&self, into: &mut Vec<u32>) {
         into.push(self.config.state);
         into.extend(self.choices.iter().map(|(_, way)| way.to.state));
+        into.extend(self.camps.iter().map(|(_, camp)| camp.state));
     }
 
     /// Makes a step. `false` if it finds no way, or there is too much to keep in mind: then it is of no more use.
+    ///
+    /// # Errors
+    /// If the budget ran out, after which it is of no more use either.
     pub(super) fn advance(
         &mut self,
         step: Step<T>,
         index: u64,
+        rescue: &[Rung],
         machine: &mut impl Machine<Op = T>,
-    ) -> bool {
+        budget: &dyn Budget,
+    ) -> Result<bool, Exhausted> {
+        if self.made.is_multiple_of(CAMP_STEPS) {
+            self.camp();
+        }
+        self.push((step, index));
+        let gets_on = self.make(step, machine)
+            || self.try_others(machine)
+            || self.is_rescued(rescue, machine, budget)?;
+        Ok(gets_on)
+    }
+
+    /// Remembers where it is, and forgets what is long ago.
+    fn camp(&mut self) {
         if self.undo.len() >= BACK * 2 {
             self.undo.drain(..BACK);
             let oldest = self.made - self.undo.len();
             self.choices.retain(|(at, _)| *at >= oldest);
         }
-        self.steps.push((step, index));
-        self.make(step, machine) || self.try_others(machine)
+        let mut camp = match self.camps.len() {
+            // With the room that it has.
+            CAMPS => self.camps.pop_front().map(|(_, oldest)| oldest),
+            _ => None,
+        }
+        .unwrap_or_default();
+        self.write_down(&mut camp);
+        self.camps.push_back((self.made, camp));
+    }
+
+    fn write_down(&self, situation: &mut Situation<T>) {
+        let Config {
+            state,
+            done,
+            optional,
+        } = self.config;
+        let open = slots(self.open).map(|slot| {
+            let Slot {
+                id, op, deadline, ..
+            } = self.slots[slot as usize];
+            Open {
+                id,
+                op,
+                deadline,
+                is_done: done >> slot & 1 == 1,
+                is_optional: optional >> slot & 1 == 1,
+            }
+        });
+        situation.state = state;
+        situation.open.clear();
+        situation.open.extend(open);
+        let left = self.classes.iter().filter(|(_, left)| *left > 0);
+        situation.crashed.clear();
+        situation.crashed.extend(left);
+    }
+
+    /// Sends a frontier from a camp over the steps since, and goes on from where that gets.
+    fn is_rescued(
+        &mut self,
+        rescue: &[Rung],
+        machine: &mut impl Machine<Op = T>,
+        budget: &dyn Budget,
+    ) -> Result<bool, Exhausted> {
+        let end = self.len();
+        self.rescues += 1;
+        if self.rescues > RESCUES + end / STEPS_PER_RESCUE {
+            return Ok(false);
+        }
+        for Rung { limits, back, .. } in rescue {
+            let camp = self.camps.iter().rev().find(|(at, _)| end - at >= *back);
+            let Some((at, camp)) = camp.or(self.camps.front()) else {
+                return Ok(false);
+            };
+            let at = *at;
+            let mut frontier = Frontier::of(camp, *limits, machine);
+            for step in (at..end).filter_map(|at| self.step(at)) {
+                apply(&mut frontier, step, machine, budget)?;
+                if frontier.is_dead() {
+                    break;
+                }
+            }
+            let Some(found) = frontier.situation() else {
+                continue;
+            };
+            if found.open.len() > OPEN as usize || found.crashed.len() > CLASSES {
+                return Ok(false);
+            }
+            // Later camps were on the way that led nowhere.
+            self.camps.retain(|(camp, _)| *camp <= at);
+            self.go_on_from(&found, machine);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// All steps are made.
+    fn go_on_from(&mut self, situation: &Situation<T>, machine: &impl Machine<Op = T>) {
+        (self.open, self.observations, self.overwrites) = (0, 0, 0);
+        self.config = Config {
+            state: situation.state,
+            done: 0,
+            optional: 0,
+        };
+        self.slots.clear();
+        for (slot, open) in (0u32..).zip(&situation.open) {
+            self.slots
+                .push(Slot::of(open.id, open.op, open.deadline, machine));
+            self.open_slot(slot);
+            self.config.done |= u64::from(open.is_done) << slot;
+            self.config.optional |= u64::from(open.is_optional) << slot;
+        }
+        self.classes.clone_from(&situation.crashed);
+        self.made = self.len();
+        self.undo.clear();
+        self.choices.clear();
+        self.camp();
     }
 
     /// Takes the way that was not taken last, and all steps since, until there is none.
@@ -162,7 +335,7 @@ impl<T: Copy + Eq> Scout<T> {
             while self.made > at {
                 self.take_back();
             }
-            let Step::Return(id) = self.steps[at].0 else {
+            let Some(Step::Return(id)) = self.step(at) else {
                 return false;
             };
             if !self.dead.insert((at, way)) {
@@ -170,14 +343,14 @@ impl<T: Copy + Eq> Scout<T> {
             }
             self.close(self.slot_of(id), way);
             loop {
-                let Some((step, _)) = self.steps.get(self.made) else {
+                let Some(step) = self.step(self.made) else {
                     return true;
                 };
                 if patience == 0 {
                     return false;
                 }
                 patience -= 1;
-                if !self.make(*step, machine) {
+                if !self.make(step, machine) {
                     break;
                 }
             }
@@ -187,15 +360,7 @@ impl<T: Copy + Eq> Scout<T> {
 
     fn make(&mut self, step: Step<T>, machine: &mut impl Machine<Op = T>) -> bool {
         match step {
-            Step::Call(id, op, _) => {
-                let called = Slot {
-                    id,
-                    op,
-                    is_observation: machine.is_observation(op),
-                    is_overwrite: machine.is_overwrite(op),
-                };
-                self.call(called, machine)
-            }
+            Step::Call(id, op, deadline) => self.call(Slot::of(id, op, deadline, machine), machine),
             Step::Crash(op) => self.crash(op, machine),
             Step::Return(id) => self.complete(self.slot_of(id), machine),
         }
@@ -203,7 +368,7 @@ impl<T: Copy + Eq> Scout<T> {
 
     fn call(&mut self, called: Slot<T>, machine: &mut impl Machine<Op = T>) -> bool {
         let slot = self.open.trailing_ones();
-        if slot == u64::BITS {
+        if slot == OPEN {
             return false;
         }
         match self.slots.get_mut(slot as usize) {

@@ -159,7 +159,7 @@ impl<A: Machine> Search<A> {
 
     /// How many steps are kept for searching again.
     pub(super) fn steps(&self) -> usize {
-        let ahead = self.scout.as_ref().map_or(0, |scout| scout.steps().len());
+        let ahead = self.scout.as_ref().map_or(0, |scout| scout.len());
         self.trail.as_ref().map_or(0, |trail| trail.steps.len()) + ahead
     }
 
@@ -292,8 +292,8 @@ impl<A: Machine> Search<A> {
         let Some(scout) = &mut self.scout else {
             return self.search(step, index, budget);
         };
-        let lives = scout.advance(step, index, &mut self.machine);
-        if !lives || scout.steps().len() >= self.plan.ahead {
+        let lives = scout.advance(step, index, self.plan.rescue, &mut self.machine, budget)?;
+        if !lives || scout.len() >= self.plan.ahead {
             return self.follow(budget);
         }
         self.most_open = self.most_open.max(scout.open());
@@ -635,6 +635,7 @@ mod tests {
     /// Bounds so narrow that small histories make use of all of them.
     const NARROW: Plan = Plan {
         ahead: 9,
+        rescue: &[rung(2, 1, 3)],
         calm: Limits {
             width: 2,
             depth: 0,
