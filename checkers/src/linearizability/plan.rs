@@ -8,7 +8,9 @@ use super::frontier::{Crashed, Limits};
 pub(super) struct Plan {
     /// How many steps a scout goes ahead of the search.
     pub(super) ahead: usize,
-    /// What it is rescued by where it does not get on.
+    /// How many steps are between its camps.
+    pub(super) camp_steps: usize,
+    /// What it is rescued by where it does not get on, one after the other.
     pub(super) rescue: &'static [Rung],
     /// While nothing was dropped: wide enough to be exact for twenty processes.
     pub(super) calm: Limits,
@@ -36,7 +38,12 @@ pub(super) struct Plan {
 
 pub(super) const PLAN: Plan = Plan {
     ahead: 1 << 22,
-    rescue: &[thrifty(rung(32, 1, 64)), rung(24, 1, 384)],
+    camp_steps: 128,
+    rescue: &[
+        thrifty(rung(32, 1, 64)),
+        rung(24, 1, 384),
+        rung(128, 1, 700),
+    ],
     calm: Limits {
         width: 1 << 8,
         depth: 0,

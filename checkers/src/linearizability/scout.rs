@@ -1,6 +1,6 @@
 //! A scout: a single configuration that goes ahead of the search, depth first.
 //!
-//! Of most histories a single order is found by always taking the nearest way, and going back a little where that leads nowhere (Wing and
+//! Of most histories an order is found by always taking the nearest way, and going back a little where that leads nowhere (Wing and
 //! Gong 1993; Lowe 2017), at a fraction of what it takes to know all configurations. While the scout lives, there is an order of
 //! everything so far, and nothing else needs to be searched. Where it finds no way, a frontier that begins at one of its last camps mostly
 //! does, and the scout goes on from there. If that does not either, it means nothing: the search proper follows over all the steps.
@@ -19,6 +19,7 @@ use crate::budget::{Budget, Exhausted};
 use super::beam::Rung;
 use super::frontier::{Frontier, OpId};
 use super::model::Machine;
+use super::plan::Plan;
 use super::situation::{Open, Situation};
 use super::steps::{Step, apply};
 
@@ -33,9 +34,8 @@ const CLASSES: usize = 64;
 const PATIENCE: usize = 1024;
 /// How many steps it goes back at most.
 const BACK: usize = 1024;
-/// How far camps are apart, and how many are kept.
-const CAMP_STEPS: usize = 128;
-const CAMPS: usize = 6;
+/// How many camps are kept.
+const CAMPS: usize = 7;
 /// It is rescued a few times at first, and once more for so many steps.
 const RESCUES: usize = 4;
 const STEPS_PER_RESCUE: usize = 256;
@@ -208,17 +208,17 @@ impl<T: Copy + Eq + Hash> Scout<T> {
         &mut self,
         step: Step<T>,
         index: u64,
-        rescue: &[Rung],
+        plan: &Plan,
         machine: &mut impl Machine<Op = T>,
         budget: &dyn Budget,
     ) -> Result<bool, Exhausted> {
-        if self.made.is_multiple_of(CAMP_STEPS) {
+        if self.made.is_multiple_of(plan.camp_steps) {
             self.camp();
         }
         self.push((step, index));
         let gets_on = self.make(step, machine)
             || self.try_others(machine)
-            || self.is_rescued(rescue, machine, budget)?;
+            || self.is_rescued(plan.rescue, machine, budget)?;
         Ok(gets_on)
     }
 

@@ -1,5 +1,8 @@
 //! Decides one key: a frontier while that is enough, bounds from both sides where it is not.
 //!
+//! A [scout](super::scout) goes ahead. As long as it finds a way, there is an order, and nothing else is asked; all of the following begins
+//! when it does not.
+//!
 //! As long as nothing crashed and few configurations matter, one frontier is exact. After that there
 //! is a *lower* bound, a [beam](super::beam) that keeps only the best configurations: while it
 //! lives, the history so far is valid, and nothing else needs to be asked. When it dies, *upper*
@@ -292,7 +295,7 @@ impl<A: Machine> Search<A> {
         let Some(scout) = &mut self.scout else {
             return self.search(step, index, budget);
         };
-        let lives = scout.advance(step, index, self.plan.rescue, &mut self.machine, budget)?;
+        let lives = scout.advance(step, index, &self.plan, &mut self.machine, budget)?;
         if !lives || scout.len() >= self.plan.ahead {
             return self.follow(budget);
         }
@@ -635,7 +638,8 @@ mod tests {
     /// Bounds so narrow that small histories make use of all of them.
     const NARROW: Plan = Plan {
         ahead: 9,
-        rescue: &[rung(2, 1, 3)],
+        camp_steps: 4,
+        rescue: &[rung(2, 1, 3), rung(3, 1, 7)],
         calm: Limits {
             width: 2,
             depth: 0,
@@ -694,14 +698,7 @@ mod tests {
 
     fn bounded(history: &[Event], plan: Plan) -> Answer {
         let mut search = Search::with_plan(Register, 0, plan);
-        for (at, event) in history.iter().enumerate() {
-            let Event { id, op, .. } = *event;
-            let result = match event.is_return {
-                true => search.complete(id, at as u64, &Unlimited),
-                false => search.call(id, op, event.returns, at as u64, &Unlimited),
-            };
-            result.unwrap();
-        }
+        feed(&mut search, history);
         search.answer(&Unlimited)
     }
 
@@ -776,6 +773,92 @@ mod tests {
         history
     }
 
+    /// What several clients do to a register for a while, and what they see.
+    fn lived(clients: u32, steps: u32) -> Vec<Event> {
+        let mut random = 7u32;
+        let mut draw = move |below: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 16) % below
+        };
+        let mut state = 0;
+        // Each is idle, has begun and not taken effect, or has.
+        let mut doing: Vec<Option<(usize, RegisterOp, bool)>> = vec![None; clients as usize];
+        let mut history: Vec<Event> = Vec::new();
+        for _ in 0..steps {
+            let client = draw(clients) as usize;
+            match doing[client] {
+                None => {
+                    let op = match draw(3) {
+                        0 => RegisterOp::Read(0),
+                        1 => RegisterOp::Write(draw(5)),
+                        _ => RegisterOp::Cas(draw(5), 5),
+                    };
+                    let call = Event {
+                        id: history.len() as OpId,
+                        op,
+                        returns: None,
+                        is_return: false,
+                    };
+                    doing[client] = Some((history.len(), op, false));
+                    history.push(call);
+                }
+                Some((call, op, false)) => {
+                    let saw = match op {
+                        RegisterOp::Write(_) => op,
+                        RegisterOp::Cas(from, _) if state != from => RegisterOp::Differs(from),
+                        RegisterOp::Cas(..) => op,
+                        _ => RegisterOp::Read(state),
+                    };
+                    state = saw.apply(state).unwrap();
+                    history[call].op = saw;
+                    doing[client] = Some((call, saw, true));
+                }
+                Some((call, _, true)) => {
+                    let returned = Event {
+                        is_return: true,
+                        ..history[call]
+                    };
+                    history[call].returns = Some(history.len() as u64);
+                    history.push(returned);
+                    doing[client] = None;
+                }
+            }
+        }
+        history
+    }
+
+    /// What is still open at the end has no return, and is crashed then. Nothing more is searched while the scout finds its way.
+    #[test]
+    fn the_scout_finds_its_way_and_the_search_follows_where_there_is_none() {
+        for clients in [1, 3, 6, 10] {
+            let mut history = lived(clients, 6_000);
+            let mut search = Search::with_plan(Register, 0, PLAN);
+            feed(&mut search, &history);
+            assert!(search.scout.is_some(), "{clients} clients");
+            assert_eq!(search.trail.as_ref().unwrap().steps.len(), 0);
+            assert_eq!(search.answer(&Unlimited), Answer::Valid);
+            // Nobody wrote what is read late.
+            let late = history.len() - 100;
+            let read = (late..).find(|at| history[*at].returns.is_some()).unwrap();
+            history[read].op = RegisterOp::Read(9);
+            let mut search = Search::with_plan(Register, 0, PLAN);
+            feed(&mut search, &history);
+            let at = history[read].returns.unwrap();
+            assert_eq!(search.answer(&Unlimited), Answer::Invalid { at });
+        }
+    }
+
+    fn feed(search: &mut Search<Register>, history: &[Event]) {
+        for (at, event) in history.iter().enumerate() {
+            let Event { id, op, .. } = *event;
+            let result = match event.is_return {
+                true => search.complete(id, at as u64, &Unlimited),
+                false => search.call(id, op, event.returns, at as u64, &Unlimited),
+            };
+            result.unwrap();
+        }
+    }
+
     fn any_op() -> impl Strategy<Value = RegisterOp> {
         prop_oneof![
             3 => (0..3u32).prop_map(RegisterOp::Read),
@@ -787,6 +870,29 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+        #[test]
+        fn while_a_scout_lives_there_is_an_order(
+            choices in prop::collection::vec((0..5u8, any_op(), prop::bool::weighted(0.3)), 0..40)
+        ) {
+            let history = history(choices);
+            for plan in [NARROW, PLAN] {
+                let mut scout = Scout::new(0);
+                let mut lives = true;
+                for (at, event) in history.iter().enumerate() {
+                    let step = match (event.is_return, event.returns) {
+                        (true, _) => Step::Return(event.id),
+                        (false, Some(deadline)) => Step::Call(event.id, event.op, deadline),
+                        (false, None) => Step::Crash(event.op),
+                    };
+                    lives = scout.advance(step, at as u64, &plan, &mut Register, &Unlimited).unwrap();
+                    if !lives {
+                        break;
+                    }
+                }
+                prop_assert!(!lives || exact(&history) == Answer::Valid);
+            }
+        }
 
         #[test]
         fn bounds_never_change_the_verdict(
