@@ -40,9 +40,9 @@ pub(super) const PLAN: Plan = Plan {
     ahead: 1 << 22,
     camp_steps: 128,
     rescue: &[
-        thrifty(rung(32, 1, 64)),
-        rung(24, 1, 384),
-        rung(128, 1, 700),
+        quick(thrifty(rung(32, 1, 64))),
+        quick(rung(24, 1, 384)),
+        quick(rung(128, 1, 700)),
     ],
     calm: Limits {
         width: 1 << 8,
@@ -107,6 +107,14 @@ const fn thrifty(rung: Rung) -> Rung {
         ..rung.limits
     };
     Rung { limits, ..rung }
+}
+
+/// A beam that is given up soon.
+const fn quick(rung: Rung) -> Rung {
+    Rung {
+        work: 1 << 12,
+        ..rung
+    }
 }
 
 /// A beam that also goes ways that cost more than others: what is dear now may be what is needed.

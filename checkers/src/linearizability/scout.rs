@@ -37,10 +37,10 @@ const BACK: usize = 1024;
 /// How many camps are kept.
 const CAMPS: usize = 7;
 /// It is rescued a few times at first, and once more for so many steps.
-const RESCUES: usize = 4;
-const STEPS_PER_RESCUE: usize = 256;
+const RESCUES: usize = 2;
+const STEPS_PER_RESCUE: usize = 512;
 /// Where more are open at once there are too many ways, and a frontier does better: it leaves out what others make superfluous.
-const OPEN: u32 = 24;
+const OPEN: u32 = 12;
 /// How many steps are kept together.
 const PIECE: usize = 1024;
 
@@ -277,7 +277,7 @@ impl<T: Copy + Eq + Hash> Scout<T> {
         if self.rescues > RESCUES + end / STEPS_PER_RESCUE {
             return Ok(false);
         }
-        for Rung { limits, back, .. } in rescue {
+        for Rung { limits, back, work } in rescue {
             let camp = self.camps.iter().rev().find(|(at, _)| end - at >= *back);
             let Some((at, camp)) = camp.or(self.camps.front()) else {
                 return Ok(false);
@@ -286,11 +286,12 @@ impl<T: Copy + Eq + Hash> Scout<T> {
             let mut frontier = Frontier::of(camp, *limits, machine);
             for step in (at..end).filter_map(|at| self.step(at)) {
                 apply(&mut frontier, step, machine, budget)?;
-                if frontier.is_dead() {
+                if frontier.is_dead() || frontier.work() > *work {
                     break;
                 }
             }
-            let Some(found) = frontier.situation() else {
+            let caught_up = frontier.work() <= *work;
+            let Some(found) = frontier.situation().filter(|_| caught_up) else {
                 continue;
             };
             if found.open.len() > OPEN as usize || found.crashed.len() > CLASSES {
