@@ -159,9 +159,12 @@ fn micro(value: &Value) -> String {
     let texts: Vec<String> = each
         .map(|one| {
             let f = one[0].as_str().unwrap_or_default();
-            match one.get(2) {
-                Some(what) => format!("{f}({}, {})", one[1], list(what)),
-                None => format!("{f}({})", one[1]),
+            match (one.get(2), one.get(3)) {
+                (Some(what), Some(version)) => {
+                    format!("{f}({}, {what}, version {version})", one[1])
+                }
+                (Some(what), None) => format!("{f}({}, {})", one[1], list(what)),
+                (None, _) => format!("{f}({})", one[1]),
             }
         })
         .collect();

@@ -526,5 +526,7 @@ fn same_micro(view: &TransactionView, value: &Value) -> bool {
         let equal = what == read || f == "r" && (!ok || nothing(what) && nothing(read));
         there.get(0).and_then(Value::as_str) == Some(f) && there.get(1) == Some(key) && equal
     };
-    micro(view).count() == there.len() && micro(view).zip(there).all(same)
+    micro(view).count() == there.len()
+        && micro(view).zip(there).all(same)
+        && registers::same_versions(view, there)
 }

@@ -19,6 +19,7 @@
 mod decide;
 mod edges;
 pub(super) mod explain;
+mod given;
 mod order;
 mod prove;
 mod scan;
@@ -34,7 +35,7 @@ use super::Options;
 use super::anomaly::{Anomaly, Base, Class, View};
 use super::components::{components, groups};
 use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
-use super::deciding::Standings;
+use super::deciding::{Decided, Standings};
 use super::evidence::Objects;
 use super::feeding::Feeding;
 use super::fewest::fewest;
@@ -44,7 +45,7 @@ use super::intake::Intake;
 use super::models::Level;
 use super::verify::verify_cycle;
 use crate::budget::{Budget, Exhausted, Scope};
-use crate::{CheckResult, Checker, Evidence, Feed};
+use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 use decide::SMALL;
 use edges::Edges;
 use order::Order;
@@ -61,6 +62,9 @@ pub struct Assumptions {
     pub sequential_keys: bool,
     /// Each key alone is linearizable. Off by default.
     pub linearizable_keys: bool,
+    /// The versions of a key are in the order of the numbers that the history has behind the values. Off by default: a history that
+    /// has such numbers is then not judged.
+    pub given_versions: bool,
 }
 
 impl Default for Assumptions {
@@ -69,6 +73,7 @@ impl Default for Assumptions {
             wfr_keys: true,
             sequential_keys: false,
             linearizable_keys: false,
+            given_versions: false,
         }
     }
 }
@@ -108,6 +113,9 @@ const IN_ORDER: &[&str] = &[
 /// The fewest transactions of a history of which, of the levels up to causal, only those are decided that the one that is asked for
 /// needs: to decide causal takes as long as all else.
 const LARGE: usize = 100_000;
+
+/// What it means that a level holds, where the order is given that it would have to hold in.
+const ANOTHER_ORDER: &str = "it holds in some order of versions, which need not be the given one";
 
 /// The strongest view that a level asks for.
 fn view_of(level: &Level) -> Option<View> {
@@ -168,6 +176,14 @@ fn judge(
 ) -> Result<CheckResult, Exhausted> {
     let budget = &Scope::of(budget);
     let all = &intake.transactions;
+    if let Some(one) = all.first_given().filter(|_| !assume.given_versions) {
+        let event = all.complete[one as usize].min(all.invoke[one as usize]);
+        let why = format!(
+            "event {event}: there is a version behind a value, and nobody said that this is the order of its key's versions \
+             (--given-versions)"
+        );
+        return Ok(CheckResult::new(Valid::Unknown, why));
+    }
     let versions = Versions::infer(all, budget)?;
     let order = Order::infer(all, &versions, assume, budget)?;
     let seen = scan::scan(all, &versions, &order, budget)?;
@@ -189,7 +205,10 @@ fn judge(
     }
     let decided = |level: &Level| {
         let whatever = DECIDED.contains(&level.name) && view_of(level) <= view;
-        whatever || order.total && IN_ORDER.contains(&level.name)
+        let in_order = IN_ORDER.contains(&level.name);
+        // Who wrote after an update that it missed had read the version before, or has its own from the database.
+        let in_order = in_order && !(assume.given_versions && level.name == "cursor-stability");
+        whatever || order.total && in_order
     };
     // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
     let mut odd = seen.sightings.by_anomaly.keys();
@@ -198,9 +217,19 @@ fn judge(
     let mut standings = Standings::of(anomalies, ways, &decided);
     standings.settle(level, &mut proved, |_, what, is_asked| {
         let may_decide = may_decide && (is_asked || all.len() <= SMALL);
-        Ok(may_decide.then(|| decide::decide(all, &versions, &prover, what, is_asked, budget)))
+        let decided =
+            may_decide.then(|| decide::decide(all, &versions, &prover, what, is_asked, budget));
+        Ok(decided.map(|decided| match decided {
+            // In which order was not asked.
+            Decided::Holds if assume.given_versions => Decided::Unknown(ANOTHER_ORDER.to_owned()),
+            decided => decided,
+        }))
     })?;
     let Standings { boundary, why, .. } = standings;
+    let unsaid = || match assume.given_versions {
+        true => order.given.unsaid(all, &versions),
+        false => None,
+    };
     let open = || {
         if let Some(reader) = seen.doubtful {
             let event = all.complete[reader as usize];
@@ -211,6 +240,9 @@ fn judge(
             NOT_ENOUGH.to_owned()
         } else if let (Some(_), true) = (versions.ambiguous, DECIDED.contains(&level.name)) {
             "several transactions wrote the same value, and it depends on whose was read".to_owned()
+        } else if let (Some(one), false) = (unsaid(), order.total) {
+            let event = all.complete[one as usize].min(all.invoke[one as usize]);
+            format!("event {event}: what was written has no version, and it may depend on the order in which the database has it")
         } else if let Some(why) = &why {
             format!(
                 "no order of versions was found that explains the history, and no argument that there is none: {why}"

@@ -53,6 +53,7 @@ pub(crate) const LINEARIZABLE: Assumptions = Assumptions {
     wfr_keys: true,
     sequential_keys: false,
     linearizable_keys: true,
+    given_versions: false,
 };
 
 /// Each key is sequentially consistent.
@@ -60,4 +61,5 @@ pub(crate) const SEQUENTIAL: Assumptions = Assumptions {
     wfr_keys: true,
     sequential_keys: true,
     linearizable_keys: false,
+    given_versions: false,
 };
