@@ -3,6 +3,7 @@
 mod corpus;
 mod defects;
 mod explanations;
+mod given;
 mod limits;
 mod oracle;
 mod support;
