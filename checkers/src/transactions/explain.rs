@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::anomaly::Anomaly;
 use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, TransactionView};
 use super::predicates::explain as rows;
 use super::registers::explain as registers;
@@ -36,7 +37,12 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
             step.from, step.to
         ));
     }
-    if let (Objects::Lists, Some(first)) = (cycle.objects, cycle.steps.first()) {
+    let is_told = match cycle.objects {
+        Objects::Lists => true,
+        Objects::Registers => Anomaly::SHAPES.iter().any(|shape| shape.name() == cycle.anomaly),
+        Objects::Rows | Objects::Sets => false,
+    };
+    if let Some(first) = cycle.steps.first().filter(|_| is_told) {
         let whichever =
             cycle.steps.len() > 2 || cycle.steps.iter().any(|step| step.relation == Relation::Wr);
         sentences.extend(shape(&cycle.anomaly, whichever, &first.from, &first.to));

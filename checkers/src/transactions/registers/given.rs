@@ -42,6 +42,8 @@ pub(super) struct Given {
     chain: Vec<Said>,
     /// By version, its place in `chain`, or `NONE`.
     place: Vec<u32>,
+    /// Whether all versions that committed have places, but those that are alone on their keys.
+    pub(super) is_whole: bool,
     /// What contradicts itself, by key.
     pub(super) contradictions: Vec<Contradiction>,
 }
@@ -72,7 +74,18 @@ impl Given {
             this.order(versions, key, mine);
         }
         this.offset.push(this.chain.len() as u32);
+        this.is_whole = this.contradictions.is_empty() && this.is_whole(all, versions);
         Ok(this)
+    }
+
+    fn is_whole(&self, all: &Transactions, versions: &Versions) -> bool {
+        let committed = (0..all.len() as u32).filter(|one| versions.committed[*one as usize]);
+        let mut left = vec![0u32; all.keys.len()];
+        for one in committed.flat_map(|one| versions.finals(one)) {
+            left[one.key as usize] += 1;
+        }
+        let keys = (0u32..).zip(left);
+        keys.into_iter().all(|(key, left)| left < 2 || self.chain(key).len() as u32 == left)
     }
 
     /// Puts the versions of a key in order, of which this is said.
@@ -109,6 +122,14 @@ impl Given {
     pub(super) fn of(&self, version: u32) -> Option<Said> {
         let place = *self.place.get(version as usize)?;
         self.chain.get(place as usize).copied()
+    }
+
+    /// The place of a version, in the order of its key. One that is alone needs none to be said.
+    pub(super) fn place(&self, version: u32) -> u32 {
+        match self.place[version as usize] {
+            NONE => 0,
+            place => place,
+        }
     }
 
     /// The versions of a key that have places, in their order.

@@ -21,6 +21,7 @@ mod edges;
 pub(super) mod explain;
 mod given;
 mod order;
+mod placed;
 mod prove;
 mod scan;
 pub(super) mod verify;
@@ -43,6 +44,7 @@ use super::graph::{DEPENDENCIES, Graph, PROCESS, REALTIME, RW, Sink, Time};
 use super::history::{Outcome, Transactions};
 use super::intake::Intake;
 use super::models::Level;
+use super::shapes::{self, Shapes};
 use super::verify::verify_cycle;
 use crate::budget::{Budget, Exhausted, Scope};
 use crate::{CheckResult, Checker, Evidence, Feed, Valid};
@@ -205,10 +207,13 @@ fn judge(
     }
     let decided = |level: &Level| {
         let whatever = DECIDED.contains(&level.name) && view_of(level) <= view;
-        let in_order = IN_ORDER.contains(&level.name);
-        // Who wrote after an update that it missed had read the version before, or has its own from the database.
-        let in_order = in_order && !(assume.given_versions && level.name == "cursor-stability");
-        whatever || order.total && in_order
+        let in_order = match level.name {
+            // Where each writer read the version before, none writes after an update that it missed.
+            "cursor-stability" => !assume.given_versions,
+            name => IN_ORDER.contains(&name),
+        };
+        let given = order.given.is_whole && level.decided && view_of(level) <= view;
+        whatever || order.total && (in_order || given)
     };
     // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
     let mut odd = seen.sightings.by_anomaly.keys();
@@ -283,6 +288,10 @@ fn look(
     let (graph, depends) = edges.graph(budget)?;
     let component = components(&graph, !0, budget)?;
     let found = cycles(&graph, &component, budget)?;
+    let shapes = match prover.order.given.is_whole {
+        true => shapes::find(&prover.placed(), &graph, &found, budget)?,
+        false => Shapes::new(),
+    };
     drop((graph, component));
     let weak = Weak {
         all: prover.all,
@@ -296,7 +305,12 @@ fn look(
     if !against.is_empty() {
         prover.see(edges, budget)?;
     }
-    Ok((prove(seen, &found, &against, prover), depends))
+    let mut proved = prove(seen, &found, &against, prover);
+    for (anomaly, (count, kept)) in &shapes {
+        let made = kept.iter().map(|shape| prover.shape(shape));
+        proved.keep_cycles(*anomaly, *count, made);
+    }
+    Ok((proved, depends))
 }
 
 fn prove(

@@ -98,8 +98,10 @@ impl Order {
             true => Given::infer(all, versions, budget)?,
             false => Given::default(),
         };
+        // Of these the database has said which comes first.
         let is_given = |version: u32| given.of(version).is_some();
-        pairs.retain(|(from, next)| !is_given(*from) || !is_given(next.version));
+        let from_given = |version: u32| versions.is_initial(version) || is_given(version);
+        pairs.retain(|(from, next)| !from_given(*from) || !is_given(next.version));
         for key in 0..all.keys.len() as u32 {
             let chain = given.chain(key).windows(2);
             pairs.extend(chain.map(|pair| said(versions, pair[0], pair[1])));

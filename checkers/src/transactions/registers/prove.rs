@@ -107,7 +107,7 @@ impl<'a> Prover<'a> {
         Some((anomaly, self.finish(anomaly, true, steps, &cast)))
     }
 
-    fn finish(&self, anomaly: Anomaly, shortest: bool, steps: Vec<Step>, cast: &Cast) -> Cycle {
+    pub(super) fn finish(&self, anomaly: Anomaly, shortest: bool, steps: Vec<Step>, cast: &Cast) -> Cycle {
         let mut cycle = Cycle {
             anomaly: anomaly.name().to_owned(),
             objects: Objects::Registers,
@@ -199,7 +199,7 @@ impl<'a> Prover<'a> {
         micro.collect()
     }
 
-    fn step(&self, link: &Link, cast: &mut Cast) -> Option<Step> {
+    pub(super) fn step(&self, link: &Link, cast: &mut Cast) -> Option<Step> {
         let (from, to) = (link.from, link.to);
         let mut step = Step::new(cast.name(from), cast.name(to), Relation::Realtime);
         let value = |version: u32| Some(self.versions.value(self.all, version));

@@ -241,7 +241,6 @@ fn before(one: &Txn, other: &Txn, order: Order) -> bool {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    Uncommitted,
     Committed,
     Monotonic,
     Atomic,
@@ -377,7 +376,7 @@ fn is_possible(txns: &[Txn], sources: &Sources, level: Level, order: Order) -> b
     for reader in 0..count {
         for &(at, key, source) in &sources[reader] {
             let seen = match level {
-                Level::Uncommitted | Level::Committed => 0,
+                Level::Committed => 0,
                 Level::Monotonic => {
                     let earlier = sources[reader].iter().filter(|(place, ..)| *place < at);
                     earlier.fold(0, |all, (_, _, seen)| {
