@@ -39,7 +39,9 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
     }
     let is_told = match cycle.objects {
         Objects::Lists => true,
-        Objects::Registers => Anomaly::SHAPES.iter().any(|shape| shape.name() == cycle.anomaly),
+        Objects::Registers => Anomaly::SHAPES
+            .iter()
+            .any(|shape| shape.name() == cycle.anomaly),
         Objects::Rows | Objects::Sets => false,
     };
     if let Some(first) = cycle.steps.first().filter(|_| is_told) {

@@ -150,7 +150,9 @@ fn incompatible(evidence: &AnomalyEvidence) -> String {
             let mut several = numbers(value);
             several.sort_unstable();
             several.dedup_by_key(|(number, _)| *number);
-            let several = several.iter().map(|(number, name)| format!("{number} (see {name})"));
+            let several = several
+                .iter()
+                .map(|(number, name)| format!("{number} (see {name})"));
             let several: Vec<String> = several.collect();
             format!(
                 "{value} was written to key {key} once, and the database gave it the versions {}.",

@@ -67,8 +67,7 @@ impl Given {
                 budget.check()?;
             }
             let end = versions.of(key).end;
-            let (mine, others) =
-                rest.split_at(rest.partition_point(|said| said.version < end));
+            let (mine, others) = rest.split_at(rest.partition_point(|said| said.version < end));
             rest = others;
             this.offset.push(this.chain.len() as u32);
             this.order(versions, key, mine);
@@ -85,7 +84,8 @@ impl Given {
             left[one.key as usize] += 1;
         }
         let keys = (0u32..).zip(left);
-        keys.into_iter().all(|(key, left)| left < 2 || self.chain(key).len() as u32 == left)
+        keys.into_iter()
+            .all(|(key, left)| left < 2 || self.chain(key).len() as u32 == left)
     }
 
     /// Puts the versions of a key in order, of which this is said.
@@ -96,7 +96,8 @@ impl Given {
             let first = of_version[0];
             numbered.push(first);
             let other = of_version.iter().find(|one| one.number != first.number);
-            self.contradictions.extend(other.map(|other| [first, *other]));
+            self.contradictions
+                .extend(other.map(|other| [first, *other]));
         }
         numbered.sort_unstable_by_key(|one| (one.number, one.version));
         let writer = |one: &Said| versions.writers(one.version).next();
@@ -142,8 +143,7 @@ impl Given {
 
     /// The first transaction that took effect and left something without a place.
     pub(super) fn unsaid(&self, all: &Transactions, versions: &Versions) -> Option<u32> {
-        let mut committed =
-            (0..all.len() as u32).filter(|one| versions.committed[*one as usize]);
+        let mut committed = (0..all.len() as u32).filter(|one| versions.committed[*one as usize]);
         committed.find(|one| {
             let mut finals = versions.finals(*one).iter();
             finals.any(|left| self.of(left.version).is_none())

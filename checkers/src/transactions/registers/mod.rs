@@ -247,7 +247,9 @@ fn judge(
             "several transactions wrote the same value, and it depends on whose was read".to_owned()
         } else if let (Some(one), false) = (unsaid(), order.total) {
             let event = all.complete[one as usize].min(all.invoke[one as usize]);
-            format!("event {event}: what was written has no version, and it may depend on the order in which the database has it")
+            format!(
+                "event {event}: what was written has no version, and it may depend on the order in which the database has it"
+            )
         } else if let Some(why) = &why {
             format!(
                 "no order of versions was found that explains the history, and no argument that there is none: {why}"

@@ -1,7 +1,7 @@
 //! Registers whose versions are all in the order that the database gives, for the search for shapes of cycles.
 
-use super::super::evidence::{Cycle, Follows, Relation, Step};
 use super::super::cast::Cast;
+use super::super::evidence::{Cycle, Follows, Relation, Step};
 use super::super::graph::{RW, WR, WW, WW_READ};
 use super::super::history::Transactions;
 use super::super::search::Link;
@@ -102,7 +102,11 @@ impl Prover<'_> {
         };
         step.value = Some(self.versions.value(self.all, first));
         if let Some(next) = next {
-            step.relation = if link.relation == RW { Relation::Rw } else { Relation::Ww };
+            step.relation = if link.relation == RW {
+                Relation::Rw
+            } else {
+                Relation::Ww
+            };
             step.next = Some(self.versions.value(self.all, next));
             step.follows = Some(match self.versions.is_initial(first) {
                 true => Follows::Initial,

@@ -107,7 +107,13 @@ impl<'a> Prover<'a> {
         Some((anomaly, self.finish(anomaly, true, steps, &cast)))
     }
 
-    pub(super) fn finish(&self, anomaly: Anomaly, shortest: bool, steps: Vec<Step>, cast: &Cast) -> Cycle {
+    pub(super) fn finish(
+        &self,
+        anomaly: Anomaly,
+        shortest: bool,
+        steps: Vec<Step>,
+        cast: &Cast,
+    ) -> Cycle {
         let mut cycle = Cycle {
             anomaly: anomaly.name().to_owned(),
             objects: Objects::Registers,

@@ -49,9 +49,8 @@ pub(super) fn said<'a>(
 /// Whether micro-operations of a transaction have the versions that are there.
 pub(in super::super) fn same_versions(view: &TransactionView, there: &[Value]) -> bool {
     let here = view.value.as_array().map_or(&[][..], Vec::as_slice).iter();
-    let certain = |one: &Value| {
-        view.outcome == EventType::Ok || one.get(0).is_some_and(|f| f == "w")
-    };
+    let certain =
+        |one: &Value| view.outcome == EventType::Ok || one.get(0).is_some_and(|f| f == "w");
     let version = |one: &Value| one.get(3).filter(|version| !version.is_null()).cloned();
     here.zip(there)
         .all(|(one, other)| !certain(one) || version(one) == version(other))

@@ -5,8 +5,8 @@
 
 use super::super::anomaly::{Anomaly, Base, View};
 use super::super::graph::{Graph, HOP, PROCESS, RW, Sink, WR};
-use super::super::search::shortest;
 use super::super::history::Transactions;
+use super::super::search::shortest;
 use super::super::values::NONE;
 use super::{Shape, Table, What, code, collapse};
 use crate::budget::{Budget, Exhausted};

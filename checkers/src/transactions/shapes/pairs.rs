@@ -7,8 +7,8 @@ use rustc_hash::FxHashMap;
 
 use super::super::anomaly::{Anomaly, Base, View};
 use super::super::graph::{PROCESS, RW, WR, WW};
-use super::super::search::Link;
 use super::super::history::Transactions;
+use super::super::search::Link;
 use super::super::values::NONE;
 use super::{Read, Shape, Table, What, Write, code};
 use crate::budget::{Budget, Exhausted};

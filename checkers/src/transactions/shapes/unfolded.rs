@@ -6,8 +6,8 @@
 
 use super::super::anomaly::Anomaly;
 use super::super::graph::{Graph, HOP, RW, Sink, WR, WW, WW_READ};
-use super::super::search::shortest;
 use super::super::history::Transactions;
+use super::super::search::shortest;
 use super::super::values::NONE;
 use super::{Read, Shape, Table, What, Write, code, collapse};
 use crate::budget::{Budget, Exhausted};

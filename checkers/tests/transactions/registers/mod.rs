@@ -4,6 +4,7 @@ mod corpus;
 mod defects;
 mod explanations;
 mod given;
+mod given_examples;
 mod limits;
 mod oracle;
 mod support;

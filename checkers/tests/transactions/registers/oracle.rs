@@ -437,9 +437,8 @@ fn serial(txns: &[&Txn], done: u32, state: [Option<i64>; KEYS], order: Order) ->
         return true;
     }
     (0..txns.len()).filter(|at| done >> at & 1 == 0).any(|at| {
-        let waits_for = |other: &Txn| {
-            before(other, txns[at], order) || other.is_overwritten_by(txns[at])
-        };
+        let waits_for =
+            |other: &Txn| before(other, txns[at], order) || other.is_overwritten_by(txns[at]);
         let waits = (0..txns.len()).any(|other| done >> other & 1 == 0 && waits_for(txns[other]));
         let mut next = state;
         let ok = txns[at].is_ok();
