@@ -5,7 +5,8 @@
 //!
 //! What counts is what transactions left that took effect, and what others read of them. What a transaction wrote and then wrote again, or
 //! read of its own, is no version of the database yet. The initial value is the first version of each key, whatever is said of it; and of
-//! a value that was written several times nobody knows which of its versions is which. A write without a version has that of a read that
+//! a value that was written several times nobody knows which of its versions is which: what is said of it is passed over, and then no
+//! level is said to hold. A write without a version has that of a read that
 //! saw its value.
 //!
 //! A value that has two versions, or two values of different transactions that have the same, are an anomaly (`incompatible-versions`), and
@@ -44,6 +45,8 @@ pub(super) struct Given {
     place: Vec<u32>,
     /// Whether all versions that committed have places, but those that are alone on their keys.
     pub(super) is_whole: bool,
+    /// The first transaction with which the history has the version of a value that was written several times.
+    pub(super) passed_over: Option<u32>,
     /// What contradicts itself, by key.
     pub(super) contradictions: Vec<Contradiction>,
 }
@@ -54,11 +57,12 @@ impl Given {
         versions: &Versions,
         budget: &dyn Budget,
     ) -> Result<Given, Exhausted> {
-        let mut said = said(all, versions, budget)?;
+        let (mut said, passed_over) = said(all, versions, budget)?;
         budget.charge(said.len() * size_of::<Said>() + versions.len() * 4 + all.keys.len() * 4)?;
         said.sort_unstable();
         let mut this = Given {
             place: vec![NONE; versions.len()],
+            passed_over,
             ..Given::default()
         };
         let mut rest = &said[..];
@@ -156,42 +160,46 @@ impl Given {
     }
 }
 
-/// All that is said of versions that were written once.
+/// All that is said of versions that were written once, and the first transaction with which something is said of others.
 fn said(
     all: &Transactions,
     versions: &Versions,
     budget: &dyn Budget,
-) -> Result<Vec<Said>, Exhausted> {
-    let mut said = Vec::new();
-    let once = |version: u32| {
-        let is_one = version != NONE && !versions.is_initial(version);
-        is_one && versions.writes(version).len() == 1
-    };
+) -> Result<(Vec<Said>, Option<u32>), Exhausted> {
+    let (mut said, mut passed_over) = (Vec::new(), None);
     for transaction in 0..all.len() as u32 {
         if transaction.is_multiple_of(LOOK) {
             budget.check()?;
         }
-        let mut add = |version: u32, mop: u32, aside: bool| {
-            said.extend(all.given(mop).map(|number| Said {
-                version,
-                number,
-                aside,
-                transaction,
-            }));
+        let mut add = |mop: u32, aside: bool| {
+            let version = versions.version(mop);
+            let Some(number) = all.given(mop).filter(|_| version != NONE) else {
+                return;
+            };
+            match (versions.writes(version).len(), versions.is_initial(version)) {
+                // The initial one, before all others whatever its number; or nobody's, which is an anomaly by itself.
+                (0, _) => {}
+                (1, false) => said.push(Said {
+                    version,
+                    number,
+                    aside,
+                    transaction,
+                }),
+                _ => {
+                    passed_over.get_or_insert(transaction);
+                }
+            }
         };
         if versions.committed[transaction as usize] {
-            let finals = versions.finals(transaction).iter();
-            for one in finals.filter(|one| once(one.version)) {
-                let mop = versions.writes(one.version)[0];
-                add(one.version, mop, !all.is_ok(transaction));
+            for (mop, key, _) in all.writes(transaction) {
+                if versions.last_of(transaction, key) == Some(versions.version(mop)) {
+                    add(mop, !all.is_ok(transaction));
+                }
             }
         }
-        for (at, _) in versions.foreign(all, transaction) {
-            let version = versions.version(at);
-            if once(version) {
-                add(version, at, true);
-            }
+        for (mop, _) in versions.foreign_or_ambiguous(all, transaction) {
+            add(mop, true);
         }
     }
-    Ok(said)
+    Ok((said, passed_over))
 }

@@ -13,6 +13,10 @@
 //! and hold where each version was read by the writer of the next, so that all is in order. Elsewhere, that of these levels
 //! which was asked for is decided by trying what the order of versions may be ([`decide`], [`polygraph`](super::polygraph)).
 //!
+//! Where the database says which version of its key each value is ([`given`]), and somebody says that this is their order, all is in order
+//! where all have versions: then levels are decided by cycles, as of lists, and weaker ones by shapes of cycles and by conclusions that
+//! contradict the order.
+//!
 //! Where several transactions wrote the same value, a read of it is ambiguous: nothing is concluded from it. A level then holds if
 //! it does with one choice of writers that suggests itself.
 
@@ -179,7 +183,10 @@ fn judge(
     let budget = &Scope::of(budget);
     let all = &intake.transactions;
     if let Some(one) = all.first_given().filter(|_| !assume.given_versions) {
-        let event = all.complete[one as usize].min(all.invoke[one as usize]);
+        let event = match all.is_ok(one) {
+            true => all.complete[one as usize],
+            false => all.invoke[one as usize].min(all.complete[one as usize]),
+        };
         let why = format!(
             "event {event}: there is a version behind a value, and nobody said that this is the order of its key's versions \
              (--given-versions)"
@@ -199,7 +206,8 @@ fn judge(
     let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
     let depends = depends || versions.ambiguous.is_some();
     let mut ways = Vec::new();
-    if depends && proved.unproved.is_empty() && seen.doubtful.is_none() {
+    let is_clear = proved.unproved.is_empty() && seen.doubtful.is_none();
+    if depends && is_clear && order.given.passed_over.is_none() {
         ways.push(anomalies.clone());
         if versions.ambiguous.is_some() {
             ways[0].extend(chosen(all, &versions, &edges, view, budget)?);
@@ -243,6 +251,11 @@ fn judge(
             )
         } else if !depends {
             NOT_ENOUGH.to_owned()
+        } else if let Some(one) = order.given.passed_over {
+            let event = all.complete[one as usize].min(all.invoke[one as usize]);
+            format!(
+                "event {event}: the database gave a version to a value that was written several times, and nobody knows to which write"
+            )
         } else if let (Some(_), true) = (versions.ambiguous, DECIDED.contains(&level.name)) {
             "several transactions wrote the same value, and it depends on whose was read".to_owned()
         } else if let (Some(one), false) = (unsaid(), order.total) {

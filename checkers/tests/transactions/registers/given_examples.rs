@@ -153,6 +153,11 @@ fn what_is_no_version_of_the_database_contradicts_nothing() {
     let twice = "0 invoke x:1\n0 ok x:1@5\n1 invoke x:1\n1 ok x:1@7\n2 invoke x?\n2 ok x=1@7";
     let result = raw(&history(twice), "strict-serializable", GIVEN);
     assert!(anomalies(&result).is_empty(), "{}", result.reason);
+    // So nothing holds, as it might not in the order of these.
+    let twice = "0 invoke x:1 y:2\n0 ok x:1@7 y:2@1\n1 invoke x:1\n1 ok x:1@5\n2 invoke x:2\n2 ok x:2@6\n3 invoke y?\n3 ok y=2@1";
+    let result = judge_with(&history(twice), "read-uncommitted", GIVEN);
+    assert_eq!(result.valid, Valid::Unknown);
+    assert!(result.reason.starts_with("event 0: "), "{}", result.reason);
 }
 
 #[test]
