@@ -83,8 +83,8 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .conflicts_with("timestamps")
                 .help(
-                    "Of rw-register: the versions of each key are in the order of the numbers that the database gave them, which stand behind \
-                     the values, [\"w\", key, value, version] and [\"r\", key, value, version]",
+                    "Of rw-register: the versions of each key are in the order of the numbers that the database gave them: \
+                     [\"w\", key, value, version] and [\"r\", key, value, version]",
                 ),
         )
         .arg(

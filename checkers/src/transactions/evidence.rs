@@ -212,7 +212,7 @@ pub struct Cycle {
 /// | `incompatible-order` | the readers of two lists (one, if it read both) | |
 /// | `cyclic-versions` | the readers of two lists, the writers of the elements | what the first reader has earlier, what the second has |
 /// | `cyclic-versions` of a register | those that show each version to follow the one before | the versions |
-/// | `incompatible-versions` | those with which the history has the versions, the writers | the value that has two, or the two that have one |
+/// | `incompatible-versions` | those that have the versions, the writers | the value with two, or the two values with one |
 /// | `internal` | the transaction | |
 /// | `lost-update` | both | |
 /// | `predicate-read-miss` | the reader, who made the universe, who writes the key | |

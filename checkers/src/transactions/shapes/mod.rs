@@ -1,4 +1,5 @@
-//! Cycles of certain shapes, of lists and of registers whose versions are in a given order: what tells apart the models between read committed and snapshot isolation.
+//! Cycles of certain shapes, which tell apart the models between read committed and snapshot isolation: of lists, and of registers whose
+//! versions are in a given order.
 //!
 //! The classes of cycles ([`Class`]) count anti-dependencies. Between read committed and snapshot isolation there are models that ask
 //! for more: along which dependencies a transaction comes after another that it missed.

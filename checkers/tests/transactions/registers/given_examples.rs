@@ -226,3 +226,17 @@ fn tampered_versions_prove_nothing() {
         );
     }
 }
+
+/// That sessions contradict the order does not hide what contradicts it without them.
+#[test]
+fn who_saw_what_is_asked_also_where_sessions_contradict_the_order() {
+    let text = "0 invoke x:1 y:1\n0 ok x:1@18 y:1@1\n0 invoke x:2\n0 ok x:2@15\n1 invoke y? x?\n1 ok y=1@1 x=2@15";
+    let result = judge_with(&history(text), "monotonic-atomic-view", GIVEN);
+    assert_eq!(result.valid, Valid::False, "{}", result.reason);
+    assert!(anomalies(&result).contains("OTV"), "{}", result.reason);
+    assert!(
+        anomalies(&result).contains("G0-process"),
+        "{}",
+        result.reason
+    );
+}
