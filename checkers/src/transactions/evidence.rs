@@ -38,7 +38,8 @@ pub struct TransactionView {
     /// `ok`, `fail` or `info` (nobody knows, or it had not ended when the history did).
     pub outcome: EventType,
     /// Its micro-operations, `["append", key, element]` and `["r", key, list]`; of registers `["w", key, value]` and
-    /// `["r", key, value]`, with the version behind the value if the database gave one; of rows and sets as they were recorded, and `["init", key, value]`. What a transaction read that is not `ok` is `null`.
+    /// `["r", key, value]`, with the version behind the value if the database gave one; of rows and sets as they were recorded, and
+    /// `["init", key, value]`. What a transaction read that is not `ok` is `null`.
     pub value: Value,
 }
 
