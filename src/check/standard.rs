@@ -281,6 +281,7 @@ fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checke
                 wfr_keys: true,
                 sequential_keys: request.sequential_keys,
                 linearizable_keys: request.linearizable_keys,
+                given_versions: request.given_versions,
             };
             Box::new(RwRegister::new(options, assume))
         }

@@ -71,6 +71,8 @@ pub(crate) struct FileRequest {
     pub(crate) sequential_keys: bool,
     /// Whether each key of registers is taken to be linearizable.
     pub(crate) linearizable_keys: bool,
+    /// Whether versions of registers are in the order that the history gives.
+    pub(crate) given_versions: bool,
     /// Whether accounts may be below zero.
     pub(crate) negative_balances: bool,
     /// Whether transactions are compared with the timestamps that the system gives them.

@@ -78,6 +78,16 @@ pub(super) fn command() -> Command {
                 .help("Of rw-register: take each key alone to be linearizable, which orders its versions"),
         )
         .arg(
+            Arg::new("given-versions")
+                .long("given-versions")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("timestamps")
+                .help(
+                    "Of rw-register: the versions of each key are in the order of the numbers that the database gave them: \
+                     [\"w\", key, value, version] and [\"r\", key, value, version]",
+                ),
+        )
+        .arg(
             Arg::new("negative-balances")
                 .long("negative-balances")
                 .action(ArgAction::SetTrue)
@@ -179,6 +189,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Exit> {
                     .unwrap_or_default(),
                 sequential_keys: matches.get_flag("sequential-keys"),
                 linearizable_keys: matches.get_flag("linearizable-keys"),
+                given_versions: matches.get_flag("given-versions"),
                 negative_balances: matches.get_flag("negative-balances"),
                 timestamps: matches.get_flag("timestamps"),
                 order: matches.get_flag("order"),

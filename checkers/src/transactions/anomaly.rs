@@ -70,6 +70,8 @@ impl Base {
 pub enum Anomaly {
     /// Two lists of a key that show the appends of two committed transactions in opposite orders.
     CyclicVersions,
+    /// What a database says of the versions of a register contradicts itself: two values have one version, or one has two.
+    IncompatibleVersions,
     /// A list shows an element twice.
     DuplicateElements,
     /// A read shows an element that nobody appended.
@@ -130,8 +132,9 @@ impl Anomaly {
     ];
 
     /// Anomalies that are no cycles.
-    pub const ACYCLIC: [Anomaly; 13] = [
+    pub const ACYCLIC: [Anomaly; 14] = [
         Anomaly::CyclicVersions,
+        Anomaly::IncompatibleVersions,
         Anomaly::DuplicateElements,
         Anomaly::GarbageRead,
         Anomaly::G1a,
@@ -156,6 +159,7 @@ impl Anomaly {
             Anomaly::DirtyUpdate => "dirty-update",
             Anomaly::IncompatibleOrder => "incompatible-order",
             Anomaly::CyclicVersions => "cyclic-versions",
+            Anomaly::IncompatibleVersions => "incompatible-versions",
             Anomaly::G1b => "G1b",
             Anomaly::FutureRead => "future-read",
             Anomaly::Internal => "internal",
@@ -406,7 +410,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_a_cycle_implies_those_with_more_in_it() {
         let names: std::collections::BTreeSet<_> = Anomaly::all().map(Anomaly::name).collect();
-        assert_eq!(names.len(), 55);
+        assert_eq!(names.len(), 56);
         for (one, base) in Class::ALL
             .into_iter()
             .flat_map(|class| Base::ALL.map(|base| (class, base)))

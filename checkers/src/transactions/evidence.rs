@@ -38,7 +38,8 @@ pub struct TransactionView {
     /// `ok`, `fail` or `info` (nobody knows, or it had not ended when the history did).
     pub outcome: EventType,
     /// Its micro-operations, `["append", key, element]` and `["r", key, list]`; of registers `["w", key, value]` and
-    /// `["r", key, value]`; of rows and sets as they were recorded, and `["init", key, value]`. What a transaction read that is not `ok` is `null`.
+    /// `["r", key, value]`, with the version behind the value if the database gave one; of rows and sets as they were recorded, and
+    /// `["init", key, value]`. What a transaction read that is not `ok` is `null`.
     pub value: Value,
 }
 
@@ -89,6 +90,17 @@ pub enum Follows {
         /// The transaction with the other version, by name.
         first: String,
         /// The transaction with this version, by name.
+        second: String,
+    },
+    /// The database gave this a higher version than the other.
+    Given {
+        /// The version of the other.
+        lower: i64,
+        /// The version of this.
+        higher: i64,
+        /// A transaction with which the history has the version of the other, by name.
+        first: String,
+        /// A transaction with which the history has the version of this, by name.
         second: String,
     },
 }
@@ -201,6 +213,7 @@ pub struct Cycle {
 /// | `incompatible-order` | the readers of two lists (one, if it read both) | |
 /// | `cyclic-versions` | the readers of two lists, the writers of the elements | what the first reader has earlier, what the second has |
 /// | `cyclic-versions` of a register | those that show each version to follow the one before | the versions |
+/// | `incompatible-versions` | those that have the versions, the writers | the value with two, or the two values with one |
 /// | `internal` | the transaction | |
 /// | `lost-update` | both | |
 /// | `predicate-read-miss` | the reader, who made the universe, who writes the key | |

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::anomaly::Anomaly;
 use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, TransactionView};
 use super::predicates::explain as rows;
 use super::registers::explain as registers;
@@ -36,7 +37,14 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
             step.from, step.to
         ));
     }
-    if let (Objects::Lists, Some(first)) = (cycle.objects, cycle.steps.first()) {
+    let is_told = match cycle.objects {
+        Objects::Lists => true,
+        Objects::Registers => Anomaly::SHAPES
+            .iter()
+            .any(|shape| shape.name() == cycle.anomaly),
+        Objects::Rows | Objects::Sets => false,
+    };
+    if let Some(first) = cycle.steps.first().filter(|_| is_told) {
         let whichever =
             cycle.steps.len() > 2 || cycle.steps.iter().any(|step| step.relation == Relation::Wr);
         sentences.extend(shape(&cycle.anomaly, whichever, &first.from, &first.to));
@@ -159,9 +167,12 @@ fn micro(value: &Value) -> String {
     let texts: Vec<String> = each
         .map(|one| {
             let f = one[0].as_str().unwrap_or_default();
-            match one.get(2) {
-                Some(what) => format!("{f}({}, {})", one[1], list(what)),
-                None => format!("{f}({})", one[1]),
+            match (one.get(2), one.get(3)) {
+                (Some(what), Some(version)) => {
+                    format!("{f}({}, {what}, version {version})", one[1])
+                }
+                (Some(what), None) => format!("{f}({}, {})", one[1], list(what)),
+                (None, _) => format!("{f}({})", one[1]),
             }
         })
         .collect();

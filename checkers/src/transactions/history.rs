@@ -31,6 +31,9 @@ const WRITE: u32 = 1 << 31;
 /// A read of a list that is kept, because it is no prefix of its key's longest list.
 const ODD: u32 = 1 << 31;
 
+/// No version.
+const NOT_GIVEN: i64 = i64::MIN;
+
 /// What was read, but for the transaction's own appends at the end of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
@@ -124,6 +127,9 @@ pub(super) struct Transactions {
     pub(super) begin: Vec<u32>,
     pub(super) end: Vec<u32>,
     pub(super) mops: Vec<Mop>,
+    /// By micro-operation: the version that the database gave what was read or written, or [`NOT_GIVEN`]. Ends with the last that
+    /// was given.
+    given: Vec<i64>,
     pub(super) keys: Vec<Key>,
     pub(super) odd: Vec<OddList>,
     /// Reads that do not end with what their transaction had appended before.
@@ -173,6 +179,42 @@ impl Transactions {
             .filter_map(|(at, mop)| mop.element().map(|code| (at, mop.key(), code)))
     }
 
+    /// The version that the database gave what a micro-operation read or wrote.
+    pub(super) fn given(&self, mop: u32) -> Option<i64> {
+        let given = self.given.get(mop as usize).copied();
+        given.filter(|version| *version != NOT_GIVEN)
+    }
+
+    /// The first transaction of which the database gave a version.
+    pub(super) fn first_given(&self) -> Option<u32> {
+        let has = |one: &u32| self.mops(*one).any(|(at, _)| self.given(at).is_some());
+        let mut all = 0..self.len() as u32;
+        all.find(|one| !self.given.is_empty() && has(one))
+    }
+
+    /// Takes in which version the database gave a micro-operation.
+    pub(super) fn give(&mut self, mop: u32, version: Option<i64>) {
+        let at = mop as usize;
+        if at >= self.given.len() {
+            if version.is_none() {
+                return;
+            }
+            self.given.resize(at + 1, NOT_GIVEN);
+        }
+        self.given[at] = version.unwrap_or(NOT_GIVEN);
+    }
+
+    /// Has some micro-operations, the last there are, take the place of as many earlier ones, of which they differ by versions
+    /// alone.
+    pub(super) fn replace(&mut self, begin: u32, last: u32) {
+        let count = self.mops.len() as u32 - last;
+        for at in 0..count {
+            self.give(begin + at, self.given(last + at));
+        }
+        self.mops.truncate(last as usize);
+        self.given.truncate(last as usize);
+    }
+
     /// What a transaction had appended to the key of one of its reads before.
     pub(super) fn own_before(&self, transaction: u32, read: u32) -> impl Iterator<Item = u32> + '_ {
         let key = self.mops[read as usize].key();
@@ -214,6 +256,7 @@ impl Transactions {
         let names = (self.key_names.len() + self.elements.len()) * 96;
         self.outcome.capacity() * 21
             + self.mops.capacity() * size_of::<Mop>()
+            + self.given.capacity() * size_of::<i64>()
             + lists
             + names
             + self.torn.len() * 8

@@ -33,7 +33,10 @@ impl Objects {
     fn shape(self) -> &'static str {
         match self {
             Objects::Lists => r#"["append", key, element] or ["r", key, list]"#,
-            Objects::Registers | Objects::Rows => r#"["w", key, value] or ["r", key, value]"#,
+            Objects::Registers => {
+                r#"["w", key, value] or ["r", key, value], or either with a version, a whole number, behind the value"#
+            }
+            Objects::Rows => r#"["w", key, value] or ["r", key, value]"#,
             Objects::Sets => r#"["add", key, element] or ["r", key, elements]"#,
         }
     }
@@ -194,7 +197,8 @@ impl Intake {
                 mops[old].key() == mops[new].key() && mops[old].element() == mops[new].element()
             });
         if same {
-            mops.truncate(before);
+            let begin = begin as u32;
+            self.transactions.replace(begin, before as u32);
         } else {
             self.transactions.begin[at] = before as u32;
             self.transactions.end[at] = mops.len() as u32;
@@ -219,6 +223,7 @@ impl Intake {
         for (at, one) in micro.iter().enumerate() {
             let parts = one.as_array().map_or(&[][..], Vec::as_slice);
             let f = parts.first().and_then(Value::as_str);
+            let (parts, given) = self.versioned(parts);
             let mop = match (f, parts) {
                 (Some("r"), [_, key] | [_, key, _]) => Mop::read(self.key(key), Seen::Unknown),
                 (Some(f), [_, key, element]) if f == self.objects.write() => {
@@ -233,9 +238,25 @@ impl Intake {
                     });
                 }
             };
+            let number = self.transactions.mops.len() as u32;
             self.transactions.mops.push(mop);
+            self.transactions.give(number, given);
         }
         Ok(())
+    }
+
+    /// A micro-operation without its version, if it is one that can have one.
+    fn versioned<'a>(&self, parts: &'a [Value]) -> (&'a [Value], Option<i64>) {
+        match parts {
+            [_, _, _, version] if self.objects == Objects::Registers => {
+                let given = version.as_i64();
+                match given.is_some() || version.is_null() {
+                    true => (&parts[..3], given),
+                    false => (parts, None),
+                }
+            }
+            _ => (parts, None),
+        }
     }
 
     fn key(&mut self, key: &Value) -> u32 {

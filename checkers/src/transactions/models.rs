@@ -262,7 +262,12 @@ pub const LEVELS: &[Level] = &[
         "read-uncommitted",
         &["PL-1"],
         &[],
-        &["G0", "cyclic-versions", "duplicate-elements"],
+        &[
+            "G0",
+            "cyclic-versions",
+            "duplicate-elements",
+            "incompatible-versions",
+        ],
     ),
     open("view-serializable", &[], &[], &[]),
     open("session-serializable", &[], &["1SR"], &[]),

@@ -146,7 +146,13 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
             });
         }
     }
-    if let (Objects::Lists, Some(shows)) = (cycle.objects, shapes::shows(cycle)) {
+    // Of registers, other cycles are called so that have conclusions.
+    let has_shape = match cycle.objects {
+        Objects::Lists => true,
+        Objects::Registers => registers::name_of(cycle).is_none(),
+        Objects::Rows | Objects::Sets => false,
+    };
+    if let Some(shows) = shapes::shows(cycle).filter(|_| has_shape) {
         return match shows {
             true => Ok(()),
             false => Err(NotProved::Misnamed(cycle.anomaly.clone())),
@@ -526,5 +532,7 @@ fn same_micro(view: &TransactionView, value: &Value) -> bool {
         let equal = what == read || f == "r" && (!ok || nothing(what) && nothing(read));
         there.get(0).and_then(Value::as_str) == Some(f) && there.get(1) == Some(key) && equal
     };
-    micro(view).count() == there.len() && micro(view).zip(there).all(same)
+    micro(view).count() == there.len()
+        && micro(view).zip(there).all(same)
+        && registers::same_versions(view, there)
 }

@@ -183,6 +183,7 @@ fn the_lattice_is_elle_s() {
             let ours = matches!(
                 anomaly,
                 Anomaly::GarbageRead
+                    | Anomaly::IncompatibleVersions
                     | Anomaly::LostAppend
                     | Anomaly::UnseenOwnWrite
                     | Anomaly::View(..)

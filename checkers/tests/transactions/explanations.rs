@@ -191,7 +191,8 @@ fn every_anomaly_is_explained() {
     let of_lists = |anomaly: &Anomaly| {
         !matches!(
             anomaly,
-            Anomaly::View(View::Monotonic, Base::Process)
+            Anomaly::IncompatibleVersions
+                | Anomaly::View(View::Monotonic, Base::Process)
                 | Anomaly::View(_, Base::Realtime)
                 | Anomaly::Predicate(..)
                 | Anomaly::PredicateReadMiss

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::evidence::{AnomalyEvidence, Cycle, Follows, Relation, Step};
 use super::super::explain::in_time;
+use super::verify::said;
 
 /// Why one transaction comes before another.
 pub(in super::super) fn because(step: &Step, cycle: &Cycle) -> String {
@@ -67,6 +68,9 @@ fn follows(step: &Step, value: &str, next: &str) -> String {
             assumed(first, second, "sequentially consistent")
         }
         Some(Follows::Linearizable { first, second }) => assumed(first, second, "linearizable"),
+        Some(Follows::Given { lower, higher, .. }) => {
+            format!("the database gave {value} version {lower}, and {next} version {higher}")
+        }
         Some(Follows::Read) => format!("{} had read {value} before it wrote {next}", step.to),
         Some(Follows::Initial) | None => "the first is the initial state".to_owned(),
     }
@@ -116,6 +120,44 @@ pub(in super::super) fn anomaly(evidence: &AnomalyEvidence) -> String {
                 circle.join(" < ")
             )
         }
+        "incompatible-versions" => incompatible(evidence),
         other => format!("{other} of key {key}"),
+    }
+}
+
+/// That what the database said of versions contradicts itself.
+fn incompatible(evidence: &AnomalyEvidence) -> String {
+    let key = &evidence.key;
+    let numbers = |value: &Value| -> Vec<(i64, &str)> {
+        let each = evidence.transactions.iter().flat_map(|view| {
+            let numbers = said(view, key, value);
+            numbers.map(|number| (number, view.name.as_str()))
+        });
+        each.collect()
+    };
+    match &evidence.elements[..] {
+        [one, other] => {
+            let others = numbers(other);
+            let mut both = numbers(one).into_iter().map(|(number, _)| number);
+            let both = both.find(|number| others.iter().any(|(other, _)| other == number));
+            format!(
+                "The database gave both {one} and {other} of key {key} version {}, though different transactions wrote them.",
+                both.unwrap_or_default()
+            )
+        }
+        elements => {
+            let value = elements.first().unwrap_or(&Value::Null);
+            let mut several = numbers(value);
+            several.sort_unstable();
+            several.dedup_by_key(|(number, _)| *number);
+            let several = several
+                .iter()
+                .map(|(number, name)| format!("{number} (see {name})"));
+            let several: Vec<String> = several.collect();
+            format!(
+                "{value} was written to key {key} once, and the database gave it the versions {}.",
+                several.join(" and ")
+            )
+        }
     }
 }

@@ -13,13 +13,19 @@
 //! and hold where each version was read by the writer of the next, so that all is in order. Elsewhere, that of these levels
 //! which was asked for is decided by trying what the order of versions may be ([`decide`], [`polygraph`](super::polygraph)).
 //!
+//! Where the database says which version of its key each value is ([`given`]), and somebody says that this is their order, all is in order
+//! where all have versions: then levels are decided by cycles, as of lists, and weaker ones by shapes of cycles and by conclusions that
+//! contradict the order.
+//!
 //! Where several transactions wrote the same value, a read of it is ambiguous: nothing is concluded from it. A level then holds if
 //! it does with one choice of writers that suggests itself.
 
 mod decide;
 mod edges;
 pub(super) mod explain;
+mod given;
 mod order;
+mod placed;
 mod prove;
 mod scan;
 pub(super) mod verify;
@@ -34,7 +40,7 @@ use super::Options;
 use super::anomaly::{Anomaly, Base, Class, View};
 use super::components::{components, groups};
 use super::conclude::{Cycles, NOT_ENOUGH, Proved, conclude, cycles, undecided};
-use super::deciding::Standings;
+use super::deciding::{Decided, Standings};
 use super::evidence::Objects;
 use super::feeding::Feeding;
 use super::fewest::fewest;
@@ -42,9 +48,10 @@ use super::graph::{DEPENDENCIES, Graph, PROCESS, REALTIME, RW, Sink, Time};
 use super::history::{Outcome, Transactions};
 use super::intake::Intake;
 use super::models::Level;
+use super::shapes::{self, Shapes};
 use super::verify::verify_cycle;
 use crate::budget::{Budget, Exhausted, Scope};
-use crate::{CheckResult, Checker, Evidence, Feed};
+use crate::{CheckResult, Checker, Evidence, Feed, Valid};
 use decide::SMALL;
 use edges::Edges;
 use order::Order;
@@ -61,6 +68,9 @@ pub struct Assumptions {
     pub sequential_keys: bool,
     /// Each key alone is linearizable. Off by default.
     pub linearizable_keys: bool,
+    /// The versions of a key are in the order of the numbers that the history has behind the values. Off by default: a history that
+    /// has such numbers is then not judged.
+    pub given_versions: bool,
 }
 
 impl Default for Assumptions {
@@ -69,6 +79,7 @@ impl Default for Assumptions {
             wfr_keys: true,
             sequential_keys: false,
             linearizable_keys: false,
+            given_versions: false,
         }
     }
 }
@@ -108,6 +119,9 @@ const IN_ORDER: &[&str] = &[
 /// The fewest transactions of a history of which, of the levels up to causal, only those are decided that the one that is asked for
 /// needs: to decide causal takes as long as all else.
 const LARGE: usize = 100_000;
+
+/// What it means that a level holds, where the order is given that it would have to hold in.
+const ANOTHER_ORDER: &str = "it holds in some order of versions, which need not be the given one";
 
 /// The strongest view that a level asks for.
 fn view_of(level: &Level) -> Option<View> {
@@ -168,6 +182,17 @@ fn judge(
 ) -> Result<CheckResult, Exhausted> {
     let budget = &Scope::of(budget);
     let all = &intake.transactions;
+    if let Some(one) = all.first_given().filter(|_| !assume.given_versions) {
+        let event = match all.is_ok(one) {
+            true => all.complete[one as usize],
+            false => all.invoke[one as usize].min(all.complete[one as usize]),
+        };
+        let why = format!(
+            "event {event}: there is a version behind a value, and nobody said that this is the order of its key's versions \
+             (--given-versions)"
+        );
+        return Ok(CheckResult::new(Valid::Unknown, why));
+    }
     let versions = Versions::infer(all, budget)?;
     let order = Order::infer(all, &versions, assume, budget)?;
     let seen = scan::scan(all, &versions, &order, budget)?;
@@ -181,7 +206,8 @@ fn judge(
     let anomalies: BTreeSet<Anomaly> = proved.counts.keys().copied().collect();
     let depends = depends || versions.ambiguous.is_some();
     let mut ways = Vec::new();
-    if depends && proved.unproved.is_empty() && seen.doubtful.is_none() {
+    let is_clear = proved.unproved.is_empty() && seen.doubtful.is_none();
+    if depends && is_clear && order.given.passed_over.is_none() {
         ways.push(anomalies.clone());
         if versions.ambiguous.is_some() {
             ways[0].extend(chosen(all, &versions, &edges, view, budget)?);
@@ -189,7 +215,13 @@ fn judge(
     }
     let decided = |level: &Level| {
         let whatever = DECIDED.contains(&level.name) && view_of(level) <= view;
-        whatever || order.total && IN_ORDER.contains(&level.name)
+        let in_order = match level.name {
+            // Where each writer read the version before, none writes after an update that it missed.
+            "cursor-stability" => !assume.given_versions,
+            name => IN_ORDER.contains(&name),
+        };
+        let given = order.given.is_whole && level.decided && view_of(level) <= view;
+        whatever || order.total && (in_order || given)
     };
     // What no writer can have left, or a transaction at odds with itself, is nothing to try orders for.
     let mut odd = seen.sightings.by_anomaly.keys();
@@ -198,9 +230,19 @@ fn judge(
     let mut standings = Standings::of(anomalies, ways, &decided);
     standings.settle(level, &mut proved, |_, what, is_asked| {
         let may_decide = may_decide && (is_asked || all.len() <= SMALL);
-        Ok(may_decide.then(|| decide::decide(all, &versions, &prover, what, is_asked, budget)))
+        let decided =
+            may_decide.then(|| decide::decide(all, &versions, &prover, what, is_asked, budget));
+        Ok(decided.map(|decided| match decided {
+            // In which order was not asked.
+            Decided::Holds if assume.given_versions => Decided::Unknown(ANOTHER_ORDER.to_owned()),
+            decided => decided,
+        }))
     })?;
     let Standings { boundary, why, .. } = standings;
+    let unsaid = || match assume.given_versions {
+        true => order.given.unsaid(all, &versions),
+        false => None,
+    };
     let open = || {
         if let Some(reader) = seen.doubtful {
             let event = all.complete[reader as usize];
@@ -209,8 +251,18 @@ fn judge(
             )
         } else if !depends {
             NOT_ENOUGH.to_owned()
+        } else if let Some(one) = order.given.passed_over {
+            let event = all.complete[one as usize].min(all.invoke[one as usize]);
+            format!(
+                "event {event}: the database gave a version to a value that was written several times, and nobody knows to which write"
+            )
         } else if let (Some(_), true) = (versions.ambiguous, DECIDED.contains(&level.name)) {
             "several transactions wrote the same value, and it depends on whose was read".to_owned()
+        } else if let (Some(one), false) = (unsaid(), order.total) {
+            let event = all.complete[one as usize].min(all.invoke[one as usize]);
+            format!(
+                "event {event}: what was written has no version, and it may depend on the order in which the database has it"
+            )
         } else if let Some(why) = &why {
             format!(
                 "no order of versions was found that explains the history, and no argument that there is none: {why}"
@@ -251,6 +303,10 @@ fn look(
     let (graph, depends) = edges.graph(budget)?;
     let component = components(&graph, !0, budget)?;
     let found = cycles(&graph, &component, budget)?;
+    let shapes = match prover.order.given.is_whole {
+        true => shapes::find(&prover.placed(), &graph, &found, budget)?,
+        false => Shapes::new(),
+    };
     drop((graph, component));
     let weak = Weak {
         all: prover.all,
@@ -264,7 +320,12 @@ fn look(
     if !against.is_empty() {
         prover.see(edges, budget)?;
     }
-    Ok((prove(seen, &found, &against, prover), depends))
+    let mut proved = prove(seen, &found, &against, prover);
+    for (anomaly, (count, kept)) in &shapes {
+        let made = kept.iter().map(|shape| prover.shape(shape));
+        proved.keep_cycles(*anomaly, *count, made);
+    }
+    Ok((proved, depends))
 }
 
 fn prove(

@@ -7,8 +7,9 @@
 //!   where nobody reads what comes later.
 //! - *Sequential keys*, if asked for: each key alone is sequentially consistent, so a process sees its versions in order.
 //! - *Linearizable keys*, if asked for: each key alone is linearizable, so real time orders its versions.
+//! - *Given versions*, if asked for: the database says it ([`Given`]). That goes before what writes say that follow reads.
 //!
-//! The last two are assumptions about the system. Where they contradict what was seen of a key, that is an anomaly
+//! Sequential and linearizable keys are assumptions about the system. Where they contradict what was seen of a key, that is an anomaly
 //! (`cyclic-versions`), and nothing more is inferred from them for that key.
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -18,6 +19,7 @@ use super::super::graph::{Graph, Sink, WW};
 use super::super::history::Transactions;
 use super::super::values::NONE;
 use super::Assumptions;
+use super::given::{Given, Said};
 use super::versions::{INITIAL, Past, Versions};
 use crate::budget::{Budget, Exhausted};
 
@@ -33,6 +35,8 @@ pub(super) enum Why {
     Sequential(u32, u32),
     /// Two transactions had the one and then the other, in real time.
     Linearizable(u32, u32),
+    /// The database said it.
+    Given,
 }
 
 /// That a version is followed by another.
@@ -60,6 +64,8 @@ pub(super) struct Order {
     pub(super) cyclic: Vec<Vec<u32>>,
     /// What is known of their keys.
     pub(super) around: Vec<(u32, Next)>,
+    /// What the database says, if that is asked for.
+    pub(super) given: Given,
     /// Whether all versions of all keys are in one order.
     pub(super) total: bool,
 }
@@ -88,6 +94,18 @@ impl Order {
         if !assume.wfr_keys {
             pairs.clear();
         }
+        let given = match assume.given_versions {
+            true => Given::infer(all, versions, budget)?,
+            false => Given::default(),
+        };
+        // Of these the database has said which comes first.
+        let is_given = |version: u32| given.of(version).is_some();
+        let from_given = |version: u32| versions.is_initial(version) || is_given(version);
+        pairs.retain(|(from, next)| !from_given(*from) || !is_given(next.version));
+        for key in 0..all.keys.len() as u32 {
+            let chain = given.chain(key).windows(2);
+            pairs.extend(chain.map(|pair| said(versions, pair[0], pair[1])));
+        }
         let (mut cyclic, mut around) = (Vec::new(), Vec::new());
         if assume.sequential_keys || assume.linearizable_keys {
             let touches = touches(all, versions, budget)?;
@@ -110,7 +128,7 @@ impl Order {
             pairs.retain(|(from, next)| followed(next) || !broken.contains(&versions.key(*from)));
         }
         budget.charge(pairs.len() * 40 + versions.len() * 4)?;
-        let (first_offset, first) = first(all, versions);
+        let (first_offset, first) = first(all, versions, &given);
         let mut this = Order {
             offset: Vec::new(),
             next: Vec::new(),
@@ -119,9 +137,10 @@ impl Order {
             lost,
             cyclic,
             around,
+            given,
             total: false,
         };
-        this.total = assume.wfr_keys && this.is_total(all, versions, &pairs);
+        this.total = this.is_total(all, versions, assume, &pairs);
         this.keep(versions, pairs);
         budget.check()?;
         Ok(this)
@@ -155,13 +174,25 @@ impl Order {
         &self.first[self.first_offset[at] as usize..self.first_offset[at + 1] as usize]
     }
 
-    /// Whether each key's committed versions are a chain, each writer having read the one before.
-    fn is_total(&self, all: &Transactions, versions: &Versions, pairs: &[Pair]) -> bool {
+    /// Whether each key's committed versions are a chain, each writer having read the one before, or each being given as the next.
+    fn is_total(
+        &self,
+        all: &Transactions,
+        versions: &Versions,
+        assume: Assumptions,
+        pairs: &[Pair],
+    ) -> bool {
+        if !assume.wfr_keys && !assume.given_versions
+            || !self.given.contradictions.is_empty()
+            || !self.cyclic.is_empty()
+        {
+            return false;
+        }
         let alone = (0..all.keys.len() as u32).all(|key| self.first(key).len() <= 1);
         let mut has_next = vec![false; versions.len()];
         let chains = pairs
             .iter()
-            .filter(|(_, next)| next.why == Why::Followed)
+            .filter(|(_, next)| matches!(next.why, Why::Followed | Why::Given))
             .all(|(from, _)| !std::mem::replace(&mut has_next[*from as usize], true));
         let certain = || {
             (0..all.len() as u32)
@@ -244,8 +275,18 @@ fn lost(versions: &Versions, pairs: &[Pair]) -> Vec<(u32, Vec<u32>)> {
         .collect()
 }
 
+/// That a version follows another as the database says.
+fn said(versions: &Versions, from: Said, to: Said) -> Pair {
+    let next = Next {
+        version: to.version,
+        transaction: versions.writer(to.version).unwrap_or(NONE),
+        why: Why::Given,
+    };
+    (from.version, next)
+}
+
 /// By key, the committed transactions that write it without following any that does.
-fn first(all: &Transactions, versions: &Versions) -> (Vec<u32>, Vec<u32>) {
+fn first(all: &Transactions, versions: &Versions, given: &Given) -> (Vec<u32>, Vec<u32>) {
     let each = |visit: &mut dyn FnMut(u32, u32)| {
         let mut follows: Vec<u32> = Vec::new();
         for transaction in 0..all.len() as u32 {
@@ -258,7 +299,10 @@ fn first(all: &Transactions, versions: &Versions) -> (Vec<u32>, Vec<u32>) {
             follows.extend(of_others.map(|(_, key, _)| key));
             follows.sort_unstable();
             for one in versions.finals(transaction) {
-                let is_first = follows.binary_search(&one.key).is_err();
+                let is_first = match given.of(one.version) {
+                    Some(said) => given.is_first(said, one.key),
+                    None => follows.binary_search(&one.key).is_err(),
+                };
                 if is_first && versions.is_certain(one.version) {
                     visit(one.key, transaction);
                 }

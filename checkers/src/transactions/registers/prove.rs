@@ -17,7 +17,7 @@ use super::super::scan::Sighting;
 use super::super::search::{Found, Link};
 use super::super::values::NONE;
 use super::edges::Edges;
-use super::order::{Order, Why};
+use super::order::{Next, Order, Why};
 use super::versions::{INITIAL, Versions};
 use super::weak::{Circle, Conclusion};
 use crate::budget::{Budget, Exhausted};
@@ -107,7 +107,13 @@ impl<'a> Prover<'a> {
         Some((anomaly, self.finish(anomaly, true, steps, &cast)))
     }
 
-    fn finish(&self, anomaly: Anomaly, shortest: bool, steps: Vec<Step>, cast: &Cast) -> Cycle {
+    pub(super) fn finish(
+        &self,
+        anomaly: Anomaly,
+        shortest: bool,
+        steps: Vec<Step>,
+        cast: &Cast,
+    ) -> Cycle {
         let mut cycle = Cycle {
             anomaly: anomaly.name().to_owned(),
             objects: Objects::Registers,
@@ -167,6 +173,10 @@ impl<'a> Prover<'a> {
                     Why::Sequential(first, second) | Why::Linearizable(first, second) => {
                         [first, second]
                     }
+                    Why::Given => [*from, *to].map(|version| match self.order.given.of(version) {
+                        Some(said) => said.transaction,
+                        None => next.transaction,
+                    }),
                 });
             all.extend(why.into_iter().next().into_iter().flatten());
         }
@@ -181,19 +191,21 @@ impl<'a> Prover<'a> {
     }
 
     fn micro(&self, transaction: u32) -> Value {
-        let micro = self.all.mops(transaction).map(|(_, mop)| {
+        let micro = self.all.mops(transaction).map(|(at, mop)| {
             let key = self.all.key_value(mop.key());
             let value = mop.value().map(|code| self.all.elements.value(code));
-            match mop.element() {
-                Some(_) => json!(["w", key, value]),
-                None if self.all.is_ok(transaction) => json!(["r", key, value]),
-                None => json!(["r", key, null]),
+            match (mop.element(), self.all.given(at)) {
+                (Some(_), Some(version)) => json!(["w", key, value, version]),
+                (Some(_), None) => json!(["w", key, value]),
+                (None, _) if !self.all.is_ok(transaction) => json!(["r", key, null]),
+                (None, Some(version)) => json!(["r", key, value, version]),
+                (None, None) => json!(["r", key, value]),
             }
         });
         micro.collect()
     }
 
-    fn step(&self, link: &Link, cast: &mut Cast) -> Option<Step> {
+    pub(super) fn step(&self, link: &Link, cast: &mut Cast) -> Option<Step> {
         let (from, to) = (link.from, link.to);
         let mut step = Step::new(cast.name(from), cast.name(to), Relation::Realtime);
         let value = |version: u32| Some(self.versions.value(self.all, version));
@@ -226,9 +238,10 @@ impl<'a> Prover<'a> {
         Some(step)
     }
 
-    fn follows(&self, why: Why, cast: &mut Cast) -> Follows {
-        match why {
+    fn follows(&self, version: u32, next: &Next, cast: &mut Cast) -> Option<Follows> {
+        Some(match next.why {
             Why::Followed => Follows::Read,
+            Why::Given => return self.given(version, next.version, cast),
             Why::Sequential(first, second) => Follows::Sequential {
                 first: cast.name(first),
                 second: cast.name(second),
@@ -237,7 +250,35 @@ impl<'a> Prover<'a> {
                 first: cast.name(first),
                 second: cast.name(second),
             },
+        })
+    }
+
+    /// That the database gave two versions in this order. Who took effect only as somebody saw it comes with who did.
+    pub(super) fn given(&self, version: u32, next: u32, cast: &mut Cast) -> Option<Follows> {
+        let [lower, higher] = [version, next].map(|version| self.order.given.of(version));
+        let (lower, higher) = (lower?, higher?);
+        let follows = Follows::Given {
+            lower: lower.number,
+            higher: higher.number,
+            first: cast.name(lower.transaction),
+            second: cast.name(higher.transaction),
+        };
+        for version in [version, next] {
+            let writer = self.versions.writer(version)?;
+            if !self.all.is_ok(writer) {
+                cast.name(self.reader(writer)?);
+            }
         }
+        Some(follows)
+    }
+
+    /// Who read something of a transaction.
+    fn reader(&self, writer: u32) -> Option<u32> {
+        let mut all = 0..self.all.len() as u32;
+        all.find(|one| {
+            let mut observed = self.versions.observed(self.all, *one);
+            observed.any(|(_, _, source)| source == writer)
+        })
     }
 
     /// A version that one transaction read and one that another wrote and that follows it.
@@ -254,7 +295,7 @@ impl<'a> Prover<'a> {
                 }
                 let next = self.order.next(version).iter();
                 let next = next.copied().find(|next| next.transaction == to)?;
-                Some((version, next.version, self.follows(next.why, cast)))
+                Some((version, next.version, self.follows(version, &next, cast)?))
             })
     }
 
@@ -266,7 +307,7 @@ impl<'a> Prover<'a> {
             let next = next
                 .into_iter()
                 .find(|next| next.transaction == to && next.why != Why::Followed)?;
-            Some((version, next.version, self.follows(next.why, cast)))
+            Some((version, next.version, self.follows(version, &next, cast)?))
         })
     }
 

@@ -1,9 +1,12 @@
 //! Anomalies of registers that are no cycles of transactions.
 
+use rustc_hash::FxHashSet;
+
 use super::super::anomaly::Anomaly;
 use super::super::history::{Outcome, Transactions};
 use super::super::scan::Sightings;
 use super::super::values::NONE;
+use super::given::Contradiction;
 use super::order::Order;
 use super::versions::{Past, Versions};
 use crate::budget::{Budget, Exhausted};
@@ -50,7 +53,24 @@ pub(super) fn scan(
         seen.sightings
             .add(Anomaly::CyclicVersions, key, &codes, &[]);
     }
+    for said in &order.given.contradictions {
+        incompatible(versions, said, &mut seen);
+    }
     Ok(seen)
+}
+
+/// What a database said of versions of a key that cannot be.
+fn incompatible(versions: &Versions, said: &Contradiction, seen: &mut Seen) {
+    let mut those = said.map(|said| said.version).to_vec();
+    those.dedup();
+    let codes: Vec<u32> = those.iter().map(|one| versions.code(*one)).collect();
+    let mut transactions: Vec<u32> = said.iter().map(|said| said.transaction).collect();
+    transactions.extend(those.iter().flat_map(|one| versions.writers(*one)));
+    let mut named = FxHashSet::default();
+    transactions.retain(|one| named.insert(*one));
+    let key = versions.key(said[0].version);
+    seen.sightings
+        .add(Anomaly::IncompatibleVersions, key, &codes, &transactions);
 }
 
 /// What a transaction shows that is at odds with itself or with the writers of what it read.

@@ -33,6 +33,29 @@ fn reads(view: &TransactionView, key: &Value, value: &Value) -> bool {
     read_at(view, key, value).next().is_some()
 }
 
+/// The versions that the database gave a value of a key, as a transaction has it.
+pub(super) fn said<'a>(
+    view: &'a TransactionView,
+    key: &'a Value,
+    value: &'a Value,
+) -> impl Iterator<Item = i64> + 'a {
+    let ok = view.outcome == EventType::Ok;
+    let all = view.value.as_array().map_or(&[][..], Vec::as_slice).iter();
+    let mine = all.filter(move |one| one.get(1) == Some(key) && one.get(2) == Some(value));
+    let certain = mine.filter(move |one| ok || one.get(0).is_some_and(|f| f == "w"));
+    certain.filter_map(|one| one.get(3)?.as_i64())
+}
+
+/// Whether micro-operations of a transaction have the versions that are there.
+pub(in super::super) fn same_versions(view: &TransactionView, there: &[Value]) -> bool {
+    let here = view.value.as_array().map_or(&[][..], Vec::as_slice).iter();
+    let certain =
+        |one: &Value| view.outcome == EventType::Ok || one.get(0).is_some_and(|f| f == "w");
+    let version = |one: &Value| one.get(3).filter(|version| !version.is_null()).cloned();
+    here.zip(there)
+        .all(|(one, other)| !certain(one) || version(one) == version(other))
+}
+
 /// The version of a key that a transaction had first, and the one that it had last.
 fn touched<'a>(view: &'a TransactionView, key: &Value) -> Option<(&'a Value, &'a Value)> {
     let mut of_key = micro(view).filter(|(_, of, _)| *of == key);
@@ -81,6 +104,17 @@ fn is_after(
         }
         Follows::Linearizable { first, second } => {
             had(first, second)?.is_some_and(|(_, second)| second.invoke.is_some())
+        }
+        Follows::Given {
+            lower,
+            higher,
+            first,
+            second,
+        } => {
+            let has = |name: &str, value: &Value, version: &i64| {
+                Ok(said(cast.get(name)?, key, value).any(|one| one == *version))
+            };
+            lower < higher && has(first, value, lower)? && has(second, next, higher)?
         }
     };
     Ok(proved && value != next)
@@ -244,8 +278,39 @@ pub(in super::super) fn shows(evidence: &AnomalyEvidence) -> Option<bool> {
             one.name != both.name && read(one)? == read(both)?
         }
         "cyclic-versions" => circle(evidence),
+        "incompatible-versions" => incompatible(evidence),
         _ => return None,
     })
+}
+
+/// Whether a value has two versions, or two values of different transactions have the same.
+fn incompatible(evidence: &AnomalyEvidence) -> bool {
+    let (key, all) = (&evidence.key, &evidence.transactions);
+    // Of what was written twice nobody knows which is which.
+    let once = |value: &Value| {
+        let all = all.iter().flat_map(micro);
+        let writes = all.filter(|(f, of, what)| *f == "w" && *of == key && *what == value);
+        !value.is_null() && writes.count() == 1
+    };
+    let numbers = |value: &Value| -> Vec<i64> {
+        let numbers = all.iter().flat_map(|view| said(view, key, value));
+        numbers.collect()
+    };
+    let writer = |value: &Value| all.iter().position(|view| writes(view, key, value));
+    match &evidence.elements[..] {
+        [value] => {
+            let numbers = numbers(value);
+            once(value) && numbers.iter().any(|one| *one != numbers[0])
+        }
+        [one, other] => {
+            let others = numbers(other);
+            once(one)
+                && once(other)
+                && writer(one) != writer(other)
+                && numbers(one).iter().any(|number| others.contains(number))
+        }
+        _ => false,
+    }
 }
 
 /// Whether each of some versions follows the one before, and the first the last.
@@ -261,6 +326,7 @@ fn circle(evidence: &AnomalyEvidence) -> bool {
     evidence.elements.len() > 1
         && evidence.elements.iter().zip(next).all(|(value, next)| {
             value.is_null()
+                || given(all, key, value, next)
                 || all
                     .iter()
                     .any(|one| touched(one, key) == Some((value, next)))
@@ -268,6 +334,12 @@ fn circle(evidence: &AnomalyEvidence) -> bool {
                     .iter()
                     .any(|one| all.iter().any(|other| in_time(one, other, value, next)))
         })
+}
+
+/// Whether a value has a lower version than another, as some transactions have them.
+fn given(all: &[TransactionView], key: &Value, value: &Value, next: &Value) -> bool {
+    let numbers = |value| all.iter().flat_map(move |view| said(view, key, value));
+    numbers(value).any(|lower| numbers(next).any(|higher| lower < higher))
 }
 
 /// Whether a transaction read a key otherwise than it had left it: with its own writes, or also with its reads.

@@ -5,9 +5,10 @@
 
 use super::super::anomaly::{Anomaly, Base, View};
 use super::super::graph::{Graph, HOP, PROCESS, RW, Sink, WR};
+use super::super::history::Transactions;
 use super::super::search::shortest;
 use super::super::values::NONE;
-use super::{Lists, Shape, Table, What, code, collapse};
+use super::{Shape, Table, What, code, collapse};
 use crate::budget::{Budget, Exhausted};
 
 /// The vertices: each member twice, as it is, and as one that was just missed; then the relays.
@@ -42,7 +43,7 @@ impl<'a> Vertices<'a> {
         self.first[at].1 + 2 * place as u32
     }
 
-    fn each(&self, lists: &Lists, visit: Sink) {
+    fn each(&self, all: &Transactions, visit: Sink) {
         for (key, writes) in &self.table.by_key {
             for (at, write) in writes.iter().enumerate() {
                 let (seen, missed) = (self.relay(*key, at), self.relay(*key, at) + 1);
@@ -68,7 +69,6 @@ impl<'a> Vertices<'a> {
                 }
             }
         }
-        let all = lists.all;
         let mut last = vec![NONE; all.processes.len()];
         for (number, transaction) in (0u32..).zip(&self.table.members) {
             let last = &mut last[all.process[*transaction as usize] as usize];
@@ -83,14 +83,26 @@ impl<'a> Vertices<'a> {
     }
 }
 
-pub(super) fn find(
-    lists: &Lists,
+/// Without sessions if that is so, and else with them.
+pub(super) fn find_any(
+    all: &Transactions,
+    table: &Table,
+    budget: &dyn Budget,
+) -> Result<Option<Shape>, Exhausted> {
+    match find(all, table, Base::Plain, budget)? {
+        None => find(all, table, Base::Process, budget),
+        found => Ok(found),
+    }
+}
+
+fn find(
+    all: &Transactions,
     table: &Table,
     base: Base,
     budget: &dyn Budget,
 ) -> Result<Option<Shape>, Exhausted> {
     let vertices = Vertices::of(table);
-    let each = |visit: Sink| vertices.each(lists, visit);
+    let each = |visit: Sink| vertices.each(all, visit);
     let graph = Graph::build(vertices.end, vertices.relays, &each, budget)?;
     let members = 0..table.members.len() as u32;
     let starts = members.flat_map(|one| {
@@ -121,7 +133,7 @@ pub(super) fn find(
             (write.place >= read.length).then(|| What {
                 key: read.key,
                 value: NONE,
-                next: code(lists, &write),
+                next: code(all, &write),
             })
         })
     });

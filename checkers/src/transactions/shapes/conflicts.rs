@@ -81,7 +81,7 @@ fn missed(
             missed: What {
                 key,
                 value: NONE,
-                next: code(lists, &write),
+                next: code(lists.all, &write),
             },
         })
     });

@@ -1,4 +1,5 @@
-//! Cycles of certain shapes, of lists: what tells apart the models between read committed and snapshot isolation.
+//! Cycles of certain shapes, which tell apart the models between read committed and snapshot isolation: of lists, and of registers whose
+//! versions are in a given order.
 //!
 //! The classes of cycles ([`Class`]) count anti-dependencies. Between read committed and snapshot isolation there are models that ask
 //! for more: along which dependencies a transaction comes after another that it missed.
@@ -17,6 +18,9 @@
 //! The second and third also count what a session saw before as seen (`-process`). All are cycles, so they are looked for in components
 //! that have one. Each is polynomial, and complete where versions are all in order: pairs are found in tables ([`pairs`]),
 //! the others as paths in graphs of their own ([`causal`], [`unfolded`], [`products`]) by the search for cycles.
+//!
+//! Of registers, who read a version has seen no earlier one. So only those shapes are looked for that are about dependencies (the last
+//! five); the others are `registers/weak`.
 //!
 //! That prefix is this: give each transaction a moment of beginning and one of commit. Who read a write began after its commit; who
 //! missed one began before; versions are in order of commits. These have an order unless there is a cycle, and a cycle can leave a
@@ -75,6 +79,58 @@ pub(super) struct Lists<'a> {
     pub(super) guess: FxHashMap<u32, u32>,
 }
 
+/// Objects whose versions are in order.
+pub(super) trait Placed {
+    fn all(&self) -> &Transactions;
+
+    /// The last writes of a transaction to keys whose versions are all in order.
+    fn writes(&self, transaction: u32) -> Vec<(u32, Write)>;
+
+    /// What it read of them.
+    fn reads(&self, transaction: u32) -> Vec<Read>;
+
+    /// These, if they are lists: whose reads show all that was there before.
+    fn lists(&self) -> Option<&Lists<'_>>;
+}
+
+impl Placed for Lists<'_> {
+    fn all(&self) -> &Transactions {
+        self.all
+    }
+
+    fn writes(&self, transaction: u32) -> Vec<(u32, Write)> {
+        let mut mine: Vec<(u32, Write)> = Vec::new();
+        for (mop, key, _) in self.all.writes(transaction).rev() {
+            let known = mine.iter().any(|(of, _)| *of == key);
+            if !known && self.versions.is_whole(self.all, key) {
+                let place = self.place(mop, key);
+                let write = Write {
+                    place,
+                    transaction,
+                    mop,
+                };
+                mine.push((key, write));
+            }
+        }
+        mine
+    }
+
+    fn reads(&self, transaction: u32) -> Vec<Read> {
+        let certain = self.all.reads(transaction).filter_map(|(mop, key, seen)| {
+            let Seen::Prefix(length) = seen else {
+                return None;
+            };
+            let whole = self.versions.is_whole(self.all, key);
+            whole.then_some(Read { mop, key, length })
+        });
+        certain.collect()
+    }
+
+    fn lists(&self) -> Option<&Lists<'_>> {
+        Some(self)
+    }
+}
+
 impl Lists<'_> {
     /// Where an append stands in its key's order. Those that nobody read are behind all others, and in no order among each other but
     /// that of a guess.
@@ -88,7 +144,7 @@ impl Lists<'_> {
 
 /// The shapes of a history whose classes of cycles are known, without those that others imply.
 pub(super) fn find(
-    lists: &Lists,
+    objects: &dyn Placed,
     graph: &Graph,
     cycles: &Cycles,
     budget: &dyn Budget,
@@ -114,19 +170,22 @@ pub(super) fn find(
         let budget = &Scope::of(budget);
         let part = part(graph, &members, &mut local, budget)?;
         members.truncate(part.relays as usize);
-        let table = Table::new(lists, members, budget)?;
-        let mut found = products::find(lists.all, &part, &table.members, is_plain, budget)?;
+        let all = objects.all();
+        let table = Table::new(objects, members, budget)?;
+        let mut found = products::find(all, &part, &table.members, is_plain, budget)?;
         if is_single {
-            found.extend(pairs::find(lists, &table, budget)?);
-            for base in [Base::Plain, Base::Process] {
-                if let Some(shape) = causal::find(lists, &table, base, budget)? {
-                    found.push(shape);
-                    break;
-                }
-            }
-            found.extend(unfolded::find(lists, &table, &part, budget)?);
+            found.extend(pairs::find(all, &table, budget)?);
+            found.extend(unfolded::find(all, &table, &part, budget)?);
         }
-        found.extend(conflicts::find(lists, &table, &part, budget)?);
+        match objects.lists() {
+            None => found.retain(|shape| Anomaly::SHAPES.contains(&shape.anomaly)),
+            Some(lists) => {
+                if is_single {
+                    found.extend(causal::find_any(all, &table, budget)?);
+                }
+                found.extend(conflicts::find(lists, &table, &part, budget)?);
+            }
+        }
         keep(found, &mut shapes);
         budget.check()?;
     }
@@ -150,27 +209,27 @@ fn keep(found: Vec<Shape>, shapes: &mut Shapes) {
     }
 }
 
-/// The last append of a transaction to a key.
+/// The last write of a transaction to a key.
 #[derive(Clone, Copy, Debug)]
-struct Write {
-    place: u32,
-    transaction: u32,
-    mop: u32,
+pub(super) struct Write {
+    pub(super) place: u32,
+    pub(super) transaction: u32,
+    pub(super) mop: u32,
 }
 
-/// A read of a transaction: how many elements it shows of others.
+/// A read of a transaction: before which place all is that it shows of others.
 #[derive(Clone, Copy, Debug)]
-struct Read {
-    mop: u32,
-    key: u32,
-    length: u32,
+pub(super) struct Read {
+    pub(super) mop: u32,
+    pub(super) key: u32,
+    pub(super) length: u32,
 }
 
 /// What the transactions of a component do to keys whose versions are in order.
 struct Table {
     /// Ascending.
     members: Vec<u32>,
-    /// By member: the last append to each key.
+    /// By member: the last write to each key.
     writes: Vec<Vec<(u32, Write)>>,
     /// By member: its reads.
     reads: Vec<Vec<Read>>,
@@ -179,37 +238,23 @@ struct Table {
 }
 
 impl Table {
-    fn new(lists: &Lists, members: Vec<u32>, budget: &dyn Budget) -> Result<Table, Exhausted> {
-        let all = lists.all;
+    fn new(
+        objects: &dyn Placed,
+        members: Vec<u32>,
+        budget: &dyn Budget,
+    ) -> Result<Table, Exhausted> {
+        let all = objects.all();
         let mops: usize = members.iter().map(|one| all.mops(*one).count()).sum();
         budget.charge(members.len() * 48 + mops * 64)?;
         let mut by_key: BTreeMap<u32, Vec<Write>> = BTreeMap::new();
         let (mut writes, mut reads) = (Vec::new(), Vec::new());
         for transaction in &members {
-            let transaction = *transaction;
-            let mut mine: Vec<(u32, Write)> = Vec::new();
-            for (mop, key, _) in all.writes(transaction).rev() {
-                let known = mine.iter().any(|(of, _)| *of == key);
-                if !known && lists.versions.is_whole(all, key) {
-                    let place = lists.place(mop, key);
-                    let write = Write {
-                        place,
-                        transaction,
-                        mop,
-                    };
-                    mine.push((key, write));
-                    by_key.entry(key).or_default().push(write);
-                }
+            let mine = objects.writes(*transaction);
+            for (key, write) in &mine {
+                by_key.entry(*key).or_default().push(*write);
             }
             writes.push(mine);
-            let certain = all.reads(transaction).filter_map(|(mop, key, seen)| {
-                let Seen::Prefix(length) = seen else {
-                    return None;
-                };
-                let whole = lists.versions.is_whole(all, key);
-                whole.then_some(Read { mop, key, length })
-            });
-            reads.push(certain.collect());
+            reads.push(objects.reads(*transaction));
         }
         by_key
             .values_mut()
@@ -227,7 +272,7 @@ impl Table {
         self.members.partition_point(|one| *one < transaction) as u32
     }
 
-    /// A transaction's last append to a key.
+    /// A transaction's last write to a key.
     fn write(&self, transaction: u32, key: u32) -> Option<Write> {
         let mine = &self.writes[self.number(transaction) as usize];
         let found = mine.iter().find(|(of, _)| *of == key);
@@ -240,8 +285,8 @@ impl Table {
     }
 }
 
-fn code(lists: &Lists, write: &Write) -> u32 {
-    let element = lists.all.mops[write.mop as usize].element();
+fn code(all: &Transactions, write: &Write) -> u32 {
+    let element = all.mops[write.mop as usize].element();
     element.unwrap_or(NONE)
 }
 

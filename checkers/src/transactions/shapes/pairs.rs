@@ -7,9 +7,10 @@ use rustc_hash::FxHashMap;
 
 use super::super::anomaly::{Anomaly, Base, View};
 use super::super::graph::{PROCESS, RW, WR, WW};
+use super::super::history::Transactions;
 use super::super::search::Link;
 use super::super::values::NONE;
-use super::{Lists, Read, Shape, Table, What, Write, code};
+use super::{Read, Shape, Table, What, Write, code};
 use crate::budget::{Budget, Exhausted};
 
 /// How many members pass between two looks at the budget.
@@ -60,13 +61,13 @@ fn who(both: &Both, (key, before): (u32, u32), (other, from): (u32, u32)) -> Opt
 }
 
 pub(super) fn find(
-    lists: &Lists,
+    all: &Transactions,
     table: &Table,
     budget: &dyn Budget,
 ) -> Result<Vec<Shape>, Exhausted> {
     let both = both(table, budget)?;
     let mut pairs = Pairs {
-        lists,
+        all,
         table,
         both,
         found: Vec::new(),
@@ -87,7 +88,7 @@ pub(super) fn find(
 type Sessions = FxHashMap<(u32, u32), Write>;
 
 struct Pairs<'a> {
-    lists: &'a Lists<'a>,
+    all: &'a Transactions,
     table: &'a Table,
     both: Both,
     found: Vec<Shape>,
@@ -127,7 +128,7 @@ impl Pairs<'_> {
         let writes = &self.table.writes[number];
         for (key, write) in writes {
             for missed in &self.table.reads[number] {
-                let next = code(self.lists, write);
+                let next = code(self.all, write);
                 if missed.key == *key {
                     let of = self.table.of(*key);
                     let after = of.partition_point(|one| one.place < missed.length);
@@ -151,7 +152,7 @@ impl Pairs<'_> {
 
     /// What the session of a transaction had written, and it did not read.
     fn session(&mut self, transaction: u32, number: usize, sessions: &mut Sessions) {
-        let all = self.lists.all;
+        let all = self.all;
         let process = all.process[transaction as usize];
         let anomaly = Anomaly::View(View::Atomic, Base::Process);
         for missed in &self.table.reads[number] {
@@ -184,7 +185,7 @@ impl Pairs<'_> {
     ) {
         let element = |key: u32| {
             let write = self.table.write(other, key);
-            write.map_or(NONE, |write| code(self.lists, &write))
+            write.map_or(NONE, |write| code(self.all, &write))
         };
         let link = |from, to, relation| Link { from, to, relation };
         let rw = What {

@@ -6,9 +6,10 @@
 
 use super::super::anomaly::Anomaly;
 use super::super::graph::{Graph, HOP, RW, Sink, WR, WW, WW_READ};
+use super::super::history::Transactions;
 use super::super::search::shortest;
 use super::super::values::NONE;
-use super::{Lists, Read, Shape, Table, What, Write, code, collapse};
+use super::{Read, Shape, Table, What, Write, code, collapse};
 use crate::budget::{Budget, Exhausted};
 
 /// A place in a transaction.
@@ -28,7 +29,7 @@ impl Place {
 
 /// The vertices: members, then places, then relays, which stand for all that comes from a place of a key's order on.
 struct Vertices<'a> {
-    lists: &'a Lists<'a>,
+    all: &'a Transactions,
     table: &'a Table,
     part: &'a Graph,
     /// With the number of the member.
@@ -39,7 +40,7 @@ struct Vertices<'a> {
 }
 
 impl<'a> Vertices<'a> {
-    fn of(lists: &'a Lists, table: &'a Table, part: &'a Graph) -> Vertices<'a> {
+    fn of(all: &'a Transactions, table: &'a Table, part: &'a Graph) -> Vertices<'a> {
         let mut places = Vec::new();
         for number in 0..table.members.len() {
             let reads = table.reads[number].iter().map(|read| Place::Read(*read));
@@ -57,7 +58,7 @@ impl<'a> Vertices<'a> {
         });
         let first = first.collect();
         Vertices {
-            lists,
+            all,
             table,
             part,
             places,
@@ -144,12 +145,12 @@ impl<'a> Vertices<'a> {
 }
 
 pub(super) fn find(
-    lists: &Lists,
+    all: &Transactions,
     table: &Table,
     part: &Graph,
     budget: &dyn Budget,
 ) -> Result<Option<Shape>, Exhausted> {
-    let vertices = Vertices::of(lists, table, part);
+    let vertices = Vertices::of(all, table, part);
     let each = |visit: Sink| vertices.each(visit);
     let graph = Graph::build(vertices.end, vertices.members(), &each, budget)?;
     let places = vertices.members()..vertices.members() + vertices.places.len() as u32;
@@ -194,7 +195,7 @@ impl Vertices<'_> {
         Some(What {
             key: read.key,
             value: NONE,
-            next: code(self.lists, &write),
+            next: code(self.all, &write),
         })
     }
 
@@ -202,12 +203,12 @@ impl Vertices<'_> {
     fn reached(&self, vertex: u32, writer: u32) -> Option<What> {
         let (key, next) = match self.place(vertex)? {
             Place::Read(read) => (read.key, NONE),
-            Place::Write(key, write) => (*key, code(self.lists, write)),
+            Place::Write(key, write) => (*key, code(self.all, write)),
         };
         let write = self.table.write(writer, key)?;
         Some(What {
             key,
-            value: code(self.lists, &write),
+            value: code(self.all, &write),
             next,
         })
     }

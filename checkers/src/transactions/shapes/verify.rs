@@ -5,12 +5,12 @@ use std::iter::zip;
 use serde_json::Value;
 use store::EventType;
 
-use super::super::evidence::{Cycle, Relation, Step, TransactionView};
+use super::super::evidence::{Cycle, Objects, Relation, Step, TransactionView};
 use super::super::verify::micro;
 
 use Relation::{Process, Rw, Wr, Ww};
 
-/// Whether a cycle of lists, each step of which follows, has the shape that it is called by. `None` if it is called by its class.
+/// Whether a cycle, each step of which follows, has the shape that it is called by. `None` if it is called by its class.
 pub(in super::super) fn shows(cycle: &Cycle) -> Option<bool> {
     let steps = &cycle.steps[..];
     let relations: Vec<Relation> = steps.iter().map(|step| step.relation).collect();
@@ -28,13 +28,13 @@ pub(in super::super) fn shows(cycle: &Cycle) -> Option<bool> {
         "causality-violation-process" => missed_then(&[Wr, Process]) && has(Process),
         "G-cursor" => {
             relations == [Rw, Ww] && steps[0].key == steps[1].key
-                || came_first(cycle, &|view, _, key| appends(view, key))
+                || came_first(cycle, &|view, _, key| writes_key(view, key))
         }
         "fractured-update" => {
             relations == [Rw, Ww]
                 || came_first(cycle, &|view, other, _| {
-                    let mut writes = micro(view).filter(|(f, ..)| *f == "append");
-                    writes.any(|(_, key, _)| appends(other, key))
+                    let mut writes = micro(view).filter(|(f, ..)| is_write(f));
+                    writes.any(|(_, key, _)| writes_key(other, key))
                 })
         }
         "G-monotonic" => {
@@ -52,8 +52,13 @@ pub(in super::super) fn shows(cycle: &Cycle) -> Option<bool> {
     })
 }
 
-fn appends(view: &TransactionView, key: &Value) -> bool {
-    micro(view).any(|(f, of, _)| f == "append" && of == key)
+/// Whether a function writes, to a list or to a register.
+fn is_write(f: &str) -> bool {
+    matches!(f, "append" | "w")
+}
+
+fn writes_key(view: &TransactionView, key: &Value) -> bool {
+    micro(view).any(|(f, of, _)| is_write(f) && of == key)
 }
 
 /// Whether a cycle has only dependencies, and transactions that missed something of others, with whom they are `in_conflict` by the
@@ -73,7 +78,7 @@ fn came_first(
 
 /// How many transactions of a cycle only read.
 fn queries(cycle: &Cycle) -> usize {
-    let only_reads = |view: &&TransactionView| micro(view).all(|(f, ..)| f != "append");
+    let only_reads = |view: &&TransactionView| micro(view).all(|(f, ..)| !is_write(f));
     let mut names: Vec<&str> = cycle
         .transactions
         .iter()
@@ -93,18 +98,26 @@ fn is_earlier(cycle: &Cycle, into: &Step, missed: &Step, or_itself: bool) -> boo
         return false;
     };
     let is = |of: &Value, key: &Option<Value>| Some(of) == key.as_ref();
+    let is_register = cycle.objects == Objects::Registers;
     let has = |list: &Value, element: &Option<Value>| {
+        if is_register {
+            return Some(list) == element.as_ref();
+        }
         let list = list.as_array().map_or(&[][..], Vec::as_slice);
         list.iter().any(|one| Some(one) == element.as_ref())
     };
     let reached = micro(view).position(|(f, of, what)| match into.relation {
         Wr => f == "r" && is(of, &into.key) && has(what, &into.value),
-        _ => f == "append" && is(of, &into.key) && Some(what) == into.next.as_ref(),
+        _ => is_write(f) && is(of, &into.key) && Some(what) == into.next.as_ref(),
     });
     let left = micro(view)
         .enumerate()
         .filter(|(_, (f, of, what))| {
-            *f == "r" && is(of, &missed.key) && what.is_array() && !has(what, &missed.next)
+            let missed = match is_register {
+                true => Some(*what) == missed.value.as_ref() && is(of, &missed.key),
+                false => is(of, &missed.key) && what.is_array() && !has(what, &missed.next),
+            };
+            *f == "r" && missed
         })
         .map(|(at, _)| at)
         .last();

@@ -42,6 +42,7 @@ fn elle_s_own_cases() {
             wfr_keys: option("wfr-keys?") != Some(&Edn::Bool(false)),
             sequential_keys: flag("sequential-keys?"),
             linearizable_keys: flag("linearizable-keys?"),
+            given_versions: false,
         };
         let level = names(option("consistency-models"));
         let level = level.first().map_or("strict-serializable", String::as_str);

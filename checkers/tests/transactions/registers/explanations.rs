@@ -3,7 +3,7 @@
 use checkers::transactions::{Anomaly, Assumptions};
 use checkers::{CheckResult, Evidence};
 
-use super::support::{LINEARIZABLE, SEQUENTIAL, history, judge_with, raw};
+use super::support::{GIVEN, LINEARIZABLE, SEQUENTIAL, history, judge_with, raw};
 
 fn explain(result: &CheckResult, wanted: &str) -> String {
     let sentences = |evidence: &Evidence| match evidence {
@@ -58,6 +58,11 @@ fn examples() -> Vec<(&'static str, Assumptions, &'static str)> {
             "cyclic-versions",
             LINEARIZABLE,
             "0 invoke x:1\n0 ok x:1\n1 invoke x:2\n1 ok x:2\n2 invoke x?\n2 ok x=1",
+        ),
+        (
+            "incompatible-versions",
+            GIVEN,
+            "0 invoke x:1\n0 ok x:1@5\n1 invoke x?\n1 ok x=1@7",
         ),
         (
             "G0",

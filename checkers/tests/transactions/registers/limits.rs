@@ -29,7 +29,8 @@ fn what_is_malformed_is_named_with_its_event() {
             Invoke,
             json!([["r", 1, null], ["append", 1, 2]]),
         )],
-        "event 7: micro-operation 1 is [\"append\",1,2]; one is [\"w\", key, value] or [\"r\", key, value]",
+        "event 7: micro-operation 1 is [\"append\",1,2]; one is [\"w\", key, value] or [\"r\", key, value], or either \
+         with a version, a whole number, behind the value",
     );
     let mut other = event(0, 0, Invoke, Value::Null);
     other.f = "read".into();

@@ -3,6 +3,8 @@
 mod corpus;
 mod defects;
 mod explanations;
+mod given;
+mod given_examples;
 mod limits;
 mod oracle;
 mod support;

@@ -12,31 +12,41 @@ use crate::oracle::{ON_SNAPSHOTS, Order, cases};
 use crate::support::{event, is_without_dependencies, proved, standing};
 use checkers::transactions::Assumptions;
 
-const KEYS: usize = 3;
+pub(super) const KEYS: usize = 3;
 const PROCESSES: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mop {
+pub(super) enum Mop {
     Write(usize, Option<i64>),
     Read(usize, Option<i64>),
 }
 
 #[derive(Clone, Debug)]
-struct Txn {
+pub(super) struct Txn {
     process: u64,
     invoke: u64,
     complete: Option<u64>,
-    outcome: EventType,
-    mops: Vec<Mop>,
+    pub(super) outcome: EventType,
+    pub(super) mops: Vec<Mop>,
+    /// When the store executed it.
+    pub(super) executed: usize,
+    /// By key: the version that what it leaves is known to have.
+    pub(super) versions: [Option<i64>; KEYS],
 }
 
 impl Txn {
-    fn is_ok(&self) -> bool {
+    pub(super) fn is_ok(&self) -> bool {
         self.outcome == EventType::Ok
     }
 
+    /// Whether it left a version of a key that is before another's.
+    fn is_overwritten_by(&self, other: &Txn) -> bool {
+        let mut pairs = self.versions.iter().zip(&other.versions);
+        pairs.any(|pair| matches!(pair, (Some(one), Some(other)) if one < other))
+    }
+
     /// What it leaves of a key, if it writes it.
-    fn last(&self, key: usize) -> Option<Option<i64>> {
+    pub(super) fn last(&self, key: usize) -> Option<Option<i64>> {
         let mut writes = self.mops.iter().rev().filter_map(|mop| match mop {
             Mop::Write(of, value) if *of == key => Some(*value),
             _ => None,
@@ -45,7 +55,7 @@ impl Txn {
     }
 
     /// Its reads that no write of its own is before: place, key, value.
-    fn foreign(&self) -> Vec<(usize, usize, Option<i64>)> {
+    pub(super) fn foreign(&self) -> Vec<(usize, usize, Option<i64>)> {
         let mut own = [false; KEYS];
         let mut reads = Vec::new();
         for (at, mop) in self.mops.iter().enumerate() {
@@ -86,7 +96,7 @@ impl Txn {
 }
 
 /// How a store misbehaves, in hundredths.
-struct Manners {
+pub(super) struct Manners {
     /// A read is of a snapshot.
     snapshot: usize,
     /// The snapshot, or the read, is of something old.
@@ -98,12 +108,12 @@ struct Manners {
 }
 
 /// A history of a store with manners.
-fn simulate(dice: &mut Dice, most: usize, manners: &Manners) -> Vec<Txn> {
+pub(super) fn simulate(dice: &mut Dice, most: usize, manners: &Manners) -> Vec<Txn> {
     let mut txns: Vec<Txn> = Vec::new();
     let mut states: Vec<[Option<i64>; KEYS]> = vec![[None; KEYS]];
     let mut open: [Option<usize>; PROCESSES] = [None; PROCESSES];
     let mut process: Vec<u64> = (0..PROCESSES as u64).collect();
-    let (mut clock, mut value) = (0, 0);
+    let (mut clock, mut value, mut executed) = (0, 0, 0);
     let total = 2 + dice.below(most - 1);
     while txns.len() < total || open.iter().any(Option::is_some) {
         let at = dice.below(PROCESSES);
@@ -130,13 +140,17 @@ fn simulate(dice: &mut Dice, most: usize, manners: &Manners) -> Vec<Txn> {
                     complete: None,
                     outcome: EventType::Info,
                     mops: mops.collect(),
+                    executed: 0,
+                    versions: [None; KEYS],
                 });
                 clock += 1;
             }
             None => {}
             Some(number) => {
                 execute(dice, &mut txns[number], &mut states, manners, value + 2);
+                executed += 1;
                 let txn = &mut txns[number];
+                txn.executed = executed;
                 if !txn.is_ok() && txn.outcome != EventType::Fail {
                     process[at] += PROCESSES as u64;
                 }
@@ -198,7 +212,7 @@ fn execute(
     }
 }
 
-fn events(txns: &[Txn]) -> Vec<Event> {
+pub(super) fn events(txns: &[Txn]) -> Vec<Event> {
     let value = |txn: &Txn, results: bool| {
         let micro = txn.mops.iter().map(|mop| match mop {
             Mop::Write(key, value) => json!(["w", key, value]),
@@ -226,7 +240,7 @@ fn before(one: &Txn, other: &Txn, order: Order) -> bool {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
+pub(super) enum Level {
     Committed,
     Monotonic,
     Atomic,
@@ -240,7 +254,7 @@ type Source = Option<usize>;
 type Sources = Vec<Vec<(usize, usize, Source)>>;
 
 /// Whether a level holds with some choice of sources.
-fn holds(txns: &[Txn], level: Level, order: Order) -> bool {
+pub(super) fn holds(txns: &[Txn], level: Level, order: Order) -> bool {
     // An own read of what somebody left there is inconsistent, and else is nothing.
     let consistent = match (level, order) {
         (Level::Atomic | Level::Causal, _) => Txn::is_consistent,
@@ -354,6 +368,11 @@ fn is_possible(txns: &[Txn], sources: &Sources, level: Level, order: Order) -> b
             }
         }
     }
+    for at in (0..count).filter(|at| effective[*at]) {
+        let before = (0..count).filter(|other| effective[*other]);
+        let before = before.filter(|other| txns[*other].is_overwritten_by(&txns[at]));
+        earlier[at] |= before.fold(0, |all, other| all | 1 << other);
+    }
     for reader in 0..count {
         for &(at, key, source) in &sources[reader] {
             let seen = match level {
@@ -409,7 +428,7 @@ fn any_choice(txns: &[Txn], is_so: impl Fn(&[&Txn]) -> bool) -> bool {
 }
 
 /// Whether each read is of what was there, in some order of a choice of transactions.
-fn serializable(txns: &[Txn], order: Order) -> bool {
+pub(super) fn serializable(txns: &[Txn], order: Order) -> bool {
     any_choice(txns, |effective| serial(effective, 0, [None; KEYS], order))
 }
 
@@ -418,8 +437,9 @@ fn serial(txns: &[&Txn], done: u32, state: [Option<i64>; KEYS], order: Order) ->
         return true;
     }
     (0..txns.len()).filter(|at| done >> at & 1 == 0).any(|at| {
-        let waits = (0..txns.len())
-            .any(|other| done >> other & 1 == 0 && before(txns[other], txns[at], order));
+        let waits_for =
+            |other: &Txn| before(other, txns[at], order) || other.is_overwritten_by(txns[at]);
+        let waits = (0..txns.len()).any(|other| done >> other & 1 == 0 && waits_for(txns[other]));
         let mut next = state;
         let ok = txns[at].is_ok();
         let runs = txns[at].mops.iter().all(|mop| match *mop {
@@ -434,7 +454,7 @@ fn serial(txns: &[&Txn], done: u32, state: [Option<i64>; KEYS], order: Order) ->
 }
 
 /// Stores from well to badly behaved.
-const MANNERS: [Manners; 4] = [
+pub(super) const MANNERS: [Manners; 4] = [
     Manners {
         snapshot: 100,
         old: 30,
@@ -461,7 +481,7 @@ const MANNERS: [Manners; 4] = [
     },
 ];
 
-const COMPLETE: [(&str, Level, Order); 10] = [
+pub(super) const COMPLETE: [(&str, Level, Order); 10] = [
     ("read-committed", Level::Committed, Order::Free),
     (
         "strong-session-read-committed",
@@ -605,7 +625,7 @@ fn serializability_is_that_some_serial_order_explains_everything() {
 
 /// Whether each read is of what was there when its transaction began, in some order of begins and commits of a choice of
 /// transactions; if `exclusive`, such that of two that write a key one commits before the other begins.
-fn on_snapshots(txns: &[Txn], order: Order, exclusive: bool) -> bool {
+pub(super) fn on_snapshots(txns: &[Txn], order: Order, exclusive: bool) -> bool {
     any_choice(txns, |effective| has_run(effective, order, exclusive))
 }
 
@@ -647,6 +667,11 @@ fn has_run(txns: &[&Txn], order: Order, exclusive: bool) -> bool {
                 if !waits && !excluded && sees {
                     open.push((begun | 1 << at, committed, state));
                 }
+                continue;
+            }
+            let waits = (0..txns.len())
+                .any(|other| committed >> other & 1 == 0 && txns[other].is_overwritten_by(txn));
+            if waits {
                 continue;
             }
             let mut next = state;

@@ -11,7 +11,7 @@ use crate::events::history_of;
 use crate::support::{event, proved};
 
 /// A history from lines of `process type micro-operation…`. A micro-operation is `x:1` (write 1 to x), `x=1` (read 1 from x), `x=`
-/// (read its initial value), or `x?` (a read of which nothing is known).
+/// (read its initial value), or `x?` (a read of which nothing is known); the first two with a version: `x:1@7`.
 pub(crate) fn history(text: &str) -> Vec<Event> {
     history_of(text, |index, process, kind, words| {
         event(index, process, kind, words.map(micro).collect())
@@ -19,6 +19,12 @@ pub(crate) fn history(text: &str) -> Vec<Event> {
 }
 
 fn micro(word: &str) -> Value {
+    if let Some((word, version)) = word.split_once('@') {
+        let mut micro = micro(word);
+        let version = version.parse::<i64>().unwrap();
+        micro.as_array_mut().unwrap().push(version.into());
+        return micro;
+    }
     if let Some((key, value)) = word.split_once(':') {
         return json!(["w", key, value.parse::<i64>().unwrap()]);
     }
@@ -48,11 +54,20 @@ pub(crate) fn raw(events: &[Event], level: &str, assume: Assumptions) -> CheckRe
     check(&mut RwRegister::new(options, assume), events, &Unlimited)
 }
 
+/// Versions are in the order of their numbers.
+pub(crate) const GIVEN: Assumptions = Assumptions {
+    wfr_keys: true,
+    sequential_keys: false,
+    linearizable_keys: false,
+    given_versions: true,
+};
+
 /// Each key is linearizable.
 pub(crate) const LINEARIZABLE: Assumptions = Assumptions {
     wfr_keys: true,
     sequential_keys: false,
     linearizable_keys: true,
+    given_versions: false,
 };
 
 /// Each key is sequentially consistent.
@@ -60,4 +75,5 @@ pub(crate) const SEQUENTIAL: Assumptions = Assumptions {
     wfr_keys: true,
     sequential_keys: true,
     linearizable_keys: false,
+    given_versions: false,
 };

@@ -90,7 +90,7 @@ impl Weak<'_> {
             Some(View::Monotonic) => &WEAKER[1..],
         };
         self.weaker(Base::Process, views, &mut found, budget)?;
-        if !found.is_empty() {
+        if !found.is_empty() || self.is_torn(budget)? {
             self.weaker(Base::Plain, views, &mut found, budget)?;
         }
         Ok(found)
@@ -104,11 +104,12 @@ impl Weak<'_> {
         if let Some(causal) = &mut causal {
             causal.sort_unstable();
             let against = self.circles(causal, true, budget)?;
-            if against.count == 0 {
+            if against.count > 0 {
+                found.push((Anomaly::View(View::Causal, Base::Process), against));
+                self.weaker(Base::Process, &WEAKER, &mut found, budget)?;
+            } else if !self.is_torn(budget)? {
                 return Ok(found);
             }
-            found.push((Anomaly::View(View::Causal, Base::Process), against));
-            self.weaker(Base::Process, &WEAKER, &mut found, budget)?;
         }
         let component = match &causal {
             Some(causal) => self.components(causal, true, budget)?.1,
@@ -125,6 +126,18 @@ impl Weak<'_> {
             self.weaker(Base::Plain, &WEAKER, &mut found, budget)?;
         }
         Ok(found)
+    }
+
+    /// Whether sessions contradict what is known of the order of versions, without any conclusion. Those that sessions imply are then not
+    /// in a cycle with it, and may be without sessions.
+    fn is_torn(&self, budget: &dyn Budget) -> Result<bool, Exhausted> {
+        let mut is_assumed = false;
+        self.edges.each_assumed(&mut |_, _, _| is_assumed = true);
+        if !is_assumed {
+            return Ok(false);
+        }
+        let (_, component) = self.components(&[], true, budget)?;
+        Ok(!groups(&component).is_empty())
     }
 
     /// What there is against levels weaker than causal. What is not against a stronger level is not against a weaker one.
