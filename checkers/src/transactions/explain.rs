@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::counters::explain as counters;
 use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, TransactionView};
 use super::predicates::explain as rows;
 use super::registers::explain as registers;
@@ -24,6 +25,7 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
             Objects::Registers => registers::because(step, cycle),
             Objects::Rows => rows::because(step, cycle),
             Objects::Sets => sets::because(step, cycle),
+            Objects::Counters => counters::because(step, cycle),
         };
         let however = if at == last { "However, " } else { "" };
         let end = if at == last {
@@ -247,7 +249,11 @@ fn because(step: &Step, transactions: &[TransactionView]) -> String {
             format!("{from} read {read}, without {to}'s append of {next}")
         }
         Relation::Process | Relation::Realtime => in_time(step, transactions),
-        Relation::Overwritten | Relation::Initial | Relation::Wrp | Relation::Rwp => String::new(),
+        Relation::Overwritten
+        | Relation::Initial
+        | Relation::Wrp
+        | Relation::Rwp
+        | Relation::Grew => String::new(),
     }
 }
 
@@ -278,6 +284,7 @@ pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
         Objects::Registers => registers::anomaly(evidence),
         Objects::Rows => rows::anomaly(evidence),
         Objects::Sets => sets::anomaly(evidence),
+        Objects::Counters => counters::anomaly(evidence),
     });
     sentences.extend(none_too_many(evidence.minimal, &evidence.transactions));
     sentences
