@@ -519,7 +519,7 @@ fn what_is_flagged_has_no_explanation() {
 fn a_store_that_does_one_after_the_other_is_never_flagged() {
     for seed in 1..=cases(1000) {
         let manners = Manners { stale: 0, wrong: 0 };
-        let txns = simulate(&mut Dice::new(seed), 40, &manners);
+        let txns = simulate(&mut Dice::new(seed), 18, &manners);
         let result = judge(&events(&txns), "strict-serializable");
         assert_eq!(
             result.valid,

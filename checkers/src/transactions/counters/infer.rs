@@ -177,7 +177,7 @@ impl<'a> Inferred<'a> {
                 continue;
             }
             let Some(sum) = sum_of(what) else {
-                self.saw(Anomaly::GarbageRead, key, &[what.clone()], &[at]);
+                self.saw(Anomaly::GarbageRead, key, std::slice::from_ref(what), &[at]);
                 continue;
             };
             let (own, known) = (one.added, one.known.replace(sum));
