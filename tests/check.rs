@@ -109,7 +109,7 @@ fn rows_sets_counters_and_timestamps_are_judged() {
         (PHANTOMS, &["closed-predicate"][..], "serializable: G2;"),
         (SETS, &["set-add"], "G2-item"),
         (COUNTERS, &["counter-inc"], "G2-item"),
-        (COUNTERS_EDN, &["counter-inc", "--format", "edn"], "G2-item"),
+        (COUNTERS_EDN, &["counter-inc"], "G2-item"),
         (
             STAMPED,
             &[

@@ -343,6 +343,7 @@ fn understandings(txns: &[Txn]) -> Vec<(Cycles, bool)> {
     let reads = clean(txns);
     let unknown = |at: &usize| txns[*at].outcome == EventType::Info;
     let doubtful: Vec<usize> = (0..txns.len()).filter(unknown).collect();
+    let is_lost = lost_update(txns, &reads);
     let mut all = Vec::new();
     for choice in 0u32..1 << doubtful.len() {
         let happened = |at: usize| match doubtful.iter().position(|one| *one == at) {
@@ -381,7 +382,7 @@ fn understandings(txns: &[Txn]) -> Vec<(Cycles, bool)> {
                         first.and(&anti).is_cyclic(),
                     ]
                 });
-                all.push((cycles, lost_update(txns, &reads)));
+                all.push((cycles, is_lost));
             }
         }
     }

@@ -215,27 +215,29 @@ impl<'a> Inferred<'a> {
         let counter = &mut self.counters[number as usize];
         counter.sums = counter.reads.iter().map(|read| read.sum).collect();
         counter.sums.dedup();
-        let mut by_total = counter.adds.clone();
-        by_total.sort_by_key(|add| std::cmp::Reverse(add.total));
-        let mut by_least = counter.adds.clone();
-        by_least.sort_by_key(|add| std::cmp::Reverse(add.least()));
-        for read in &counter.reads {
-            let Read { sum, reader } = *read;
-            let (before, others) = (self.edges.len(), counter.others(reader));
-            let seen = by_total
-                .iter()
-                .take_while(|add| add.must_be_in(sum, others))
-                .filter(|add| add.writer != reader);
-            for add in seen {
+        let slack = |read: &Read| counter.others(read.reader) - read.sum;
+        let mut by_slack: Vec<(u64, u32)> = counter
+            .reads
+            .iter()
+            .map(|read| (slack(read), read.reader))
+            .collect();
+        by_slack.sort_unstable();
+        for add in &counter.adds {
+            let before = self.edges.len();
+            let sees = by_slack.partition_point(|(slack, _)| *slack < add.total);
+            let saw = by_slack[..sees].iter().map(|(_, reader)| *reader);
+            for reader in saw.filter(|reader| *reader != add.writer) {
                 self.committed[add.writer as usize] = true;
                 self.edges.push((add.writer, reader, WR));
             }
-            let missed = by_least
+            // Who read less than the writer itself did comes before it as one who read less.
+            let from = counter.reads.partition_point(|read| read.sum < add.base);
+            let lacks = counter.reads[from..]
                 .iter()
-                .take_while(|add| add.cannot_be_in(sum))
-                .filter(|add| add.writer != reader);
+                .take_while(|read| add.cannot_be_in(read.sum));
+            let lacks = lacks.filter(|read| read.reader != add.writer);
             self.edges
-                .extend(missed.map(|add| (reader, add.writer, RW)));
+                .extend(lacks.map(|read| (read.reader, add.writer, RW)));
             budget.charge((self.edges.len() - before) * 12)?;
             budget.check()?;
         }
