@@ -40,7 +40,8 @@ pub struct TransactionView {
     /// `ok`, `fail` or `info` (nobody knows, or it had not ended when the history did).
     pub outcome: EventType,
     /// Its micro-operations, `["append", key, element]` and `["r", key, list]`; of registers `["w", key, value]` and
-    /// `["r", key, value]`; of rows, sets and counters as they were recorded, and `["init", key, value]`. What a transaction read that is not `ok` is `null`.
+    /// `["r", key, value]`; of rows, sets and counters as they were recorded, and `["init", key, value]`. What a transaction read that
+    /// is not `ok` is `null`.
     pub value: Value,
 }
 
@@ -67,7 +68,8 @@ pub enum Relation {
     Overwritten,
     /// The first is the initial state, [`Cycle::INITIAL`].
     Initial,
-    /// The first read less than the second: so it did not see an increment (an anti-dependency) that the second did. Whose that was is not known.
+    /// The first read less than the second: so it did not see an increment (an anti-dependency) that the second did. Whose that was is
+    /// not known.
     /// Of counters.
     Grew,
 }
@@ -119,8 +121,8 @@ pub struct Step {
         skip_serializing_if = "Option::is_none"
     )]
     pub value: Option<Value>,
-    /// The element that `to` appended or the value that it wrote, of `ww`, `rw` and `overwritten`. Of counters: of `wr`, what all others than
-    /// `to` may have added; of `rw`, the least that there is with what `to` added; of `grew`, what `to` read.
+    /// The element that `to` appended or the value that it wrote, of `ww`, `rw` and `overwritten`. Of counters: of `wr`, what all
+    /// others than `to` may have added; of `rw`, the least that there is with what `to` added; of `grew`, what `to` read.
     #[serde(
         default,
         deserialize_with = "present",

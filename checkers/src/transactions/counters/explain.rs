@@ -12,7 +12,8 @@ pub(in super::super) fn because(step: &Step, cycle: &Cycle) -> String {
     let (key, value, next) = (show(&step.key), show(&step.value), show(&step.next));
     match step.relation {
         Relation::Wr => format!(
-            "{to} read {value} from key {key}, which is more than there can have been without {from}'s increment: all others but {to} added {next} at most, {from} included"
+            "{to} read {value} from key {key}, which is more than there can have been without {from}'s increment: all others but \
+             {to} added {next} at most, {from} included"
         ),
         Relation::Rw => format!(
             "{from} read {value} from key {key}, which is less than there was with {to}'s increment ({next} at least)"
@@ -48,16 +49,16 @@ pub(in super::super) fn anomaly(evidence: &AnomalyEvidence) -> String {
             format!("{one} read {what} from key {key}, which no counter can be.")
         }
         ("G1c-realtime", [sum, most]) => format!(
-            "{one} read {sum} from key {key}; but of what others added to it, no more than {most} had begun when {one} ended (event {ended}). So it saw \
-             an increment from the future."
+            "{one} read {sum} from key {key}; but of what others added to it, no more than {most} had begun when {one} ended \
+             (event {ended}). So it saw an increment from the future."
         ),
         ("G-single-item-realtime", [sum, least]) => format!(
-            "{one} read {sum} from key {key}; but {least} had been added by transactions that ended before {one} began (event {began}). So it missed \
-             one of these."
+            "{one} read {sum} from key {key}; but {least} had been added by transactions that ended before {one} began (event \
+             {began}). So it missed one of these."
         ),
         ("G-single-item-process", [sum, least]) => format!(
-            "{one} read {sum} from key {key}; but its own process, {process}, had added {least} to it before {one} began (event {began}). So it missed \
-             an increment of its own process."
+            "{one} read {sum} from key {key}; but its own process, {process}, had added {least} to it before {one} began (event \
+             {began}). So it missed an increment of its own process."
         ),
         ("lost-update", [sum]) => format!(
             "{one} and {two} both read {sum} from key {key}, and both added to it: one of them did not see what the other did."

@@ -12,21 +12,22 @@
 //!
 //! # What is taken for true
 //!
-//! All of this is about versions that committed transactions leave, as read committed has them: who reads what a failed or an unfinished transaction
-//! added is not read committed, nor of any level that rules out one of the cycles here. So each argument may take it for granted.
+//! All of this is about versions that committed transactions leave, as read committed has them: who reads what a failed or an
+//! unfinished transaction added is not read committed, nor of any level that rules out one of the cycles here. So each argument may
+//! take it for granted.
 //!
-//! - A transaction that is `ok` happened, one that failed did not. One of unknown outcome counts in what may have been added; it
-//!   happened if some read must have seen it, and is left out otherwise.
-//! - Only a read before the reader's own increments of the key is evidence of others: a later one may show them or (below read atomic) not. Later ones
-//!   are compared with what the transaction itself knows (`internal`).
+//! - Who is `ok` happened, who failed did not. One of unknown outcome counts in what may have been added; it happened if some read
+//!   must have seen it, and is left out otherwise.
+//! - Only a read before the reader's own increments of the key is evidence of others: a later one may show them or (below read
+//!   atomic) not. Later ones are compared with what the transaction itself knows (`internal`).
 //! - A transaction that read a value and then added to it comes after what it read, or the reads and writes have a cycle without any
 //!   anti-dependency. So whoever read less than both together did not see it.
 //! - Of what grew, nobody knows who made the first increment after the smaller read. It may be the smaller reader itself: then the
-//!   cycle has an anti-dependency fewer, and is ruled out by all levels that rule out the one that is shown. Each gap between two values is a vertex
-//!   of its own, so that no anti-dependencies are taken for adjacent that are not.
+//!   cycle has an anti-dependency fewer, and is ruled out by all levels that rule out the one that is shown. Each gap between two
+//!   values is a vertex of its own, so that no anti-dependencies are taken for adjacent or apart that are not.
 //!
-//! Which sums the increments can make is asked of their total and their common divisor alone. So levels are disproved and never proved: where
-//! nothing is found, the verdict is `unknown`.
+//! Which sums the increments can make is asked of their total and their common divisor alone. So levels are disproved and never
+//! proved: where nothing is found, the verdict is `unknown`.
 
 mod bounds;
 pub(super) mod explain;
