@@ -81,6 +81,20 @@ const SETS: &str = r#"{"process":0,"type":"invoke","f":"txn","value":[["r","x",n
 {"process":1,"type":"ok","f":"txn","value":[["r","y",[]],["add","x",1]]}
 "#;
 
+/// Two that each miss what the other adds to a counter.
+const COUNTERS: &str = r#"{"process":0,"type":"invoke","f":"txn","value":[["r","x",null],["inc","y",1]]}
+{"process":1,"type":"invoke","f":"txn","value":[["r","y",null],["inc","x",2]]}
+{"process":0,"type":"ok","f":"txn","value":[["r","x",0],["inc","y",1]]}
+{"process":1,"type":"ok","f":"txn","value":[["r","y",0],["inc","x",2]]}
+"#;
+
+/// The same, as Jepsen writes it.
+const COUNTERS_EDN: &str = r"{:process 0, :type :invoke, :f :txn, :value [[:r :x nil] [:inc :y 1]]}
+{:process 1, :type :invoke, :f :txn, :value [[:r :y nil] [:inc :x 2]]}
+{:process 0, :type :ok, :f :txn, :value [[:r :x 0] [:inc :y 1]]}
+{:process 1, :type :ok, :f :txn, :value [[:r :y 0] [:inc :x 2]]}
+";
+
 /// A read at 5 of what was committed at 6.
 const STAMPED: &str = r#"{"process":0,"type":"invoke","f":"txn","value":[["w","x",1]]}
 {"process":1,"type":"invoke","f":"txn","value":[["r","x",null]]}
@@ -89,11 +103,13 @@ const STAMPED: &str = r#"{"process":0,"type":"invoke","f":"txn","value":[["w","x
 "#;
 
 #[test]
-fn rows_sets_and_timestamps_are_judged() {
+fn rows_sets_counters_and_timestamps_are_judged() {
     let program = Program::new();
     for (text, arguments, shows) in [
         (PHANTOMS, &["closed-predicate"][..], "serializable: G2;"),
         (SETS, &["set-add"], "G2-item"),
+        (COUNTERS, &["counter-inc"], "G2-item"),
+        (COUNTERS_EDN, &["counter-inc"], "G2-item"),
         (
             STAMPED,
             &[

@@ -7,7 +7,8 @@ use checkers::coverage::{self, Coverage};
 use checkers::linearizability::models::ModelInfo;
 use checkers::linearizability::{self, FailedCas, Linearizable, NullRead, SequentiallyConsistent};
 use checkers::transactions::{
-    self, Assumptions, ClosedPredicate, LEVELS, Level, Objects, RwRegister, SetAdd, Timestamps,
+    self, Assumptions, ClosedPredicate, CounterInc, LEVELS, Level, Objects, RwRegister, SetAdd,
+    Timestamps,
 };
 use checkers::{CheckResult, Checker, ListAppend, Stats, Unhandled, Valid};
 use harness::interpreter;
@@ -58,9 +59,22 @@ const SET_ADD: ModelInfo = ModelInfo {
     initial: "every set is empty",
 };
 
+/// Transactions of counters.
+const COUNTER_INC: ModelInfo = ModelInfo {
+    name: "counter-inc",
+    summary: "transactions that read counters and add positive numbers to them; finds violations, and proves no model to hold",
+    functions: "txn, of [\"inc\", key, n] and [\"r\", key, value]",
+    initial: "every counter is 0",
+};
+
 /// The models of `gainsay check` that are of transactions.
-pub(crate) const TRANSACTIONAL: [&ModelInfo; 4] =
-    [&LIST_APPEND, &RW_REGISTER, &CLOSED_PREDICATE, &SET_ADD];
+pub(crate) const TRANSACTIONAL: [&ModelInfo; 5] = [
+    &LIST_APPEND,
+    &RW_REGISTER,
+    &CLOSED_PREDICATE,
+    &SET_ADD,
+    &COUNTER_INC,
+];
 
 fn is_transactional(model: &str) -> bool {
     TRANSACTIONAL.iter().any(|one| one.name == model)
@@ -287,6 +301,7 @@ fn transactional(request: &FileRequest, format: Format) -> Result<Box<dyn Checke
         }
         model if model == CLOSED_PREDICATE.name => Box::new(ClosedPredicate::new(options)),
         model if model == SET_ADD.name => Box::new(SetAdd::new(options)),
+        model if model == COUNTER_INC.name => Box::new(CounterInc::new(options)),
         _ => Box::new(ListAppend::new(options)),
     })
 }

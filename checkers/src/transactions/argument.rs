@@ -103,7 +103,7 @@ pub(super) fn observations(
         Objects::Registers => registers(views, passed_over),
         Objects::Lists => lists(views),
         // Nothing is argued of these.
-        Objects::Rows | Objects::Sets => Observations::new(),
+        Objects::Rows | Objects::Sets | Objects::Counters => Observations::new(),
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Objects {
     Rows,
     /// Sets, to which elements are added.
     Sets,
+    /// Counters, to which numbers are added.
+    Counters,
 }
 
 /// A transaction, as its operation stands in the history.
@@ -38,8 +40,8 @@ pub struct TransactionView {
     /// `ok`, `fail` or `info` (nobody knows, or it had not ended when the history did).
     pub outcome: EventType,
     /// Its micro-operations, `["append", key, element]` and `["r", key, list]`; of registers `["w", key, value]` and
-    /// `["r", key, value]`, with the version behind the value if the database gave one; of rows and sets as they were recorded, and
-    /// `["init", key, value]`. What a transaction read that is not `ok` is `null`.
+    /// `["r", key, value]`, with the version behind the value if the database gave one; of rows, sets and counters as they were recorded,
+    /// and `["init", key, value]`. What a transaction read that is not `ok` is `null`.
     pub value: Value,
 }
 
@@ -66,6 +68,10 @@ pub enum Relation {
     Overwritten,
     /// The first is the initial state, [`Cycle::INITIAL`].
     Initial,
+    /// The first read less than the second: so it did not see an increment (an anti-dependency) that the second did. Whose that was is
+    /// not known.
+    /// Of counters.
+    Grew,
 }
 
 /// How it is known that a version of a register follows another.
@@ -119,14 +125,15 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Value>,
     /// The element that `from` appended or the value that it wrote, of `ww`, `wr` and `overwritten`; of `rw` of a register, the value
-    /// that it read.
+    /// that it read; of counters, what was read.
     #[serde(
         default,
         deserialize_with = "present",
         skip_serializing_if = "Option::is_none"
     )]
     pub value: Option<Value>,
-    /// The element that `to` appended or the value that it wrote, of `ww`, `rw` and `overwritten`.
+    /// The element that `to` appended or the value that it wrote, of `ww`, `rw` and `overwritten`. Of counters: of `wr`, what all
+    /// others than `to` may have added; of `rw`, the least that there is with what `to` added; of `grew`, what `to` read.
     #[serde(
         default,
         deserialize_with = "present",
@@ -218,6 +225,9 @@ pub struct Cycle {
 /// | `lost-update` | both | |
 /// | `predicate-read-miss` | the reader, who made the universe, who writes the key | |
 /// | `lost-append` | the writer, a later one, a reader of the later one's element | their elements |
+/// | `garbage-read` of a counter | the reader | what it read, what others may have added, what divides all increments |
+/// | `G1c-realtime` of a counter | the reader | what it read, what others had begun to add when it ended |
+/// | `G-single-item-process`, `G-single-item-realtime` of a counter | the reader | what it read, what had been added when it began |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AnomalyEvidence {

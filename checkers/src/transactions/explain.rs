@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::anomaly::Anomaly;
+use super::counters::explain as counters;
 use super::evidence::{AnomalyEvidence, Cycle, Objects, Relation, Step, TransactionView};
 use super::predicates::explain as rows;
 use super::registers::explain as registers;
@@ -25,6 +26,7 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
             Objects::Registers => registers::because(step, cycle),
             Objects::Rows => rows::because(step, cycle),
             Objects::Sets => sets::because(step, cycle),
+            Objects::Counters => counters::because(step, cycle),
         };
         let however = if at == last { "However, " } else { "" };
         let end = if at == last {
@@ -42,7 +44,7 @@ pub(super) fn cycle(cycle: &Cycle) -> Vec<String> {
         Objects::Registers => Anomaly::SHAPES
             .iter()
             .any(|shape| shape.name() == cycle.anomaly),
-        Objects::Rows | Objects::Sets => false,
+        Objects::Rows | Objects::Sets | Objects::Counters => false,
     };
     if let Some(first) = cycle.steps.first().filter(|_| is_told) {
         let whichever =
@@ -258,7 +260,11 @@ fn because(step: &Step, transactions: &[TransactionView]) -> String {
             format!("{from} read {read}, without {to}'s append of {next}")
         }
         Relation::Process | Relation::Realtime => in_time(step, transactions),
-        Relation::Overwritten | Relation::Initial | Relation::Wrp | Relation::Rwp => String::new(),
+        Relation::Overwritten
+        | Relation::Initial
+        | Relation::Wrp
+        | Relation::Rwp
+        | Relation::Grew => String::new(),
     }
 }
 
@@ -289,6 +295,7 @@ pub(super) fn anomaly(evidence: &AnomalyEvidence) -> Vec<String> {
         Objects::Registers => registers::anomaly(evidence),
         Objects::Rows => rows::anomaly(evidence),
         Objects::Sets => sets::anomaly(evidence),
+        Objects::Counters => counters::anomaly(evidence),
     });
     sentences.extend(none_too_many(evidence.minimal, &evidence.transactions));
     sentences

@@ -65,7 +65,7 @@ impl Feeding {
     pub(super) fn hurry(&mut self, level: &'static Level) {
         let (online, patience) = match self.objects {
             Objects::Lists => (Some(Online::of(level)), 0),
-            Objects::Registers | Objects::Rows | Objects::Sets => (None, FIRST),
+            Objects::Registers | Objects::Rows | Objects::Sets | Objects::Counters => (None, FIRST),
         };
         self.hurry = Some(Hurry { online, patience });
     }

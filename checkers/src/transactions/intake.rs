@@ -17,6 +17,7 @@ impl Objects {
             Objects::Registers => "rw-register",
             Objects::Rows => "closed-predicate",
             Objects::Sets => "set-add",
+            Objects::Counters => "counter-inc",
         }
     }
 
@@ -26,6 +27,7 @@ impl Objects {
             Objects::Lists => "append",
             Objects::Registers | Objects::Rows => "w",
             Objects::Sets => "add",
+            Objects::Counters => "inc",
         }
     }
 
@@ -38,6 +40,7 @@ impl Objects {
             }
             Objects::Rows => r#"["w", key, value] or ["r", key, value]"#,
             Objects::Sets => r#"["add", key, element] or ["r", key, elements]"#,
+            Objects::Counters => r#"["inc", key, n] or ["r", key, value]"#,
         }
     }
 }

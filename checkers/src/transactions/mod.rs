@@ -50,6 +50,7 @@ mod checker;
 mod collected;
 mod components;
 mod conclude;
+mod counters;
 mod deciding;
 mod edges;
 mod evidence;
@@ -79,6 +80,7 @@ mod watch;
 
 pub use anomaly::{Anomaly, Base, Class, View};
 pub use checker::{ListAppend, Options};
+pub use counters::CounterInc;
 pub use evidence::{
     AnomalyEvidence, Cycle, Follows, Impossible, Objects, PassedOver, Relation, Step,
     TransactionView, VersionOrder,

@@ -68,7 +68,7 @@ impl Teller<'_> {
     fn wrote(&self) -> &'static str {
         match self.evidence.objects {
             Objects::Lists => "appended to",
-            Objects::Registers | Objects::Rows | Objects::Sets => "wrote",
+            Objects::Registers | Objects::Rows | Objects::Sets | Objects::Counters => "wrote",
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use store::{Event, EventType, Process};
 use thiserror::Error;
 
+use super::counters::verify as counters;
 use super::evidence::{
     AnomalyEvidence, Cycle, Impossible, Objects, PassedOver, Relation, Step, TransactionView,
 };
@@ -40,6 +41,9 @@ pub enum NotProved {
     /// A transaction is not in the history as it is in the evidence.
     #[error("{0} is not in the history like this")]
     NotInHistory(String),
+    /// Increments of a counter, by key, come to another sum than the evidence says.
+    #[error("what was added to key {0} is not what the evidence takes it for")]
+    Sum(String),
     /// An element was appended several times, or, of garbage, at all.
     #[error("the element {0} was appended otherwise than the evidence takes it")]
     Appended(String),
@@ -138,6 +142,7 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
             Objects::Registers => registers::follows(&cast, step)?,
             Objects::Rows => rows::follows(&cast, step)?,
             Objects::Sets => sets::follows(&cast, step)?,
+            Objects::Counters => counters::follows(&cast, step, cycle)?,
         };
         if !follows {
             return Err(NotProved::Step {
@@ -150,7 +155,7 @@ pub fn verify_cycle(cycle: &Cycle) -> Result<(), NotProved> {
     let has_shape = match cycle.objects {
         Objects::Lists => true,
         Objects::Registers => registers::name_of(cycle).is_none(),
-        Objects::Rows | Objects::Sets => false,
+        Objects::Rows | Objects::Sets | Objects::Counters => false,
     };
     if let Some(shows) = shapes::shows(cycle).filter(|_| has_shape) {
         return match shows {
@@ -177,10 +182,16 @@ fn name_of(cycle: &Cycle) -> Option<String> {
             .filter(|view| view.name == step.from || view.name == step.to);
         ends.into_iter().all(|view| view.outcome == EventType::Ok)
     };
+    // What grew did so by an anti-dependency, and then dependencies.
     let anti: Vec<bool> = cycle
         .steps
         .iter()
-        .map(|step| matches!(step.relation, Relation::Rw | Relation::Rwp))
+        .flat_map(|step| match step.relation {
+            Relation::Rw | Relation::Rwp => &[true][..],
+            Relation::Grew => &[true, false],
+            _ => &[false],
+        })
+        .copied()
         .collect();
     let in_a_row = anti
         .iter()
@@ -206,7 +217,7 @@ fn name_of(cycle: &Cycle) -> Option<String> {
     let name = format!("{class}{base}");
     Some(match cycle.objects {
         Objects::Rows => rows::name_of(cycle, &name),
-        Objects::Lists | Objects::Registers | Objects::Sets => name,
+        Objects::Lists | Objects::Registers | Objects::Sets | Objects::Counters => name,
     })
 }
 
@@ -233,11 +244,20 @@ pub fn verify_anomaly(evidence: &AnomalyEvidence) -> Result<(), NotProved> {
         Objects::Registers => registers::shows(evidence),
         Objects::Rows => rows::shows(evidence),
         Objects::Sets => sets::shows(evidence),
+        Objects::Counters => counters::shows(evidence),
     };
     match shows {
         Some(true) => Ok(()),
         _ => Err(NotProved::Misnamed(evidence.anomaly.clone())),
     }
+}
+
+/// Proves from the history the sums that evidence of counters takes for granted: what others may have added, or had added by some time.
+///
+/// # Errors
+/// Which sum is another.
+pub fn verify_sums_in(evidence: &crate::Evidence, events: &[Event]) -> Result<(), NotProved> {
+    counters::verify_sums_in(evidence, events)
 }
 
 fn shows(evidence: &AnomalyEvidence) -> Option<bool> {

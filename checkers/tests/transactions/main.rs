@@ -4,6 +4,7 @@
 
 mod adya;
 mod corpus;
+mod counters;
 mod defects;
 #[path = "../common/dice.rs"]
 mod dice;

@@ -132,7 +132,7 @@ fn is_drawable(steps: &[Step], transactions: &[TransactionView]) {
             step.next.is_some(),
         );
         let whole = match step.relation {
-            Relation::Ww | Relation::Overwritten => about == (true, true, true),
+            Relation::Ww | Relation::Overwritten | Relation::Grew => about == (true, true, true),
             Relation::Wr => about == (true, true, false),
             Relation::Rw => about.0 && about.2,
             Relation::Wrp | Relation::Rwp => about.0,

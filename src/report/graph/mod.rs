@@ -153,6 +153,7 @@ fn name(relation: Relation) -> (&'static str, &'static str) {
         Relation::Realtime => ("realtime", "real time"),
         Relation::Overwritten => ("ww", "ww, as a third shows"),
         Relation::Initial => ("initial", "initial"),
+        Relation::Grew => ("rw", "rw, and then wr"),
     }
 }
 

@@ -20,7 +20,7 @@ pub(in super::super) fn because(step: &Step, cycle: &Cycle) -> String {
             "{from} read by a predicate that matches key {key} as {to} left it, but not as it was before; and it did not see the row"
         ),
         Relation::Process | Relation::Realtime => in_time(step, &cycle.transactions),
-        Relation::Overwritten | Relation::Initial => String::new(),
+        Relation::Overwritten | Relation::Initial | Relation::Grew => String::new(),
     }
 }
 

@@ -137,7 +137,7 @@ pub(in super::super) fn follows(cast: &Cast, step: &Step) -> Result<bool, NotPro
         }
         Relation::Process => from.process == to.process && before(from, to),
         Relation::Realtime => to.invoke.is_some() && before(from, to),
-        Relation::Overwritten | Relation::Initial => false,
+        Relation::Overwritten | Relation::Initial | Relation::Grew => false,
     };
     Ok(from.name != to.name && effective && proved)
 }

@@ -40,7 +40,7 @@ pub(in super::super) fn because(step: &Step, cycle: &Cycle) -> String {
         }
         Relation::Initial => "nothing comes before the initial state".to_owned(),
         Relation::Process | Relation::Realtime => in_time(step, &cycle.transactions),
-        Relation::Wrp | Relation::Rwp => String::new(),
+        Relation::Wrp | Relation::Rwp | Relation::Grew => String::new(),
     }
 }
 

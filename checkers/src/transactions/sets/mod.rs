@@ -64,7 +64,7 @@ struct History {
 }
 
 /// Micro-operations as function, key, and element or elements.
-fn micro(value: &Value) -> impl DoubleEndedIterator<Item = (&str, &Value, &Value)> {
+pub(super) fn micro(value: &Value) -> impl DoubleEndedIterator<Item = (&str, &Value, &Value)> {
     let all = value.as_array().map_or(&[][..], Vec::as_slice).iter();
     all.filter_map(|one| {
         let what = one.get(2).unwrap_or(&Value::Null);
