@@ -14,6 +14,7 @@
 //! ```text
 //! events ── intake: waits for results, operations become numbers
 //!             └── tracks, search, one a key or a part of it: upper and lower bound, exact only where these leave a gap
+//!                   ├── scout: a single configuration, ahead of all else while it finds its way
 //!                   ├── frontier: all configurations that matter, event by event
 //!                   └── portfolio, monitors: decide instead where the search gets wide and values are unique
 //!         violation ── slice or reduce, minimise: a small part that is impossible on its own
