@@ -45,11 +45,14 @@ pub(crate) fn traces() -> BTreeSet<String> {
         let process = process.unwrap().path();
         let words = std::fs::read(process.join("cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&words).replace('\0', " ");
-        if [
-            "etcd", "sshd", "__node", "__switch", "mongod", "postgres", "java",
-        ]
-        .iter()
-        .any(|word| words.contains(word))
+        // By what runs, for others may have these words among their arguments.
+        let mut first = words.split_whitespace();
+        let (program, role) = (first.next().unwrap_or_default(), first.next());
+        let program = Path::new(program).file_name().unwrap_or_default();
+        let program = program.to_string_lossy();
+        let systems = ["etcd", "sshd", "mongod", "ferretdb", "postgres", "java"];
+        if systems.contains(&program.trim_end_matches(':'))
+            || matches!(role, Some("__node" | "__switch"))
         {
             look("process", format!("{} {words}", process.display()));
         }
